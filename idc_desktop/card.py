@@ -1,0 +1,160 @@
+"""The model card: what a model is, stored inside its ONNX file.
+
+The card extends WSInfer's model configuration by one block, ``idc``. Its schema is
+``resources/card.schema.json``; the trainer writes cards and the application reads them through
+this module only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from idc_desktop.errors import ModelError
+
+CARD_KEY = "idc.card"
+"""Key of the card in an ONNX file's ``metadata_props``."""
+
+PATCH_SIZE_PX = 50
+"""Side of a patch; part of the input contract of every model (the resolution is in the card)."""
+
+CLASS_NAMES = ("Other", "IDC")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A validated card.
+
+    Attributes
+    ----------
+    name, version, recipe, created
+        Identity of the model; `created` is a UTC date.
+    spacing_um_px : float
+        Resolution of the training patches, µm per pixel.
+    threshold : float
+        Default operating point on the calibrated probability: IDC is p >= threshold.
+    golden_patches : ndarray of uint8, shape (n, 50, 50, 3)
+        RGB patches that every installation must classify alike.
+    golden_probabilities : ndarray of float64, shape (n,)
+        Their expected probabilities.
+    document : mapping
+        The whole card as it stands in the file.
+    """
+
+    name: str
+    version: str
+    recipe: str
+    created: str
+    spacing_um_px: float
+    threshold: float
+    golden_patches: npt.NDArray[np.uint8]
+    golden_probabilities: npt.NDArray[np.float64]
+    document: Mapping[str, Any]
+
+    @property
+    def patch_size_um(self) -> float:
+        """Side of a patch on the slide, µm."""
+        return PATCH_SIZE_PX * self.spacing_um_px
+
+    @property
+    def has_context_map(self) -> bool:
+        """Whether the model brings the parameters of a context map."""
+        return "context" in self.document["idc"]
+
+    def without_golden(self) -> dict[str, Any]:
+        """Return the card's document without the bulky golden pixels, for exports and reports."""
+        idc = {key: value for key, value in self.document["idc"].items() if key != "golden"}
+        return {**self.document, "idc": idc}
+
+
+def parse_card(text: str, source: str) -> ModelCard:
+    """Read and validate a card.
+
+    Parameters
+    ----------
+    text : str
+        The JSON document.
+    source : str
+        Name of the model file, for messages.
+
+    Raises
+    ------
+    ModelError
+        The text is not JSON, breaks the schema, or a golden patch has the wrong size.
+    """
+    # Imported here because only a model load needs them, and `info` must start fast.
+    from fastjsonschema import JsonSchemaValueException
+
+    try:
+        document = json.loads(text)
+        _validator()(document)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ModelError(f"{source}: the model card is not valid JSON ({error}).") from error
+    except JsonSchemaValueException as error:
+        raise ModelError(
+            f"{source}: the model card breaks the schema: {error.message}. Export the model again "
+            "with idc-trainer."
+        ) from error
+    idc = document["idc"]
+    patches = [
+        _golden_pixels(golden["pixels"], index, source) for index, golden in enumerate(idc["golden"])
+    ]
+    return ModelCard(
+        name=idc["name"],
+        version=idc["version"],
+        recipe=idc["recipe"],
+        created=idc["created"],
+        spacing_um_px=float(document["spacing_um_px"]),
+        threshold=float(idc["threshold"]),
+        golden_patches=np.stack(patches),
+        golden_probabilities=np.array([golden["probability"] for golden in idc["golden"]], float),
+        document=document,
+    )
+
+
+def encode_golden(pixels: npt.NDArray[np.uint8], probability: float) -> dict[str, Any]:
+    """Return one entry of the card's ``golden`` list for a (50, 50, 3) RGB patch."""
+    if pixels.shape != (PATCH_SIZE_PX, PATCH_SIZE_PX, 3) or pixels.dtype != np.uint8:
+        raise ValueError(f"a golden patch is uint8 (50, 50, 3), not {pixels.dtype} {pixels.shape}")
+    return {
+        "pixels": base64.b64encode(np.ascontiguousarray(pixels).tobytes()).decode("ascii"),
+        "probability": float(probability),
+    }
+
+
+def bundled_models() -> dict[str, Path]:
+    """Return the models that ship with the application: name -> file, baseline first."""
+    folder = Path(str(files("idc_desktop.resources"))) / "models"
+    found = sorted(folder.glob("*.onnx"))
+    return {path.stem: path for path in found}
+
+
+def _golden_pixels(text: str, index: int, source: str) -> npt.NDArray[np.uint8]:
+    expected = PATCH_SIZE_PX * PATCH_SIZE_PX * 3
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ModelError(f"{source}: golden patch {index} is not base64 ({error}).") from error
+    if len(data) != expected:
+        raise ModelError(f"{source}: golden patch {index} has {len(data)} bytes, not {expected}.")
+    return np.frombuffer(data, np.uint8).reshape(PATCH_SIZE_PX, PATCH_SIZE_PX, 3)
+
+
+@cache
+def _validator() -> Any:  # noqa: ANN401 - fastjsonschema returns an untyped callable
+    import fastjsonschema
+
+    schema = json.loads(
+        (files("idc_desktop.resources") / "card.schema.json").read_text(encoding="utf-8")
+    )
+    return fastjsonschema.compile(schema)

@@ -1,0 +1,81 @@
+"""The failures that a user can cause or mend; each knows its exit code.
+
+Messages are whole sentences that say what is wrong, in which file, and what to do next. Anything
+that is not an `IdcError` is a defect of ours.
+"""
+
+from __future__ import annotations
+
+
+class IdcError(Exception):
+    """Base of every expected failure."""
+
+    exit_code = 3
+
+
+class SlideError(IdcError):
+    """The slide cannot be opened, or must not be analyzed."""
+
+
+class SlideReadError(SlideError):
+    """Pixels of an open slide cannot be decoded."""
+
+
+class SlideChangedError(SlideError):
+    """The slide's file was replaced, edited or removed while it was being read."""
+
+
+class ResolutionError(SlideError):
+    """The slide's resolution (mpp) is unknown or unusable for the model."""
+
+
+class ModelError(IdcError):
+    """The model file is missing, damaged, or breaks the model contract."""
+
+
+class RegionsError(IdcError):
+    """The regions file cannot be used."""
+
+
+class ExportError(IdcError):
+    """An exported folder is incomplete or was changed."""
+
+
+class OutputError(IdcError):
+    """Results or the store cannot be written."""
+
+    exit_code = 5
+
+
+class UsageError(IdcError):
+    """The command line makes no sense."""
+
+    exit_code = 2
+
+
+class AnalysisCancelledError(IdcError):
+    """The user stopped the analysis; what was committed is kept."""
+
+    exit_code = 130
+
+
+_BY_NAME: dict[str, type[IdcError]] = {
+    error.__name__: error
+    for error in (
+        SlideError,
+        SlideReadError,
+        SlideChangedError,
+        ResolutionError,
+        ModelError,
+        RegionsError,
+        ExportError,
+        OutputError,
+        UsageError,
+        AnalysisCancelledError,
+    )
+}
+
+
+def from_name(name: str, message: str) -> IdcError:
+    """Rebuild an error that another process reported by its class name."""
+    return _BY_NAME.get(name, IdcError)(message)
