@@ -1,0 +1,160 @@
+"""The model card: what a file says about itself, with every figure named by cases and weighting."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idc_desktop.card import CLASS_NAMES, encode_golden
+from trainer.calibration import Platt
+from trainer.dataset import PATCH, PatchArray, PatchIndex
+from trainer.evaluation import Interval, Scored, case_bootstrap
+from trainer.runs import Data, Run
+from trainer.weighting import DESCRIPTION
+
+SPACING_UM_PX = 8.0
+"""Resolution of the data set: pages of 32:1 of scans at 0.25 um/px. Written into cards only."""
+
+Document = dict[str, Any]
+
+_LIMITATIONS = [
+    "For Research Use Only. Not for use in diagnostic procedures.",
+    "Trained on one archive: IDC against all other tissue of slides with IDC. There is no evidence "
+    "on DCIS, lobular carcinoma, other stains, other scanners or other organs.",
+    "The archive left out glass and fat; the network knows them from painted patches only, and the "
+    "probability is calibrated to the archive's mix, not to a whole slide's.",
+    "Of the complete slides of the development data 8865, 10254 (training), 10253 (unlisted, "
+    "training) and 8867 (validation) are not held out.",
+    "Validation figures chose the epoch, the calibration and the threshold; only the figures named "
+    "test are of held-out cases.",
+]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Sensitivity and specificity at a threshold, with 95 % intervals."""
+
+    threshold: float
+    sensitivity: Interval
+    specificity: Interval
+
+
+def validation_curve(
+    probability: NDArray[np.float64],
+    index: PatchIndex,
+    weight: NDArray[np.float64],
+    threshold: float,
+) -> list[OperatingPoint]:
+    """Compute operating points at 0.05 ... 0.95 and at the default threshold, ascending."""
+    scored = Scored(probability, index.label)
+    thresholds = np.unique([*np.linspace(0.05, 0.95, 19).round(2), threshold])
+
+    def at(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        figures = [scored.metrics(weights, one) for one in thresholds]
+        return np.array([(one.sensitivity, one.specificity) for one in figures])
+
+    value = at(weight)
+    draws = [at(weight * times) for times in case_bootstrap(index.case, index.label, 500)]
+    low, high = np.percentile(draws, (2.5, 97.5), axis=0)
+    return [
+        OperatingPoint(
+            float(threshold),
+            Interval(float(value[i, 0]), float(low[i, 0]), float(high[i, 0])),
+            Interval(float(value[i, 1]), float(low[i, 1]), float(high[i, 1])),
+        )
+        for i, threshold in enumerate(thresholds)
+    ]
+
+
+def build_card(
+    name: str,
+    version: str,
+    run: Run,
+    data: Data,
+    platt: Platt,
+    threshold: float,
+    curve: list[OperatingPoint],
+    metrics: dict[str, dict[str, Interval]],
+    golden: tuple[PatchArray, NDArray[np.float64]],
+) -> Document:
+    """Put together the card's document (see ``resources/card.schema.json``)."""
+    index = data.train.store.index
+    cases = sorted({str(case) for case in index.case})
+    return {
+        "spec_version": "1.0",
+        "architecture": f"idc-{run.settings.network}",
+        "num_classes": len(CLASS_NAMES),
+        "class_names": list(CLASS_NAMES),
+        "patch_size_pixels": PATCH,
+        "spacing_um_px": SPACING_UM_PX,
+        "transform": [],
+        "idc": {
+            "name": name,
+            "version": version,
+            "recipe": run.settings.recipe,
+            "created": run.finished,
+            "training": {
+                "data": "part of the public IDC patch set (IDC_regular_ps50_idx5), official "
+                "training cases" + (" and cases outside the split" if run.sources.unlisted else ""),
+                "split": data.split.name,
+                "patches": len(index),
+                "patches_idc": int(index.label.sum()),
+                "cases": len(cases),
+                "case_ids": cases,
+                "case_ids_sha256": hashlib.sha256("\n".join(cases).encode()).hexdigest(),
+                "data_sha256": index.digest(),
+                "settings": asdict(run.settings),
+            },
+            "calibration": {
+                "method": "platt",
+                "a": platt.a,
+                "b": platt.b,
+                "fitted_on": f"{_part_name(data.validation.store.index)} of the official "
+                "validation part",
+                "weighting": DESCRIPTION,
+            },
+            "threshold": threshold,
+            "threshold_rule": "largest Youden index on the weighted validation patches",
+            "validation_curve": [
+                {
+                    "threshold": point.threshold,
+                    "sensitivity": point.sensitivity.value,
+                    "specificity": point.specificity.value,
+                    "sensitivity_95ci": [point.sensitivity.low, point.sensitivity.high],
+                    "specificity_95ci": [point.specificity.low, point.specificity.high],
+                }
+                for point in curve
+            ],
+            "metrics": {
+                group: {figure: asdict(interval) for figure, interval in figures.items()}
+                for group, figures in metrics.items()
+            },
+            "intended_use": {
+                "tissue": "breast, resection and biopsy slides",
+                "stain": "haematoxylin and eosin",
+                "scanner": "bright field; trained on scans at 40x (0.25 um/px) reduced 32:1",
+            },
+            "limitations": _LIMITATIONS,
+            "licence": "Apache-2.0",
+            "attribution": "Trained on the IDC patch set of Cruz-Roa et al. 2014 and Janowczyk & "
+            "Madabhushi 2016; method after Abdolahi et al. 2020.",
+            "golden": [
+                encode_golden(pixels, float(probability))
+                for pixels, probability in zip(*golden, strict=True)
+            ],
+        },
+    }
+
+
+def to_json(card: Document) -> str:
+    """Serialize a card; equal cards give equal text."""
+    return json.dumps(card, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _part_name(index: PatchIndex) -> str:
+    return f"{len(index)} patches in {len(np.unique(index.case))} cases"

@@ -1,0 +1,325 @@
+"""The index and the array store of a folder of patches in the Kaggle layout.
+
+The layout is ``<case>/<0|1>/<case>_idx5_x<X>_y<Y>_class<0|1>.png``. One rule per flaw; each file
+is counted under exactly one `Status`, and only `Status.OK` patches are ever used:
+
+- *nested copy*: the original archive repeats itself in a sub-folder; a patch (case, x, y, label)
+  that was already met nearer to the root is not a second patch;
+- *bad name*: a PNG whose name does not follow the layout has no position;
+- *label disagreement*: folder and file name name two classes (or two cases): left out;
+- *unreadable*: not decodable as an image: left out;
+- *odd size*: edge patches that are not 50x50 would need invented pixels: left out;
+- *duplicate*: the same pixels again with the same label: only the first (by case, x, y) is kept;
+- *contradiction*: the same pixels under both labels: all of them are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from idc_desktop.card import PATCH_SIZE_PX
+from trainer.errors import DataError
+from trainer.files import make_folder, replacing
+
+PATCH = PATCH_SIZE_PX
+"""Side of a patch in pixels (the ``ps50`` of the layout)."""
+
+_NAME = re.compile(r"(?P<case>.+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])\.png")
+_COLUMNS = ("case", "x", "y", "label", "width", "height", "sha256", "status", "row")
+_BYTES = PATCH * PATCH * 3
+
+PatchArray = NDArray[np.uint8]
+
+
+class Status(StrEnum):
+    """What became of one file of the data folder."""
+
+    OK = "ok"
+    NESTED_COPY = "nested copy"
+    BAD_NAME = "bad name"
+    LABEL_DISAGREEMENT = "label disagreement"
+    UNREADABLE = "unreadable"
+    ODD_SIZE = "odd size"
+    DUPLICATE = "duplicate"
+    CONTRADICTION = "contradiction"
+
+
+@dataclass(frozen=True)
+class PatchIndex:
+    """The usable patches, column by column, ordered by (case, x, y, label).
+
+    Attributes
+    ----------
+    case : ndarray of str, shape (n,)
+    x, y : ndarray of int, shape (n,)
+        1-based position of the top-left corner, pixels at the patches' own scale.
+    label : ndarray of uint8, shape (n,)
+        1 = IDC.
+    sha256 : ndarray of str, shape (n,)
+        Of the decoded RGB pixels.
+    """
+
+    case: NDArray[np.str_]
+    x: NDArray[np.int64]
+    y: NDArray[np.int64]
+    label: NDArray[np.uint8]
+    sha256: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def digest(self) -> str:
+        """SHA-256 over (case, label, pixels' hash) of all patches: which data this is."""
+        digest = hashlib.sha256()
+        for case, label, pixels in zip(self.case, self.label, self.sha256, strict=True):
+            digest.update(f"{case},{label},{pixels}\n".encode())
+        return digest.hexdigest()
+
+    def take(self, rows: NDArray[np.intp]) -> PatchIndex:
+        """Return the index of some rows, in the order given."""
+        return PatchIndex(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class PatchStore:
+    """Patches on disk, read as they are needed.
+
+    Attributes
+    ----------
+    index : PatchIndex
+    rows : ndarray of int, shape (n,)
+        Where each patch of `index` lies in `pixels`.
+    pixels : memmap of uint8, shape (m, 50, 50, 3)
+        RGB; m >= n.
+    """
+
+    index: PatchIndex
+    rows: NDArray[np.intp]
+    pixels: PatchArray
+
+    def read(self, which: NDArray[np.intp]) -> PatchArray:
+        """Read patches by their position in the index; uint8, shape (len(which), 50, 50, 3)."""
+        return self.pixels[self.rows[which]]
+
+    def select(self, cases: frozenset[str]) -> PatchStore:
+        """Return the part of the store that belongs to some cases."""
+        keep = np.flatnonzero(np.isin(self.index.case, sorted(cases)))
+        return PatchStore(self.index.take(keep), self.rows[keep], self.pixels)
+
+
+@dataclass
+class _Record:
+    case: str
+    x: int
+    y: int
+    label: int
+    path: Path
+    status: Status = Status.OK
+    width: int = 0
+    height: int = 0
+    sha256: str = ""
+    row: int = -1
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """How many files were found, and what became of them."""
+
+    counts: dict[Status, int]
+    cases: int
+    negative: int
+    positive: int
+
+    def lines(self) -> list[str]:
+        """Return the report as plain text, a line per finding."""
+        found = [f"{status.value}: {self.counts[status]}" for status in Status]
+        return [
+            f"cases: {self.cases}",
+            f"not IDC: {self.negative}",
+            f"IDC: {self.positive}",
+            *found,
+        ]
+
+
+def prepare(
+    data: Path, out: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> PrepareReport:
+    """Index a data folder and write its patches into one array file.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of case folders (or one whose sub-folder holds them).
+    out : Path
+        Gets ``index.csv``, ``patches.u8`` and ``report.json``; ``index.csv`` is written last, so a
+        folder with it is complete.
+    progress : callable
+        Called with (files done, files in all).
+
+    Raises
+    ------
+    DataError
+        No usable patch, or only one class.
+    OutputError
+        `out` cannot be written.
+    """
+    records = _find(data)
+    candidates = [record for record in records if record.status is Status.OK]
+    if not candidates:
+        raise DataError(
+            f"{data} holds no patch named <case>/<0|1>/<case>_idx5_x<X>_y<Y>_class<0|1>.png. "
+            "Name the folder that holds the case folders."
+        )
+    make_folder(out)
+    rows = 0
+    with replacing(out / "patches.u8") as file:
+        for done, record in enumerate(candidates, start=1):
+            pixels = _decode(record)
+            if pixels is not None:
+                file.write(pixels.tobytes())
+                record.row = rows
+                rows += 1
+            progress(done, len(candidates))
+    _mark_duplicates(candidates)
+    usable = [record for record in candidates if record.status is Status.OK]
+    positive = sum(record.label for record in usable)
+    counts = Counter(record.status for record in records)
+    report = PrepareReport(
+        {status: counts[status] for status in Status},
+        len({record.case for record in usable}),
+        len(usable) - positive,
+        positive,
+    )
+    if positive in (0, len(usable)):
+        raise DataError(
+            f"{data} holds {len(usable)} usable patches of one class only; training needs both "
+            "sub-folders, 0 and 1. Found: " + ", ".join(report.lines()[3:])
+        )
+    with replacing(out / "report.json") as file:
+        named = {status.value: count for status, count in report.counts.items()}
+        summary = {"cases": report.cases, "0": report.negative, "1": positive, "files": named}
+        file.write((json.dumps(summary, indent=1) + "\n").encode())
+    with replacing(out / "index.csv") as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for r in records:
+            row = "" if r.row < 0 else r.row
+            size = (r.width, r.height) if r.width else ("", "")
+            writer.writerow((r.case, r.x, r.y, r.label, *size, r.sha256, r.status.value, row))
+        text.flush()
+        text.detach()
+    return report
+
+
+def load_store(folder: Path) -> PatchStore:
+    """Open what `prepare` wrote; pixels stay on disk.
+
+    Raises
+    ------
+    DataError
+        The folder is not a store, or is damaged.
+    """
+    redo = "Run `idc-trainer prepare` again."
+    try:
+        with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
+            records = [row for row in csv.DictReader(file) if row["status"] == Status.OK.value]
+        rows = np.array([int(row["row"]) for row in records], np.intp)
+        index = PatchIndex(
+            np.array([row["case"] for row in records], np.str_),
+            np.array([int(row["x"]) for row in records], np.int64),
+            np.array([int(row["y"]) for row in records], np.int64),
+            np.array([int(row["label"]) for row in records], np.uint8),
+            np.array([row["sha256"] for row in records], np.str_),
+        )
+        size = (folder / "patches.u8").stat().st_size
+    except FileNotFoundError as cause:
+        raise DataError(f"{folder} is no prepared data folder. {redo}") from cause
+    except (OSError, KeyError, ValueError) as cause:
+        raise DataError(f"{folder}: index.csv cannot be read ({cause}). {redo}") from cause
+    if not len(rows) or size % _BYTES or size // _BYTES <= int(rows.max()):
+        raise DataError(f"{folder}: patches.u8 does not fit index.csv. {redo}")
+    shape = (size // _BYTES, PATCH, PATCH, 3)
+    return PatchStore(index, rows, np.memmap(folder / "patches.u8", np.uint8, "r", shape=shape))
+
+
+def _case_folders(data: Path) -> Iterator[Path]:
+    """Yield the case folders, those nearest to the root first."""
+    try:
+        level = [data]
+        for _ in range(3):
+            below = [sub for one in level for sub in sorted(one.iterdir()) if sub.is_dir()]
+            cases = [sub for sub in below if (sub / "0").is_dir() or (sub / "1").is_dir()]
+            yield from cases
+            level = [sub for sub in below if sub not in set(cases)]
+    except OSError as cause:
+        raise DataError(
+            f"{data} cannot be read ({cause.strerror}). Name the folder that holds the cases."
+        ) from cause
+
+
+def _find(data: Path) -> list[_Record]:
+    records: list[_Record] = []
+    seen: set[tuple[str, int, int, int]] = set()
+    for folder in _case_folders(data):
+        for path in sorted(path for label in "01" for path in (folder / label).glob("*.png")):
+            match = _NAME.fullmatch(path.name)
+            if match is None:
+                records.append(
+                    _Record(folder.name, 0, 0, int(path.parent.name), path, Status.BAD_NAME)
+                )
+                continue
+            record = _Record(
+                folder.name, int(match["x"]), int(match["y"]), int(match["label"]), path
+            )
+            key = (record.case, record.x, record.y, int(path.parent.name))
+            if key in seen:
+                record.status = Status.NESTED_COPY
+            elif match["label"] != path.parent.name or match["case"] != folder.name:
+                record.status = Status.LABEL_DISAGREEMENT
+            seen.add(key)
+            records.append(record)
+    return sorted(records, key=lambda r: (r.case, r.x, r.y, r.label, r.status is not Status.OK))
+
+
+def _decode(record: _Record) -> PatchArray | None:
+    try:
+        with Image.open(record.path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    # Pillow reports damaged PNG data as SyntaxError or ValueError, and a bomb by its own error.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        record.status = Status.UNREADABLE
+        return None
+    record.height, record.width = pixels.shape[:2]
+    if pixels.shape != (PATCH, PATCH, 3):
+        record.status = Status.ODD_SIZE
+        return None
+    record.sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
+    return pixels
+
+
+def _mark_duplicates(records: list[_Record]) -> None:
+    groups: dict[str, list[_Record]] = {}
+    for record in records:
+        if record.status is Status.OK:
+            groups.setdefault(record.sha256, []).append(record)
+    for group in groups.values():
+        if len({record.label for record in group}) > 1:
+            for record in group:
+                record.status = Status.CONTRADICTION
+        else:
+            for record in group[1:]:
+                record.status = Status.DUPLICATE

@@ -1,0 +1,53 @@
+"""Writing files so that a crash or a full disk never leaves half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from idc_desktop.errors import OutputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that takes the place of `path` when the block ends well.
+
+    Yields
+    ------
+    file : binary file
+        Flushed to disk before it is renamed; removed when the block raises.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written; what `path` held before is kept.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as cause:
+        partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path.name} could not be written ({cause.strerror}). Free space or choose another "
+            "folder, then run the same command again."
+        ) from cause
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def make_folder(path: Path) -> None:
+    """Create `path` and its parents; `OutputError` where that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise OutputError(
+            f"{path} cannot be created ({cause.strerror}). Choose another folder with --out."
+        ) from cause

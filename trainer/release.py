@@ -1,0 +1,135 @@
+"""What ``export`` does: a run becomes one file, its report, and a line in the test log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainer.calibration import Platt, fit_platt
+from trainer.carding import build_card, to_json, validation_curve
+from trainer.dataset import PatchArray
+from trainer.errors import RunError
+from trainer.evaluation import Interval, Scored, evaluate, youden_threshold
+from trainer.export import (
+    Exported,
+    export_model,
+    measure_speed,
+    open_session,
+    predict_logits,
+    round_weights,
+    run_session,
+)
+from trainer.files import replacing
+from trainer.golden import choose_golden
+from trainer.painting import paint_background
+from trainer.report import BackgroundCheck, render
+from trainer.runs import load_data, load_run
+from trainer.training import Part, load_best, logits
+
+_BACKGROUND_SEED = 999
+_BACKGROUND = 2000
+
+
+@dataclass(frozen=True)
+class Release:
+    """An exported model: the file, its threshold, and its figures by set of cases."""
+
+    exported: Exported
+    platt: Platt
+    threshold: float
+    metrics: dict[str, dict[str, Interval]]
+    patches_per_second: float
+
+
+def release(
+    folder: Path, out: Path, name: str, version: str, report: Path | None, test_log: Path | None
+) -> Release:
+    """Calibrate, prove and write the best network of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        Run folder of a finished training.
+    out : Path
+        The ONNX file to write.
+    report : Path or None
+        Markdown report to write.
+    test_log : Path or None
+        Scores the test cases and appends a line to this CSV. Do so once per shipped file: every
+        look at the test cases makes them less of a test.
+
+    Raises
+    ------
+    RunError, DataError, ParityError, OutputError
+    """
+    run = load_run(folder)
+    if not run.finished:
+        raise RunError(f"The training in {folder} is not finished; run its command again.")
+    data = load_data(run.sources)
+    model, history = load_best(run.settings, folder)
+    round_weights(model)
+    validation = data.validation
+    raw = logits(model, validation.store)
+    platt = fit_platt(raw, validation.store.index.label, validation.weight)
+    probability = platt.probability(raw)
+    threshold = youden_threshold(
+        Scored(probability, validation.store.index.label), validation.weight
+    )
+    metrics = _both_weightings("validation", validation, probability, threshold)
+    if test_log is not None:
+        tested = platt.probability(logits(model, data.test.store))
+        metrics |= _both_weightings("test", data.test, tested, threshold)
+    golden = choose_golden(lambda patches: platt.probability(predict_logits(model, patches)))
+    curve = validation_curve(probability, validation.store.index, validation.weight, threshold)
+    card = build_card(name, version, run, data, platt, threshold, curve, metrics, golden)
+    patches = _parity_patches(validation)
+    exported = export_model(model, platt, to_json(card), patches, out)
+    content = out.read_bytes()
+    speed = measure_speed(content, patches[:1024], time.perf_counter)
+    if test_log is not None:
+        _log_test(test_log, exported, metrics)
+    if report is not None:
+        painted = paint_background(np.random.default_rng(_BACKGROUND_SEED), _BACKGROUND)
+        called, _ = run_session(open_session(content), painted)
+        background = BackgroundCheck(
+            len(painted), float(called.mean()), float((called >= threshold).mean())
+        )
+        text = render(card, exported, run, history, background, speed)
+        with replacing(report) as file:
+            file.write(text.encode())
+    return Release(exported, platt, threshold, metrics, speed)
+
+
+def _both_weightings(
+    name: str, part: Part, probability: np.ndarray, threshold: float
+) -> dict[str, dict[str, Interval]]:
+    index = part.store.index
+    return {
+        f"{name}_{kind}": evaluate(probability, index.label, index.case, weight, threshold)
+        for kind, weight in (("weighted", part.weight), ("unweighted", np.ones(len(index))))
+    }
+
+
+def _parity_patches(part: Part) -> PatchArray:
+    """Up to 2,000 real patches, taken evenly over the cases' order."""
+    count = len(part.store.index)
+    return part.store.read(np.unique(np.linspace(0, count - 1, min(count, 2000)).astype(np.intp)))
+
+
+def _log_test(path: Path, exported: Exported, metrics: dict[str, dict[str, Interval]]) -> None:
+    before = path.read_bytes() if path.exists() else b"file,sha256,cases,figure,value,low,high\n"
+    with replacing(path) as file:
+        file.write(before)
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        for group in ("test_weighted", "test_unweighted"):
+            for figure, one in metrics[group].items():
+                numbers = (f"{value:.6f}" for value in (one.value, one.low, one.high))
+                writer.writerow((exported.path.name, exported.sha256, group, figure, *numbers))
+        text.flush()
+        text.detach()

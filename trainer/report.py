@@ -1,0 +1,99 @@
+"""The text report of an exported model: figures only, no pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from trainer.carding import Document
+from trainer.evaluation import Metrics
+from trainer.export import Exported
+from trainer.runs import Run
+from trainer.training import Epoch
+
+
+@dataclass(frozen=True)
+class BackgroundCheck:
+    """How often painted background of the test seed would be called IDC."""
+
+    patches: int
+    mean: float
+    share_called: float
+
+
+def render(
+    card: Document,
+    exported: Exported,
+    run: Run,
+    history: tuple[Epoch, ...],
+    background: BackgroundCheck,
+    patches_per_second: float,
+) -> str:
+    """Return the report as Markdown."""
+    idc = card["idc"]
+    best = max(history, key=lambda line: line.auprc)
+    rates = sorted(line.patches_per_second for line in history)
+    lines = [
+        f"# {idc['name']} {idc['version']}",
+        "",
+        "For Research Use Only. Not for use in diagnostic procedures.",
+        "",
+        f"- file: `{exported.path.name}`, {exported.size:,} bytes, SHA-256 `{exported.sha256}`",
+        f"- recipe `{idc['recipe']}`, trained {idc['created']} (UTC)",
+        f"- training: {idc['training']['patches']:,} patches "
+        f"({idc['training']['patches_idc']:,} IDC) of {idc['training']['cases']} cases, "
+        f"split `{idc['training']['split']}`",
+        f"- {len(history)} epochs in {run.minutes:.1f} min, epoch {best.epoch + 1} taken (largest "
+        f"weighted AUPRC on validation); median {rates[len(rates) // 2]:,.0f} patches/s",
+        f"- calibration (Platt): a = {idc['calibration']['a']:.4f}, "
+        f"b = {idc['calibration']['b']:.4f}, on {idc['calibration']['fitted_on']}",
+        f"- threshold {idc['threshold']:.4f}: {idc['threshold_rule']}",
+        f"- parity of file and network: largest difference of probability {exported.parity:.1e}",
+        f"- onnxruntime, 1 thread, batches of 16: {patches_per_second:,.0f} patches/s where this "
+        "was written",
+        f"- painted glass, fat, margins and ink ({background.patches:,}, not those of training): "
+        f"mean probability {background.mean:.4f}, {background.share_called:.2%} called IDC",
+        "- golden probabilities: "
+        + ", ".join(format(one["probability"], ".3f") for one in idc["golden"]),
+        "",
+        "## Figures, with 95 % intervals (bootstrap over cases)",
+        "",
+        f"*weighted*: {idc['calibration']['weighting']}. *unweighted*: each patch at hand counts "
+        "once. The mix at hand is uneven, so the weighted figures are the ones to compare. "
+        "`f1_positive` is the F1 of the class IDC; the last six are at the threshold above.",
+        "",
+        "| figure | " + " | ".join(idc["metrics"]) + " |",
+        "|---" * (len(idc["metrics"]) + 1) + "|",
+    ]
+    for field in fields(Metrics):
+        cells = [figures[field.name] for figures in idc["metrics"].values()]
+        texts = [f"{c['value']:.4f} ({c['low']:.3f}–{c['high']:.3f})" for c in cells]
+        lines.append(f"| {field.name} | " + " | ".join(texts) + " |")
+    lines += [
+        "",
+        "## Operating points (weighted validation)",
+        "",
+        "| threshold | sensitivity | specificity |",
+        "|---|---|---|",
+    ]
+    for point in idc["validation_curve"]:
+        sensitivity, specificity = point["sensitivity_95ci"], point["specificity_95ci"]
+        lines.append(
+            f"| {point['threshold']:.4f} "
+            f"| {point['sensitivity']:.3f} ({sensitivity[0]:.3f}–{sensitivity[1]:.3f}) "
+            f"| {point['specificity']:.3f} ({specificity[0]:.3f}–{specificity[1]:.3f}) |"
+        )
+    lines += ["", "## Limits", "", *(f"- {line}" for line in idc["limitations"])]
+    lines += ["", "## Settings", ""]
+    lines += [f"- {name}: {value}" for name, value in idc["training"]["settings"].items()]
+    lines += [
+        "",
+        "## Log",
+        "",
+        "| epoch | loss | val AUC | val AUPRC | s |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {e.epoch + 1} | {e.loss:.4f} | {e.auc:.4f} | {e.auprc:.4f} | {e.seconds:.1f} |"
+        for e in history
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,81 @@
+"""Weights that undo an uneven sample of patches.
+
+Of some cases the data at hand hold every patch, of others a few dozen with most of the positives.
+Each (case, class) is therefore weighted to its natural count (that of the whole public set), and
+a case's total is capped, so that neither a large case nor a few patches standing for a large case
+decide alone. With the complete data set all weights are 1, but for the cap.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import DataError
+
+CASE_CAP = 1000.0
+"""Largest total weight of a case, in patches: near the median count of a complete case (967)."""
+
+DESCRIPTION = (
+    "each (case, class) weighted to its count in the whole public set, then each case's total "
+    f"capped at {CASE_CAP:g} patches"
+)
+
+NaturalCounts = dict[str, tuple[int, int]]
+"""Case id -> (not-IDC, IDC) patches in the complete data set."""
+
+
+def read_natural_counts(path: Path) -> NaturalCounts:
+    """Read a CSV with the columns ``patient_id, n0, n1``.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read or lacks a column.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {r["patient_id"]: (int(r["n0"]), int(r["n1"])) for r in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as cause:
+        raise DataError(
+            f"{path} cannot be read as counts per case. It needs the columns patient_id, n0, n1."
+        ) from cause
+
+
+def natural_weights(
+    case: NDArray[np.str_],
+    label: NDArray[np.uint8],
+    natural: NaturalCounts,
+    case_cap: float = CASE_CAP,
+) -> NDArray[np.float64]:
+    """Weigh each patch by (natural count / available count) of its case and class, capped.
+
+    Parameters
+    ----------
+    case, label : ndarray, shape (n,)
+    natural : dict
+        A case that is missing here counts as complete. A class without any patch at hand cannot
+        be represented and adds nothing.
+    case_cap : float
+        Largest total weight of one case; both classes shrink by the same factor.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Positive.
+    """
+    weights = np.ones(len(label))
+    for one in np.unique(case):
+        of_case = case == one
+        for value in (0, 1):
+            rows = of_case & (label == value)
+            count = int(rows.sum())
+            if count and one in natural:
+                # The table may count fewer patches than there are; a weight of 0 would hide some.
+                weights[rows] = max(natural[one][value], 1) / count
+        total = weights[of_case].sum()
+        weights[of_case] *= min(1.0, case_cap / total)
+    return weights
