@@ -1,0 +1,39 @@
+"""Fixtures for all tests: a private data folder, the tiny model and slide, the shared data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.models import TinyModel, write_tiny_model
+from tests.support.scenes import Scene, write_tiny_slide
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder for the application that does not exist yet."""
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    """A valid model whose answers can be computed."""
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def tiny_slide(tmp_path_factory: pytest.TempPathFactory, tiny_model: TinyModel) -> Scene:
+    """A slide of 7 x 5 cells whose patches are known."""
+    return write_tiny_slide(tmp_path_factory.mktemp("slide") / "tiny.tiff", tiny_model)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of slides and patches for development, which is never part of the repository."""
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(os.environ.get("IDC_TEST_DATA") or beside)
+    if not folder.is_dir():
+        pytest.skip(f"no development data: set IDC_TEST_DATA, or put them at {beside}")
+    return folder
