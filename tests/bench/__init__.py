@@ -1,0 +1,1 @@
+"""Speed and memory figures, ``python -m tests.bench`` (``make bench``). Linux only."""
