@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,7 +106,8 @@ def parse_card(text: str, source: str) -> ModelCard:
         ) from error
     idc = document["idc"]
     patches = [
-        _golden_pixels(golden["pixels"], index, source) for index, golden in enumerate(idc["golden"])
+        _golden_pixels(golden["pixels"], index, source)
+        for index, golden in enumerate(idc["golden"])
     ]
     return ModelCard(
         name=idc["name"],
@@ -130,13 +130,6 @@ def encode_golden(pixels: npt.NDArray[np.uint8], probability: float) -> dict[str
         "pixels": base64.b64encode(np.ascontiguousarray(pixels).tobytes()).decode("ascii"),
         "probability": float(probability),
     }
-
-
-def bundled_models() -> dict[str, Path]:
-    """Return the models that ship with the application: name -> file, baseline first."""
-    folder = Path(str(files("idc_desktop.resources"))) / "models"
-    found = sorted(folder.glob("*.onnx"))
-    return {path.stem: path for path in found}
 
 
 def _golden_pixels(text: str, index: int, source: str) -> npt.NDArray[np.uint8]:

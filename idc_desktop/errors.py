@@ -59,6 +59,12 @@ class AnalysisCancelledError(IdcError):
     exit_code = 130
 
 
+class DefectError(IdcError):
+    """A defect of ours in another process; the message is its traceback."""
+
+    exit_code = 1
+
+
 _BY_NAME: dict[str, type[IdcError]] = {
     error.__name__: error
     for error in (
@@ -72,6 +78,7 @@ _BY_NAME: dict[str, type[IdcError]] = {
         OutputError,
         UsageError,
         AnalysisCancelledError,
+        DefectError,
     )
 }
 

@@ -1,0 +1,8 @@
+"""``python -m idc_desktop``."""
+
+import sys
+
+from idc_desktop.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

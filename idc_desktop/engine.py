@@ -1,0 +1,324 @@
+"""The engine: a child process that opens slides and models, and runs one job.
+
+It is started by `supervisor` only, gets its job as the first message on stdin and answers on
+stdout. Later messages on stdin are commands (``cancel``); when stdin closes, the parent is gone
+and the engine ends at once, losing nothing that was committed.
+
+Jobs and their answers are described at `run_job`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from idc_desktop.errors import IdcError
+from idc_desktop.wire import Message, receive, send
+
+if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
+    from idc_desktop.grid import Block, BlockResult
+    from idc_desktop.inference import PatchClassifier
+    from idc_desktop.slide import Slide
+    from idc_desktop.store import RunStore
+    from idc_desktop.tiling import PatchReader
+
+OVERVIEW_SIDE_PX = 4096
+
+_COMMIT_EVERY_S = 0.25
+
+
+def main() -> None:
+    """Run the job that arrives on stdin."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    # Native libraries may print to stdout; keep the pipe to ourselves and give them stderr.
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)
+        outbox = _Outbox(answers)
+        received = receive(sys.stdin.buffer)
+        if received is None:
+            return
+        cancel = threading.Event()
+        threading.Thread(target=_obey, args=(cancel,), daemon=True).start()
+        try:
+            run_job(received[0], outbox, cancel)
+        except IdcError as error:
+            outbox.send({"event": "error", "kind": type(error).__name__, "message": str(error)})
+        except BrokenPipeError:
+            os._exit(1)
+        except Exception:  # noqa: BLE001 - the edge of the process: the parent reports the defect
+            text = traceback.format_exc()
+            outbox.send({"event": "error", "kind": "DefectError", "message": text})
+    # Skip the interpreter's and the libraries' tear-down: everything is committed and said.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+class _Outbox:
+    """Sends messages from several threads, one at a time."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
+        with self._lock:
+            send(self._stream, message, payload)
+
+
+def run_job(job: Message, outbox: _Outbox, cancel: threading.Event) -> None:
+    """Run a job and send its events.
+
+    ``{"job": "info", "slide"}`` answers ``slide``. ``{"job": "doctor"}`` answers ``doctor``.
+    ``{"job": "verify", "model", "provider"}`` answers ``model``.
+    ``{"job": "analyze", "slide", "model", "mpp", "provider", "threads", "tissue", "restart",
+    "data_folder", "careful", "crashed"}`` answers ``slide``, ``model``, ``plan``, then ``start``
+    and ``block`` for each block (the committed ones of an earlier run first), ``note`` where
+    there is something to know, ``overview``, and ``done``.
+    """
+    if job["job"] == "info":
+        _info(job, outbox)
+    elif job["job"] == "doctor":
+        outbox.send({"event": "doctor", **_doctor()})
+    elif job["job"] == "verify":
+        _verify(job, outbox)
+    else:
+        _Analysis(job, outbox, cancel).run()
+
+
+def _info(job: Message, outbox: _Outbox) -> None:
+    from idc_desktop.slide import Slide
+
+    with Slide(Path(job["slide"]), job.get("mpp")) as slide:
+        outbox.send({"event": "slide", **_describe(slide)})
+
+
+def _verify(job: Message, outbox: _Outbox) -> None:
+    from idc_desktop.inference import PatchClassifier
+    from idc_desktop.model_file import find_model, read_model
+
+    classifier = PatchClassifier(read_model(find_model(job["model"])), job["provider"])
+    outbox.send(
+        {
+            "event": "model",
+            "provider": asdict(classifier.provider),
+            "golden_error": classifier.golden_error,
+        }
+    )
+
+
+def _doctor() -> dict[str, Any]:
+    from idc_desktop.inference import available_providers, cuda_problem
+
+    return {
+        "versions": _versions(),
+        "providers": available_providers(),
+        "cuda_problem": cuda_problem(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    import sqlite3
+
+    import numpy as np
+
+    from idc_desktop import __version__
+    from idc_desktop.inference import RUNTIME_VERSION
+    from idc_desktop.slide import OPENSLIDE_VERSION
+    from idc_desktop.tiling import PREPROCESSING_VERSION
+
+    return {
+        "idc-desktop": __version__,
+        "preprocessing": str(PREPROCESSING_VERSION),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "onnxruntime": RUNTIME_VERSION,
+        "openslide": OPENSLIDE_VERSION,
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+class _Analysis:
+    """One ``analyze`` job."""
+
+    def __init__(self, job: Message, outbox: _Outbox, cancel: threading.Event) -> None:
+        self._job = job
+        self._outbox = outbox
+        self._cancel = cancel
+
+    def run(self) -> None:
+        from idc_desktop.inference import PatchClassifier
+        from idc_desktop.model_file import find_model, read_model
+        from idc_desktop.slide import Slide
+        from idc_desktop.store import RunStore
+        from idc_desktop.tiling import PatchReader, TissueSettings
+
+        job, outbox = self._job, self._outbox
+        with Slide(Path(job["slide"]), job["mpp"]) as slide:
+            slide.require_mpp()
+            description = _describe(slide)
+            outbox.send({"event": "slide", **description})
+            model = read_model(find_model(job["model"]))
+            tissue = TissueSettings(enabled=job["tissue"])
+            reader = PatchReader(slide, model.card.spacing_um_px, tissue)
+            for note in (*slide.warnings, *reader.notes):
+                outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
+            classifier = PatchClassifier(model, job["provider"])
+            choice = classifier.provider
+            if choice.requested == "cuda" and choice.fallback_reason:
+                text = f"CUDA cannot be used ({choice.fallback_reason}); running on the CPU."
+                outbox.send({"event": "note", "text": text})
+            grid = reader.grid
+            settings = {
+                "slide": description["identity"],
+                "model": model.sha256,
+                "mpp": [slide.require_mpp().x, slide.require_mpp().y],
+                "grid": asdict(grid),
+                "tissue": tissue.as_dict(),
+                "provider": choice.used,
+                "onnxruntime": _versions()["onnxruntime"],
+                "preprocessing": _versions()["preprocessing"],
+            }
+            folder = Path(job["data_folder"])
+            with RunStore(folder, settings["slide"], settings, job["restart"]) as store:
+                for note in store.notes:
+                    outbox.send({"event": "note", "text": note})
+                outbox.send(
+                    {
+                        "event": "plan",
+                        "grid": asdict(grid),
+                        "tissue": tissue.as_dict(),
+                        "provider": asdict(choice),
+                        "versions": _versions(),
+                        "blocks": reader.block_count(),
+                        "restored_blocks": len(store.restored),
+                    }
+                )
+                for result in store.results():
+                    outbox.send(*_block_message(result))
+                if not store.is_finished:
+                    self._analyze_missing(slide, reader, classifier, store)
+                    store.finish()
+            overview = slide.overview(OVERVIEW_SIDE_PX)
+            size = {"height": overview.shape[0], "width": overview.shape[1]}
+            outbox.send({"event": "overview", **size}, overview.tobytes())
+            outbox.send({"event": "done"})
+
+    def _analyze_missing(
+        self, slide: Slide, reader: PatchReader, classifier: PatchClassifier, store: RunStore
+    ) -> None:
+        from idc_desktop.grid import BlockResult
+
+        known = set(store.restored)
+        crashed: dict[int, str] = {int(number): why for number, why in self._job["crashed"].items()}
+        careful: set[int] = set(self._job["careful"]) - set(crashed)
+
+        def missing(wanted: bool) -> Iterator[Block]:
+            """Yield what is still to do: first the suspects of a crash, or all others."""
+            for block in reader.blocks():
+                number = block.number
+                if number not in known and number not in crashed and (number in careful) == wanted:
+                    yield block
+
+        lost = [block for block in reader.blocks() if block.number in crashed.keys() - known]
+        if lost:
+            self._commit(store, [BlockResult.failed(it, crashed[it.number]) for it in lost])
+        # A suspect runs alone, so that a second crash convicts it and nothing else.
+        for block in missing(True):
+            self._run(slide, reader, classifier, store, [block], threads=1)
+        threads = self._job["threads"]
+        self._run(slide, reader, classifier, store, missing(False), threads=threads)
+
+    def _run(
+        self,
+        slide: Slide,
+        reader: PatchReader,
+        classifier: PatchClassifier,
+        store: RunStore,
+        blocks: Iterable[Block],
+        *,
+        threads: int,
+    ) -> None:
+        from idc_desktop.analysis import analyze_blocks
+
+        def announce(block: Block) -> None:
+            self._outbox.send({"event": "start", "number": block.number})
+
+        pending: list[BlockResult] = []
+        committed = time.monotonic()
+        try:
+            for result in analyze_blocks(
+                slide,
+                reader,
+                classifier,
+                blocks,
+                threads=threads,
+                cancel=self._cancel,
+                on_start=announce,
+            ):
+                pending.append(result)
+                if time.monotonic() - committed >= _COMMIT_EVERY_S:
+                    self._commit(store, pending)
+                    pending, committed = [], time.monotonic()
+        finally:
+            self._commit(store, pending)
+
+    def _commit(self, store: RunStore, results: list[BlockResult]) -> None:
+        if results:
+            store.commit(results)
+        for result in results:
+            self._outbox.send(*_block_message(result))
+
+
+def _block_message(result: BlockResult) -> tuple[Message, bytes]:
+    message = {
+        "event": "block",
+        **asdict(result.block),
+        "reasons": [[row, col, why] for (row, col), why in sorted(result.reasons.items())],
+    }
+    return message, result.states.tobytes() + result.millionths.astype("<i4").tobytes()
+
+
+def _describe(slide: Slide) -> dict[str, Any]:
+    return {
+        "file": slide.name,
+        "vendor": slide.vendor,
+        "width_l0": slide.width_l0,
+        "height_l0": slide.height_l0,
+        "levels": [
+            {
+                "width": level.width,
+                "height": level.height,
+                "downsample": level.downsample,
+                "mpp_x": slide.mpp.x * level.downsample if slide.mpp else None,
+                "mpp_y": slide.mpp.y * level.downsample if slide.mpp else None,
+            }
+            for level in slide.levels
+        ],
+        "mpp_x": slide.mpp.x if slide.mpp else None,
+        "mpp_y": slide.mpp.y if slide.mpp else None,
+        "mpp_source": slide.mpp.source if slide.mpp else None,
+        "objective_power": slide.objective_power,
+        "bounds": slide.bounds_l0,
+        "identity": slide.identity(),
+        "warnings": list(slide.warnings),
+    }
+
+
+def _obey(cancel: threading.Event) -> None:
+    while (received := receive(sys.stdin.buffer)) is not None:
+        if received[0].get("command") == "cancel":
+            cancel.set()
+    os._exit(0)  # the parent is gone
+
+
+if __name__ == "__main__":
+    main()

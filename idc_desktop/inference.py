@@ -1,0 +1,220 @@
+"""Probabilities from patches: the only door to onnxruntime."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from idc_desktop.card import PATCH_SIZE_PX
+from idc_desktop.errors import ModelError
+from idc_desktop.model_file import ModelFile
+
+RUNTIME_VERSION: str = onnxruntime.__version__
+
+CPU_BATCH = 16
+CUDA_BATCH = 256
+
+GOLDEN_TOLERANCE = {"cpu": 1e-3, "cuda": 1e-2}
+"""Largest |Δp| on the golden patches with which a model is accepted, per provider."""
+
+_INDEPENDENCE_TOLERANCE = 1e-4
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_ERROR_ONLY = 3
+
+Patches = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ProviderChoice:
+    """The execution provider that was asked for, the one in use, and why they differ."""
+
+    requested: str
+    used: str
+    fallback_reason: str | None
+
+
+class PatchClassifier:
+    """A model ready to classify patches; safe to use from several threads at once.
+
+    Parameters
+    ----------
+    model : ModelFile
+    provider : {"auto", "cpu", "cuda"}
+        ``auto`` and ``cuda`` fall back to the CPU where CUDA does not really work, and say why.
+
+    Attributes
+    ----------
+    provider : ProviderChoice
+    batch_size : int
+        Patches per run that measured best on the provider.
+    golden_error : float
+        Largest |Δp| on the golden patches.
+
+    Raises
+    ------
+    ModelError
+        The model breaks the contract (names, types, shapes, range, batch independence) or does
+        not reproduce its golden patches.
+    """
+
+    def __init__(self, model: ModelFile, provider: str) -> None:
+        self._name = model.path.name
+        self._session, self.provider = _create_session(model, provider)
+        self.batch_size = CUDA_BATCH if self.provider.used == "cuda" else CPU_BATCH
+        self._check_signature()
+        self.golden_error = self._check_golden(model)
+
+    def predict(self, patches: Patches) -> Probabilities:
+        """Return P(IDC) of each patch.
+
+        Parameters
+        ----------
+        patches : ndarray of uint8, shape (n, 50, 50, 3)
+            RGB at the model's resolution.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            As the model gives it: not checked for range.
+        """
+        parts = [
+            self._run(patches[start : start + self.batch_size])
+            for start in range(0, len(patches), self.batch_size)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+    def _run(self, patches: Patches) -> Probabilities:
+        feed = {"patches": np.ascontiguousarray(patches)}
+        try:
+            (probabilities,) = self._session.run(["probability"], feed)
+        except Exception as error:
+            raise ModelError(f"{self._name}: The model failed to run ({error}).") from error
+        return np.asarray(probabilities, np.float32)
+
+    def _check_signature(self) -> None:
+        side = PATCH_SIZE_PX
+        inputs = [(it.name, it.type, it.shape) for it in self._session.get_inputs()]
+        dynamic = inputs and len(inputs[0][2]) == 4 and not isinstance(inputs[0][2][0], int)
+        shape = inputs[0][2][1:] if inputs else None
+        if (
+            len(inputs) != 1
+            or inputs[0][:2] != ("patches", "tensor(uint8)")
+            or shape != [side, side, 3]
+            or not dynamic
+        ):
+            raise ModelError(
+                f"{self._name}: The model's input must be patches, uint8 (n, {side}, {side}, 3) "
+                f"with a free n; it is {inputs}."
+            )
+        outputs = {it.name: (it.type, it.shape) for it in self._session.get_outputs()}
+        for name in ("probability", "logit"):
+            kind, output_shape = outputs.get(name, (None, []))
+            if kind != "tensor(float)" or len(output_shape) > 1:
+                raise ModelError(
+                    f"{self._name}: The model must have the output {name}, float32 (n,); its "
+                    f"outputs are {outputs}."
+                )
+
+    def _check_golden(self, model: ModelFile) -> float:
+        patches, expected = model.card.golden_patches, model.card.golden_probabilities
+        together = self._run(patches)
+        if together.shape != expected.shape:
+            raise ModelError(
+                f"{self._name}: The model returns {together.shape} for {len(patches)} patches."
+            )
+        if not bool(np.all((together >= 0) & (together <= 1))):
+            raise ModelError(f"{self._name}: The model returns probabilities outside 0 to 1.")
+        alone = np.concatenate([self._run(patch[None]) for patch in patches[:3]])
+        apart = float(np.max(np.abs(alone - together[:3])))
+        if apart > max(_INDEPENDENCE_TOLERANCE, GOLDEN_TOLERANCE[self.provider.used] / 10):
+            raise ModelError(
+                f"{self._name}: A patch's probability changes by {apart:.2g} with the other "
+                "patches of its batch. The model cannot be used."
+            )
+        error = float(np.max(np.abs(together - expected)))
+        tolerance = GOLDEN_TOLERANCE[self.provider.used]
+        if error > tolerance:
+            raise ModelError(
+                f"{self._name}: On this machine ({self.provider.used}) the model is off by "
+                f"{error:.2g} on its golden patches; at most {tolerance:g} is accepted."
+            )
+        return error
+
+
+def available_providers() -> list[str]:
+    """Return the providers that onnxruntime was built with; not all need work here."""
+    return list(onnxruntime.get_available_providers())
+
+
+def cuda_problem() -> str | None:
+    """Say why CUDA cannot work here, as far as can be known without trying; None if it may."""
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    if _PROVIDERS["cuda"] not in available_providers():
+        return "this onnxruntime was built without CUDA"
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return f"no NVIDIA driver ({library} does not load)"
+    return None
+
+
+def _create_session(
+    model: ModelFile, requested: str
+) -> tuple[onnxruntime.InferenceSession, ProviderChoice]:
+    if requested == "cpu":
+        return _session(model, "cpu"), ProviderChoice(requested, "cpu", None)
+    reason = cuda_problem()
+    if reason is None:
+        # A failing CUDA provider says why on the native stderr only.
+        with _native_stderr() as said:
+            onnxruntime.preload_dlls(directory="")
+            session = _session(model, "cuda")
+        if session.get_providers()[0] == _PROVIDERS["cuda"]:
+            return session, ProviderChoice(requested, "cuda", None)
+        reason = " ".join(" ".join(said).split())[-500:] or "onnxruntime gave no reason"
+        return session, ProviderChoice(requested, "cpu", reason)
+    return _session(model, "cpu"), ProviderChoice(requested, "cpu", reason)
+
+
+def _session(model: ModelFile, provider: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Runs side by side, one thread each, beat one run on all threads (and never oversubscribe).
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERROR_ONLY
+    names = [_PROVIDERS["cpu"]] if provider == "cpu" else list(reversed(_PROVIDERS.values()))
+    try:
+        return onnxruntime.InferenceSession(model.data, sess_options=options, providers=names)
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0][:300]
+        raise ModelError(
+            f"{model.path.name}: onnxruntime cannot load the model ({first_line})."
+        ) from error
+
+
+@contextlib.contextmanager
+def _native_stderr() -> Iterator[list[str]]:
+    """Collect what native code writes to the process's stderr while the block runs."""
+    said: list[str] = []
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            said.append(file.read().decode("utf-8", "replace"))

@@ -1,0 +1,240 @@
+"""Checks of a slide's file before any decoder sees it, with one distinct message per cause.
+
+OpenSlide reports every failure to open as the same error, hangs for ever on a FIFO and aborts the
+process on some lying headers; so what can be known from the file system and from a TIFF's
+directories is found here, in plain Python.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from idc_desktop.errors import SlideError
+
+_MAX_TILE_BYTES = 256 << 20
+_MAX_DIRECTORIES = 4096
+_MAX_TAGS = 4096
+_MAX_OFFSETS = 50_000_000
+
+_TILE_WIDTH, _TILE_LENGTH, _SAMPLES = 322, 323, 277
+_STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
+_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_TYPE_SIZES |= {16: 8, 17: 8, 18: 8}
+_INTEGER_FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+
+_OS_REASONS = {
+    errno.ENOENT: "There is no such file. Check the path.",
+    errno.ENOTDIR: "There is no such file: a part of the path is not a folder.",
+    errno.EACCES: "No permission to read it. Ask its owner, or copy it where you may read.",
+    errno.EPERM: "No permission to read it. Ask its owner, or copy it where you may read.",
+    errno.ELOOP: "It is a symbolic link that leads back to itself. Mend the link.",
+    errno.ENAMETOOLONG: "The path is too long for this system.",
+}
+
+
+def resolve(path: Path) -> Path:
+    """Check that `path` is a readable, non-empty file and return the file to open.
+
+    Parameters
+    ----------
+    path : Path
+        A slide file, or a folder that holds the files of one DICOM series.
+
+    Raises
+    ------
+    SlideError
+        With its own message for: missing, broken link, link loop, no permission, empty, FIFO,
+        device or socket, folder without DICOM, and a file-sharing pointer instead of the slide.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return _dicom_member(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise SlideError(
+                f"{path.name}: It is a {_kind(status.st_mode)}, not a file. Give a slide file."
+            )
+        if status.st_size == 0:
+            raise SlideError(f"{path.name}: The file is empty (0 bytes). Copy it again.")
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        if error.errno == errno.ENOENT and path.is_symlink():
+            reason = "It is a symbolic link to a file that does not exist. Mend the link."
+        else:
+            reason = _OS_REASONS.get(error.errno or 0, f"It cannot be read ({error.strerror}).")
+        raise SlideError(f"{path.name}: {reason}") from error
+    except ValueError as error:  # a NUL in the path
+        raise SlideError(f"{path.name!r}: This is not a valid path ({error}).") from error
+    if head.startswith(b"version https://git-lfs"):
+        raise SlideError(
+            f"{path.name}: This is a Git LFS pointer, not the slide itself. Fetch it with git lfs."
+        )
+    return path
+
+
+@dataclass
+class TiffReport:
+    """What a TIFF's directories say about the file.
+
+    Attributes
+    ----------
+    needed_bytes : int
+        Where the last directory, tile or strip ends; more than the file has if it is truncated.
+    """
+
+    size_bytes: int
+    needed_bytes: int = 0
+    directories: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def truncation(self) -> str | None:
+        """Say how much is missing, or None."""
+        if self.needed_bytes <= self.size_bytes:
+            return None
+        return (
+            f"The file ends at byte {self.size_bytes:,} but its contents reach to byte "
+            f"{self.needed_bytes:,}: it is truncated (an incomplete copy?). Copy it again."
+        )
+
+
+def inspect_tiff(path: Path) -> TiffReport | None:
+    """Walk the directories of a TIFF; None for any other kind of file.
+
+    Raises
+    ------
+    SlideError
+        A directory loop, or a tile so large that decoding it would exhaust the memory.
+    """
+    with path.open("rb") as file:
+        reader = _TiffReader.of(file)
+        return None if reader is None else reader.report(path.name)
+
+
+class _TiffReader:
+    def __init__(self, file: BinaryIO, order: str, big: bool) -> None:
+        self._file = file
+        self._order = order
+        self._big = big
+        self._size = file.seek(0, os.SEEK_END)
+
+    @classmethod
+    def of(cls, file: BinaryIO) -> _TiffReader | None:
+        head = file.read(8)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        if order is None or len(head) < 8:
+            return None
+        (version,) = struct.unpack(order + "H", head[2:4])
+        return cls(file, order, version == 43) if version in (42, 43) else None
+
+    def report(self, name: str) -> TiffReport:
+        report = TiffReport(self._size)
+        seen: set[int] = set()
+        # OpenSlide reads classic offsets of NDPI files above 4 GiB modulo 2^32; so must we.
+        wraps = not self._big and self._size >= 1 << 32
+        offset = self._unsigned(8, 8) if self._big else self._unsigned(4, 4)
+        while offset and not wraps:
+            if offset in seen or len(seen) > _MAX_DIRECTORIES:
+                raise SlideError(f"{name}: The TIFF directories form a loop; the file is damaged.")
+            seen.add(offset)
+            next_offset = self._directory(name, offset, report)
+            if next_offset is None:
+                break
+            report.directories += 1
+            offset = next_offset
+        return report
+
+    def _directory(self, name: str, offset: int, report: TiffReport) -> int | None:
+        count_size, entry_size, link_size = (8, 20, 8) if self._big else (2, 12, 4)
+        entries = self._unsigned(offset, count_size)
+        end = offset + count_size + (entries or 0) * entry_size + link_size
+        if entries is None or end > self._size:
+            report.needed_bytes = max(report.needed_bytes, end)
+            return None
+        if entries > _MAX_TAGS:
+            report.problems.append(f"a directory claims {entries} tags")
+            return None
+        tags: dict[int, list[int]] = {}
+        for index in range(entries):
+            tag, values = self._entry(offset + count_size + index * entry_size, report)
+            if values:
+                tags[tag] = values
+        self._check_tile(name, tags)
+        for offsets, counts in ((_TILE_OFFSETS, _TILE_COUNTS), (_STRIP_OFFSETS, _STRIP_COUNTS)):
+            ends = map(sum, zip(tags.get(offsets, []), tags.get(counts, []), strict=False))
+            report.needed_bytes = max(report.needed_bytes, *ends, 0)
+        return self._unsigned(end - link_size, link_size)
+
+    def _entry(self, at: int, report: TiffReport) -> tuple[int, list[int]]:
+        wanted = {_TILE_WIDTH, _TILE_LENGTH, _SAMPLES, _STRIP_OFFSETS, _STRIP_COUNTS}
+        wanted |= {_TILE_OFFSETS, _TILE_COUNTS}
+        tag, kind = self._unsigned(at, 2) or 0, self._unsigned(at + 2, 2) or 0
+        field_size = 8 if self._big else 4
+        count = self._unsigned(at + 4, field_size) or 0
+        size = count * _TYPE_SIZES.get(kind, 1)
+        where = at + 4 + field_size
+        if size > field_size:
+            where = self._unsigned(where, field_size) or 0
+            report.needed_bytes = max(report.needed_bytes, where + size)
+        if tag not in wanted or kind not in _INTEGER_FORMATS or count > _MAX_OFFSETS:
+            return tag, []
+        if where + size > self._size:
+            return tag, []
+        self._file.seek(where)
+        data = self._file.read(size)
+        return tag, list(struct.unpack(f"{self._order}{count}{_INTEGER_FORMATS[kind]}", data))
+
+    def _check_tile(self, name: str, tags: dict[int, list[int]]) -> None:
+        width, height = (tags.get(tag, [0])[0] for tag in (_TILE_WIDTH, _TILE_LENGTH))
+        size = width * height * tags.get(_SAMPLES, [4])[0]
+        if size > _MAX_TILE_BYTES:
+            raise SlideError(
+                f"{name}: One of its tiles claims {width:,} x {height:,} px ({size >> 20:,} MiB); "
+                "the file is damaged."
+            )
+
+    def _unsigned(self, at: int, size: int) -> int | None:
+        self._file.seek(at)
+        data = self._file.read(size)
+        if len(data) < size:
+            return None
+        return int.from_bytes(data, "little" if self._order == "<" else "big")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file starts as a DICOM file does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def regular_files(folder: Path) -> list[Path]:
+    """Return the regular files directly in `folder`, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _dicom_member(folder: Path) -> Path:
+    for path in regular_files(folder):
+        if is_dicom(path):
+            return path
+    raise SlideError(
+        f"{folder.name}: This folder holds no DICOM files. Give a slide file, or the folder of one "
+        "DICOM series."
+    )
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "named pipe (FIFO)"
+    if stat.S_ISSOCK(mode):
+        return "socket"
+    return "device"

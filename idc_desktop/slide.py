@@ -1,0 +1,389 @@
+"""A whole-slide image: the only door to OpenSlide.
+
+Frames: names ending in ``_l0`` are level-0 pixels, origin top left, sizes (width, height); arrays
+are (rows, cols, 3), RGB, uint8, with what the scan does not cover in white.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+import openslide
+from PIL import Image
+
+from idc_desktop import preflight
+from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
+from idc_desktop.resample import area_average, span, to_edges
+
+Rgb = npt.NDArray[np.uint8]
+
+OPENSLIDE_VERSION: str = openslide.__library_version__
+
+MPP_RANGE = (0.05, 100.0)
+"""µm per pixel beyond which a resolution is taken for nonsense."""
+
+_MAX_SIDE_PX = 1 << 22
+_STRIP_PX = 1 << 23  # source pixels held at once while an overview is made
+_SAMPLE_BYTES = 64 << 10
+_SAMPLES = 64
+_END_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the pyramid."""
+
+    width: int
+    height: int
+    downsample: float
+
+
+@dataclass(frozen=True)
+class Mpp:
+    """Level-0 resolution in µm per pixel, and whether the ``file`` or the ``user`` gave it."""
+
+    x: float
+    y: float
+    source: str
+
+
+class Slide:
+    """An open slide, for use by several threads at once.
+
+    Parameters
+    ----------
+    path : Path
+        A slide file, or a folder that holds the files of one DICOM series.
+    mpp_um : float, optional
+        Resolution given by the user, µm per level-0 pixel; takes the place of the file's.
+
+    Attributes
+    ----------
+    path : Path
+        The file that was opened.
+    vendor : str
+    width_l0, height_l0 : int
+    levels : tuple of Level
+        Level 0 first.
+    bounds_l0 : (x, y, width, height) or None
+        The part of level 0 that was scanned, where the file says so.
+    objective_power : float or None
+    warnings : tuple of str
+        What a user should know before trusting a result.
+
+    Raises
+    ------
+    SlideError
+        The file fails a check, is of no supported format, or is damaged.
+    ResolutionError
+        `mpp_um` is not a plausible resolution.
+    """
+
+    def __init__(self, path: Path, mpp_um: float | None = None) -> None:
+        self.path = preflight.resolve(path)
+        self._report = preflight.inspect_tiff(self.path)
+        self._lock = threading.Lock()
+        self._handle = self._open()
+        properties = self._handle.properties
+        self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
+        self.levels = tuple(
+            Level(width, height, downsample)
+            for (width, height), downsample in zip(
+                self._handle.level_dimensions, self._handle.level_downsamples, strict=True
+            )
+        )
+        self.width_l0, self.height_l0 = self.levels[0].width, self.levels[0].height
+        if max(self.width_l0, self.height_l0) > _MAX_SIDE_PX:
+            raise SlideError(
+                f"{self.path.name}: It claims {self.width_l0:,} x {self.height_l0:,} px; more than "
+                f"{_MAX_SIDE_PX:,} px a side is not a slide. The file is damaged."
+            )
+        self.bounds_l0 = self._read_bounds()
+        self.objective_power = _positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
+        self._files = self._companions()
+        self._stamp = self._file_stamp()
+        warnings = [] if self._report is None else [*self._report.problems]
+        if self._report is not None and self._report.truncation:
+            warnings.append(self._report.truncation)
+        self.mpp = self._resolution(mpp_um, warnings)
+        self.warnings = tuple(warnings)
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+        return self.path.name
+
+    @property
+    def extent_l0(self) -> tuple[int, int, int, int]:
+        """The bounds where the file has them, else the whole slide: (x, y, width, height)."""
+        return self.bounds_l0 or (0, 0, self.width_l0, self.height_l0)
+
+    def require_mpp(self) -> Mpp:
+        """Return the resolution.
+
+        Raises
+        ------
+        ResolutionError
+            It is unknown.
+        """
+        if self.mpp is None:
+            raise ResolutionError(
+                f"{self.name}: The resolution is unknown ({self._mpp_problem}). Give it with --mpp "
+                "(µm per level-0 pixel)."
+            )
+        return self.mpp
+
+    def level_mpp(self, level: int) -> tuple[float, float]:
+        """Return a level's resolution (x, y), µm per pixel; `ResolutionError` if unknown."""
+        mpp, downsample = self.require_mpp(), self.levels[level].downsample
+        return mpp.x * downsample, mpp.y * downsample
+
+    def coarsest_level(self, mpp_um: float) -> int | None:
+        """Return the coarsest level that is no coarser than `mpp_um` on either axis, if any."""
+        fine = [k for k in range(len(self.levels)) if max(self.level_mpp(k)) <= mpp_um]
+        return max(fine, key=lambda k: self.levels[k].downsample) if fine else None
+
+    def read_region(self, level: int, x: int, y: int, width: int, height: int) -> Rgb:
+        """Read a rectangle of a level.
+
+        Parameters
+        ----------
+        level : int
+        x, y, width, height : int
+            In pixels of that level; may reach beyond the slide, where it is white.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+
+        Raises
+        ------
+        SlideReadError
+            The region cannot be decoded. The slide stays usable: OpenSlide's handles fail for
+            ever after their first error, so a fresh one takes the place of the failed one.
+        """
+        downsample = self.levels[level].downsample
+        location = (round(x * downsample), round(y * downsample))
+        with self._lock:
+            handle = self._handle
+        try:
+            image = handle.read_region(location, level, (width, height))
+        except openslide.OpenSlideError:
+            # Another thread's error may have spoilt the handle: only a fresh one tells.
+            image = self._read_afresh(handle, location, level, (width, height))
+        pixels = np.asarray(image)
+        alpha = pixels[..., 3]
+        if alpha.min(initial=255) == 255:
+            return pixels[..., :3]
+        cover = alpha[..., None].astype(np.uint16)
+        blended = (pixels[..., :3] * cover + 255 * (255 - cover) + 127) // 255
+        return blended.astype(np.uint8)
+
+    def overview(self, max_side_px: int) -> Rgb:
+        """Return the extent as one picture of at most `max_side_px` a side.
+
+        A level of the pyramid that fits is taken as it is, unless a finer one would show twice
+        as much; else the next finer level is averaged in strips, so memory stays bounded.
+        """
+        x, y, width, height = self.extent_l0
+        side = max(width, height)
+        fitting = [k for k, it in enumerate(self.levels) if side / it.downsample <= max_side_px]
+        level = min(fitting, key=lambda k: self.levels[k].downsample, default=-1)
+        if level < 0 or side / self.levels[level].downsample < min(side, max_side_px) / 4:
+            finer = [k for k in range(len(self.levels)) if k not in fitting]
+            level = max(finer, key=lambda k: self.levels[k].downsample)
+        downsample = self.levels[level].downsample
+        scale = max(downsample, side / max_side_px)
+        out_width, out_height = max(1, int(width / scale)), max(1, int(height / scale))
+        edges_x = to_edges((x + np.arange(out_width + 1) * (width / out_width)) / downsample)
+        edges_y = to_edges((y + np.arange(out_height + 1) * (height / out_height)) / downsample)
+        left, right = span(edges_x)
+        out = np.empty((out_height, out_width, 3), np.uint8)
+        source_rows = out_height / ((edges_y[-1] - edges_y[0]) / 65536)
+        rows = max(1, int(_STRIP_PX / (right - left) * source_rows))
+        for row in range(0, out_height, rows):
+            edges = edges_y[row : row + rows + 1]
+            top, bottom = span(edges)
+            pixels = self.read_region(level, left, top, right - left, bottom - top)
+            shifted_y, shifted_x = edges - (top << 16), edges_x - (left << 16)
+            out[row : row + rows] = area_average(pixels, shifted_y, shifted_x)
+        return out
+
+    def check_unchanged(self) -> None:
+        """Raise `SlideChangedError` unless the slide's files are those that were opened."""
+        try:
+            same = self._file_stamp() == self._stamp
+        except OSError as error:
+            raise SlideChangedError(
+                f"{self.name}: The slide is no longer there ({error.strerror}). What was analyzed "
+                "is kept: run the same command again when it is back."
+            ) from error
+        if not same:
+            raise SlideChangedError(
+                f"{self.name}: The slide changed on disk while it was being read. Run the same "
+                "command again."
+            )
+
+    def identity(self) -> str:
+        """Return the SHA-256 of the size, both ends and 64 samples of each of the slide's files.
+
+        Fast (some MiB are read whatever the size), blind to edits between the samples.
+        """
+        digest = hashlib.sha256()
+        for name, path in self._files:
+            if len(self._files) > 1:
+                digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+            _update_with_samples(digest, path)
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Close the slide; no other thread may be reading."""
+        self._handle.close()
+
+    def __enter__(self) -> Slide:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> openslide.OpenSlide:
+        try:
+            return openslide.OpenSlide(self.path)
+        except openslide.OpenSlideUnsupportedFormatError as error:
+            truncation = self._report.truncation if self._report is not None else None
+            raise SlideError(
+                f"{self.name}: "
+                + (truncation or "This is not a slide format that OpenSlide reads. Convert it.")
+            ) from error
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"{self.name}: OpenSlide cannot open it ({error}). The file is damaged or uses an "
+                "unsupported variant of its format."
+            ) from error
+
+    def _read_afresh(
+        self,
+        failed: openslide.OpenSlide,
+        location: tuple[int, int],
+        level: int,
+        size: tuple[int, int],
+    ) -> Image.Image:
+        # Handles are never closed here: OpenSlide aborts the process if one is closed while
+        # another thread reads from it. The last reference to go closes it.
+        self.check_unchanged()
+        try:
+            fresh = self._open()
+            image = fresh.read_region(location, level, size)
+        except (openslide.OpenSlideError, SlideError) as error:
+            self._replace(failed, self._open())
+            raise SlideReadError(f"{self.name}: {error}") from error
+        self._replace(failed, fresh)
+        return image
+
+    def _replace(self, failed: openslide.OpenSlide, fresh: openslide.OpenSlide) -> None:
+        with self._lock:
+            if self._handle is failed:
+                self._handle = fresh
+
+    def _read_bounds(self) -> tuple[int, int, int, int] | None:
+        names = (
+            openslide.PROPERTY_NAME_BOUNDS_X,
+            openslide.PROPERTY_NAME_BOUNDS_Y,
+            openslide.PROPERTY_NAME_BOUNDS_WIDTH,
+            openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
+        )
+        try:
+            x, y, width, height = (int(self._handle.properties[name]) for name in names)
+        except (KeyError, ValueError):
+            return None
+        width, height = min(width, self.width_l0 - x), min(height, self.height_l0 - y)
+        return (x, y, width, height) if min(x, y) >= 0 and min(width, height) > 0 else None
+
+    def _resolution(self, mpp_um: float | None, warnings: list[str]) -> Mpp | None:
+        low, high = MPP_RANGE
+        self._mpp_problem = ""
+        if mpp_um is not None:
+            if not (math.isfinite(mpp_um) and low <= mpp_um <= high):
+                raise ResolutionError(
+                    f"{self.name}: {mpp_um!r} µm/px is no plausible resolution. Give --mpp between "
+                    f"{low} and {high:g}."
+                )
+            return Mpp(mpp_um, mpp_um, "user")
+        texts = [
+            self._handle.properties.get(name)
+            for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
+        ]
+        if None in texts:
+            self._mpp_problem = "the file does not state it"
+            warnings.append("The file states no resolution; analysis needs --mpp.")
+            return None
+        x, y = (_positive(text) for text in texts)
+        if x is None or y is None or not (low <= min(x, y) and max(x, y) <= high):
+            stated = " x ".join(str(text) for text in texts)
+            self._mpp_problem = f"the file states {stated} µm/px, which is not plausible"
+            warnings.append(
+                f"The stated resolution, {stated} µm/px, is not plausible; analysis needs --mpp."
+            )
+            return None
+        if max(x, y) / min(x, y) > 1.01:
+            warnings.append(f"The pixels are not square: {x:g} x {y:g} µm.")
+        return Mpp(x, y, "file")
+
+    def _companions(self) -> list[tuple[str, Path]]:
+        """Return every file that belongs to the slide as (relative name, path), sorted."""
+        folder = self.path.parent
+        members = {self.path}
+        if self.vendor == "dicom":
+            uid = self._handle.properties.get("dicom.SeriesInstanceUID", "").encode()
+            members |= {path for path in preflight.regular_files(folder) if _mentions(path, uid)}
+        elif self.vendor == "mirax":
+            members |= {path for path in (folder / self.path.stem).rglob("*") if path.is_file()}
+        elif self.vendor.startswith("hamamatsu") and self.path.suffix.lower() in (".vms", ".vmu"):
+            text = self.path.read_bytes()
+            siblings = preflight.regular_files(folder)
+            members |= {path for path in siblings if os.fsencode(path.name) in text}
+        return sorted((path.relative_to(folder).as_posix(), path) for path in members)
+
+    def _file_stamp(self) -> list[tuple[int, int, int, int]]:
+        stats = (path.stat() for _, path in self._files)
+        return [(it.st_dev, it.st_ino, it.st_size, it.st_mtime_ns) for it in stats]
+
+
+def _positive(text: str | None) -> float | None:
+    try:
+        value = float((text or "").replace(",", "."))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _mentions(path: Path, uid: bytes) -> bool:
+    if not uid or not preflight.is_dicom(path):
+        return False
+    with path.open("rb") as file:
+        return uid in file.read(_END_BYTES)
+
+
+def _update_with_samples(digest: hashlib._Hash, path: Path) -> None:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        digest.update(size.to_bytes(8, "little"))
+        last = max(0, size - _END_BYTES)
+        ends = [(0, _END_BYTES), (last, _END_BYTES)]
+        step = size / _SAMPLES
+        for offset, length in ends + [(int(k * step), _SAMPLE_BYTES) for k in range(_SAMPLES)]:
+            file.seek(offset)
+            digest.update(file.read(length))

@@ -1,0 +1,261 @@
+"""The store: what was computed, on local disk, safe against kills at any moment.
+
+A folder per slide identity, in it one SQLite file per run. Only one process opens a run file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from idc_desktop.errors import OutputError
+from idc_desktop.grid import Block, BlockResult
+
+APPLICATION_ID = 0x49444331
+"""``IDC1``: says to SQLite tools whose file this is."""
+
+FORMAT_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE run (key TEXT NOT NULL, settings TEXT NOT NULL, finished INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE block (
+    number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, first_col INTEGER NOT NULL,
+    rows INTEGER NOT NULL, cols INTEGER NOT NULL,
+    states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL
+);
+"""
+
+
+def data_folder() -> Path:
+    """Return the user's data folder (``IDC_DESKTOP_DATA_DIR`` overrides it); not created here."""
+    override = os.environ.get("IDC_DESKTOP_DATA_DIR")
+    return Path(override) if override else Path(platformdirs.user_data_dir("idc-desktop", False))
+
+
+def run_key(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of everything that decides a run's numbers."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class RunStore:
+    """One run's file, held exclusively while it is open.
+
+    Parameters
+    ----------
+    folder : Path
+        The data folder.
+    slide_identity : str
+    settings : mapping
+        What decides the run's numbers; its hash is the run key.
+    restart : bool
+        Forget what an earlier run of the same key computed.
+
+    Attributes
+    ----------
+    restored : tuple of int
+        Numbers of the blocks that an earlier run already committed, all verified.
+    notes : tuple of str
+        What was found wrong with the file, and what was done about it.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written, another process holds it, or a newer version wrote it.
+    """
+
+    def __init__(
+        self, folder: Path, slide_identity: str, settings: Mapping[str, Any], restart: bool
+    ) -> None:
+        self._key = run_key(settings)
+        self.path = folder / "slides" / slide_identity[:32] / f"run-{self._key[:32]}.sqlite"
+        self.notes: tuple[str, ...] = ()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = self._open_sound(settings)
+            if restart:
+                self._forget()
+            self.restored = self._verified_blocks()
+        except (OSError, sqlite3.Error) as error:
+            raise self._failure(error) from error
+        self._finished = self._read_finished()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every block of the run is committed."""
+        return self._finished
+
+    def commit(self, results: list[BlockResult]) -> None:
+        """Make results durable in one transaction; they survive any kill after this returns."""
+        rows = [_to_row(result) for result in results]
+        self._write("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def finish(self) -> None:
+        """Mark the run complete."""
+        self._write("UPDATE run SET finished = ?", [(1,)])
+        self._finished = True
+
+    def results(self) -> Iterator[BlockResult]:
+        """Yield the committed results in the order of their numbers."""
+        for row in self._database.execute("SELECT * FROM block ORDER BY number"):
+            yield _from_row(row)
+
+    def close(self) -> None:
+        """Close the file and give it free."""
+        self._database.close()
+
+    def __enter__(self) -> RunStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open_sound(self, settings: Mapping[str, Any]) -> sqlite3.Connection:
+        """Open the file; a damaged one is kept aside under another name, never overwritten."""
+        try:
+            return self._open(settings)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            aside = _free_name(self.path)
+            self.path.rename(aside)
+            self.notes = (
+                f"The stored run was damaged ({error}); it is kept as {aside.name} and computed "
+                "again.",
+            )
+            return self._open(settings)
+
+    def _open(self, settings: Mapping[str, Any]) -> sqlite3.Connection:
+        database = sqlite3.connect(self.path, timeout=0.2, isolation_level=None)
+        try:
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            database.execute("PRAGMA journal_mode = DELETE")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("BEGIN EXCLUSIVE")
+            (application_id,) = database.execute("PRAGMA application_id").fetchone()
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            if tables == 0 and application_id == 0:
+                for statement in _SCHEMA.split(";")[:-1]:
+                    database.execute(statement)
+                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+                text = json.dumps(settings, sort_keys=True)
+                database.execute("INSERT INTO run (key, settings) VALUES (?, ?)", (self._key, text))
+            elif application_id != APPLICATION_ID:
+                raise sqlite3.DatabaseError("it is not a run file")
+            elif version > FORMAT_VERSION:
+                raise OutputError(
+                    f"{self.path.name}: A newer version of IDC Desktop wrote this run (format "
+                    f"{version}). Update, or use another data folder."
+                )
+            elif database.execute("SELECT key FROM run").fetchall() != [(self._key,)]:
+                raise sqlite3.DatabaseError("it belongs to another run")
+            elif database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("its pages are damaged")
+            database.execute("COMMIT")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _forget(self) -> None:
+        self._database.execute("BEGIN IMMEDIATE")
+        self._database.execute("DELETE FROM block")
+        self._database.execute("UPDATE run SET finished = 0")
+        self._database.execute("COMMIT")
+
+    def _verified_blocks(self) -> tuple[int, ...]:
+        """Return the sound blocks' numbers; a damaged one is dropped, to be computed again."""
+        sound: list[int] = []
+        damaged: list[int] = []
+        for row in self._database.execute("SELECT * FROM block ORDER BY number").fetchall():
+            (sound if _is_sound(row) else damaged).append(row[0])
+        if damaged:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(
+                "DELETE FROM block WHERE number = ?", [(number,) for number in damaged]
+            )
+            self._database.execute("UPDATE run SET finished = 0")
+            self._database.execute("COMMIT")
+            self.notes += (f"{len(damaged)} stored block(s) were damaged and are computed again.",)
+        return tuple(sound)
+
+    def _read_finished(self) -> bool:
+        return bool(self._database.execute("SELECT finished FROM run").fetchone()[0])
+
+    def _write(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(statement, rows)
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError | sqlite3.Error) -> OutputError:
+        if "locked" in str(error):
+            return OutputError(
+                f"{self.path.name}: Another process is analyzing this slide with the same "
+                "settings. Wait for it, or cancel it."
+            )
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return OutputError(
+            f"{self.path.name}: The data folder cannot be written ({reason}). What was committed "
+            "is kept; free some space or check the permissions, then run the same command again."
+        )
+
+
+def _to_row(result: BlockResult) -> tuple[Any, ...]:
+    block = result.block
+    reasons = json.dumps([[row, col, why] for (row, col), why in sorted(result.reasons.items())])
+    head = (block.number, block.row, block.col, block.rows, block.cols)
+    body = (result.states.tobytes(), result.millionths.astype("<i4").tobytes(), reasons)
+    return (*head, *body, _crc(head, body))
+
+
+def _from_row(row: tuple[Any, ...]) -> BlockResult:
+    block = Block(*row[:5])
+    shape = (block.rows, block.cols)
+    return BlockResult(
+        block,
+        np.frombuffer(row[5], np.uint8).reshape(shape),
+        np.frombuffer(row[6], "<i4").astype(np.int32).reshape(shape),
+        {(r, c): why for r, c, why in json.loads(row[7])},
+    )
+
+
+def _is_sound(row: tuple[Any, ...]) -> bool:
+    try:
+        return bool(_crc(row[:5], row[5:8]) == row[8]) and _from_row(row) is not None
+    except (TypeError, ValueError, AttributeError):
+        return False
+
+
+def _crc(head: tuple[Any, ...], body: tuple[Any, ...]) -> int:
+    states, millionths, reasons = body
+    return zlib.crc32(repr(head).encode() + states + millionths + reasons.encode())
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")).exists():
+        number += 1
+    return aside

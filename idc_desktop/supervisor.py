@@ -1,0 +1,261 @@
+"""Starts child processes, watches them, and keeps a job going when they die.
+
+A damaged slide can abort the decoder in C, where no exception helps; so slides are only ever
+opened in a child. This module knows nothing of slides: it starts a module as a child, hands it a
+job, and passes its messages on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import IO
+
+from idc_desktop.errors import IdcError, SlideError, from_name
+from idc_desktop.wire import Message, receive, send
+
+Event = tuple[Message, bytes]
+
+_DEADLINE_S = 300.0
+"""A child that says nothing for so long hangs (a block takes well under a minute)."""
+
+_CRASHES_PER_BLOCK = 2
+_CRASHES_WITHOUT_PROGRESS = 8
+_END_WITHIN_S = 5.0
+_STDERR_KEPT = 2000
+
+
+class ChildCrashedError(IdcError):
+    """A child died or hung without saying why.
+
+    Attributes
+    ----------
+    killed_from_outside : bool
+        It got SIGKILL or SIGTERM: by a person, or by the system because memory ran out.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, killed_from_outside: bool) -> None:
+        super().__init__(message)
+        self.killed_from_outside = killed_from_outside
+
+
+class Child:
+    """A child process that runs one job.
+
+    Parameters
+    ----------
+    module : str
+        What to run, as with ``python -m``.
+    job : Message
+        Its first message.
+    deadline_s : float
+        Longest silence before it is taken to hang and is killed.
+    """
+
+    def __init__(self, module: str, job: Message, deadline_s: float = _DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin: IO[bytes] = self._process.stdin
+        # A short queue: a child that is faster than its reader waits instead of filling memory.
+        self._inbox: queue.Queue[Event | None] = queue.Queue(maxsize=64)
+        stdout: IO[bytes] = self._process.stdout
+        self._reader = threading.Thread(target=self._read, args=(stdout,), daemon=True)
+        self._reader.start()
+        self._tell(job)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._process.pid
+
+    def events(self) -> Iterator[Event]:
+        """Yield the child's messages until it ends.
+
+        Raises
+        ------
+        ChildCrashedError
+            It ended by a signal or with an error, or said nothing until the deadline.
+        IdcError
+            It reported an expected failure.
+        """
+        while True:
+            try:
+                event = self._inbox.get(timeout=self._deadline_s)
+            except queue.Empty:
+                self._process.kill()
+                reason = f"said nothing for {self._deadline_s:g} s"
+                raise ChildCrashedError(reason, killed_from_outside=False) from None
+            if event is None:
+                break
+            if event[0]["event"] == "error":
+                raise from_name(event[0]["kind"], event[0]["message"])
+            yield event
+        code = self._process.wait()
+        if code != 0:
+            outside = code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM))
+            raise ChildCrashedError(self._death(code), outside)
+
+    def cancel(self) -> None:
+        """Ask the child to finish what it has begun and to stop."""
+        self._tell({"command": "cancel"})
+
+    def close(self) -> None:
+        """End the child, by force if need be, and free what belongs to it."""
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        try:
+            self._process.wait(_END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(_END_WITHIN_S)
+        while self._reader.is_alive():  # it may wait for a place in the inbox
+            with contextlib.suppress(queue.Empty):
+                self._inbox.get(timeout=0.05)
+        self._stderr.close()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _tell(self, message: Message) -> None:
+        # A child that is already dead reports itself through `events`.
+        with contextlib.suppress(OSError, ValueError):
+            send(self._stdin, message)
+
+    def _read(self, stdout: IO[bytes]) -> None:
+        with stdout:
+            while (event := receive(stdout)) is not None:
+                self._inbox.put(event)
+        self._inbox.put(None)
+
+    def _death(self, code: int) -> str:
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"was ended by {signal.Signals(-code).name}"
+        self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, self._stderr.tell() - _STDERR_KEPT))
+        text = self._stderr.read().decode("utf-8", "replace").strip()
+        return f"ended with code {code}: {text}" if text else f"ended with code {code}"
+
+
+class Job:
+    """A job of the engine that survives the engine's death.
+
+    Parameters
+    ----------
+    job : Message
+        See `idc_desktop.engine.run_job`.
+    subject : str
+        Name of the slide or model, for messages.
+    """
+
+    _MODULE = "idc_desktop.engine"
+
+    def __init__(self, job: Message, subject: str) -> None:
+        self._job = job
+        self._subject = subject
+        self._cancelled = False
+        self._child = Child(self._MODULE, {**job, "careful": [], "crashed": {}})
+
+    def events(self) -> Iterator[Event]:
+        """Yield the engine's messages, whatever number of engines it takes.
+
+        When an engine dies it is started again and goes on from what is committed. The blocks
+        that were under way are suspects: they run first, alone; one that kills the engine twice
+        is marked failed. A block that was only caught in a kill from outside is not blamed.
+        After a restart the engine repeats what it said before; messages are states, not
+        increments, so that does no harm.
+
+        Raises
+        ------
+        IdcError
+            The engine reported an expected failure, or the file kills every engine.
+        """
+        blame: dict[int, int] = {}
+        suspects: set[int] = set()
+        fruitless = 0
+        planned = False
+        while True:
+            started: set[int] = set()
+            try:
+                with self._child as child:
+                    for message, payload in child.events():
+                        if message["event"] == "start":
+                            started.add(message["number"])
+                        elif message["event"] == "block":
+                            if message["number"] in started:
+                                fruitless = 0
+                            started.discard(message["number"])
+                        elif message["event"] == "plan":
+                            planned = True
+                        yield message, payload
+                return
+            except ChildCrashedError as crash:
+                fruitless += 1
+                alone = started and started <= suspects
+                if not crash.killed_from_outside or alone:
+                    for number in started:
+                        blame[number] = blame.get(number, 0) + 1
+                guilty = {
+                    number: f"the reader process {str(crash).splitlines()[0]} on this block twice"
+                    for number, count in blame.items()
+                    if count >= _CRASHES_PER_BLOCK
+                }
+                suspects = (suspects | started) - guilty.keys()
+                if fruitless >= (_CRASHES_WITHOUT_PROGRESS if planned else _CRASHES_PER_BLOCK):
+                    raise SlideError(
+                        f"{self._subject}: The reader process {crash}, {fruitless} times. The file "
+                        "is damaged, or memory ran out."
+                    ) from crash
+            # What this very job has computed so far is not to be forgotten at a restart.
+            restart = bool(self._job.get("restart")) and not planned
+            again = {"restart": restart, "careful": sorted(suspects), "crashed": guilty}
+            self._child = Child(self._MODULE, {**self._job, **again})
+            if self._cancelled:
+                self._child.cancel()
+
+    def cancel(self) -> None:
+        """Stop the job; what was committed is kept. Safe from any thread and signal handler."""
+        self._cancelled = True
+        self._child.cancel()
+
+    def close(self) -> None:
+        """End the engine if it still runs."""
+        self._child.close()
+
+
+def ask(job: Message, subject: str) -> Message:
+    """Run a job that answers one message, and return that message.
+
+    Raises
+    ------
+    IdcError
+        The engine reported an expected failure, or the file kills every engine.
+    """
+    answers = [message for message, _ in Job(job, subject).events()]
+    return answers[-1]
