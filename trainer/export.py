@@ -219,6 +219,10 @@ def _rename(graph: onnx.GraphProto) -> None:
         node.output[:] = [short(name) for name in node.output]
     for tensor in graph.initializer:
         tensor.name, tensor.doc_string = short(tensor.name), ""
+    # The converter keeps them in the order of a hash, which changes from process to process.
+    tensors = sorted(graph.initializer, key=lambda tensor: tensor.name)
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
     graph.name, graph.doc_string = "idc", ""
     del graph.value_info[:]
     shapes: tuple[tuple[str, int, list[str | int]], ...] = (

@@ -16,11 +16,11 @@ from trainer.dataset import PatchArray
 from trainer.errors import RunError
 from trainer.evaluation import Interval, Scored, evaluate, youden_threshold
 from trainer.export import (
+    PARITY_PATCHES,
     Exported,
     export_model,
     measure_speed,
     open_session,
-    predict_logits,
     round_weights,
     run_session,
 )
@@ -29,7 +29,9 @@ from trainer.golden import choose_golden
 from trainer.painting import paint_background
 from trainer.report import BackgroundCheck, render
 from trainer.runs import load_data, load_run
-from trainer.training import Part, load_best, logits
+from trainer.training import Part, compiled, load_best, logits
+
+FEWEST = PARITY_PATCHES
 
 _BACKGROUND_SEED = 999
 _BACKGROUND = 2000
@@ -74,7 +76,8 @@ def release(
     model, history = load_best(run.settings, folder)
     round_weights(model)
     validation = data.validation
-    raw = logits(model, validation.store)
+    forward = compiled(model)
+    raw = logits(forward, validation.store)
     platt = fit_platt(raw, validation.store.index.label, validation.weight)
     probability = platt.probability(raw)
     threshold = youden_threshold(
@@ -82,13 +85,13 @@ def release(
     )
     metrics = _both_weightings("validation", validation, probability, threshold)
     if test_log is not None:
-        tested = platt.probability(logits(model, data.test.store))
+        tested = platt.probability(logits(forward, data.test.store))
         metrics |= _both_weightings("test", data.test, tested, threshold)
-    golden = choose_golden(lambda patches: platt.probability(predict_logits(model, patches)))
+    golden = choose_golden(lambda patches: platt.probability(forward(patches)))
     curve = validation_curve(probability, validation.store.index, validation.weight, threshold)
     card = build_card(name, version, run, data, platt, threshold, curve, metrics, golden)
     patches = _parity_patches(validation)
-    exported = export_model(model, platt, to_json(card), patches, out)
+    exported = export_model(model, platt, to_json(card), patches, out, FEWEST)
     content = out.read_bytes()
     speed = measure_speed(content, patches[:1024], time.perf_counter)
     if test_log is not None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -22,13 +23,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.augmentation import POLICIES, turn
-from trainer.dataset import PatchArray, PatchStore
+from trainer.dataset import PATCH, PatchArray, PatchStore
 from trainer.errors import RunError
 from trainer.evaluation import Scored
 from trainer.files import make_folder, replacing
 from trainer.networks import build
 from trainer.painting import paint_background
 from trainer.settings import Settings
+
+_NO_PATCHES = np.empty((0, PATCH, PATCH, 3), np.uint8)
 
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.csv"
@@ -70,19 +73,25 @@ class Outcome:
     best_epoch: int
 
 
-def logits(model: keras.Model, store: PatchStore, batch: int = 256) -> NDArray[np.float64]:
-    """Run a network over a store; float64, shape (n,)."""
+Forward = Callable[[PatchArray], NDArray[np.float64]]
+"""uint8 (n, 50, 50, 3) to logits (n,)."""
+
+
+def compiled(model: keras.Model) -> Forward:
+    """Compile a network for inference; the function follows later changes of the weights."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)])
     def forward(patches: tf.Tensor) -> tf.Tensor:
         return model(patches, training=False)[:, 0]
 
+    return lambda patches: forward(patches).numpy().astype(np.float64)
+
+
+def logits(forward: Forward, store: PatchStore, batch: int = 256) -> NDArray[np.float64]:
+    """Run a network over a store; float64, shape (n,)."""
     order = np.arange(len(store.index))
-    parts = [
-        forward(store.read(order[start : start + batch])).numpy()
-        for start in range(0, len(order), batch)
-    ]
-    return np.concatenate(parts).astype(np.float64)
+    starts = range(0, len(order), batch)
+    return np.concatenate([forward(store.read(order[at : at + batch])) for at in starts])
 
 
 def train(
@@ -130,7 +139,10 @@ def train(
     )
     state = _State(model, optimizer, identity)
     history, best = state.load(out / CHECKPOINT)
-    painted = paint_background(np.random.default_rng(settings.seed), PAINTED_POOL)
+    forward = compiled(model)
+    wanted = math.ceil(settings.painted * len(train_part.store.index) * settings.epochs)
+    pool = np.random.default_rng(settings.seed)
+    painted = paint_background(pool, min(wanted, PAINTED_POOL)) if wanted else _NO_PATCHES
 
     @tf.function(reduce_retracing=True)
     def step(patches: tf.Tensor, label: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
@@ -152,7 +164,7 @@ def train(
         rate = len(train_part.store.index) / (time.perf_counter() - started)
         if not math.isfinite(loss):
             raise RunError(f"The loss of epoch {epoch + 1} is not a number; lower --learning-rate.")
-        logit = logits(model, validation.store)
+        logit = logits(forward, validation.store)
         probability = 1 / (1 + np.exp(-logit))
         scored = Scored(probability, validation.store.index.label)
         judged = scored.metrics(validation.weight, 0.5)
@@ -176,15 +188,10 @@ def train(
 def load_best(settings: Settings, out: Path) -> tuple[keras.Model, tuple[Epoch, ...]]:
     """Rebuild the best network of a run from its checkpoint."""
     model = build(settings.network, settings.seed)
-    try:
-        with np.load(out / CHECKPOINT, allow_pickle=False) as stored:
-            meta = json.loads(str(stored["meta"]))
-            values = [stored[f"best{i}"] for i in range(len(model.variables))]
-    except (OSError, KeyError, ValueError) as cause:
-        raise RunError(f"{out / CHECKPOINT} cannot be read. Train again with --out.") from cause
-    for variable, value in zip(model.variables, values, strict=True):
+    stored = _read_checkpoint(out / CHECKPOINT, len(model.variables))
+    for variable, value in zip(model.variables, stored.best, strict=True):
         variable.assign(value)
-    return model, tuple(Epoch(**line) for line in meta["history"])
+    return model, stored.history
 
 
 def _best_epoch(history: tuple[Epoch, ...]) -> int:
@@ -224,6 +231,29 @@ def _batches(
             yield batch
 
 
+@dataclass(frozen=True)
+class _Stored:
+    identity: str
+    history: tuple[Epoch, ...]
+    best: list[NDArray[np.generic]]
+    now: list[NDArray[np.generic]]
+
+
+def _read_checkpoint(path: Path, best: int, now: int = 0) -> _Stored:
+    try:
+        # Opened here, since NumPy leaves a file open that is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            meta = json.loads(str(arrays["meta"]))
+            return _Stored(
+                meta["identity"],
+                tuple(Epoch(**line) for line in meta["history"]),
+                [arrays[f"best{i}"] for i in range(best)],
+                [arrays[f"now{i}"] for i in range(now)],
+            )
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as cause:
+        raise RunError(f"{path} is missing or damaged. Remove it and train again.") from cause
+
+
 class _State:
     """Everything that a checkpoint holds, in one file: weights, optimizer, dropout, history."""
 
@@ -237,20 +267,14 @@ class _State:
     def load(self, path: Path) -> tuple[tuple[Epoch, ...], list[NDArray[np.generic]]]:
         if not path.exists():
             return (), []
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                meta = json.loads(str(stored["meta"]))
-                values = [stored[f"now{i}"] for i in range(len(self._variables))]
-                best = [stored[f"best{i}"] for i in range(self._best_count)]
-        except (OSError, KeyError, ValueError) as cause:
-            raise RunError(f"{path} is damaged. Remove it to train from the start.") from cause
-        if meta["identity"] != self._identity:
+        stored = _read_checkpoint(path, self._best_count, len(self._variables))
+        if stored.identity != self._identity:
             raise RunError(
                 f"{path} belongs to a training with other settings or data. Choose another --out."
             )
-        for variable, value in zip(self._variables, values, strict=True):
+        for variable, value in zip(self._variables, stored.now, strict=True):
             variable.assign(value)
-        return tuple(Epoch(**line) for line in meta["history"]), best
+        return stored.history, stored.best
 
     def save(self, path: Path, history: tuple[Epoch, ...], best: list[NDArray[np.generic]]) -> None:
         meta = {"identity": self._identity, "history": [asdict(line) for line in history]}

@@ -1,0 +1,51 @@
+"""A small data folder in the Kaggle layout, painted: class 0 is background, class 1 is tissue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.painting import paint_background, paint_tissue
+
+CASES = {"101": 24, "102": 24, "103": 24, "201": 16, "202": 16, "301": 10, "302": 10, "901": 12}
+
+
+@dataclass(frozen=True)
+class SmallData:
+    """Where the patches, the split and the natural counts lie."""
+
+    patches: Path
+    splits: Path
+    counts: Path
+
+
+def write_case(root: Path, case: str, count: int, rng: np.random.Generator) -> None:
+    """Write `count` patches of each class."""
+    for label, paint in ((0, paint_background), (1, paint_tissue)):
+        folder = root / case / str(label)
+        folder.mkdir(parents=True)
+        for number, pixels in enumerate(paint(rng, count)):
+            name = f"{case}_idx5_x{1 + 50 * number}_y{1 + 50 * label}_class{label}.png"
+            Image.fromarray(pixels).save(folder / name)
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> SmallData:
+    """Eight cases; 101-103 train, 201-202 validate, 301-302 test, 901 is unlisted."""
+    root = tmp_path_factory.mktemp("small")
+    rng = np.random.default_rng(5)
+    for case, count in CASES.items():
+        write_case(root / "patches", case, count, rng)
+    splits = root / "splits"
+    splits.mkdir()
+    for part, first in (("train", "1"), ("val", "2"), ("test", "3")):
+        cases = [case for case in CASES if case.startswith(first)]
+        (splits / f"official_{part}.txt").write_text("\n".join(cases) + "\n", encoding="utf-8")
+    counts = root / "counts.csv"
+    lines = [f"{case},{5 * count},{2 * count}" for case, count in CASES.items()]
+    counts.write_text("patient_id,n0,n1\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return SmallData(root / "patches", splits, counts)

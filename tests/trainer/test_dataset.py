@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.trainer.conftest import CASES, SmallData, write_case
+from trainer.dataset import Status, load_store, prepare
+from trainer.errors import DataError
+
+ALL = 2 * sum(CASES.values())
+
+
+def test_every_patch_is_indexed_and_read_back(small_data: SmallData, tmp_path: Path) -> None:
+    report = prepare(small_data.patches, tmp_path / "store")
+    assert report.counts[Status.OK] == ALL
+    assert report.cases == len(CASES)
+    store = load_store(tmp_path / "store")
+    for which in (0, len(store.index) // 2, len(store.index) - 1):
+        case, x, y, label = (
+            getattr(store.index, name)[which] for name in ("case", "x", "y", "label")
+        )
+        file = f"{case}_idx5_x{x}_y{y}_class{label}.png"
+        with Image.open(small_data.patches / case / str(label) / file) as image:
+            assert np.array_equal(store.read(np.array([which]))[0], np.asarray(image))
+
+
+def test_store_of_the_same_data_is_the_same(small_data: SmallData, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        prepare(small_data.patches, tmp_path / name)
+    for file in ("index.csv", "patches.u8", "report.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_each_flaw_is_counted_and_left_out(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_case(data, "7", 4, np.random.default_rng(0))
+    zero, one = data / "7" / "0", data / "7" / "1"
+    first = zero / "7_idx5_x1_y1_class0.png"
+    Image.new("RGB", (32, 50)).save(zero / "7_idx5_x951_y1_class0.png")
+    (zero / "7_idx5_x951_y51_class0.png").write_bytes(first.read_bytes()[:200])
+    (zero / "7_idx5_x951_y101_class0.png").write_bytes(b"")
+    shutil.copy(first, zero / "7_idx5_x951_y151_class1.png")
+    shutil.copy(first, zero / "8_idx5_x951_y201_class0.png")
+    shutil.copy(first, zero / "7_idx5_x951_y251_class0.png")
+    shutil.copy(first, zero / "holiday.png")
+    shutil.copy(zero / "7_idx5_x51_y1_class0.png", one / "7_idx5_x951_y301_class1.png")
+    (zero / "Thumbs.db").write_bytes(b"not a patch")
+    report = prepare(data, tmp_path / "store")
+    assert report.counts == {
+        Status.OK: 7,
+        Status.NESTED_COPY: 0,
+        Status.BAD_NAME: 1,
+        Status.LABEL_DISAGREEMENT: 2,
+        Status.UNREADABLE: 2,
+        Status.ODD_SIZE: 1,
+        Status.DUPLICATE: 1,
+        Status.CONTRADICTION: 2,
+    }
+    assert len(load_store(tmp_path / "store").index) == 7
+
+
+def test_nested_copy_of_the_archive_is_counted_once(small_data: SmallData, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    shutil.copytree(small_data.patches, archive)
+    shutil.copytree(small_data.patches, archive / "IDC_regular_ps50_idx5")
+    report = prepare(archive, tmp_path / "store")
+    assert report.counts[Status.OK] == ALL
+    assert report.counts[Status.NESTED_COPY] == ALL
+
+
+def test_data_inside_one_more_folder_is_found(small_data: SmallData, tmp_path: Path) -> None:
+    shutil.copytree(small_data.patches, tmp_path / "archive" / "IDC_regular_ps50_idx5")
+    assert prepare(tmp_path / "archive", tmp_path / "store").counts[Status.OK] == ALL
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_folder_without_patches_is_refused(tmp_path: Path, missing: bool) -> None:
+    data = tmp_path / "data"
+    if not missing:
+        data.mkdir()
+    with pytest.raises(DataError, match="data"):
+        prepare(data, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    write_case(tmp_path / "data", "7", 3, np.random.default_rng(0))
+    shutil.rmtree(tmp_path / "data" / "7" / "1")
+    with pytest.raises(DataError, match="one class only"):
+        prepare(tmp_path / "data", tmp_path / "store")
+    assert not (tmp_path / "store" / "index.csv").exists()
+
+
+def test_damaged_store_is_refused(small_data: SmallData, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="prepare"):
+        load_store(tmp_path)
+    prepare(small_data.patches, tmp_path)
+    pixels = (tmp_path / "patches.u8").read_bytes()
+    (tmp_path / "patches.u8").write_bytes(pixels[:-7500])
+    with pytest.raises(DataError, match=r"patches\.u8"):
+        load_store(tmp_path)

@@ -1,0 +1,118 @@
+"""Weights, metrics and calibration: numbers that can be known beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.calibration import Platt, fit_platt
+from trainer.errors import DataError
+from trainer.evaluation import Scored, case_bootstrap, evaluate, youden_threshold
+from trainer.weighting import natural_weights, read_natural_counts
+
+CASE = np.array(["a"] * 6 + ["b"] * 4 + ["c"] * 3)
+LABEL = np.array([0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1], np.uint8)
+NATURAL = {"a": (80, 20), "b": (3000, 1000)}
+
+
+def test_weights_add_up_to_the_natural_counts() -> None:
+    weight = natural_weights(CASE, LABEL, NATURAL)
+    assert weight[(CASE == "a") & (LABEL == 0)].sum() == pytest.approx(80)
+    assert weight[(CASE == "a") & (LABEL == 1)].sum() == pytest.approx(20)
+
+
+def test_cap_keeps_the_mix_within_a_case() -> None:
+    weight = natural_weights(CASE, LABEL, NATURAL, case_cap=1000)
+    assert weight[(CASE == "b") & (LABEL == 0)].sum() == pytest.approx(750)
+    assert weight[(CASE == "b") & (LABEL == 1)].sum() == pytest.approx(250)
+
+
+def test_case_without_a_count_is_taken_as_complete() -> None:
+    assert natural_weights(CASE, LABEL, NATURAL)[CASE == "c"].tolist() == [1, 1, 1]
+
+
+def test_counts_without_their_columns_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "counts.csv"
+    path.write_text("case,n\n1,2\n", encoding="utf-8")
+    with pytest.raises(DataError, match="patient_id"):
+        read_natural_counts(path)
+
+
+def test_platt_recovers_a_known_calibration() -> None:
+    rng = np.random.default_rng(0)
+    logit = rng.normal(0, 2, 200_000)
+    truth = Platt(0.7, -0.9)
+    label = (rng.random(len(logit)) < truth.probability(logit)).astype(np.uint8)
+    found = fit_platt(logit, label, np.ones(len(logit)))
+    assert found.a == pytest.approx(truth.a, abs=0.02)
+    assert found.b == pytest.approx(truth.b, abs=0.02)
+
+
+def test_platt_weights_act_like_repeated_patches() -> None:
+    rng = np.random.default_rng(1)
+    logit = rng.normal(0, 1, 500)
+    label = (rng.random(500) < 0.5 + 0.3 * np.tanh(logit)).astype(np.uint8)
+    times = rng.integers(1, 4, 500)
+    weighted = fit_platt(logit, label, times.astype(float))
+    repeated = fit_platt(np.repeat(logit, times), np.repeat(label, times), np.ones(times.sum()))
+    assert weighted.a == pytest.approx(repeated.a, rel=1e-6)
+    assert weighted.b == pytest.approx(repeated.b, abs=1e-6)
+
+
+def test_platt_of_separable_or_backward_logits_ends_well() -> None:
+    logit, label = np.array([-3.0, -2, 2, 3]), np.array([0, 0, 1, 1], np.uint8)
+    assert np.isfinite(fit_platt(logit, label, np.ones(4)).a)
+    with pytest.raises(DataError):
+        fit_platt(-logit, label, np.ones(4))
+
+
+def test_metrics_equal_those_of_scikit_learn() -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 2, 400).astype(np.uint8)
+    probability = np.round(np.clip(rng.normal(0.4 + 0.2 * label, 0.2), 0, 1), 2)
+    weight = rng.uniform(0.2, 3, 400)
+    found = Scored(probability, label).metrics(weight, 0.5)
+    called = probability >= 0.5
+    expected = {
+        "auc": sklearn.roc_auc_score(label, probability, sample_weight=weight),
+        "auprc": sklearn.average_precision_score(label, probability, sample_weight=weight),
+        "brier": sklearn.brier_score_loss(label, probability, sample_weight=weight),
+        "accuracy": sklearn.accuracy_score(label, called, sample_weight=weight),
+        "balanced_accuracy": sklearn.balanced_accuracy_score(label, called, sample_weight=weight),
+        "precision": sklearn.precision_score(label, called, sample_weight=weight),
+        "sensitivity": sklearn.recall_score(label, called, sample_weight=weight),
+        "f1_positive": sklearn.f1_score(label, called, sample_weight=weight),
+    }
+    for name, value in expected.items():
+        assert getattr(found, name) == pytest.approx(value), name
+
+
+def test_ece_is_zero_for_honest_and_large_for_boastful_probabilities() -> None:
+    label = np.array([1, 0, 0, 0] * 25, np.uint8)
+    ones = np.ones(100)
+    assert Scored(np.full(100, 0.25), label).metrics(ones, 0.5).ece == pytest.approx(0)
+    assert Scored(np.full(100, 0.95), label).metrics(ones, 0.5).ece == pytest.approx(0.7)
+
+
+def test_youden_threshold_separates_what_can_be_separated() -> None:
+    scored = Scored(np.array([0.1, 0.2, 0.7, 0.8]), np.array([0, 0, 1, 1], np.uint8))
+    assert youden_threshold(scored, np.ones(4)) == 0.7
+
+
+def test_one_class_cannot_be_scored() -> None:
+    with pytest.raises(DataError):
+        Scored(np.array([0.1, 0.2]), np.zeros(2, np.uint8))
+
+
+def test_bootstrap_draws_whole_cases_and_intervals_hold_the_value() -> None:
+    for times in case_bootstrap(CASE, LABEL, repeats=20):
+        assert all(len(set(times[case == CASE])) == 1 for case in "abc")
+    rng = np.random.default_rng(3)
+    case = np.repeat(np.arange(30).astype(str), 20)
+    label = rng.integers(0, 2, 600).astype(np.uint8)
+    probability = np.clip(rng.normal(0.4 + 0.2 * label, 0.2), 0, 1)
+    for figure in evaluate(probability, label, case, np.ones(600), 0.5, repeats=100).values():
+        assert 0 <= figure.low <= figure.value <= figure.high <= 1 or figure.low < figure.high

@@ -1,0 +1,248 @@
+"""Training, export and the command line, end to end on painted patches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from idc_desktop.card import CARD_KEY, parse_card
+from tests.trainer.conftest import SmallData
+from trainer.calibration import Platt
+from trainer.errors import ParityError, RunError
+from trainer.painting import paint_background, paint_tissue
+from trainer.settings import Settings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
+
+from trainer import export, release
+from trainer.cli import main
+from trainer.dataset import load_store, prepare
+from trainer.networks import build
+from trainer.runs import Data, Sources, load_data
+from trainer.training import CHECKPOINT, compiled, logits, train
+
+SETTINGS = Settings(epochs=2, batch=16, painted=0.1)
+
+
+@pytest.fixture(scope="module")
+def sources(small_data: SmallData, tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    store = tmp_path_factory.mktemp("store")
+    prepare(small_data.patches, store)
+    return Sources(store, small_data.splits, small_data.counts, unlisted=True)
+
+
+@pytest.fixture(scope="module")
+def data(sources: Sources) -> Data:
+    return load_data(sources)
+
+
+def _options(sources: Sources) -> list[str]:
+    return [
+        *("--data", str(sources.store)),
+        *("--splits", str(sources.splits)),
+        *("--counts", str(sources.counts)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the command line."""
+    folder = tmp_path_factory.mktemp("run")
+    settings = ["--epochs", "3", "--batch", "16"]
+    assert main(["train", *_options(sources), "--out", str(folder), *settings]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run, exported, with its test cases scored."""
+    folder = tmp_path_factory.mktemp("export")
+    with pytest.MonkeyPatch.context() as patch:
+        # The painted data set is smaller than the thousand patches that parity asks for.
+        patch.setattr(release, "FEWEST", 10)
+        code = main(
+            [
+                *("export", str(run), "--out", str(folder / "small.onnx"), "--name", "small"),
+                *("--report", str(folder / "small.md"), "--test-log", str(folder / "test.csv")),
+            ]
+        )
+    assert code == 0
+    return folder
+
+
+def _checkpoint(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / CHECKPOINT) as stored:
+        return {name: stored[name] for name in stored.files if name != "meta"}
+
+
+def test_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(
+    data: Data, tmp_path: Path
+) -> None:
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt(line)
+
+    train(data.train, data.validation, SETTINGS, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(data.train, data.validation, SETTINGS, tmp_path / "parts", interrupt)
+    outcome = train(data.train, data.validation, SETTINGS, tmp_path / "parts")
+    assert len(outcome.history) == SETTINGS.epochs
+    whole, parts = _checkpoint(tmp_path / "whole"), _checkpoint(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    for name, value in whole.items():
+        assert np.array_equal(value, parts[name]), name
+
+
+def test_checkpoint_of_other_settings_or_a_damaged_one_is_refused(
+    data: Data, tmp_path: Path
+) -> None:
+    once = Settings(epochs=1, batch=16)
+    train(data.train, data.validation, once, tmp_path)
+    with pytest.raises(RunError, match="other settings"):
+        train(data.train, data.validation, Settings(epochs=1, batch=16, seed=2), tmp_path)
+    content = (tmp_path / CHECKPOINT).read_bytes()
+    (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
+    with pytest.raises(RunError, match="damaged"):
+        train(data.train, data.validation, once, tmp_path)
+
+
+def test_training_never_sees_validation_or_test_cases(data: Data) -> None:
+    cases = [
+        set(part.store.index.case.tolist()) for part in (data.train, data.validation, data.test)
+    ]
+    assert cases == [{"101", "102", "103", "901"}, {"201", "202"}, {"301", "302"}]
+
+
+def test_store_runs_through_the_network_in_order(data: Data) -> None:
+    forward = compiled(build("baseline", 1))
+    store = data.test.store
+    one_by_one = [logits(forward, store.select(frozenset({case}))) for case in ("301", "302")]
+    assert np.allclose(np.concatenate(one_by_one), logits(forward, store, batch=7), atol=1e-4)
+
+
+def test_export_obeys_the_model_contract(exported: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    content = (exported / "small.onnx").read_bytes()
+    proto = onnx.load_from_string(content)
+    assert [(one.domain, one.version <= 18) for one in proto.opset_import] == [("", True)]
+    assert not [node.op_type for node in proto.graph.node if node.domain or node.doc_string]
+    assert not [one for one in proto.graph.initializer if one.external_data]
+    assert str(Path.home()).encode() not in content
+    large = [one for one in proto.graph.initializer if np.prod(one.dims) > 1000]
+    assert large
+    assert {one.data_type for one in large} == {onnx.TensorProto.FLOAT16}
+    session = export.open_session(content)
+    assert [(one.name, one.type) for one in session.get_inputs()] == [("patches", "tensor(uint8)")]
+    assert session.get_inputs()[0].shape[1:] == [50, 50, 3]
+    outputs = {one.name: one.type for one in session.get_outputs()}
+    assert outputs == {"probability": "tensor(float)", "logit": "tensor(float)"}
+    patches = paint_tissue(np.random.default_rng(0), 37)
+    probability, logit = export.run_session(session, patches, 37)
+    assert probability.shape == logit.shape == (37,)
+    for size in (1, 16):
+        assert np.allclose(export.run_session(session, patches, size)[0], probability, atol=1e-6)
+    card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], "small.onnx")
+    calibration = card.document["idc"]["calibration"]
+    expected = Platt(calibration["a"], calibration["b"]).probability(logit)
+    assert np.abs(expected - probability).max() < 1e-5
+
+
+def test_card_carries_golden_patches_that_are_reproduced(exported: Path) -> None:
+    session = export.load_file(exported / "small.onnx")
+    card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], "small.onnx")
+    found, _ = export.run_session(session, card.golden_patches)
+    assert len(found) >= 8
+    assert np.abs(found - card.golden_probabilities).max() < 1e-4
+    assert np.ptp(found) > 0.5
+    assert set(card.document["idc"]["metrics"]) == {
+        f"{part}_{kind}" for part in ("validation", "test") for kind in ("weighted", "unweighted")
+    }
+
+
+def test_export_repeats_byte_for_byte_and_logs_the_file(
+    run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(release, "FEWEST", 10)
+    again = release.release(run, tmp_path / "again.onnx", "small", "1.0.0", None, tmp_path / "log")
+    assert (tmp_path / "again.onnx").read_bytes() == (exported / "small.onnx").read_bytes()
+    assert again.exported.sha256 in (exported / "test.csv").read_text(encoding="utf-8")
+    assert again.exported.sha256 in (exported / "small.md").read_text(encoding="utf-8")
+    assert again.exported.parity <= 1e-4
+
+
+def test_file_that_differs_from_its_network_is_not_written(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = export.load_file(exported / "small.onnx")
+    card = session.get_modelmeta().custom_metadata_map[CARD_KEY]
+    model = build("baseline", 3)
+    patches = paint_background(np.random.default_rng(0), 40)
+    honest: Callable[..., np.ndarray] = export.predict_logits
+    monkeypatch.setattr(export, "predict_logits", lambda *given: honest(*given) + 0.01)
+    with pytest.raises(ParityError, match="differ"):
+        export.export_model(model, Platt(1, 0), card, patches, tmp_path / "no.onnx", fewest=40)
+    with pytest.raises(ParityError, match="1000"):
+        export.export_model(model, Platt(1, 0), card, patches, tmp_path / "no.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_beyond_float16_are_refused() -> None:
+    model = build("baseline", 1)
+    kernel = model.weights[0]
+    kernel.assign(kernel.numpy() + 1e6)
+    with pytest.raises(RunError, match="float16"):
+        export.round_weights(model)
+
+
+def test_evaluate_prints_both_weightings(
+    sources: Sources, exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(exported / "small.onnx")
+    assert main(["evaluate", model, *_options(sources), "--part", "test", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["weighted"]["auc"].keys() == {"value", "low", "high"}
+    assert found["unweighted"]["auc"]["value"] > 0.9
+
+
+def test_refusals_are_one_line_with_their_exit_code(
+    sources: Sources, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    out = ["--out", str(tmp_path / "out")]
+    blocked = ["--out", str(tmp_path / "file" / "x.onnx")]
+    refused = {
+        ("prepare", str(tmp_path / "empty"), *out): 3,
+        ("export", str(tmp_path / "empty"), *out, "--name", "x"): 3,
+        ("export", str(run), *blocked, "--name", "x"): 5,
+        ("train", *_options(sources), *out, "--network", "none"): 3,
+        ("train", *_options(sources), *out, "--epochs", "0"): 3,
+        ("evaluate", str(tmp_path / "file"), *_options(sources)): 3,
+    }
+    for command, code in refused.items():
+        assert main(command) == code, command
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1, command
+
+
+def test_help_needs_no_tensorflow_and_wrong_usage_exits_2() -> None:
+    check = (
+        "import sys; from trainer.cli import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert 'tensorflow' not in sys.modules and 'onnxruntime' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
+    with pytest.raises(SystemExit) as refused:
+        main(["train"])
+    assert refused.value.code == 2
+
+
+def test_store_opens_for_reading_only(sources: Sources) -> None:
+    assert not load_store(sources.store).pixels.flags.writeable
