@@ -102,19 +102,23 @@ def averaged_patches(
     white = 255.0 - level.astype(np.float64)
     patches = []
     for row, col in cells:
-        down = _coverage(row, grid.step[1] * height / grid.height, height)
-        across = _coverage(col, grid.step[0] * width / grid.width, width)
-        darkness = np.einsum("iy,yxc,jx->ijc", down, white, across, optimize=True)
+        down, rows = _coverage(row, grid.step[1] * height / grid.height, height)
+        across, cols = _coverage(col, grid.step[0] * width / grid.width, width)
+        darkness = np.einsum("iy,yxc,jx->ijc", down, white[rows, cols], across, optimize=True)
         patches.append(np.floor(255.0 - darkness + 0.5).astype(np.uint8))
     return np.stack(patches)
 
 
-def _coverage(index: int, step: float, length: int) -> npt.NDArray[np.float64]:
-    """Return the share of every source pixel in each of a cell's 50 pixels, shape (50, length)."""
+def _coverage(index: int, step: float, length: int) -> tuple[npt.NDArray[np.float64], slice]:
+    """Return the share of every source pixel in each of a cell's 50 pixels, and which those are.
+
+    What a pixel lacks to a whole share lies outside the slide.
+    """
     edges = (index * 50 + np.arange(51)) * step / 50
-    pixels = np.arange(length)
+    touched = slice(math.floor(edges[0]), min(length, math.ceil(edges[-1])))
+    pixels = np.arange(touched.start, touched.stop)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return np.clip(overlap, 0, None) / (step / 50)
+    return np.clip(overlap, 0, None) / (step / 50), touched
 
 
 def probabilities(scene: Scene, model: TinyModel, grid: Grid, level: int) -> dict[Cell, float]:
