@@ -154,14 +154,14 @@ def _info(options: argparse.Namespace) -> int:
     power = f"{answer['objective_power']:g}x" if answer["objective_power"] else "unknown"
     print(f"{answer['file']}")
     print(f"  vendor       {answer['vendor']}")
-    print(f"  dimensions   {answer['width_l0']:,} x {answer['height_l0']:,} px")
+    print(f"  dimensions   {answer['width_l0']} x {answer['height_l0']} px")
     print(f"  resolution   {mpp}")
     print(f"  objective    {power}")
     if answer["bounds"]:
         print("  bounds       x {} y {} width {} height {}".format(*answer["bounds"]))
     for number, level in enumerate(answer["levels"]):
         scale = f"  {level['mpp_x']:.4g} µm/px" if level["mpp_x"] is not None else ""
-        size = f"{level['width']:,} x {level['height']:,} px"
+        size = f"{level['width']} x {level['height']} px"
         print(f"  level {number:<2}     {size}  downsample {level['downsample']:.6g}{scale}")
     print(f"  identity     {answer['identity']}")
     for warning in answer["warnings"]:
@@ -177,7 +177,7 @@ class _Run:
     status: str = "pending"
     out: Path | None = None
     counts: dict[str, int] | None = None
-    provider: dict[str, Any] | None = None
+    provider: str | None = None
     seconds: float | None = None
     patches_per_second: float | None = None
     error: str | None = None
@@ -266,7 +266,7 @@ def _analyze_slide(run: _Run, options: argparse.Namespace) -> None:
     counts = analysis.map.counts()
     failed = counts["failed"] + counts["invalid_output"]
     run.status, run.out, run.counts = ("partial" if failed else "done"), out / name, counts
-    run.provider = analysis.provider
+    run.provider = analysis.provider["used"]
     run.seconds = round(time.monotonic() - began, 3)
     run.patches_per_second = round(counts["ok"] / run.seconds, 1)
     if failed:

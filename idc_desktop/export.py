@@ -119,7 +119,6 @@ class Analysis:
             "slide": {
                 **{name: self.slide[name] for name in described},
                 "identity_kind": "sha256 of sizes, ends and 64 samples per file",
-                "image": self.image,
             },
             "model": {
                 "name": card.name,
@@ -172,7 +171,7 @@ def write_folder(folder: Path, analysis: Analysis, regions: Iterable[Region]) ->
         _sync_folder(folder)
     except OSError as error:
         raise OutputError(
-            f"{folder.name}: The results cannot be written ({error.strerror or error}). Choose "
+            f"{folder}: The results cannot be written ({error.strerror or error}). Choose "
             "another folder with --out, or free some space; the analysis itself is kept."
         ) from error
 

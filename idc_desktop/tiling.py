@@ -183,6 +183,13 @@ class PatchReader:
         margin = 1 if self._interpolated else 0
         (top, bottom), (left, right) = span(edges_y, margin), span(edges_x, margin)
         pixels = self._slide.read_region(level, left, top, right - left, bottom - top)
+        if self._interpolated and (top < 0 or left < 0):
+            # Interpolate from the outermost pixels at the slide's edge, not from the white beyond.
+            pixels = np.pad(
+                pixels[max(0, -top) :, max(0, -left) :],
+                ((max(0, -top), 0), (max(0, -left), 0), (0, 0)),
+                mode="edge",
+            )
         resample = bilinear if self._interpolated else area_average
         out = resample(pixels, edges_y - (top << 16), edges_x - (left << 16))
         cells = out.reshape(block.rows, side_px, block.cols, side_px, 3).swapaxes(1, 2)

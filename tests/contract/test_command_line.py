@@ -183,7 +183,7 @@ def test_analyze_json_is_one_object_of_the_contract(main_run: Analysis) -> None:
     }  # fmt: skip
     assert Path(entry["out"]) == main_run.folder
     assert entry["counts"] == main_run.provenance["counts"]
-    assert entry["provider"] == main_run.provenance["provider"]
+    assert entry["provider"] == main_run.provenance["provider"]["used"]
     assert entry["seconds"] > 0
     assert entry["patches_per_second"] > 0
     assert entry["error"] is None
