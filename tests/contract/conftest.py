@@ -102,6 +102,7 @@ def batch_run(workspace: Path, tiny_model: TinyModel, regions_file: Path) -> dic
         scenes.write_coded_slide(folder / "nearly.tiff", (720, 500), 2.0125, (1, 4)),
         scenes.write_coded_slide(folder / "beyond.tiff", (720, 500), 2.0375, (1, 4)),
         scenes.write_coded_slide(folder / "coarse.tiff", (165, 115), 9.0, (1,), spread=0),
+        scenes.write_gappy_slide(folder / "gaps.svs"),
         scenes.write_glass_slide(folder / "glass.tiff"),
     ]
     out, data = workspace / "batch-out", workspace / "batch-data"
@@ -211,6 +212,9 @@ def refusals(workspace: Path, tiny_slide: Scene, tiny_model: TinyModel) -> Outco
         "out blocked": ("analyze", slide, "--out", folder / "blocked", "--model", model),
         "half blocked": ("analyze", slide, "--out", folder / "half", "--model", model),
         "verify nothing": ("verify", folder / "missing"),
+        "mpp zero": analyze("--mpp", "0"),
+        "mpp endless": analyze("--mpp", "inf"),
+        "mpp coarse": analyze("--mpp", "12"),
         "no command": ("--frobnicate",),
         "unknown command": ("frobnicate",),
         "unknown option": analyze("--frobnicate"),

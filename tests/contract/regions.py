@@ -59,6 +59,7 @@ REGIONS = [
     Region("over the edge", shapely.box(1105, 640, 1530, 1100), roi="Rectangle"),
     Region("over the corner", shapely.box(-350, -270, 450, 470), roi="Rectangle"),
     Region("off the slide", shapely.box(2000, 100, 2300, 500), roi="Rectangle"),
+    Region("touching the edge", shapely.box(1320, 100, 1500, 300), roi="Rectangle"),
     Region("glass", shapely.box(20, 20, 180, 180), roi="Rectangle"),
     Region("inside one cell", shapely.Polygon([(410, 410), (470, 415), (440, 480)])),
     Region(

@@ -35,6 +35,9 @@ REFUSED_INPUT = {
     "regions rubbish": "rubbish.geojson",
     "regions other": "other.geojson",
     "regions open ring": "open-ring.geojson",
+    "mpp zero": "tiny.tiff",
+    "mpp endless": "tiny.tiff",
+    "mpp coarse": "tiny.tiff",
     "verify nothing": "missing",
 }
 WRONG_USAGE = {
@@ -165,9 +168,9 @@ def test_some_failed_patches_are_exit_4(
 
 
 def test_slides_go_into_folders_named_after_their_files(batch_run: dict[str, Analysis]) -> None:
-    for stem, run in batch_run.items():
+    for run in batch_run.values():
         assert {path.name for path in run.folder.iterdir()} == set(SIX_FILES)
-        assert {row["Image"] for row in run.regions} == {f"{stem}.tiff"}
+        assert {row["Image"] for row in run.regions} == {run.scene.path.name}
 
 
 # --- analyze ----------------------------------------------------------------------------------

@@ -95,6 +95,15 @@ def test_slide_up_to_10_um_per_px_is_interpolated(
     assert inner == [round(float(tiny_model.probability(flat)[0]), 6)] * 6
 
 
+def test_pixels_that_the_scanner_left_out_are_white(
+    batch_run: dict[str, Analysis], tiny_model: TinyModel
+) -> None:
+    run = batch_run["gaps"]
+    expected = probabilities(run.scene, tiny_model, run.grid, 1)
+
+    assert analyzed(run) == pytest.approx(expected, abs=1.01e-6)
+
+
 def test_slide_without_tissue_has_a_header_and_no_rows(batch_run: dict[str, Analysis]) -> None:
     run = batch_run["glass"]
     text = (run.folder / "patches.csv").read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ from tests.support.slides import (
     Rgb,
     pyramid,
     reduced,
+    write_svs,
     write_tiff,
 )
 
@@ -140,6 +141,25 @@ def write_coded_slide(
     write_tiff(path, levels, mpp=mpp)
     cells = frozenset((row, col) for row in range(base.rows) for col in range(base.cols))
     return Scene(path, (mpp, mpp), levels, cells)
+
+
+def write_gappy_slide(path: Path, size: tuple[int, int] = (1320, 900)) -> Scene:
+    """Write a slide full of tissue with a hole where the scanner saved nothing.
+
+    The hole is transparent in OpenSlide and therefore white for us; it covers one whole cell.
+    """
+    canvas = Canvas(*size, TINY_MPP)
+    cells = {(row, col) for row in range(canvas.rows) for col in range(canvas.cols)}
+    for row, col in cells:
+        canvas.paint_cell(row, col, (RED, PINK, MAUVE)[(row + col) % 3], seed=10 * row + col)
+    left, top, right, bottom = 256, 256, 768, 768
+    painted = pyramid(canvas.pixels, (1, 4))
+    write_svs(path, painted, mpp=TINY_MPP, tile=64, missing=(left, top, right, bottom))
+    levels = [level.copy() for level in painted]
+    for level, downsample in zip(levels, (1, 4), strict=True):
+        rows = slice(top // downsample, bottom // downsample)
+        level[rows, left // downsample : right // downsample] = 255
+    return Scene(path, (TINY_MPP, TINY_MPP), levels, frozenset(cells - {(2, 2)}))
 
 
 def write_glass_slide(path: Path, size: tuple[int, int] = (900, 700)) -> Scene:

@@ -89,6 +89,22 @@ def jpeg_tile(image: Rgb, quality: int = 80) -> bytes:
     return stream.getvalue()
 
 
+def _tiles(
+    image: Rgb, tile: int, missing: tuple[int, int, int, int] | None, downsample: float
+) -> Iterator[Rgb | None]:
+    height, width = image.shape[:2]
+    left, top, right, bottom = (edge / downsample for edge in missing or (0, 0, 0, 0))
+    for y in range(0, height, tile):
+        for x in range(0, width, tile):
+            if left <= x and x + tile <= right and top <= y and y + tile <= bottom:
+                yield None
+                continue
+            piece = np.zeros((tile, tile, 3), np.uint8)
+            part = image[y : y + tile, x : x + tile]
+            piece[: part.shape[0], : part.shape[1]] = part
+            yield piece
+
+
 def jpeg_tiles(image: Rgb, tile: int, quality: int = 80) -> Iterator[bytes]:
     """Cut an image into JPEG tiles, row by row; the last ones are filled up with glass."""
     height, width = image.shape[:2]
@@ -132,6 +148,7 @@ def write_svs(
     fields: Mapping[str, str] | None = None,
     label: Rgb | None = None,
     macro: Rgb | None = None,
+    missing: tuple[int, int, int, int] | None = None,
 ) -> Path:
     """Write a slide in Aperio's layout: level 0, thumbnail, other levels, label, macro.
 
@@ -141,6 +158,9 @@ def write_svs(
         ``MPP`` and ``AppMag`` of the description, a text as it is; None leaves them out.
     fields : mapping
         Further ``name = value`` pairs of the description, such as ``Filename`` or ``User``.
+    missing : (left, top, right, bottom), optional
+        Tiles wholly within this box of level 0 are left out, as scanners do where they saw
+        nothing; OpenSlide gives transparent pixels there.
     """
     height, width = levels[0].shape[:2]
     pairs = dict(fields or {})
@@ -153,11 +173,17 @@ def write_svs(
     thumbnail = reduced(levels[-1], max(1, max(levels[-1].shape[:2]) // 64))
     tiled = _tiled(tile, "deflate")
     with tifffile.TiffWriter(path) as writer:
-        writer.write(levels[0], description=base, **_NO_EXTRAS, **tiled)
-        _write_strip(writer, thumbnail, f"{head} -> thumbnail", 0)
-        for level in levels[1:]:
-            size = f"{level.shape[1]}x{level.shape[0]}"
-            writer.write(level, description=f"{head} -> {size}", **_NO_EXTRAS, **tiled)
+        for index, level in enumerate(levels):
+            writer.write(
+                _tiles(level, tile, missing, levels[0].shape[1] / level.shape[1]),
+                shape=level.shape,
+                dtype=np.uint8,
+                description=base if index == 0 else f"{head} -> {_size(level)}",
+                **_NO_EXTRAS,
+                **tiled,
+            )
+            if index == 0:
+                _write_strip(writer, thumbnail, f"{head} -> thumbnail", 0)
         if label is not None:
             _write_strip(writer, label, f"Aperio Image Library v11.2.1\r\nlabel {_size(label)}", 1)
         if macro is not None:
