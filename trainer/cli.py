@@ -79,7 +79,6 @@ def _train(arguments: argparse.Namespace) -> None:
     )
     data = load_data(sources)
     make_folder(arguments.out)
-    finished = (arguments.out / RUN_FILE).exists() and load_run(arguments.out).finished
     outcome = train(
         data.train,
         data.validation,
@@ -88,8 +87,11 @@ def _train(arguments: argparse.Namespace) -> None:
         lambda line: print(line, flush=True),
     )
     minutes = sum(line.seconds for line in outcome.history) / 60
-    # Training a finished run again changes nothing, so neither may its date.
-    date = finished or datetime.now(UTC).strftime("%Y-%m-%d")
+    if (arguments.out / RUN_FILE).exists():
+        # Training a finished run again changes nothing, so neither may its date.
+        date = load_run(arguments.out).finished
+    else:
+        date = datetime.now(UTC).strftime("%Y-%m-%d")
     Run(settings, sources, date, minutes).save(arguments.out)
     best = outcome.history[outcome.best_epoch]
     print(f"best epoch {best.epoch + 1}: val AUC {best.auc:.4f}, AUPRC {best.auprc:.4f}")
@@ -103,7 +105,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from trainer.runs import Sources, load_data
 
     session = load_file(arguments.model)
-    card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], arguments.model.name)
+    properties = session.get_modelmeta().custom_metadata_map
+    card = parse_card(properties.get(CARD_KEY, ""), arguments.model.name)
     data = load_data(Sources(arguments.data, arguments.splits, arguments.counts, unlisted=True))
     part = {"train": data.train, "validation": data.validation, "test": data.test}[arguments.part]
     index = part.store.index

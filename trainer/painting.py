@@ -91,7 +91,7 @@ def _fat(rng: np.random.Generator) -> Field:
 
 def _margin(rng: np.random.Generator) -> Field:
     """Paint a pale, out-of-focus edge of tissue that fades into glass."""
-    yx = np.stack(np.mgrid[:PATCH, :PATCH], -1) / PATCH - 0.5
+    yx = np.moveaxis(np.mgrid[:PATCH, :PATCH], 0, -1) / PATCH - 0.5
     angle = rng.uniform(0, 2 * np.pi)
     along = yx @ (np.cos(angle), np.sin(angle)) - rng.uniform(-0.3, 0.45)
     cover = 1 / (1 + np.exp(-along / rng.uniform(0.01, 0.15)))

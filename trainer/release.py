@@ -13,7 +13,6 @@ import numpy as np
 from trainer.calibration import Platt, fit_platt
 from trainer.carding import build_card, to_json, validation_curve
 from trainer.dataset import PatchArray
-from trainer.errors import RunError
 from trainer.evaluation import Interval, Scored, evaluate, youden_threshold
 from trainer.export import (
     PARITY_PATCHES,
@@ -70,8 +69,6 @@ def release(
     RunError, DataError, ParityError, OutputError
     """
     run = load_run(folder)
-    if not run.finished:
-        raise RunError(f"The training in {folder} is not finished; run its command again.")
     data = load_data(run.sources)
     model, history = load_best(run.settings, folder)
     round_weights(model)
@@ -126,6 +123,8 @@ def _parity_patches(part: Part) -> PatchArray:
 
 def _log_test(path: Path, exported: Exported, metrics: dict[str, dict[str, Interval]]) -> None:
     before = path.read_bytes() if path.exists() else b"file,sha256,cases,figure,value,low,high\n"
+    if exported.sha256.encode() in before:
+        return
     with replacing(path) as file:
         file.write(before)
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")

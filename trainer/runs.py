@@ -1,4 +1,4 @@
-"""What a run folder remembers besides the checkpoint: ``run.json``."""
+"""What the folder of a finished run holds besides the checkpoint: ``run.json``."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def load_data(sources: Sources) -> Data:
 
 @dataclass(frozen=True)
 class Run:
-    """The settings and sources of a training, and how long it took once it has ended."""
+    """A finished training: its settings and sources, the UTC date, and what it took."""
 
     settings: Settings
     sources: Sources
-    finished: str = ""
-    minutes: float = 0.0
+    finished: str
+    minutes: float
 
     def save(self, folder: Path) -> None:
         """Write ``run.json``."""
@@ -103,7 +103,7 @@ class Run:
 
 
 def load_run(folder: Path) -> Run:
-    """Read ``run.json``; `RunError` where there is none or it is damaged."""
+    """Read ``run.json``; `RunError` where the training has not ended, or the file is damaged."""
     try:
         document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         sources = document["sources"]
@@ -120,5 +120,5 @@ def load_run(folder: Path) -> Run:
         )
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise RunError(
-            f"{folder} is no run folder. Name the --out of `idc-trainer train`."
+            f"{folder} holds no finished training. Let `idc-trainer train` end there first."
         ) from cause
