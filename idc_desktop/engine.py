@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must sta
 OVERVIEW_SIDE_PX = 4096
 
 _COMMIT_EVERY_S = 0.25
+_DARK_MEAN = 64
 
 
 def main() -> None:
@@ -208,8 +209,11 @@ class _Analysis:
                     self._analyze_missing(slide, reader, classifier, store)
                     store.finish()
             overview = slide.overview(OVERVIEW_SIDE_PX)
+            if overview.mean() < _DARK_MEAN:
+                text = "The slide is dark: it does not look like a stained brightfield scan."
+                outbox.send({"event": "note", "text": f"{slide.name}: {text}"})
             size = {"height": overview.shape[0], "width": overview.shape[1]}
-            outbox.send({"event": "overview", **size}, overview.tobytes())
+            outbox.send({"event": "overview", **size}, overview.data.cast("B"))
             outbox.send({"event": "done"})
 
     def _analyze_missing(

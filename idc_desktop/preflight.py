@@ -113,6 +113,8 @@ def inspect_tiff(path: Path) -> TiffReport | None:
     SlideError
         A directory loop, or a tile so large that decoding it would exhaust the memory.
     """
+    if is_dicom(path):  # its free preamble may look like a TIFF header
+        return None
     with path.open("rb") as file:
         reader = _TiffReader.of(file)
         return None if reader is None else reader.report(path.name)

@@ -6,6 +6,7 @@ are (rows, cols, 3), RGB, uint8, with what the scan does not cover in white.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -31,7 +32,9 @@ MPP_RANGE = (0.05, 100.0)
 """µm per pixel beyond which a resolution is taken for nonsense."""
 
 _MAX_SIDE_PX = 1 << 22
-_STRIP_PX = 1 << 23  # source pixels held at once while an overview is made
+_STRIP_PX = 1 << 20  # source pixels held at once while an overview is made
+_SALVAGED_TILE_PX = 256
+_UNREADABLE_GREY = 160
 _SAMPLE_BYTES = 64 << 10
 _SAMPLES = 64
 _END_BYTES = 1 << 20
@@ -191,7 +194,8 @@ class Slide:
         """Return the extent as one picture of at most `max_side_px` a side.
 
         A level of the pyramid that fits is taken as it is, unless a finer one would show twice
-        as much; else the next finer level is averaged in strips, so memory stays bounded.
+        as much; else the next finer level is averaged in strips, so memory stays bounded. What
+        cannot be decoded is grey.
         """
         x, y, width, height = self.extent_l0
         side = max(width, height)
@@ -212,7 +216,7 @@ class Slide:
         for row in range(0, out_height, rows):
             edges = edges_y[row : row + rows + 1]
             top, bottom = span(edges)
-            pixels = self.read_region(level, left, top, right - left, bottom - top)
+            pixels = self._read_what_can_be(level, left, top, right - left, bottom - top)
             shifted_y, shifted_x = edges - (top << 16), edges_x - (left << 16)
             out[row : row + rows] = area_average(pixels, shifted_y, shifted_x)
         return out
@@ -259,20 +263,45 @@ class Slide:
     ) -> None:
         self.close()
 
+    def _read_what_can_be(self, level: int, x: int, y: int, width: int, height: int) -> Rgb:
+        """Read a region tile by tile where it cannot be read as a whole."""
+        try:
+            return self.read_region(level, x, y, width, height)
+        except SlideReadError:
+            pixels = np.full((height, width, 3), _UNREADABLE_GREY, np.uint8)
+        for top in range(0, height, _SALVAGED_TILE_PX):
+            for left in range(0, width, _SALVAGED_TILE_PX):
+                part = pixels[top : top + _SALVAGED_TILE_PX, left : left + _SALVAGED_TILE_PX]
+                with contextlib.suppress(SlideReadError):
+                    part[:] = self.read_region(
+                        level, x + left, y + top, part.shape[1], part.shape[0]
+                    )
+        return pixels
+
     def _open(self) -> openslide.OpenSlide:
         try:
             return openslide.OpenSlide(self.path)
         except openslide.OpenSlideUnsupportedFormatError as error:
-            truncation = self._report.truncation if self._report is not None else None
-            raise SlideError(
-                f"{self.name}: "
-                + (truncation or "This is not a slide format that OpenSlide reads. Convert it.")
-            ) from error
+            raise SlideError(f"{self.name}: {self._why_unsupported()}") from error
         except openslide.OpenSlideError as error:
             raise SlideError(
                 f"{self.name}: OpenSlide cannot open it ({error}). The file is damaged or uses an "
                 "unsupported variant of its format."
             ) from error
+
+    def _why_unsupported(self) -> str:
+        if self._report is not None and self._report.truncation:
+            return self._report.truncation
+        if preflight.is_dicom(self.path):
+            return "This DICOM file is not a whole-slide image that OpenSlide reads."
+        if self.path.suffix.lower() == ".mrxs" and not self.path.with_suffix("").is_dir():
+            return (
+                f"Its data folder {self.path.stem} is not beside it. Copy the .mrxs file together "
+                "with that folder."
+            )
+        return (
+            "This is not a slide format that OpenSlide reads. Convert it to a tiled pyramidal TIFF."
+        )
 
     def _read_afresh(
         self,
@@ -289,7 +318,7 @@ class Slide:
             image = fresh.read_region(location, level, size)
         except (openslide.OpenSlideError, SlideError) as error:
             self._replace(failed, self._open())
-            raise SlideReadError(f"{self.name}: {error}") from error
+            raise SlideReadError(str(error)) from error
         self._replace(failed, fresh)
         return image
 

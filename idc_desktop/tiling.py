@@ -22,7 +22,7 @@ PREPROCESSING_VERSION = 1
 _COARSER_BY = 1.01  # a level this much coarser than the model's resolution still counts as fine
 _INTERPOLATED_UP_TO = 1.25  # a level 0 this much coarser is interpolated, a coarser one refused
 _MAX_BLOCK_CELLS = 8
-_MAX_BLOCK_SOURCE_PX = 3400  # a side; bounds the memory of a block at 0.25 µm/px without a pyramid
+_MAX_BLOCK_SOURCE_PX = 2048  # a side; bounds the memory of a block where there is no pyramid
 _MAX_CELLS = 100_000_000
 
 Patches = npt.NDArray[np.uint8]
