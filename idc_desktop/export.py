@@ -110,6 +110,11 @@ class Analysis:
         """Level-0 resolution (x, y), µm per pixel."""
         return self.slide["mpp_x"], self.slide["mpp_y"]
 
+    def identifier(self, part: str) -> str:
+        """Return the UUID of a part of this analysis: the same whenever it is exported."""
+        key = f"{self.slide['identity']}/{self.model.sha256}/{self.map_kind}/{part}"
+        return str(uuid.uuid5(_NAMESPACE, key))
+
     def provenance(self) -> dict[str, Any]:
         """Return where the numbers come from, without the files' hashes."""
         described = ("identity", "width_l0", "height_l0", "mpp_x", "mpp_y", "mpp_source", "vendor")
@@ -246,18 +251,13 @@ def _in_order(figures: RegionStatistics) -> tuple[float | None, ...]:
 
 
 def _write_geojson(file: BinaryIO, analysis: Analysis) -> None:
-    grid, sha256 = analysis.map.grid, analysis.model.sha256
-    identity = analysis.slide["identity"]
-
-    def identifier(part: str) -> str:
-        return str(uuid.uuid5(_NAMESPACE, f"{identity}/{sha256}/{analysis.map_kind}/{part}"))
-
+    grid = analysis.map.grid
     box = (grid.origin_x_l0, grid.origin_y_l0, grid.width_l0, grid.height_l0)
     metadata = {
         "origin": "level 0, top left of the whole image (not of its bounds)",
-        "slide_identity": identity,
+        "slide_identity": analysis.slide["identity"],
         "model": analysis.model.card.name,
-        "model_sha256": sha256,
+        "model_sha256": analysis.model.sha256,
         "mpp_x": repr(analysis.mpp[0]),
         "mpp_y": repr(analysis.mpp[1]),
         "mpp_source": analysis.slide["mpp_source"],
@@ -267,7 +267,7 @@ def _write_geojson(file: BinaryIO, analysis: Analysis) -> None:
         "notice": RESEARCH_USE_NOTICE,
     }
     properties = {"objectType": "annotation", "name": "IDC Desktop", "isLocked": True}
-    enclosing = _feature(identifier("extent"), box, {**properties, "metadata": metadata})
+    enclosing = _feature(analysis.identifier("extent"), box, {**properties, "metadata": metadata})
     _put(file, '{"type":"FeatureCollection","features":[\n' + _compact(enclosing))
     for row, col, patch, state, millionths in _patches(analysis.map):
         if state is not PatchState.OK:
@@ -285,7 +285,7 @@ def _write_geojson(file: BinaryIO, analysis: Analysis) -> None:
                 "prob_IDC": millionths / MILLIONTHS,
             },
         }
-        _put(file, ",\n" + _compact(_feature(identifier(f"{row}/{col}"), patch, tile)))
+        _put(file, ",\n" + _compact(_feature(analysis.identifier(f"{row}/{col}"), patch, tile)))
     _put(file, "\n]}\n")
 
 
@@ -294,6 +294,8 @@ def _write_ome_tiff(file: BinaryIO, analysis: Analysis) -> None:
     provenance = analysis.provenance()
     del provenance["model"]["card"]
     metadata = {
+        # tifffile's own UUID would hold the time and this machine's network address.
+        "UUID": analysis.identifier("probability.ome.tiff"),
         "axes": "YX",
         "Name": analysis.image,
         "Description": f"P(IDC), one pixel per patch, NaN = not analyzed. {RESEARCH_USE_NOTICE}",
@@ -309,7 +311,6 @@ def _write_ome_tiff(file: BinaryIO, analysis: Analysis) -> None:
             "provenance": _compact(provenance),
         },
     }
-    # tifffile drops NaN-safe statistics into no tag; the bytes depend on the arguments only.
     image = analysis.map.probabilities.astype(np.float32)
     tifffile.imwrite(file, image, ome=True, metadata=metadata, photometric="minisblack")
 

@@ -1,7 +1,8 @@
 """Tiny real models that obey the model contract, and models that each break it in one way.
 
-The network is a formula: the raw log-odds are ``slope * mean(red - blue) / 255 + bias``, so every
-probability can be computed in a test without running the model.
+The network is a formula, so that every probability can be computed in a test without running the
+model: the raw log-odds are ``slope * mean(red - green / 3 - blue) / 255 + bias``. No two channels
+weigh the same, and neither do black and white.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ Defect = Literal[
 DEFECTS: tuple[Defect, ...] = get_args(Defect)
 
 _PIXELS = 50 * 50
+_WEIGHTS = (3, -1, -3)  # thirds of the channels
 _OPSET = 18
 
 
@@ -59,7 +61,7 @@ class TinyModel:
     version: str = "1.2.3"
     recipe: str = "formula"
     slope: float = 16.0
-    bias: float = -0.5
+    bias: float = 1.0
     calibration: tuple[float, float] = (0.8, 0.3)
     threshold: float = 0.5
     nan_color: tuple[int, int, int] | None = None
@@ -72,8 +74,8 @@ class TinyModel:
 
     def probability(self, patches: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return what the model must answer, in double precision, shape (n,)."""
-        difference = patches[..., 0].astype(float) - patches[..., 2]
-        logit = self.slope * difference.mean(axis=(-2, -1)) / 255 + self.bias
+        weighted = (patches.astype(float) * _WEIGHTS).sum(axis=-1)
+        logit = self.slope * weighted.mean(axis=(-2, -1)) / (3 * 255) + self.bias
         a, b = self.calibration
         return 1 / (1 + np.exp(-(a * logit + b)))
 
@@ -213,11 +215,11 @@ def _graph(model: TinyModel, defect: Defect | None) -> onnx.ModelProto:
     channels_first = defect == "input-channels-first"
     pixel_axes = graph.constant([2, 3] if channels_first else [1, 2], np.int64)
     floats = graph("Cast", first, to=TensorProto.FLOAT)
-    # Sums of at most 2500 * 255 are exact in float32, and so is their difference.
+    # Whole numbers below 2^24: all sums are exact in float32.
     sums = graph("ReduceSum", floats, pixel_axes, keepdims=0)
-    difference = graph("MatMul", sums, graph.constant([[1.0], [0.0], [-1.0]]))
-    flat = graph("Squeeze", difference, graph.constant([1], np.int64))
-    scaled = graph("Mul", flat, graph.constant(model.slope / (_PIXELS * 255)))
+    weighted = graph("MatMul", sums, graph.constant([[float(weight)] for weight in _WEIGHTS]))
+    flat = graph("Squeeze", weighted, graph.constant([1], np.int64))
+    scaled = graph("Mul", flat, graph.constant(model.slope / (_PIXELS * 3 * 255)))
     logit = graph("Add", scaled, graph.constant(model.bias), out="logit")
     a, b = model.calibration
     calibrated = graph("Add", graph("Mul", logit, graph.constant(a)), graph.constant(b))
