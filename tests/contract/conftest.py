@@ -94,7 +94,7 @@ def batch_run(workspace: Path, tiny_model: TinyModel, regions_file: Path) -> dic
     slides = [
         scenes.write_tiny_slide(folder / "single.tiff", tiny_model, (1,)),
         scenes.write_tissue_slide(folder / "float.tiff", (1080, 760), 2.43),
-        scenes.write_tissue_slide(folder / "aniso.tiff", (1100, 750), (2.0, 2.35), seed=2),
+        scenes.write_tissue_slide(folder / "aniso.tiff", (1100, 750), (2.0, 2.3517), seed=2),
         scenes.write_tissue_slide(
             folder / "fine.tiff", (3008, 2000), 0.499, downsamples=(1, 4, 16), seed=3
         ),
