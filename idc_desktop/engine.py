@@ -32,8 +32,12 @@ if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must sta
 
 OVERVIEW_SIDE_PX = 4096
 
+OVERVIEW = -1
+"""Stands for the overview where blocks are numbered: it can kill the engine as they can."""
+
 _COMMIT_EVERY_S = 0.25
 _DARK_MEAN = 64
+_BLANK_SIDE_PX = 1024
 
 
 def main() -> None:
@@ -208,13 +212,28 @@ class _Analysis:
                 if not store.is_finished:
                     self._analyze_missing(slide, reader, classifier, store)
                     store.finish()
+            self._send_overview(slide)
+            outbox.send({"event": "done"})
+
+    def _send_overview(self, slide: Slide) -> None:
+        import numpy as np
+
+        note = None
+        if str(OVERVIEW) in self._job["crashed"]:
+            note = "Its overview kills the reader process; the overlay shows the map on white."
+            _, _, width, height = slide.extent_l0
+            scale = _BLANK_SIDE_PX / max(width, height)
+            shape = (max(1, int(height * scale)), max(1, int(width * scale)), 3)
+            overview = np.full(shape, 255, np.uint8)
+        else:
+            self._outbox.send({"event": "start", "number": OVERVIEW})
             overview = slide.overview(OVERVIEW_SIDE_PX)
             if overview.mean() < _DARK_MEAN:
-                text = "The slide is dark: it does not look like a stained brightfield scan."
-                outbox.send({"event": "note", "text": f"{slide.name}: {text}"})
-            size = {"height": overview.shape[0], "width": overview.shape[1]}
-            outbox.send({"event": "overview", **size}, overview.data.cast("B"))
-            outbox.send({"event": "done"})
+                note = "The slide is dark: it does not look like a stained brightfield scan."
+        if note:
+            self._outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
+        size = {"height": overview.shape[0], "width": overview.shape[1]}
+        self._outbox.send({"event": "overview", **size}, overview.data.cast("B"))
 
     def _analyze_missing(
         self, slide: Slide, reader: PatchReader, classifier: PatchClassifier, store: RunStore

@@ -172,15 +172,16 @@ class Job:
         See `idc_desktop.engine.run_job`.
     subject : str
         Name of the slide or model, for messages.
+    module : str
+        What to run as the engine.
     """
 
-    _MODULE = "idc_desktop.engine"
-
-    def __init__(self, job: Message, subject: str) -> None:
+    def __init__(self, job: Message, subject: str, module: str = "idc_desktop.engine") -> None:
         self._job = job
         self._subject = subject
+        self._module = module
         self._cancelled = False
-        self._child = Child(self._MODULE, {**job, "careful": [], "crashed": {}})
+        self._child = Child(module, {**job, "careful": [], "crashed": {}})
 
     def events(self) -> Iterator[Event]:
         """Yield the engine's messages, whatever number of engines it takes.
@@ -227,7 +228,8 @@ class Job:
                     if count >= _CRASHES_PER_BLOCK
                 }
                 suspects = (suspects | started) - guilty.keys()
-                if fruitless >= (_CRASHES_WITHOUT_PROGRESS if planned else _CRASHES_PER_BLOCK):
+                patient = planned or crash.killed_from_outside
+                if fruitless >= (_CRASHES_WITHOUT_PROGRESS if patient else _CRASHES_PER_BLOCK):
                     raise SlideError(
                         f"{self._subject}: The reader process {crash}, {fruitless} times. The file "
                         "is damaged, or memory ran out."
@@ -235,7 +237,7 @@ class Job:
             # What this very job has computed so far is not to be forgotten at a restart.
             restart = bool(self._job.get("restart")) and not planned
             again = {"restart": restart, "careful": sorted(suspects), "crashed": guilty}
-            self._child = Child(self._MODULE, {**self._job, **again})
+            self._child = Child(self._module, {**self._job, **again})
             if self._cancelled:
                 self._child.cancel()
 

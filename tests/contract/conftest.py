@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +13,7 @@ import pytest
 from tests.contract.expected import Grid, probabilities
 from tests.contract.regions import feature_collection
 from tests.support import scenes
-from tests.support.command import Outcome, read_csv, read_json, run_cli
+from tests.support.command import Outcome, read_csv, read_json, run_cli, run_many
 from tests.support.models import DEFECTS, Defect, TinyModel, write_tiny_model
 from tests.support.scenes import Cell, Scene
 from tests.support.slides import damage_tile, write_tiff
@@ -231,19 +228,6 @@ def refusals(workspace: Path, tiny_slide: Scene, tiny_model: TinyModel) -> Outco
     }
     outcomes = run_many(commands.values(), folder / "data")
     return dict(zip(commands, outcomes, strict=True))
-
-
-def run_many(commands: Iterable[Iterable[object]], data_dir: Path) -> list[Outcome]:
-    """Run commands, as many at a time as there are processors, each with its own data folder."""
-
-    def run(job: tuple[int, Iterable[object]]) -> Outcome:
-        number, command = job
-        own = data_dir / str(number)
-        own.parent.mkdir(exist_ok=True)
-        return run_cli(*map(str, command), data_dir=own)
-
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        return list(pool.map(run, enumerate(commands)))
 
 
 _OPEN_RING = json.dumps(

@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,19 @@ def run_cli(
         stdout, stderr = process.communicate()
         raise AssertionError(f"no end after {timeout} s: {texts}\n{stdout}\n{stderr}") from None
     return Outcome(texts, process.returncode, stdout, stderr)
+
+
+def run_many(commands: Iterable[Iterable[object]], data_dir: Path) -> list[Outcome]:
+    """Run commands, as many at a time as there are processors, each with its own data folder."""
+
+    def run(job: tuple[int, Iterable[object]]) -> Outcome:
+        number, command = job
+        own = data_dir / str(number)
+        own.parent.mkdir(exist_ok=True)
+        return run_cli(*map(str, command), data_dir=own)
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return list(pool.map(run, enumerate(commands)))
 
 
 def environment(data_dir: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from trainer.networks import build
 from trainer.runs import Data, Sources, load_data
 from trainer.training import CHECKPOINT, compiled, logits, train
 
-SETTINGS = Settings(epochs=2, batch=16, painted=0.1)
+SETTINGS = Settings(epochs=2, batch=16)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def _options(sources: Sources) -> list[str]:
 def run(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the command line."""
     folder = tmp_path_factory.mktemp("run")
-    settings = ["--epochs", "3", "--batch", "16"]
+    settings = ["--epochs", str(SETTINGS.epochs), "--batch", str(SETTINGS.batch)]
     assert main(["train", *_options(sources), "--out", str(folder), *settings]) == 0
     return folder
 
@@ -84,33 +85,32 @@ def _checkpoint(folder: Path) -> dict[str, np.ndarray]:
 
 
 def test_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(
-    data: Data, tmp_path: Path
+    data: Data, run: Path, tmp_path: Path
 ) -> None:
     def interrupt(line: str) -> None:
         raise KeyboardInterrupt(line)
 
-    train(data.train, data.validation, SETTINGS, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(data.train, data.validation, SETTINGS, tmp_path / "parts", interrupt)
-    outcome = train(data.train, data.validation, SETTINGS, tmp_path / "parts")
+        train(data.train, data.validation, SETTINGS, tmp_path, interrupt)
+    outcome = train(data.train, data.validation, SETTINGS, tmp_path)
     assert len(outcome.history) == SETTINGS.epochs
-    whole, parts = _checkpoint(tmp_path / "whole"), _checkpoint(tmp_path / "parts")
+    whole, parts = _checkpoint(run), _checkpoint(tmp_path)
     assert whole.keys() == parts.keys()
     for name, value in whole.items():
         assert np.array_equal(value, parts[name]), name
 
 
 def test_checkpoint_of_other_settings_or_a_damaged_one_is_refused(
-    data: Data, tmp_path: Path
+    data: Data, run: Path, tmp_path: Path
 ) -> None:
-    once = Settings(epochs=1, batch=16)
-    train(data.train, data.validation, once, tmp_path)
+    content = (run / CHECKPOINT).read_bytes()
+    (tmp_path / CHECKPOINT).write_bytes(content)
     with pytest.raises(RunError, match="other settings"):
-        train(data.train, data.validation, Settings(epochs=1, batch=16, seed=2), tmp_path)
-    content = (tmp_path / CHECKPOINT).read_bytes()
+        train(data.train, data.validation, replace(SETTINGS, seed=2), tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == content
     (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
     with pytest.raises(RunError, match="damaged"):
-        train(data.train, data.validation, once, tmp_path)
+        train(data.train, data.validation, SETTINGS, tmp_path)
 
 
 def test_training_never_sees_validation_or_test_cases(data: Data) -> None:
