@@ -129,9 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.small:
             tenfold = bench.memory(_made(TENFOLD))
             figures.append(Figure("engine, tenfold slide", tenfold.engine, "MB", ENGINE_MB))
-            figures.append(
-                Figure("  times the standard slide's", tenfold.engine / memory.engine, "")
-            )
+            figures.append(Figure("  times the standard one", tenfold.engine / memory.engine, ""))
             figures.append(Figure("its parent, tenfold slide", tenfold.parent, "MB"))
     sys.stdout.write("".join(f"{figure}\n" for figure in figures))
     return 0 if all(figure.passed for figure in figures) else 1
