@@ -54,12 +54,15 @@ def validation_curve(
     scored = Scored(probability, index.label)
     thresholds = np.unique([*np.linspace(0.05, 0.95, 19).round(2), threshold])
 
+    # Where no patch reaches a threshold, nothing is called IDC: sensitivity 0, specificity 1.
+    position = np.searchsorted(scored.values, thresholds)
+
     def at(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        figures = [scored.metrics(weights, one) for one in thresholds]
-        return np.array([(one.sensitivity, one.specificity) for one in figures])
+        sensitivity, specificity = scored.rates(weights)
+        return np.stack([[*sensitivity, 0.0], [*specificity, 1.0]], axis=1)[position]
 
     value = at(weight)
-    draws = [at(weight * times) for times in case_bootstrap(index.case, index.label, 500)]
+    draws = [at(weight * times) for times in case_bootstrap(index.case, index.label)]
     low, high = np.percentile(draws, (2.5, 97.5), axis=0)
     return [
         OperatingPoint(

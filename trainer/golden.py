@@ -11,7 +11,7 @@ from trainer.dataset import PatchArray
 from trainer.painting import paint_background, paint_tissue
 
 COUNT = 12
-CANDIDATES = 3000
+CANDIDATES = 1000
 
 
 def choose_golden(

@@ -20,6 +20,7 @@ from trainer.export import (
     export_model,
     measure_speed,
     open_session,
+    predict_logits,
     round_weights,
     run_session,
 )
@@ -84,7 +85,7 @@ def release(
     if test_log is not None:
         tested = platt.probability(logits(forward, data.test.store))
         metrics |= _both_weightings("test", data.test, tested, threshold)
-    golden = choose_golden(lambda patches: platt.probability(forward(patches)))
+    golden = choose_golden(lambda patches: platt.probability(predict_logits(model, patches)))
     curve = validation_curve(probability, validation.store.index, validation.weight, threshold)
     card = build_card(name, version, run, data, platt, threshold, curve, metrics, golden)
     patches = _parity_patches(validation)

@@ -116,3 +116,16 @@ def test_bootstrap_draws_whole_cases_and_intervals_hold_the_value() -> None:
     probability = np.clip(rng.normal(0.4 + 0.2 * label, 0.2), 0, 1)
     for figure in evaluate(probability, label, case, np.ones(600), 0.5, repeats=100).values():
         assert 0 <= figure.low <= figure.value <= figure.high <= 1 or figure.low < figure.high
+
+
+def test_rates_agree_with_metrics_at_every_threshold() -> None:
+    rng = np.random.default_rng(4)
+    label = rng.integers(0, 2, 60).astype(np.uint8)
+    probability, weight = np.round(rng.random(60), 1), rng.uniform(0.5, 2, 60)
+    scored = Scored(probability, label)
+    sensitivity, specificity = scored.rates(weight)
+    for which, threshold in enumerate(scored.values):
+        found = scored.metrics(weight, threshold)
+        assert (sensitivity[which], specificity[which]) == pytest.approx(
+            (found.sensitivity, found.specificity)
+        )
