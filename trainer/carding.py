@@ -126,15 +126,15 @@ def build_card(
             "validation_curve": [
                 {
                     "threshold": point.threshold,
-                    "sensitivity": point.sensitivity.value,
-                    "specificity": point.specificity.value,
-                    "sensitivity_95ci": [point.sensitivity.low, point.sensitivity.high],
-                    "specificity_95ci": [point.specificity.low, point.specificity.high],
+                    "sensitivity": _rounded(point.sensitivity)["value"],
+                    "specificity": _rounded(point.specificity)["value"],
+                    "sensitivity_95ci": list(_rounded(point.sensitivity).values())[1:],
+                    "specificity_95ci": list(_rounded(point.specificity).values())[1:],
                 }
                 for point in curve
             ],
             "metrics": {
-                group: {figure: asdict(interval) for figure, interval in figures.items()}
+                group: {figure: _rounded(interval) for figure, interval in figures.items()}
                 for group, figures in metrics.items()
             },
             "intended_use": {
@@ -152,6 +152,11 @@ def build_card(
             ],
         },
     }
+
+
+def _rounded(figure: Interval) -> dict[str, float]:
+    """To 6 decimals: sums of weights may end a hair above 1."""
+    return {name: round(value, 6) for name, value in asdict(figure).items()}
 
 
 def to_json(card: Document) -> str:

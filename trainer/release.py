@@ -77,13 +77,14 @@ def release(
     forward = compiled(model)
     raw = logits(forward, validation.store)
     platt = fit_platt(raw, validation.store.index.label, validation.weight)
-    probability = platt.probability(raw)
+    # To 6 decimals, as the application stores probabilities, and the threshold with them.
+    probability = platt.probability(raw).round(6)
     threshold = youden_threshold(
         Scored(probability, validation.store.index.label), validation.weight
     )
     metrics = _both_weightings("validation", validation, probability, threshold)
     if test_log is not None:
-        tested = platt.probability(logits(forward, data.test.store))
+        tested = platt.probability(logits(forward, data.test.store)).round(6)
         metrics |= _both_weightings("test", data.test, tested, threshold)
     golden = choose_golden(lambda patches: platt.probability(predict_logits(model, patches)))
     curve = validation_curve(probability, validation.store.index, validation.weight, threshold)

@@ -17,7 +17,7 @@ class Settings:
         default="corrected",
         metadata={"help": "corrected (flips, turns, stain, light, sharpness) or turns"},
     )
-    epochs: int = field(default=40, metadata={"help": "epochs; a cosine takes the rate to 0"})
+    epochs: int = field(default=30, metadata={"help": "epochs; a cosine takes the rate to 0"})
     batch: int = field(default=64, metadata={"help": "real patches per step"})
     learning_rate: float = field(default=2e-3, metadata={"help": "peak, after a warm-up"})
     weight_decay: float = field(default=0.02, metadata={"help": "AdamW's, per unit of rate"})
