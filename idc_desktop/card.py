@@ -95,15 +95,15 @@ def parse_card(text: str, source: str) -> ModelCard:
     from fastjsonschema import JsonSchemaValueException
 
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=_refuse_constant)
         _validator()(document)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ModelError(f"{source}: the model card is not valid JSON ({error}).") from error
     except JsonSchemaValueException as error:
         raise ModelError(
             f"{source}: the model card breaks the schema: {error.message}. Export the model again "
             "with idc-trainer."
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{source}: the model card is not valid JSON ({error}).") from error
     idc = document["idc"]
     patches = [
         _golden_pixels(golden["pixels"], index, source)
@@ -130,6 +130,10 @@ def encode_golden(pixels: npt.NDArray[np.uint8], probability: float) -> dict[str
         "pixels": base64.b64encode(np.ascontiguousarray(pixels).tobytes()).decode("ascii"),
         "probability": float(probability),
     }
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _golden_pixels(text: str, index: int, source: str) -> npt.NDArray[np.uint8]:

@@ -348,8 +348,10 @@ def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace)
                 )
                 progress.reach(int(np.count_nonzero(probability_map.states)))
             elif kind == "overview":
-                shape_px = (message["height"], message["width"], 3)
-                overview = np.frombuffer(payload, np.uint8).reshape(shape_px)
+                if message["row"] == 0:
+                    overview = np.empty((message["height"], message["width"], 3), np.uint8)
+                strip = np.frombuffer(payload, np.uint8).reshape(-1, message["width"], 3)
+                overview[message["row"] : message["row"] + len(strip)] = strip
     assert probability_map is not None
     return Analysis(
         image=slide["identity"][:12] if options.anonymous else run.slide.name,

@@ -26,7 +26,7 @@ from idc_desktop.wire import Message, receive, send
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
     from idc_desktop.grid import Block, BlockResult
     from idc_desktop.inference import PatchClassifier
-    from idc_desktop.slide import Slide
+    from idc_desktop.slide import Rgb, Slide
     from idc_desktop.store import RunStore
     from idc_desktop.tiling import PatchReader
 
@@ -37,7 +37,6 @@ OVERVIEW = -1
 
 _COMMIT_EVERY_S = 0.25
 _DARK_MEAN = 64
-_BLANK_SIDE_PX = 1024
 
 
 def main() -> None:
@@ -86,7 +85,7 @@ def run_job(job: Message, outbox: _Outbox, cancel: threading.Event) -> None:
     ``{"job": "analyze", "slide", "model", "mpp", "provider", "threads", "tissue", "restart",
     "data_folder", "careful", "crashed"}`` answers ``slide``, ``model``, ``plan``, then ``start``
     and ``block`` for each block (the committed ones of an earlier run first), ``note`` where
-    there is something to know, ``overview``, and ``done``.
+    there is something to know, ``overview`` (strips of the picture, from the top), and ``done``.
     """
     if job["job"] == "info":
         _info(job, outbox)
@@ -218,22 +217,24 @@ class _Analysis:
     def _send_overview(self, slide: Slide) -> None:
         import numpy as np
 
-        note = None
+        width, height = slide.overview_size(OVERVIEW_SIDE_PX)
         if str(OVERVIEW) in self._job["crashed"]:
             note = "Its overview kills the reader process; the overlay shows the map on white."
-            _, _, width, height = slide.extent_l0
-            scale = _BLANK_SIDE_PX / max(width, height)
-            shape = (max(1, int(height * scale)), max(1, int(width * scale)), 3)
-            overview = np.full(shape, 255, np.uint8)
+            self._outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
+            blank = np.full((1, width, 3), 255, np.uint8)
+            strips: Iterator[Rgb] = (blank for _ in range(height))
         else:
             self._outbox.send({"event": "start", "number": OVERVIEW})
-            overview = slide.overview(OVERVIEW_SIDE_PX)
-            if overview.mean() < _DARK_MEAN:
-                note = "The slide is dark: it does not look like a stained brightfield scan."
-        if note:
+            strips = slide.overview_strips(OVERVIEW_SIDE_PX)
+        row, brightness = 0, 0
+        for strip in strips:
+            message = {"event": "overview", "row": row, "width": width, "height": height}
+            self._outbox.send(message, strip.tobytes())
+            row += len(strip)
+            brightness += int(strip.sum())
+        if brightness < _DARK_MEAN * width * height * 3:
+            note = "The slide is dark: it does not look like a stained brightfield scan."
             self._outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
-        size = {"height": overview.shape[0], "width": overview.shape[1]}
-        self._outbox.send({"event": "overview", **size}, overview.data.cast("B"))
 
     def _analyze_missing(
         self, slide: Slide, reader: PatchReader, classifier: PatchClassifier, store: RunStore

@@ -19,7 +19,7 @@ from idc_desktop.errors import SlideError
 
 _MAX_TILE_BYTES = 256 << 20
 _MAX_DIRECTORIES = 4096
-_MAX_TAGS = 4096
+_MAX_TAGS = 50_000  # of all directories together
 _MAX_OFFSETS = 50_000_000
 
 _TILE_WIDTH, _TILE_LENGTH, _SAMPLES = 322, 323, 277
@@ -126,6 +126,7 @@ class _TiffReader:
         self._order = order
         self._big = big
         self._size = file.seek(0, os.SEEK_END)
+        self._tags = 0
 
     @classmethod
     def of(cls, file: BinaryIO) -> _TiffReader | None:
@@ -160,8 +161,9 @@ class _TiffReader:
         if entries is None or end > self._size:
             report.needed_bytes = max(report.needed_bytes, end)
             return None
-        if entries > _MAX_TAGS:
-            report.problems.append(f"a directory claims {entries} tags")
+        self._tags += entries
+        if self._tags > _MAX_TAGS:
+            report.problems.append(f"Its TIFF directories claim more than {_MAX_TAGS:,} tags.")
             return None
         tags: dict[int, list[int]] = {}
         for index in range(entries):
@@ -203,6 +205,8 @@ class _TiffReader:
             )
 
     def _unsigned(self, at: int, size: int) -> int | None:
+        if at > self._size:
+            return None
         self._file.seek(at)
         data = self._file.read(size)
         if len(data) < size:

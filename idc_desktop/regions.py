@@ -24,7 +24,16 @@ from idc_desktop.grid import MILLIONTHS, PatchGrid, PatchState, ProbabilityMap
 
 WHOLE_SLIDE = "Whole slide"
 
-_MAX_BYTES = 1 << 30
+_MAX_BYTES = 256 << 20
+_MAX_COORDINATE = 1e8  # px; far beyond any slide, and its square is still exact enough
+_BAD_COORDINATES = (
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    shapely.errors.ShapelyError,
+)
 _HALF = 0.5 * (1 - 1e-12)  # sums of equal weights must reach a half in spite of rounding
 
 
@@ -139,11 +148,14 @@ def read_regions(path: Path) -> tuple[list[Region], list[str]]:
         never read by half.
     """
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        if not path.is_file() and path.exists():
+            raise RegionsError(f"{path.name}: This is not a file. Give a GeoJSON file.")
+        with path.open("rb") as plain:
+            packed = plain.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
-            raise RegionsError(f"{path.name}: The regions file is larger than 1 GiB.")
+            raise RegionsError(f"{path.name}: The regions file is larger than 256 MiB.")
         document = json.loads(data)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -184,7 +196,7 @@ def _region(file: str, number: int, feature: Any, notes: list[str]) -> Region:  
         shape: BaseGeometry = shapely.MultiPolygon(
             [(_ring(part[0]), [_ring(ring) for ring in part[1:]]) for part in polygons]
         )
-    except (KeyError, IndexError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+    except _BAD_COORDINATES as error:
         raise RegionsError(f"{where} has no valid coordinates ({error}).") from error
     if not shape.is_valid:
         notes.append(f"{where} was repaired: {shapely.is_valid_reason(shape)}.")
@@ -210,8 +222,8 @@ def _region(file: str, number: int, feature: Any, notes: list[str]) -> Region:  
 
 def _ring(points: Any) -> list[tuple[float, float]]:  # noqa: ANN401
     ring = [(float(point[0]), float(point[1])) for point in points]
-    if not all(math.isfinite(value) for point in ring for value in point):
-        raise ValueError("a coordinate is not finite")
+    if not all(abs(value) <= _MAX_COORDINATE for point in ring for value in point):
+        raise ValueError("a coordinate is not finite, or far beyond any slide")
     if len(ring) < 3:
         raise ValueError(f"a ring has {len(ring)} points")
     return ring

@@ -27,6 +27,11 @@ def span(edges: Edges, margin_px: int = 0) -> tuple[int, int]:
     return (int(edges[0]) >> _BITS) - margin_px, -(-int(edges[-1]) >> _BITS) + margin_px
 
 
+def shifted(edges: Edges, start_px: int) -> Edges:
+    """Return the edges as seen from source pixel `start_px`."""
+    return edges - (start_px << _BITS)
+
+
 def area_average(
     pixels: npt.NDArray[np.uint8], edges_y: Edges, edges_x: Edges
 ) -> npt.NDArray[np.uint8]:

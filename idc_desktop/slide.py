@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ from PIL import Image
 
 from idc_desktop import preflight
 from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
-from idc_desktop.resample import area_average, span, to_edges
+from idc_desktop.resample import area_average, shifted, span, to_edges
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -32,7 +33,8 @@ MPP_RANGE = (0.05, 100.0)
 """µm per pixel beyond which a resolution is taken for nonsense."""
 
 _MAX_SIDE_PX = 1 << 22
-_STRIP_PX = 1 << 20  # source pixels held at once while an overview is made
+_STRIP_PX = 1 << 18  # source pixels held at once while an overview is made
+_ANCHOR_RASTER_PX = 256
 _SALVAGED_TILE_PX = 256
 _UNREADABLE_GREY = 160
 _SAMPLE_BYTES = 64 << 10
@@ -173,6 +175,24 @@ class Slide:
             The region cannot be decoded. The slide stays usable: OpenSlide's handles fail for
             ever after their first error, so a fresh one takes the place of the failed one.
         """
+        if self.levels[level].downsample.is_integer():
+            return self._read_from(level, x, y, width, height)
+        # OpenSlide wants level-0 coordinates, so most pixels of this level can only be reached
+        # with a shift of a fraction of a pixel, which it interpolates. Reading from a fixed raster
+        # of anchors makes that shift, and so the pixels, the same for every request.
+        region = np.empty((height, width, 3), np.uint8)
+        side = _ANCHOR_RASTER_PX
+        for top in range(y // side * side, y + height, side):
+            for left in range(x // side * side, x + width, side):
+                right, bottom = min(left + side, x + width), min(top + side, y + height)
+                part = self._read_from(level, left, top, right - left, bottom - top)
+                first_x, first_y = max(left, x), max(top, y)
+                region[first_y - y : bottom - y, first_x - x : right - x] = part[
+                    first_y - top :, first_x - left :
+                ]
+        return region
+
+    def _read_from(self, level: int, x: int, y: int, width: int, height: int) -> Rgb:
         downsample = self.levels[level].downsample
         location = (round(x * downsample), round(y * downsample))
         with self._lock:
@@ -190,36 +210,32 @@ class Slide:
         blended = (pixels[..., :3] * cover + 255 * (255 - cover) + 127) // 255
         return blended.astype(np.uint8)
 
-    def overview(self, max_side_px: int) -> Rgb:
-        """Return the extent as one picture of at most `max_side_px` a side.
+    def overview_size(self, max_side_px: int) -> tuple[int, int]:
+        """Return (width, height) of the overview."""
+        _, _, width, height = self.extent_l0
+        downsample = self.levels[self._overview_level(max_side_px)].downsample
+        scale = max(downsample, max(width, height) / max_side_px)
+        return max(1, int(width / scale)), max(1, int(height / scale))
 
-        A level of the pyramid that fits is taken as it is, unless a finer one would show twice
-        as much; else the next finer level is averaged in strips, so memory stays bounded. What
-        cannot be decoded is grey.
+    def overview_strips(self, max_side_px: int) -> Iterator[Rgb]:
+        """Yield a picture of the extent, at most `max_side_px` a side, in strips from the top.
+
+        Memory does not grow with the slide. What cannot be decoded is grey.
         """
         x, y, width, height = self.extent_l0
-        side = max(width, height)
-        fitting = [k for k, it in enumerate(self.levels) if side / it.downsample <= max_side_px]
-        level = min(fitting, key=lambda k: self.levels[k].downsample, default=-1)
-        if level < 0 or side / self.levels[level].downsample < min(side, max_side_px) / 4:
-            finer = [k for k in range(len(self.levels)) if k not in fitting]
-            level = max(finer, key=lambda k: self.levels[k].downsample)
+        out_width, out_height = self.overview_size(max_side_px)
+        level = self._overview_level(max_side_px)
         downsample = self.levels[level].downsample
-        scale = max(downsample, side / max_side_px)
-        out_width, out_height = max(1, int(width / scale)), max(1, int(height / scale))
         edges_x = to_edges((x + np.arange(out_width + 1) * (width / out_width)) / downsample)
         edges_y = to_edges((y + np.arange(out_height + 1) * (height / out_height)) / downsample)
         left, right = span(edges_x)
-        out = np.empty((out_height, out_width, 3), np.uint8)
-        source_rows = out_height / ((edges_y[-1] - edges_y[0]) / 65536)
-        rows = max(1, int(_STRIP_PX / (right - left) * source_rows))
+        source_rows_per_row = height / downsample / out_height
+        rows = max(1, int(_STRIP_PX / (right - left) / source_rows_per_row))
         for row in range(0, out_height, rows):
             edges = edges_y[row : row + rows + 1]
             top, bottom = span(edges)
             pixels = self._read_what_can_be(level, left, top, right - left, bottom - top)
-            shifted_y, shifted_x = edges - (top << 16), edges_x - (left << 16)
-            out[row : row + rows] = area_average(pixels, shifted_y, shifted_x)
-        return out
+            yield area_average(pixels, shifted(edges, top), shifted(edges_x, left))
 
     def check_unchanged(self) -> None:
         """Raise `SlideChangedError` unless the slide's files are those that were opened."""
@@ -262,6 +278,16 @@ class Slide:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _overview_level(self, max_side_px: int) -> int:
+        """Choose the largest level that fits; the next finer one if that is less than a quarter."""
+        side = max(self.extent_l0[2:])
+        fitting = [k for k, it in enumerate(self.levels) if side / it.downsample <= max_side_px]
+        level = min(fitting, key=lambda k: self.levels[k].downsample, default=-1)
+        if level < 0 or side / self.levels[level].downsample < min(side, max_side_px) / 4:
+            finer = [k for k in range(len(self.levels)) if k not in fitting]
+            level = max(finer, key=lambda k: self.levels[k].downsample)
+        return level
 
     def _read_what_can_be(self, level: int, x: int, y: int, width: int, height: int) -> Rgb:
         """Read a region tile by tile where it cannot be read as a whole."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from idc_desktop.card import PATCH_SIZE_PX
 from idc_desktop.errors import ResolutionError, SlideError
 from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.resample import area_average, bilinear, span, to_edges
+from idc_desktop.resample import area_average, bilinear, shifted, span, to_edges
 from idc_desktop.slide import Slide
 
 PREPROCESSING_VERSION = 1
@@ -191,6 +191,6 @@ class PatchReader:
                 mode="edge",
             )
         resample = bilinear if self._interpolated else area_average
-        out = resample(pixels, edges_y - (top << 16), edges_x - (left << 16))
+        out = resample(pixels, shifted(edges_y, top), shifted(edges_x, left))
         cells = out.reshape(block.rows, side_px, block.cols, side_px, 3).swapaxes(1, 2)
         return cells.reshape(block.cells, side_px, side_px, 3)
