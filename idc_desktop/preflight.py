@@ -8,9 +8,12 @@ directories is found here, in plain Python.
 from __future__ import annotations
 
 import errno
+import operator
 import os
 import stat
 import struct
+import sys
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -165,21 +168,23 @@ class _TiffReader:
         if self._tags > _MAX_TAGS:
             report.problems.append(f"Its TIFF directories claim more than {_MAX_TAGS:,} tags.")
             return None
-        tags: dict[int, list[int]] = {}
+        tags: dict[int, array[int]] = {}
         for index in range(entries):
             tag, values = self._entry(offset + count_size + index * entry_size, report)
             if values:
                 tags[tag] = values
         self._check_tile(name, tags)
         for offsets, counts in ((_TILE_OFFSETS, _TILE_COUNTS), (_STRIP_OFFSETS, _STRIP_COUNTS)):
-            ends = map(sum, zip(tags.get(offsets, []), tags.get(counts, []), strict=False))
-            report.needed_bytes = max(report.needed_bytes, *ends, 0)
+            starts, sizes = tags.get(offsets, ()), tags.get(counts, ())
+            end_of_data = max(map(operator.add, starts, sizes), default=0)
+            report.needed_bytes = max(report.needed_bytes, end_of_data)
         return self._unsigned(end - link_size, link_size)
 
-    def _entry(self, at: int, report: TiffReport) -> tuple[int, list[int]]:
+    def _entry(self, at: int, report: TiffReport) -> tuple[int, array[int]]:
         wanted = {_TILE_WIDTH, _TILE_LENGTH, _SAMPLES, _STRIP_OFFSETS, _STRIP_COUNTS}
         wanted |= {_TILE_OFFSETS, _TILE_COUNTS}
         tag, kind = self._unsigned(at, 2) or 0, self._unsigned(at + 2, 2) or 0
+        none: array[int] = array("B")
         field_size = 8 if self._big else 4
         count = self._unsigned(at + 4, field_size) or 0
         size = count * _TYPE_SIZES.get(kind, 1)
@@ -188,16 +193,19 @@ class _TiffReader:
             where = self._unsigned(where, field_size) or 0
             report.needed_bytes = max(report.needed_bytes, where + size)
         if tag not in wanted or kind not in _INTEGER_FORMATS or count > _MAX_OFFSETS:
-            return tag, []
+            return tag, none
         if where + size > self._size:
-            return tag, []
+            return tag, none
         self._file.seek(where)
-        data = self._file.read(size)
-        return tag, list(struct.unpack(f"{self._order}{count}{_INTEGER_FORMATS[kind]}", data))
+        values = array(_INTEGER_FORMATS[kind])
+        values.frombytes(self._file.read(size))
+        if (self._order == "<") != (sys.byteorder == "little"):
+            values.byteswap()
+        return tag, values
 
-    def _check_tile(self, name: str, tags: dict[int, list[int]]) -> None:
-        width, height = (tags.get(tag, [0])[0] for tag in (_TILE_WIDTH, _TILE_LENGTH))
-        size = width * height * tags.get(_SAMPLES, [4])[0]
+    def _check_tile(self, name: str, tags: dict[int, array[int]]) -> None:
+        width, height = (tags.get(tag, (0,))[0] for tag in (_TILE_WIDTH, _TILE_LENGTH))
+        size = width * height * tags.get(_SAMPLES, (4,))[0]
         if size > _MAX_TILE_BYTES:
             raise SlideError(
                 f"{name}: One of its tiles claims {width:,} x {height:,} px ({size >> 20:,} MiB); "
