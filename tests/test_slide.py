@@ -1,0 +1,393 @@
+"""Slides: what is read of a file, and what happens when it is damaged or changes meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
+from idc_desktop.slide import MPP_RANGE, Slide
+from tests.support.command import run_cli
+from tests.support.models import TinyModel
+from tests.support.slides import PINK, Canvas, Rgb, damage_tile, pyramid, write_svs, write_tiff
+
+TILE = 128
+
+
+def overview(slide: Slide, side: int) -> Rgb:
+    picture = np.concatenate(list(slide.overview_strips(side)))
+    assert picture.shape[1::-1] == slide.overview_size(side)
+    return picture
+
+
+def painted(width: int = 640, height: int = 512) -> Rgb:
+    canvas = Canvas(width, height, 2.0)
+    canvas.paint((0, 0, width, height), PINK, seed=5)
+    return canvas.pixels
+
+
+PIXELS = painted()
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Level 0 of 640 x 512 px at 2 µm/px and one of a quarter, without loss."""
+    path = tmp_path_factory.mktemp("exact") / "exact.tiff"
+    return write_tiff(path, pyramid(PIXELS, (1, 4)), mpp=(2.0, 2.1), tile=TILE)
+
+
+@pytest.fixture
+def copy(exact: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(exact, tmp_path / "copy.tiff"))
+
+
+def test_levels_resolution_and_power_of_a_generic_tiff(exact: Path) -> None:
+    with Slide(exact) as slide:
+        assert slide.vendor == "generic-tiff"
+        assert (slide.width_l0, slide.height_l0) == (640, 512)
+        assert [(it.width, it.height, it.downsample) for it in slide.levels] == [
+            (640, 512, 1.0),
+            (160, 128, 4.0),
+        ]
+        mpp = slide.require_mpp()
+        assert (mpp.x, mpp.y, mpp.source) == (pytest.approx(2.0), pytest.approx(2.1), "file")
+        assert slide.level_mpp(1) == (pytest.approx(8.0), pytest.approx(8.4))
+        assert slide.objective_power is None
+        assert any("not square" in warning for warning in slide.warnings)
+
+
+def test_resolution_and_power_of_an_aperio_slide(tmp_path: Path) -> None:
+    path = write_svs(tmp_path / "a.svs", pyramid(PIXELS, (1, 4)), mpp=0.2525, power=40)
+
+    with Slide(path) as slide:
+        assert slide.vendor == "aperio"
+        assert (slide.require_mpp().x, slide.objective_power) == (0.2525, 40.0)
+        assert slide.warnings == ()
+
+
+def test_coarsest_level_holds_on_both_axes(exact: Path) -> None:
+    """Level 1 has 8.0 µm/px across and 8.4 down."""
+    with Slide(exact) as slide:
+        assert slide.coarsest_level(8.41) == 1
+        assert slide.coarsest_level(8.08) == 0
+        assert slide.coarsest_level(2.05) is None
+
+
+NONSENSE = ["0", "-0.25", "nan", "inf", "-inf", "1e9", "1e-9", "0.049", "100.1", "abc", ""]
+
+
+@pytest.mark.parametrize("text", NONSENSE)
+def test_senseless_resolution_is_unknown_and_never_used(tmp_path: Path, text: str) -> None:
+    path = write_svs(tmp_path / "odd.svs", [PIXELS], mpp=text)
+
+    with Slide(path) as slide:
+        assert slide.mpp is None
+        assert any("--mpp" in warning for warning in slide.warnings)
+        with pytest.raises(ResolutionError, match=r"odd\.svs: .*--mpp"):
+            slide.require_mpp()
+    with Slide(path, 0.5) as slide:
+        assert (slide.require_mpp().x, slide.require_mpp().source) == (0.5, "user")
+
+
+@pytest.mark.parametrize(("text", "mpp"), [("0,2500", 0.25), ("5e-1", 0.5), ("0.05", 0.05)])
+def test_plausible_resolution_is_taken_however_it_is_written(
+    tmp_path: Path, text: str, mpp: float
+) -> None:
+    with Slide(write_svs(tmp_path / "x.svs", [PIXELS], mpp=text)) as slide:
+        assert (slide.require_mpp().x, slide.require_mpp().y) == (mpp, mpp)
+
+
+def test_resolution_without_a_unit_is_unknown(tmp_path: Path) -> None:
+    with Slide(write_tiff(tmp_path / "x.tiff", PIXELS, mpp=None)) as slide:
+        assert slide.mpp is None
+        with pytest.raises(ResolutionError, match="does not state it"):
+            slide.require_mpp()
+
+
+@given(mpp=st.floats(allow_nan=True, allow_infinity=True))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_resolution_of_the_user_is_taken_or_refused(exact: Path, mpp: float) -> None:
+    low, high = MPP_RANGE
+    if low <= mpp <= high:
+        with Slide(exact, mpp) as slide:
+            assert slide.require_mpp().x == slide.require_mpp().y == mpp
+            assert slide.require_mpp().source == "user"
+    else:
+        with pytest.raises(ResolutionError, match="--mpp"):
+            Slide(exact, mpp)
+
+
+def test_pixels_are_those_of_the_file(exact: Path) -> None:
+    quarter = pyramid(PIXELS, (1, 4))[1]
+    with Slide(exact) as slide:
+        assert np.array_equal(slide.read_region(0, 37, 101, 200, 150), PIXELS[101:251, 37:237])
+        assert np.array_equal(slide.read_region(1, 9, 30, 100, 77), quarter[30:107, 9:109])
+
+
+@pytest.fixture(scope="module")
+def fractional(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Slide, Rgb]]:
+    """A second level that is 4.003 times smaller, as most scanners' levels are."""
+    noise = np.random.default_rng(9).integers(60, 240, (1603, 2003, 3)).astype(np.uint8)
+    path = tmp_path_factory.mktemp("fractional") / "fractional.tiff"
+    write_tiff(path, pyramid(noise, (1, 4)), mpp=2.0, tile=64)
+    with Slide(path) as slide:
+        assert not slide.levels[1].downsample.is_integer()
+        yield slide, slide.read_region(1, -512, -512, 1536, 1536)
+
+
+@given(
+    x=st.integers(-300, 520),
+    y=st.integers(-300, 420),
+    width=st.integers(1, 330),
+    height=st.integers(1, 330),
+)
+@settings(max_examples=60, deadline=None)
+def test_pixel_does_not_depend_on_the_rectangle_it_is_read_with(
+    fractional: tuple[Slide, Rgb], x: int, y: int, width: int, height: int
+) -> None:
+    slide, whole = fractional
+
+    part = slide.read_region(1, x, y, width, height)
+
+    assert np.array_equal(part, whole[512 + y : 512 + y + height, 512 + x : 512 + x + width])
+
+
+@pytest.mark.parametrize(("x", "y"), [(-40, -30), (600, 480), (-40, 480), (2000, 0), (-900, -900)])
+def test_beyond_the_slide_is_white(exact: Path, x: int, y: int) -> None:
+    width, height = 90, 70
+    expected = np.full((height, width, 3), 255, np.uint8)
+    for row, col in np.ndindex(height, width):
+        if 0 <= y + row < 512 and 0 <= x + col < 640:
+            expected[row, col] = PIXELS[y + row, x + col]
+
+    with Slide(exact) as slide:
+        assert np.array_equal(slide.read_region(0, x, y, width, height), expected)
+
+
+def test_what_the_scanner_left_out_is_white(tmp_path: Path) -> None:
+    path = write_svs(
+        tmp_path / "gap.svs", pyramid(PIXELS, (1, 4)), tile=64, missing=(128, 128, 384, 256)
+    )
+    expected = PIXELS.copy()
+    expected[128:256, 128:384] = 255
+
+    with Slide(path) as slide:
+        assert np.array_equal(slide.read_region(0, 0, 0, 640, 512), expected)
+
+
+@pytest.fixture
+def torn(tmp_path: Path) -> tuple[Path, tuple[int, int, int, int]]:
+    """A slide of JPEG tiles, as scanners write it, with one tile of nonsense."""
+    path = write_tiff(tmp_path / "torn.tiff", PIXELS, mpp=2.0, tile=TILE, compression="jpeg")
+    shutil.copy(path, tmp_path / "whole.tiff")
+    return path, damage_tile(path, 0, 2, 1)
+
+
+def test_corrupt_tile_costs_only_reads_that_touch_it(
+    torn: tuple[Path, tuple[int, int, int, int]],
+) -> None:
+    path, (left, top, right, bottom) = torn
+    with Slide(path.with_name("whole.tiff")) as whole, Slide(path) as slide:
+        for _ in range(2):
+            with pytest.raises(SlideReadError):
+                slide.read_region(0, left + 5, top + 5, 20, 20)
+            for row, col in np.ndindex(4, 5):
+                box = (0, col * TILE, row * TILE, TILE, TILE)
+                if (col * TILE, row * TILE) == (left, top):
+                    continue
+                assert np.array_equal(slide.read_region(*box), whole.read_region(*box)), box
+        beside = (0, right, bottom, 30, 30)
+        assert np.array_equal(slide.read_region(*beside), whole.read_region(*beside))
+
+
+def test_corrupt_tile_does_not_disturb_other_threads(
+    torn: tuple[Path, tuple[int, int, int, int]],
+) -> None:
+    path, (left, top, *_) = torn
+    boxes = [(0, col * TILE, row * TILE, TILE, TILE) for row, col in np.ndindex(4, 5)] * 6
+    with Slide(path.with_name("whole.tiff")) as whole:
+        expected = {box: whole.read_region(*box).tobytes() for box in set(boxes)}
+    with Slide(path) as slide, ThreadPoolExecutor(6) as pool:
+
+        def read(box: tuple[int, int, int, int, int]) -> bytes | None:
+            try:
+                return slide.read_region(*box).tobytes()
+            except SlideReadError:
+                return None
+
+        found = list(pool.map(read, boxes))
+
+    for box, pixels in zip(boxes, found, strict=True):
+        assert pixels == (None if box[1:3] == (left, top) else expected[box]), box
+
+
+def test_overview_shows_what_can_be_read_and_greys_the_rest(
+    torn: tuple[Path, tuple[int, int, int, int]],
+) -> None:
+    path, _ = torn
+    with Slide(path.with_name("whole.tiff")) as whole, Slide(path) as slide:
+        clean, found = overview(whole, 4096), overview(slide, 4096)
+
+    assert found.shape == clean.shape == (512, 640, 3)
+    differs = (found != clean).any(axis=2)
+    assert differs.any()
+    assert (found[differs] == found[differs][0]).all()  # one flat grey
+    # Salvaged in pieces of 256 px, of which the torn tile spoils one.
+    assert differs[:256, 256:512].sum() == differs.sum()
+
+
+@pytest.mark.parametrize("side", [64, 100, 640])
+def test_overview_is_the_picture_made_small(exact: Path, side: int) -> None:
+    with Slide(exact) as slide:
+        picture = overview(slide, side)
+
+    assert max(picture.shape) == side
+    whole = PIXELS.reshape(-1, 3).mean(axis=0)
+    assert np.abs(picture.reshape(-1, 3).mean(axis=0) - whole).max() < 1.5
+
+
+@pytest.mark.parametrize("where", ["head", "end"])
+def test_identity_follows_edits_at_both_ends(copy: Path, where: str) -> None:
+    with Slide(copy) as slide:
+        before = slide.identity()
+    data = bytearray(copy.read_bytes())
+    if where == "head":
+        # A pixel within the first tile; the directories stay sound.
+        data[200] ^= 0x10
+    else:
+        data += b"\0"
+    copy.write_bytes(data)
+
+    with Slide(copy) as slide:
+        assert slide.identity() != before
+
+
+def test_identity_is_that_of_the_content_and_not_of_name_and_time(
+    exact: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copyfile(exact, tmp_path / "Größe = 1.tiff"))
+    os.utime(other, (1, 1))
+
+    with Slide(exact) as slide, Slide(other) as renamed:
+        assert slide.identity() == renamed.identity()
+        assert len(slide.identity()) == 64
+
+
+def test_identity_of_a_large_file_sees_both_ends_and_the_size(tmp_path: Path) -> None:
+    """Behind a pyramid any bytes may follow; here 40 MiB of a sparse file."""
+    path = write_tiff(tmp_path / "large.tiff", PIXELS, mpp=2.0)
+    os.truncate(path, 40 << 20)
+    identities = []
+    for size, edit in ((40 << 20, None), (40 << 20, (40 << 20) - 1), ((40 << 20) + 1, None)):
+        os.truncate(path, size)
+        if edit is not None:
+            with path.open("r+b") as file:
+                file.seek(edit)
+                file.write(b"x")
+        with Slide(path) as slide:
+            identities.append(slide.identity())
+
+    assert len(set(identities)) == 3
+
+
+def replace(path: Path) -> None:
+    other = path.with_suffix(".new")
+    shutil.copy(path, other)
+    other.replace(path)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def edit(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"II")
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize("change", [replace, truncate, edit, Path.unlink])
+def test_change_of_the_file_while_it_is_open_is_noticed(copy: Path, change) -> None:
+    with Slide(copy) as slide:
+        slide.check_unchanged()
+        change(copy)
+
+        with pytest.raises(SlideChangedError, match=r"copy\.tiff: "):
+            slide.check_unchanged()
+
+
+def test_reading_a_slide_does_not_count_as_a_change(copy: Path) -> None:
+    with Slide(copy) as slide:
+        slide.read_region(0, 0, 0, 300, 300)
+        overview(slide, 100)
+        slide.identity()
+        slide.check_unchanged()
+
+
+def test_read_of_a_removed_slide_says_that_it_is_gone(tmp_path: Path) -> None:
+    """OpenSlide opens the file anew for its reads; the cache must not have the tile."""
+    pixels = painted(4000, 3000)
+    path = write_tiff(tmp_path / "gone.tiff", pixels, mpp=2.0)
+    with Slide(path) as slide:
+        path.unlink()
+
+        with pytest.raises(SlideChangedError, match=r"gone\.tiff: The slide is no longer there"):
+            slide.read_region(0, 0, 0, 4000, 3000)
+
+
+def test_label_and_macro_are_never_decoded(
+    tmp_path: Path, data_dir: Path, tiny_model: TinyModel
+) -> None:
+    """Their strips are nonsense, and one claims 40,000 x 40,000 px: the slide is unharmed."""
+    small = np.full((40, 60, 3), 200, np.uint8)
+    path = write_svs(tmp_path / "s.svs", pyramid(PIXELS, (1, 4)), mpp=2.0, label=small, macro=small)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        for page in list(file.pages)[-2:]:
+            assert isinstance(page, tifffile.TiffPage)
+            offset, count = page.dataoffsets[0], page.databytecounts[0]
+            data[offset : offset + count] = b"\xa5" * count
+        for tag in (256, 257, 278):
+            entry = page.tags[tag]
+            struct.pack_into("<HII", data, entry.offset + 2, 4, 1, 40_000)
+    path.write_bytes(data)
+
+    with Slide(path) as slide:
+        assert np.array_equal(slide.read_region(0, 0, 0, 640, 512), PIXELS)
+        assert overview(slide, 160).shape == (128, 160, 3)
+    outcome = run_cli(
+        "analyze", path, "--out", tmp_path / "out", "--model", tiny_model.path, data_dir=data_dir
+    )
+    assert outcome.code == 0, outcome
+
+
+def test_slide_beyond_any_scanner_is_refused_with_its_size(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "vast.tiff", PIXELS, mpp=2.0)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        entry = file.pages.first.tags[256]
+        struct.pack_into("<HII", data, entry.offset + 2, 4, 1, (1 << 22) + 1)
+    path.write_bytes(data)
+
+    with pytest.raises(SlideError, match=r"vast\.tiff"):
+        Slide(path)
+
+
+def test_file_that_is_no_slide_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "notes.svs"
+    path.write_text("This is not a slide.", encoding="utf-8")
+
+    with pytest.raises(SlideError, match=r"notes\.svs: This is not a slide format"):
+        Slide(path)
