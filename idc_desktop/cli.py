@@ -15,14 +15,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.errors import (
-    AnalysisCancelledError,
     DefectError,
     IdcError,
     ModelError,
@@ -174,6 +173,7 @@ class _Run:
     """One slide of an ``analyze`` command and what became of it."""
 
     slide: Path
+    given: str
     status: str = "pending"
     out: Path | None = None
     counts: dict[str, int] | None = None
@@ -182,7 +182,12 @@ class _Run:
     patches_per_second: float | None = None
     error: str | None = None
     exit_code: int = 0
-    given: str = field(default="")
+
+    def fail(self, error: IdcError) -> None:
+        """Note an expected failure."""
+        self.error, self.exit_code = str(error), error.exit_code
+        names = {EXIT_OUTPUT: "not written", EXIT_CANCELLED: "cancelled", EXIT_DEFECT: "defect"}
+        self.status = names.get(error.exit_code, "refused")
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``--json`` prints of it."""
@@ -199,7 +204,7 @@ class _Run:
 
 
 def _analyze(options: argparse.Namespace) -> int:
-    runs = [_Run(_absolute(given), given=given) for given in options.slides]
+    runs = [_Run(_absolute(given), given) for given in options.slides]
     stems: dict[str, str] = {}
     for run in runs:
         stem = _stem(run.slide)
@@ -209,21 +214,29 @@ def _analyze(options: argparse.Namespace) -> int:
                 "Analyze them with two --out folders."
             )
         stems[stem] = run.given
-    for run in runs:
-        try:
-            _analyze_slide(run, options)
-        except DefectError as error:
-            run.status, run.error, run.exit_code = "defect", str(error), EXIT_DEFECT
-            _report_defect(str(error))
-        except IdcError as error:
-            run.status, run.error, run.exit_code = "refused", str(error), error.exit_code
-            if isinstance(error, OutputError):
-                run.status = "not written"
-            elif isinstance(error, AnalysisCancelledError):
-                run.status = "cancelled"
-            _complain(str(error))
-        if run.exit_code in (EXIT_CANCELLED, EXIT_DEFECT):
-            break
+    # The first engine is at work while this process reads what all slides have in common.
+    job: Job | None = _start(runs[0], options)
+    try:
+        common = _read_common(options)
+    except IdcError as error:
+        assert job is not None
+        job.close()
+        for run in runs:
+            run.fail(error)
+        _complain(str(error))
+    else:
+        for run in runs:
+            try:
+                _analyze_slide(run, job or _start(run, options), common, options)
+            except IdcError as error:
+                run.fail(error)
+                if isinstance(error, DefectError):
+                    _report_defect(str(error))
+                else:
+                    _complain(str(error))
+            job = None
+            if run.exit_code in (EXIT_CANCELLED, EXIT_DEFECT):
+                break
     if options.json:
         _print_json({"slides": [run.as_dict() for run in runs]})
     codes = {run.exit_code for run in runs}
@@ -231,55 +244,69 @@ def _analyze(options: argparse.Namespace) -> int:
     return next((code for code in severest if code in codes), 0)
 
 
-def _analyze_slide(run: _Run, options: argparse.Namespace) -> None:
+def _start(run: _Run, options: argparse.Namespace) -> Job:
     from idc_desktop.store import data_folder
 
+    job = {
+        "job": "analyze",
+        "slide": str(run.slide),
+        "model": options.model,
+        "mpp": options.mpp,
+        "provider": options.provider,
+        "threads": options.threads,
+        "tissue": not options.no_tissue_mask,
+        "restart": options.restart,
+        "data_folder": str(data_folder()),
+    }
+    return Job(job, run.slide.name)
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What all slides of one command have in common."""
+
+    out: Path
+    model: ModelFile
+    regions: list[Region]
+
+
+def _read_common(options: argparse.Namespace) -> _Common:
+    out = Path(options.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{out}: The folder cannot be made ({error.strerror}). Choose another with --out."
+        ) from error
+    return _Common(out, _read_model(options), _read_regions(options))
+
+
+def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Namespace) -> None:
     began = time.monotonic()
-    job = Job(
-        {
-            "job": "analyze",
-            "slide": str(run.slide),
-            "model": options.model,
-            "mpp": options.mpp,
-            "provider": options.provider,
-            "threads": options.threads,
-            "tissue": not options.no_tissue_mask,
-            "restart": options.restart,
-            "data_folder": str(data_folder()),
-        },
-        run.slide.name,
-    )
     with contextlib.closing(job), _cancelling(job):
-        out = Path(options.out)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{out}: The folder cannot be made ({error.strerror}).") from error
-        model = _read_model(options)
-        regions = _read_regions(options)
         # Loads the libraries of the export while the engine is at work.
         from idc_desktop.export import write_folder
 
-        analysis = _collect(job, model, run, options)
+        analysis = _collect(job, common.model, run, options)
         name = analysis.slide["identity"][:12] if options.anonymous else _stem(run.slide)
-        write_folder(out / name, analysis, regions)
+        write_folder(common.out / name, analysis, common.regions)
     counts = analysis.map.counts()
     failed = counts["failed"] + counts["invalid_output"]
-    run.status, run.out, run.counts = ("partial" if failed else "done"), out / name, counts
+    run.status, run.out, run.counts = ("partial" if failed else "done"), common.out / name, counts
     run.provider = analysis.provider["used"]
     run.seconds = round(time.monotonic() - began, 3)
-    run.patches_per_second = round(counts["ok"] / run.seconds, 1)
+    run.patches_per_second = round(counts["ok"] / max(run.seconds, 1e-3), 1)
     if failed:
         run.exit_code = EXIT_PARTIAL
-        why = next(iter(sorted(analysis.map.reasons.items())))
+        (row, col), why = min(analysis.map.reasons.items())
         _complain(
-            f"{run.slide.name}: {failed:,} patches failed, the first at row {why[0][0]}, column "
-            f"{why[0][1]} ({why[1]}). They are listed in patches.csv and left out of statistics."
+            f"{run.slide.name}: {failed:,} patches failed, the first at row {row}, column {col} "
+            f"({why}). They are listed in patches.csv and left out of statistics."
         )
     if not options.json:
         print(
             f"{run.slide.name}: {counts['ok']:,} patches analyzed, {counts['background']:,} "
-            f"background, {failed:,} failed, {run.seconds:.1f} s on the {analysis.provider['used']}"
+            f"background, {failed:,} failed, {run.seconds:.1f} s on the {run.provider}"
         )
         print(f"  results in {run.out}   ({RESEARCH_USE_NOTICE})")
 

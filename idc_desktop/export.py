@@ -29,7 +29,9 @@ from idc_desktop.grid import MILLIONTHS, PatchState, ProbabilityMap
 from idc_desktop.model_file import ModelFile
 from idc_desktop.regions import Region, RegionStatistics, measure, whole_slide
 
+FILES = ("regions.csv", "patches.csv", "patches.geojson", "overlay.png", "probability.ome.tiff")
 PROVENANCE = "provenance.json"
+"""Written last; names the SHA-256 of each of the `FILES`."""
 
 PATCH_COLUMNS = (
     "minx",
@@ -112,7 +114,9 @@ class Analysis:
 
     def identifier(self, part: str) -> str:
         """Return the UUID of a part of this analysis: the same whenever it is exported."""
-        key = f"{self.slide['identity']}/{self.model.sha256}/{self.map_kind}/{part}"
+        # The grid's step stands for the resolution: another one makes other patches.
+        step = f"{self.map.grid.step_x_l0!r}x{self.map.grid.step_y_l0!r}"
+        key = f"{self.slide['identity']}/{self.model.sha256}/{step}/{self.map_kind}/{part}"
         return str(uuid.uuid5(_NAMESPACE, key))
 
     def provenance(self) -> dict[str, Any]:
@@ -156,13 +160,14 @@ def write_folder(folder: Path, analysis: Analysis, regions: Iterable[Region]) ->
     OutputError
         The folder or a file cannot be written; files that were there before are untouched.
     """
-    writers: dict[str, Callable[[BinaryIO], None]] = {
-        "regions.csv": lambda file: _write_regions(file, analysis, regions),
-        "patches.csv": lambda file: _write_patches(file, analysis.map),
-        "patches.geojson": lambda file: _write_geojson(file, analysis),
-        "overlay.png": lambda file: _write_overlay(file, analysis),
-        "probability.ome.tiff": lambda file: _write_ome_tiff(file, analysis),
-    }
+    write: tuple[Callable[[BinaryIO], None], ...] = (
+        lambda file: _write_regions(file, analysis, regions),
+        lambda file: _write_patches(file, analysis.map),
+        lambda file: _write_geojson(file, analysis),
+        lambda file: _write_overlay(file, analysis),
+        lambda file: _write_ome_tiff(file, analysis),
+    )
+    writers = dict(zip(FILES, write, strict=True))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as cleanup:
@@ -200,8 +205,11 @@ def verify_folder(folder: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExportError(f"{folder.name}: {PROVENANCE} is damaged ({error!r}).") from error
-    if not all(isinstance(part, str) for part in subject) or not hashes:
+    if not all(isinstance(part, str) for part in subject):
         raise ExportError(f"{folder.name}: {PROVENANCE} is damaged.")
+    missing = sorted(set(FILES) - hashes.keys())
+    if missing:
+        raise ExportError(f"{folder.name}: {PROVENANCE} does not name {', '.join(missing)}.")
     for name, expected in hashes.items():
         if not isinstance(name, str) or Path(name).name != name:
             raise ExportError(f"{folder.name}: {PROVENANCE} names a file outside the folder.")

@@ -310,10 +310,19 @@ class Slide:
         except openslide.OpenSlideUnsupportedFormatError as error:
             raise SlideError(f"{self.name}: {self._why_unsupported()}") from error
         except openslide.OpenSlideError as error:
+            truncation = self._report.truncation if self._report is not None else None
             raise SlideError(
-                f"{self.name}: OpenSlide cannot open it ({error}). The file is damaged or uses an "
-                "unsupported variant of its format."
+                f"{self.name}: "
+                + (
+                    truncation
+                    or f"OpenSlide cannot open it ({self._without_path(error)}). The file is "
+                    "damaged or uses an unsupported variant of its format."
+                )
             ) from error
+
+    def _without_path(self, error: Exception) -> str:
+        """Return an error's text without the place and name of the slide: it may be kept."""
+        return str(error).replace(str(self.path.parent), "…").replace(self.name, "the slide")
 
     def _why_unsupported(self) -> str:
         if self._report is not None and self._report.truncation:
@@ -344,7 +353,7 @@ class Slide:
             image = fresh.read_region(location, level, size)
         except (openslide.OpenSlideError, SlideError) as error:
             self._replace(failed, self._open())
-            raise SlideReadError(str(error)) from error
+            raise SlideReadError(self._without_path(error)) from error
         self._replace(failed, fresh)
         return image
 
