@@ -208,9 +208,8 @@ class _Analysis:
                 )
                 for result in store.results():
                     outbox.send(*_block_message(result))
-                if not store.is_finished:
+                if len(store.restored) < reader.block_count():
                     self._analyze_missing(slide, reader, classifier, store)
-                    store.finish()
             self._send_overview(slide)
             outbox.send({"event": "done"})
 

@@ -27,14 +27,23 @@ APPLICATION_ID = 0x49444331
 
 FORMAT_VERSION = 1
 
-_SCHEMA = """
-CREATE TABLE run (key TEXT NOT NULL, settings TEXT NOT NULL, finished INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE block (
-    number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, first_col INTEGER NOT NULL,
-    rows INTEGER NOT NULL, cols INTEGER NOT NULL,
-    states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL
-);
-"""
+_SCHEMA = (
+    "CREATE TABLE run (key TEXT NOT NULL, settings TEXT NOT NULL)",
+    "CREATE TABLE block (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, "
+    "first_col INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, "
+    "states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
+)
+
+# Primary result codes that say nothing of the file's own state; any other means damage.
+_NOT_DAMAGE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+)
 
 
 def data_folder() -> Path:
@@ -85,26 +94,15 @@ class RunStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = self._open_sound(settings)
             if restart:
-                self._forget()
+                self._write("DELETE FROM block WHERE number >= ?", [(0,)])
             self.restored = self._verified_blocks()
         except (OSError, sqlite3.Error) as error:
             raise self._failure(error) from error
-        self._finished = self._read_finished()
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether every block of the run is committed."""
-        return self._finished
 
     def commit(self, results: list[BlockResult]) -> None:
         """Make results durable in one transaction; they survive any kill after this returns."""
         rows = [_to_row(result) for result in results]
         self._write("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-    def finish(self) -> None:
-        """Mark the run complete."""
-        self._write("UPDATE run SET finished = ?", [(1,)])
-        self._finished = True
 
     def results(self) -> Iterator[BlockResult]:
         """Yield the committed results in the order of their numbers."""
@@ -130,8 +128,8 @@ class RunStore:
         """Open the file; a damaged one is kept aside under another name, never overwritten."""
         try:
             return self._open(settings)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if not self._is_damage(error):
                 raise
             aside = _free_name(self.path)
             self.path.rename(aside)
@@ -152,7 +150,7 @@ class RunStore:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             if tables == 0 and application_id == 0:
-                for statement in _SCHEMA.split(";")[:-1]:
+                for statement in _SCHEMA:
                     database.execute(statement)
                 database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
@@ -165,6 +163,8 @@ class RunStore:
                     f"{self.path.name}: A newer version of IDC Desktop wrote this run (format "
                     f"{version}). Update, or use another data folder."
                 )
+            elif _schema_of(database) != sorted(it.encode() for it in _SCHEMA):
+                raise sqlite3.DatabaseError("its tables are damaged")
             elif database.execute("SELECT key FROM run").fetchall() != [(self._key,)]:
                 raise sqlite3.DatabaseError("it belongs to another run")
             elif database.execute("PRAGMA quick_check").fetchone() != ("ok",):
@@ -175,11 +175,13 @@ class RunStore:
             raise
         return database
 
-    def _forget(self) -> None:
-        self._database.execute("BEGIN IMMEDIATE")
-        self._database.execute("DELETE FROM block")
-        self._database.execute("UPDATE run SET finished = 0")
-        self._database.execute("COMMIT")
+    def _is_damage(self, error: Exception) -> bool:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:  # raised by our own checks, or text that cannot be decoded
+            return True
+        if code & 0xFF == sqlite3.SQLITE_READONLY:  # also said of a damaged header
+            return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        return code & 0xFF not in _NOT_DAMAGE
 
     def _verified_blocks(self) -> tuple[int, ...]:
         """Return the sound blocks' numbers; a damaged one is dropped, to be computed again."""
@@ -188,17 +190,9 @@ class RunStore:
         for row in self._database.execute("SELECT * FROM block ORDER BY number").fetchall():
             (sound if _is_sound(row) else damaged).append(row[0])
         if damaged:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(
-                "DELETE FROM block WHERE number = ?", [(number,) for number in damaged]
-            )
-            self._database.execute("UPDATE run SET finished = 0")
-            self._database.execute("COMMIT")
+            self._write("DELETE FROM block WHERE number = ?", [(it,) for it in damaged])
             self.notes += (f"{len(damaged)} stored block(s) were damaged and are computed again.",)
         return tuple(sound)
-
-    def _read_finished(self) -> bool:
-        return bool(self._database.execute("SELECT finished FROM run").fetchone()[0])
 
     def _write(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         try:
@@ -221,6 +215,11 @@ class RunStore:
             f"{self.path.name}: The data folder cannot be written ({reason}). What was committed "
             "is kept; free some space or check the permissions, then run the same command again."
         )
+
+
+def _schema_of(database: sqlite3.Connection) -> list[bytes]:
+    rows = database.execute("SELECT CAST(sql AS BLOB) FROM sqlite_master").fetchall()
+    return sorted(row[0] or b"" for row in rows)
 
 
 def _to_row(result: BlockResult) -> tuple[Any, ...]:
