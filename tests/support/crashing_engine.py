@@ -1,0 +1,104 @@
+"""An engine that dies, hangs or dawdles on purpose, as a decoder does on a hostile slide.
+
+Run as ``python -m tests.support.crashing_engine`` in place of ``idc_desktop.engine``. The
+environment variable `VARIABLE` holds a `Crash` as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "IDC_TEST_CRASH"
+
+
+@dataclass(frozen=True)
+class Crash:
+    """What happens, and where.
+
+    Attributes
+    ----------
+    how : {"abort", "segv", "exit", "hang", "slow"}
+        ``slow`` sleeps 0.1 s and goes on.
+    at : {"open", "blocks", "overview"}
+    box : (left, top, right, bottom), optional
+        Of the reads of blocks, only those that touch this part of level 0.
+    once : str
+        Path of a file that is made at the first crash and prevents further ones.
+    """
+
+    how: str
+    at: str
+    box: tuple[float, float, float, float] | None = None
+    once: str = ""
+
+    def variable(self) -> str:
+        """Return the value of the environment variable."""
+        return json.dumps(asdict(self))
+
+    def happens(self) -> None:
+        """Let it happen."""
+        if self.once:
+            if Path(self.once).exists():
+                return
+            Path(self.once).touch()
+        if self.how == "abort":
+            os.abort()
+        elif self.how == "segv":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif self.how == "exit":
+            os._exit(3)
+        time.sleep(0.1 if self.how == "slow" else 3600)
+
+    def touches(self, left: float, top: float, width: float, height: float) -> bool:
+        """Whether a rectangle of level 0 overlaps the box."""
+        if self.box is None:
+            return True
+        x1, y1, x2, y2 = self.box
+        return left < x2 and left + width > x1 and top < y2 and top + height > y1
+
+
+def main() -> None:
+    """Run the engine with the crash built in."""
+    from idc_desktop import engine
+    from idc_desktop.slide import Slide
+
+    crash = Crash(**json.loads(os.environ[VARIABLE]))
+    here = threading.local()
+    opened, read, overview = Slide.__init__, Slide.read_region, Slide.overview_strips
+
+    def init(slide: Slide, *arguments: Any) -> None:
+        if crash.at == "open":
+            crash.happens()
+        opened(slide, *arguments)
+
+    def read_region(slide: Slide, level: int, x: int, y: int, width: int, height: int) -> Any:
+        scale = slide.levels[level].downsample
+        box = (x * scale, y * scale, width * scale, height * scale)
+        in_overview = getattr(here, "in_overview", False)
+        if crash.at == "blocks" and not in_overview and crash.touches(*box):
+            crash.happens()
+        return read(slide, level, x, y, width, height)
+
+    def overview_strips(slide: Slide, *arguments: Any) -> Iterator[Any]:
+        if crash.at == "overview":
+            crash.happens()
+        here.in_overview = True
+        yield from overview(slide, *arguments)
+        here.in_overview = False
+
+    Slide.__init__ = init  # type: ignore[method-assign]
+    Slide.read_region = read_region  # type: ignore[method-assign]
+    Slide.overview_strips = overview_strips  # type: ignore[method-assign]
+    engine.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Other processes: who is whose child, who is still alive. Linux only."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+
+def engines_of(parent: int) -> list[int]:
+    """Return the process ids of the engines that `parent` started."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(status[1]) == parent and status[0] != "Z" and b"engine" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process still runs; one that only waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def ends_within(pid: int, seconds: float) -> bool:
+    """Wait for a process that is not our child to end."""
+    deadline = time.monotonic() + seconds
+    while is_alive(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

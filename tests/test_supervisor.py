@@ -1,0 +1,412 @@
+"""The supervisor: whatever kills the reader process, the job ends and the right block is blamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from idc_desktop.errors import AnalysisCancelledError, DefectError, OutputError, SlideError
+from idc_desktop.grid import Block, BlockResult, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.supervisor import Child, ChildCrashedError, Job, ask
+from idc_desktop.wire import Message
+from tests.support.crashing_engine import VARIABLE, Crash
+from tests.support.models import TinyModel
+from tests.support.processes import ends_within, engines_of, is_alive
+from tests.support.scenes import write_tissue_slide
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+
+ENGINE, CRASHING = "idc_desktop.engine", "tests.support.crashing_engine"
+MPP = 7.9
+COLS, ROWS = 4, 3  # blocks
+SIDE_PX = 8 * 400 / MPP
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A slide of 4 x 3 blocks of 8 x 8 cells, all tissue."""
+    path = tmp_path_factory.mktemp("slide") / "s.tiff"
+    return write_tissue_slide(path, (int(COLS * SIDE_PX), int(ROWS * SIDE_PX)), MPP).path
+
+
+@pytest.fixture
+def job(slide: Path, tiny_model: TinyModel, data_dir: Path) -> Message:
+    return {
+        "job": "analyze",
+        "slide": str(slide),
+        "model": str(tiny_model.path),
+        "mpp": None,
+        "provider": "cpu",
+        "threads": 2,
+        "tissue": True,
+        "restart": False,
+        "data_folder": str(data_dir),
+    }
+
+
+@dataclass
+class Followed:
+    """What a job said."""
+
+    map: ProbabilityMap | None = None
+    restored: list[int] = field(default_factory=list)
+    notes: set[str] = field(default_factory=set)
+    overview: tuple[int, int] = (0, 0)
+    done: bool = False
+
+    @property
+    def failed_blocks(self) -> set[int]:
+        assert self.map is not None
+        cells = np.argwhere(self.map.states == PatchState.FAILED)
+        return {int(row // 8 * COLS + col // 8) for row, col in cells}
+
+
+def follow(job: Job, on_event: Callable[[Message], None] = lambda message: None) -> Followed:
+    """Follow a job to its end."""
+    said = Followed()
+    try:
+        for message, payload in job.events():
+            kind = message["event"]
+            if kind == "plan":
+                said.map = said.map or ProbabilityMap(PatchGrid(**message["grid"]))
+                said.restored.append(message["restored_blocks"])
+            elif kind == "block" and said.map is not None:
+                block = Block(*(message[name] for name in ("number", "row", "col", "rows", "cols")))
+                shape = (block.rows, block.cols)
+                states = np.frombuffer(payload, np.uint8, block.cells).reshape(shape)
+                values = np.frombuffer(payload, "<i4", offset=block.cells).reshape(shape)
+                reasons = {(row, col): why for row, col, why in message["reasons"]}
+                said.map.add(BlockResult(block, states, values, reasons))
+            elif kind == "note":
+                said.notes.add(message["text"])
+            elif kind == "overview" and "height" in message:
+                said.overview = (message["height"], message["width"])
+            elif kind == "done":
+                said.done = True
+            on_event(message)
+    finally:
+        job.close()
+    return said
+
+
+@pytest.fixture(scope="module")
+def clean(
+    slide: Path, tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory
+) -> ProbabilityMap:
+    message: Message = {
+        "job": "analyze", "slide": str(slide), "model": str(tiny_model.path), "mpp": None,
+        "provider": "cpu", "threads": 1, "tissue": True, "restart": False,
+        "data_folder": str(tmp_path_factory.mktemp("clean")),
+    }  # fmt: skip
+    said = follow(Job(message, "s.tiff"))
+    assert said.done
+    assert said.map is not None
+    assert said.map.states.shape == (ROWS * 8, COLS * 8)
+    assert (said.map.states == PatchState.OK).all()
+    return said.map
+
+
+def middle_of(block: int) -> tuple[float, float, float, float]:
+    row, col = divmod(block, COLS)
+    x, y = (col + 0.5) * SIDE_PX, (row + 0.5) * SIDE_PX
+    return (x - 5, y - 5, x + 5, y + 5)
+
+
+def assert_equal_but_for(said: Followed, clean: ProbabilityMap, blocks: set[int]) -> None:
+    assert said.map is not None
+    assert said.failed_blocks == blocks
+    spared = said.map.states != PatchState.FAILED
+    assert spared.sum() == (ROWS * COLS - len(blocks)) * 64
+    assert np.array_equal(said.map.states[spared], clean.states[spared])
+    assert np.array_equal(said.map.millionths[spared], clean.millionths[spared])
+
+
+@pytest.mark.parametrize(
+    ("how", "why", "threads"), [("abort", "SIGABRT", 3), ("segv", "SIGSEGV", 1), ("exit", "3", 2)]
+)
+def test_block_that_kills_the_reader_twice_is_failed_and_no_other(
+    job: Message,
+    clean: ProbabilityMap,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    why: str,
+    threads: int,
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash(how, "blocks", middle_of(5)).variable())
+
+    said = follow(Job({**job, "threads": threads}, "s.tiff", CRASHING))
+
+    assert said.done
+    assert_equal_but_for(said, clean, {5})
+    assert said.map is not None
+    assert len(said.map.reasons) == 64
+    assert all(why in reason and "twice" in reason for reason in said.map.reasons.values())
+    assert max(said.overview) > 100
+
+
+def test_several_deadly_blocks_are_found_one_by_one(
+    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The box lies over the corner of blocks 1, 2, 5 and 6."""
+    corner = (2 * SIDE_PX - 9, SIDE_PX - 9, 2 * SIDE_PX + 9, SIDE_PX + 9)
+    monkeypatch.setenv(VARIABLE, Crash("abort", "blocks", corner).variable())
+
+    said = follow(Job(job, "s.tiff", CRASHING))
+
+    assert said.done
+    assert_equal_but_for(said, clean, {1, 2, 5, 6})
+
+
+def test_failed_block_stays_failed_when_the_run_is_read_again(
+    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("abort", "blocks", middle_of(0)).variable())
+    follow(Job(job, "s.tiff", CRASHING))
+
+    again = follow(Job(job, "s.tiff"))
+
+    assert again.restored == [ROWS * COLS]
+    assert_equal_but_for(again, clean, {0})
+
+
+def test_single_crash_costs_nothing(
+    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    once = str(tmp_path / "crashed")
+    monkeypatch.setenv(VARIABLE, Crash("segv", "blocks", middle_of(7), once).variable())
+
+    said = follow(Job(job, "s.tiff", CRASHING))
+
+    assert Path(once).exists()
+    assert said.done
+    assert len(said.restored) == 2
+    assert_equal_but_for(said, clean, set())
+
+
+def test_restart_does_not_forget_what_this_job_computed(
+    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    follow(Job(job, "s.tiff"))
+    once = str(tmp_path / "crashed")
+    box = middle_of(ROWS * COLS - 1)
+    monkeypatch.setenv(VARIABLE, Crash("abort", "blocks", box, once).variable())
+
+    said = follow(Job({**job, "restart": True, "threads": 1}, "s.tiff", CRASHING))
+
+    assert said.restored[0] == 0
+    assert_equal_but_for(said, clean, set())
+
+
+@pytest.mark.parametrize(("how", "why"), [("abort", "SIGABRT"), ("segv", "SIGSEGV")])
+def test_file_that_kills_every_open_is_refused_quickly(
+    job: Message, slide: Path, monkeypatch: pytest.MonkeyPatch, how: str, why: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash(how, "open").variable())
+    for message in ({"job": "info", "slide": str(slide)}, job):
+        began = time.monotonic()
+
+        with pytest.raises(SlideError, match=rf"^s\.tiff: .*{why}"):
+            follow(Job(message, "s.tiff", CRASHING))
+
+        assert time.monotonic() - began < 15
+
+
+def test_overview_that_kills_the_reader_does_not_cost_the_analysis(
+    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("abort", "overview").variable())
+
+    said = follow(Job(job, "s.tiff", CRASHING))
+
+    assert said.done
+    assert_equal_but_for(said, clean, set())
+    assert any("overview" in note for note in said.notes)
+    assert min(said.overview) > 0
+
+
+def test_deadly_blocks_one_after_the_other_are_found(
+    job: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("exit", "blocks", (0, 0, 3 * SIDE_PX - 9, 5)).variable())
+
+    said = follow(Job(job, "s.tiff", CRASHING))
+
+    assert said.done
+    assert said.failed_blocks == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_kills_from_outside_blame_no_block(
+    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Three SIGKILLs at random moments, of an engine that takes 0.1 s for each block."""
+    monkeypatch.setenv(VARIABLE, Crash("slow", "blocks").variable())
+    choice = random.Random(seed)
+    killed: list[int] = []
+    running = Job(job, "s.tiff", CRASHING)
+    ended = threading.Event()
+
+    def kill() -> None:
+        for _ in range(3):
+            if ended.wait(choice.uniform(0.3, 1.6)):
+                return
+            for pid in engines_of(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        said = follow(running)
+    finally:
+        ended.set()
+        killer.join()
+
+    assert killed
+    assert said.done
+    assert_equal_but_for(said, clean, set())
+
+
+def test_engine_that_is_killed_again_and_again_gives_up_in_the_end(
+    job: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system does when memory runs out; no block is to blame, but there is no end."""
+    monkeypatch.setenv(VARIABLE, Crash("hang", "open").variable())
+    running = Job(job, "s.tiff", CRASHING)
+    ended = threading.Event()
+
+    def kill() -> None:
+        while not ended.wait(0.02):
+            for pid in engines_of(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with pytest.raises(SlideError, match="SIGKILL"):
+            follow(running)
+    finally:
+        ended.set()
+        killer.join()
+
+
+def test_cancel_keeps_what_was_committed(
+    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("slow", "blocks").variable())
+    running = Job({**job, "threads": 1}, "s.tiff", CRASHING)
+    seen: set[int] = set()
+
+    def cancel_after_three(message: Message) -> None:
+        if message["event"] == "block":
+            seen.add(message["number"])
+            if len(seen) >= 3:
+                running.cancel()
+
+    with pytest.raises(AnalysisCancelledError):
+        follow(running, cancel_after_three)
+
+    assert 3 <= len(seen) < ROWS * COLS
+    again = follow(Job(job, "s.tiff"))
+    assert again.restored == [len(seen)]
+    assert_equal_but_for(again, clean, set())
+
+
+def test_hung_child_is_killed_at_the_deadline(
+    job: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("hang", "blocks").variable())
+    message = {**job, "careful": [], "crashed": {}}
+    began = time.monotonic()
+    with Child(CRASHING, message, deadline_s=4.0) as child:
+        pid = child.pid
+        with pytest.raises(ChildCrashedError, match="said nothing for 4 s") as caught:
+            list(child.events())
+
+    assert not caught.value.killed_from_outside
+    assert time.monotonic() - began < 15
+    assert not is_alive(pid)
+
+
+def test_closing_a_job_ends_a_child_that_hangs(
+    job: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("hang", "open").variable())
+    running = Job(job, "s.tiff", CRASHING)
+    (pid,) = engines_of(os.getpid())
+
+    running.close()
+
+    assert not is_alive(pid)
+
+
+PARENT = """
+import json, sys
+from idc_desktop.supervisor import Job
+for message, _ in Job(json.loads(sys.argv[1]), "s.tiff", "tests.support.crashing_engine").events():
+    print(message["event"], flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["slow", "hang"])
+def test_no_engine_outlives_its_parent(job: Message, how: str) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, json.dumps({**job, "threads": 1})],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, VARIABLE: Crash(how, "blocks").variable()},
+    )
+    assert parent.stdout is not None
+    with parent, parent.stdout:
+        while parent.stdout.readline() != "start\n":
+            assert parent.poll() is None
+        (engine,) = engines_of(parent.pid)
+        parent.kill()
+
+        assert ends_within(engine, 2)
+
+
+def test_defect_in_the_engine_comes_with_its_traceback(job: Message) -> None:
+    with pytest.raises(DefectError, match=r"Traceback[\s\S]*KeyError"):
+        follow(Job({key: value for key, value in job.items() if key != "tissue"}, "s.tiff"))
+
+
+def test_expected_failure_is_rebuilt_as_what_it_was(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match=r"none\.svs: There is no such file"):
+        ask({"job": "info", "slide": str(tmp_path / "none.svs")}, "none.svs")
+
+
+def test_module_that_does_not_start_is_not_waited_for(job: Message) -> None:
+    with pytest.raises(SlideError, match="No module named"):
+        follow(Job(job, "s.tiff", "tests.support.there_is_no_such_engine"))
+
+
+def test_store_of_a_running_job_is_held(job: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("slow", "blocks").variable())
+    second: list[str] = []
+
+    def try_again(message: Message) -> None:
+        if message["event"] == "block" and not second:
+            with pytest.raises(OutputError) as caught:
+                follow(Job(job, "s.tiff"))
+            second.append(str(caught.value))
+
+    said = follow(Job(job, "s.tiff", CRASHING), try_again)
+
+    assert said.done
+    assert len(second) == 1
+    assert "Another process" in second[0]
