@@ -347,7 +347,7 @@ def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace)
 
     slide: dict[str, Any] = {}
     plan: dict[str, Any] = {}
-    overview = np.empty((0, 0, 3), np.uint8)
+    overview, overview_px_l0 = np.empty((0, 0, 3), np.uint8), 1.0
     notes: set[str] = set()
     probability_map: ProbabilityMap | None = None
     with _Progress(run.slide.name, options.json) as progress:
@@ -375,6 +375,7 @@ def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace)
                 )
                 progress.reach(int(np.count_nonzero(probability_map.states)))
             elif kind == "overview":
+                overview_px_l0 = message["px_l0"]
                 if message["row"] == 0:
                     overview = np.empty((message["height"], message["width"], 3), np.uint8)
                 strip = np.frombuffer(payload, np.uint8).reshape(-1, message["width"], 3)
@@ -386,6 +387,7 @@ def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace)
         model=model,
         map=probability_map,
         overview=overview,
+        overview_px_l0=overview_px_l0,
         tissue=plan["tissue"],
         provider=plan["provider"],
         versions=plan["versions"],
@@ -415,8 +417,7 @@ class _Progress:
     def reach(self, done: int) -> None:
         now = time.monotonic()
         if self._bar is not None:
-            self._bar.n = done
-            self._bar.refresh()
+            self._bar.update(done - self._bar.n)
         elif self._first is None:
             self._first, self._said = (now, done), now
         elif not self._silent and now - self._said >= _PLAIN_PROGRESS_EVERY_S:

@@ -216,22 +216,21 @@ class _Analysis:
     def _send_overview(self, slide: Slide) -> None:
         import numpy as np
 
-        width, height = slide.overview_size(OVERVIEW_SIDE_PX)
+        plan = slide.overview(OVERVIEW_SIDE_PX)
         if str(OVERVIEW) in self._job["crashed"]:
             note = "Its overview kills the reader process; the overlay shows the map on white."
             self._outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
-            blank = np.full((1, width, 3), 255, np.uint8)
-            strips: Iterator[Rgb] = (blank for _ in range(height))
+            blank = np.full((1, plan.width, 3), 255, np.uint8)
+            strips: Iterator[Rgb] = (blank for _ in range(plan.height))
         else:
             self._outbox.send({"event": "start", "number": OVERVIEW})
-            strips = slide.overview_strips(OVERVIEW_SIDE_PX)
+            strips = slide.overview_strips(plan)
         row, brightness = 0, 0
         for strip in strips:
-            message = {"event": "overview", "row": row, "width": width, "height": height}
-            self._outbox.send(message, strip.tobytes())
+            self._outbox.send({"event": "overview", "row": row, **asdict(plan)}, strip.tobytes())
             row += len(strip)
             brightness += int(strip.sum())
-        if brightness < _DARK_MEAN * width * height * 3:
+        if brightness < _DARK_MEAN * plan.width * plan.height * 3:
             note = "The slide is dark: it does not look like a stained brightfield scan."
             self._outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
 

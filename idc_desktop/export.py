@@ -91,6 +91,8 @@ class Analysis:
         As the engine describes it.
     overview : ndarray of uint8, shape (height, width, 3)
         The extent that the grid covers.
+    overview_px_l0 : float
+        Side of one of its pixels, level-0 pixels.
     tissue, versions, provider : dict
         As the engine reports them.
     map_kind : {"patch", "context"}
@@ -101,6 +103,7 @@ class Analysis:
     model: ModelFile
     map: ProbabilityMap
     overview: npt.NDArray[np.uint8]
+    overview_px_l0: float
     tissue: dict[str, Any]
     provider: dict[str, Any]
     versions: dict[str, str]
@@ -327,10 +330,13 @@ def _write_overlay(file: BinaryIO, analysis: Analysis) -> None:
     grid = analysis.map.grid
     picture = Image.fromarray(analysis.overview).convert("RGBA")
     small = Image.fromarray(colorize(analysis.map, _MAP_OPACITY))
-    within = (0.0, 0.0, grid.width_l0 / grid.step_x_l0, grid.height_l0 / grid.step_y_l0)
-    picture.alpha_composite(small.resize(picture.size, Image.Resampling.NEAREST, box=within))
-    um_per_px = grid.width_l0 * analysis.mpp[0] / picture.width
-    page = _with_legend(picture.convert("RGB"), analysis, um_per_px)
+    px_l0 = analysis.overview_px_l0
+    # The cells under the picture, in fractions of a cell.
+    right = min(float(grid.cols), picture.width * px_l0 / grid.step_x_l0)
+    bottom = min(float(grid.rows), picture.height * px_l0 / grid.step_y_l0)
+    covered = small.resize(picture.size, Image.Resampling.NEAREST, box=(0.0, 0.0, right, bottom))
+    picture.alpha_composite(covered)
+    page = _with_legend(picture.convert("RGB"), analysis, px_l0 * analysis.mpp[0])
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", RESEARCH_USE_NOTICE)
     info.add_text("Model SHA-256", analysis.model.sha256)

@@ -80,11 +80,15 @@ def _sum_between(values: npt.NDArray[np.integer], edges: Edges) -> npt.NDArray[n
     """Integrate `values` along axis 0 between neighbouring edges, in units of 2^-16."""
     whole, part = edges >> _BITS, edges & (_ONE - 1)
     first, last = whole[:-1], whole[1:]
-    # One sum per output row: 40 times as fast as np.add.reduceat on uint8.
-    sums = np.empty((len(first), *values.shape[1:]), np.int64)
-    kind = np.uint32 if values.dtype == np.uint8 else np.int64
-    for row, (start, stop) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-        sums[row] = values[start:stop].sum(axis=0, dtype=kind)
+    if values.dtype == np.uint8:
+        # One sum per output row: 40 times as fast as np.add.reduceat, which casts piecemeal.
+        sums = np.empty((len(first), *values.shape[1:]), np.int64)
+        for row, (start, stop) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            sums[row] = values[start:stop].sum(axis=0, dtype=np.uint32)
+    else:
+        end = max(int(last[-1]), int(first[-1]) + 1)
+        sums = np.add.reduceat(values[:end], first, axis=0)
+        sums[first == last] = 0  # reduceat yields the element itself for an empty range
     sums <<= _BITS
     if part.any():
         # The part of the first pixel before the edge is too much, that of the last is missing.

@@ -23,7 +23,6 @@ from PIL import Image
 
 from idc_desktop import preflight
 from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
-from idc_desktop.resample import area_average, shifted, span, to_edges
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -33,7 +32,7 @@ MPP_RANGE = (0.05, 100.0)
 """µm per pixel beyond which a resolution is taken for nonsense."""
 
 _MAX_SIDE_PX = 1 << 22
-_STRIP_PX = 1 << 18  # source pixels held at once while an overview is made
+_STRIP_PX = 1 << 20  # source pixels held at once while an overview is made
 _ANCHOR_RASTER_PX = 256
 _SALVAGED_TILE_PX = 256
 _UNREADABLE_GREY = 160
@@ -58,6 +57,29 @@ class Mpp:
     x: float
     y: float
     source: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A picture of the slide's extent: a part of a level, reduced by a whole number.
+
+    Attributes
+    ----------
+    x, y : int
+        Where it begins, pixels of the level.
+    width, height : int
+        Size of the picture.
+    px_l0 : float
+        Side of one of its pixels, level-0 pixels.
+    """
+
+    level: int
+    factor: int
+    x: int
+    y: int
+    width: int
+    height: int
+    px_l0: float
 
 
 class Slide:
@@ -210,32 +232,44 @@ class Slide:
         blended = (pixels[..., :3] * cover + 255 * (255 - cover) + 127) // 255
         return blended.astype(np.uint8)
 
-    def overview_size(self, max_side_px: int) -> tuple[int, int]:
-        """Return (width, height) of the overview."""
-        _, _, width, height = self.extent_l0
-        downsample = self.levels[self._overview_level(max_side_px)].downsample
-        scale = max(downsample, max(width, height) / max_side_px)
-        return max(1, int(width / scale)), max(1, int(height / scale))
+    def overview(self, max_side_px: int) -> Overview:
+        """Plan a picture of the extent of at most `max_side_px` a side.
 
-    def overview_strips(self, max_side_px: int) -> Iterator[Rgb]:
-        """Yield a picture of the extent, at most `max_side_px` a side, in strips from the top.
-
-        Memory does not grow with the slide. What cannot be decoded is grey.
+        The largest level that fits is taken as it is; the next finer one, reduced by a whole
+        number, if that shows less than a quarter of what would fit.
         """
         x, y, width, height = self.extent_l0
-        out_width, out_height = self.overview_size(max_side_px)
-        level = self._overview_level(max_side_px)
+        side = max(width, height)
+        fitting = [k for k, it in enumerate(self.levels) if side / it.downsample <= max_side_px]
+        level = min(fitting, key=lambda k: self.levels[k].downsample, default=-1)
+        if level < 0 or side / self.levels[level].downsample < min(side, max_side_px) / 4:
+            finer = [k for k in range(len(self.levels)) if k not in fitting]
+            level = max(finer, key=lambda k: self.levels[k].downsample)
         downsample = self.levels[level].downsample
-        edges_x = to_edges((x + np.arange(out_width + 1) * (width / out_width)) / downsample)
-        edges_y = to_edges((y + np.arange(out_height + 1) * (height / out_height)) / downsample)
-        left, right = span(edges_x)
-        source_rows_per_row = height / downsample / out_height
-        rows = max(1, int(_STRIP_PX / (right - left) / source_rows_per_row))
-        for row in range(0, out_height, rows):
-            edges = edges_y[row : row + rows + 1]
-            top, bottom = span(edges)
-            pixels = self._read_what_can_be(level, left, top, right - left, bottom - top)
-            yield area_average(pixels, shifted(edges, top), shifted(edges_x, left))
+        factor = math.ceil(side / downsample / max_side_px)
+        return Overview(
+            level=level,
+            factor=factor,
+            x=int(x / downsample),
+            y=int(y / downsample),
+            width=max(1, int(width / downsample) // factor),
+            height=max(1, int(height / downsample) // factor),
+            px_l0=downsample * factor,
+        )
+
+    def overview_strips(self, plan: Overview) -> Iterator[Rgb]:
+        """Yield the planned picture in strips from the top; memory does not grow with the slide.
+
+        What cannot be decoded is grey.
+        """
+        factor = plan.factor
+        width = plan.width * factor
+        rows = max(1, _STRIP_PX // (width * factor))
+        for row in range(0, plan.height, rows):
+            height = min(rows, plan.height - row) * factor
+            top = plan.y + row * factor
+            strip = self._read_what_can_be(plan.level, plan.x, top, width, height)
+            yield strip if factor == 1 else np.asarray(Image.fromarray(strip).reduce(factor))
 
     def check_unchanged(self) -> None:
         """Raise `SlideChangedError` unless the slide's files are those that were opened."""
@@ -278,16 +312,6 @@ class Slide:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _overview_level(self, max_side_px: int) -> int:
-        """Choose the largest level that fits; the next finer one if that is less than a quarter."""
-        side = max(self.extent_l0[2:])
-        fitting = [k for k, it in enumerate(self.levels) if side / it.downsample <= max_side_px]
-        level = min(fitting, key=lambda k: self.levels[k].downsample, default=-1)
-        if level < 0 or side / self.levels[level].downsample < min(side, max_side_px) / 4:
-            finer = [k for k in range(len(self.levels)) if k not in fitting]
-            level = max(finer, key=lambda k: self.levels[k].downsample)
-        return level
 
     def _read_what_can_be(self, level: int, x: int, y: int, width: int, height: int) -> Rgb:
         """Read a region tile by tile where it cannot be read as a whole."""
