@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: install format check test test-long bench clean
+.PHONY: install format check test test-long bench wheel clean
 
 install: $(VENV)/installed
 
@@ -32,6 +32,9 @@ test-long: install
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+wheel: install
+	packaging/check-wheel $(BIN)/python dist
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

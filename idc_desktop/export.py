@@ -381,10 +381,11 @@ def _with_legend(picture: Image.Image, analysis: Analysis, um_per_px: float) -> 
 def _legend_lines(analysis: Analysis) -> list[str]:
     # Pillow's built-in font, the only one that is everywhere, has no µ.
     card, counts, slide = analysis.model.card, analysis.map.counts(), analysis.slide
+    failed = counts["failed"] + counts["invalid_output"]
     return [
         f"{analysis.image}   model {card.name} {card.version} ({analysis.model.sha256[:12]})",
         f"threshold {analysis.threshold:g} (red mark)   {counts['ok']:,} patches analyzed, "
-        f"{counts['failed'] + counts['invalid_output']:,} failed",
+        + (f"{failed:,} failed (pink)" if failed else "none failed"),
         f"{slide['mpp_x']:g} micron/px from the {slide['mpp_source']}   "
         f"model at {card.spacing_um_px:g} micron/px   provider {analysis.provider['used']}",
         RESEARCH_USE_NOTICE,
