@@ -141,6 +141,8 @@ class RunStore:
 
     def _open(self, settings: Mapping[str, Any]) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, timeout=0.2, isolation_level=None)
+        # Damaged text must reach our own checks instead of failing inside sqlite3.
+        database.text_factory = lambda data: data.decode("utf-8", "replace")
         try:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute("PRAGMA journal_mode = DELETE")

@@ -29,6 +29,7 @@ _DEADLINE_S = 300.0
 
 _CRASHES_PER_BLOCK = 2
 _CRASHES_WITHOUT_PROGRESS = 8
+_MAX_DEADLY_BLOCKS = 32
 _END_WITHIN_S = 5.0
 _STDERR_KEPT = 2000
 
@@ -108,7 +109,7 @@ class Child:
             if event[0]["event"] == "error":
                 raise from_name(event[0]["kind"], event[0]["message"])
             yield event
-        code = self._process.wait()
+        code = self._end()
         if code != 0:
             outside = code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM))
             raise ChildCrashedError(self._death(code), outside)
@@ -121,11 +122,7 @@ class Child:
         """End the child, by force if need be, and free what belongs to it."""
         with contextlib.suppress(OSError):
             self._stdin.close()
-        try:
-            self._process.wait(_END_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(_END_WITHIN_S)
+        self._end()
         while self._reader.is_alive():  # it may wait for a place in the inbox
             with contextlib.suppress(queue.Empty):
                 self._inbox.get(timeout=0.05)
@@ -141,6 +138,14 @@ class Child:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _end(self) -> int:
+        """Wait for the child to end, by force if need be; return its exit code."""
+        try:
+            return self._process.wait(_END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait(_END_WITHIN_S)
 
     def _tell(self, message: Message) -> None:
         # A child that is already dead reports itself through `events`.
@@ -227,11 +232,14 @@ class Job:
                     for number, count in blame.items()
                     if count >= _CRASHES_PER_BLOCK
                 }
+                if guilty.keys() & started:  # a conviction is progress
+                    fruitless = 0
                 suspects = (suspects | started) - guilty.keys()
                 patient = planned or crash.killed_from_outside
-                if fruitless >= (_CRASHES_WITHOUT_PROGRESS if patient else _CRASHES_PER_BLOCK):
+                limit = _CRASHES_WITHOUT_PROGRESS if patient else _CRASHES_PER_BLOCK
+                if fruitless >= limit or len(guilty) > _MAX_DEADLY_BLOCKS:
                     raise SlideError(
-                        f"{self._subject}: The reader process {crash}, {fruitless} times. The file "
+                        f"{self._subject}: The reader process {crash}, again and again. The file "
                         "is damaged, or memory ran out."
                     ) from crash
             # What this very job has computed so far is not to be forgotten at a restart.
