@@ -128,7 +128,7 @@ class RunStore:
         """Open the file; a damaged one is kept aside under another name, never overwritten."""
         try:
             return self._open(settings)
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        except sqlite3.DatabaseError as error:
             if not self._is_damage(error):
                 raise
             aside = _free_name(self.path)
