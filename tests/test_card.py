@@ -1,0 +1,183 @@
+"""The model card: the schema is kept, and what breaks it is refused with the reason."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idc_desktop.card import ModelCard, encode_golden, parse_card
+from idc_desktop.errors import ModelError
+from tests.support.models import TinyModel, golden_patches
+
+ABSENT = object()
+
+
+def changed(card: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return a copy of the card with one value changed or taken out."""
+    document = copy.deepcopy(card)
+    *parents, last = path.split(".")
+    place: Any = document
+    for name in parents:
+        place = place[int(name)] if name.isdigit() else place[name]
+    if value is ABSENT:
+        del place[last]
+    else:
+        place[last] = value
+    return document
+
+
+def test_card_is_read_with_all_that_it_says(tiny_model: TinyModel) -> None:
+    card = parse_card(json.dumps(tiny_model.card), "tiny.onnx")
+
+    assert (card.name, card.version, card.recipe) == ("tiny", "1.2.3", "formula")
+    assert (card.spacing_um_px, card.patch_size_um, card.threshold) == (8.0, 400.0, 0.5)
+    assert np.array_equal(card.golden_patches, golden_patches())
+    assert card.golden_probabilities == pytest.approx(
+        tiny_model.probability(golden_patches()), abs=1e-12
+    )
+    assert not card.has_context_map
+    assert card.document == tiny_model.card
+
+
+def test_card_without_golden_pixels_is_small_and_otherwise_whole(tiny_model: TinyModel) -> None:
+    card = parse_card(json.dumps(tiny_model.card), "tiny.onnx")
+    small = card.without_golden()
+
+    assert "golden" not in small["idc"]
+    assert {**small["idc"], "golden": tiny_model.card["idc"]["golden"]} == tiny_model.card["idc"]
+    assert len(json.dumps(small)) < 3000
+    assert "golden" in card.document["idc"]
+
+
+def test_block_for_a_context_map_is_optional(tiny_model: TinyModel) -> None:
+    card = changed(tiny_model.card, "idc.context", {"kernel": 3})
+
+    assert parse_card(json.dumps(card), "x").has_context_map
+
+
+BREAKS: list[tuple[str, Any]] = [
+    ("spec_version", "2.0"),
+    ("num_classes", 3),
+    ("class_names", ["IDC", "Other"]),
+    ("class_names", ["Other", "IDC", "More"]),
+    ("patch_size_pixels", 48),
+    ("spacing_um_px", 0),
+    ("spacing_um_px", -8.0),
+    ("spacing_um_px", 101),
+    ("spacing_um_px", "8.0"),
+    ("spacing_um_px", math.nan),
+    ("spacing_um_px", math.inf),
+    ("transform", [{"name": "ToTensor"}]),
+    ("idc", ABSENT),
+    ("idc", []),
+    ("idc.name", ""),
+    ("idc.name", "../../etc/passwd"),
+    ("idc.name", "=cmd()"),
+    ("idc.name", "a" * 65),
+    ("idc.created", "31.01.2026"),
+    ("idc.threshold", ABSENT),
+    ("idc.threshold", 1.5),
+    ("idc.threshold", -0.1),
+    ("idc.threshold", math.nan),
+    ("idc.threshold", None),
+    ("idc.calibration.a", math.nan),
+    ("idc.calibration.method", "magic"),
+    ("idc.validation_curve", [{"threshold": 0.5}]),
+    ("idc.golden", []),
+    ("idc.golden.0.probability", 1.01),
+    ("idc.golden.0.probability", math.nan),
+    ("idc.golden.0.probability", "0.5"),
+    ("idc.golden.0.pixels", "not base64!"),
+    ("idc.golden.0.pixels", "AAAA"),
+    ("idc.golden.0.pixels", "ä" * 10_000),
+    ("idc.golden.0.note", "more"),
+    ("idc.licence", ""),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), BREAKS, ids=lambda it: str(it)[:24])
+def test_break_of_the_schema_is_refused(tiny_model: TinyModel, path: str, value: Any) -> None:
+    text = json.dumps(changed(tiny_model.card, path, value))
+
+    with pytest.raises(ModelError, match=r"^strange\.onnx: "):
+        parse_card(text, "strange.onnx")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "[]", "7", '"card"', "[" * 100_000, '{"a": ' + "1" * 5000 + "}", "\ud800"],
+    ids=lambda text: text[:8].encode("utf-8", "replace"),
+)
+def test_text_that_is_no_card_is_refused(text: str) -> None:
+    with pytest.raises(ModelError, match=r"^strange\.onnx: "):
+        parse_card(text, "strange.onnx")
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just([])
+)
+PATHS = [
+    "spec_version", "architecture", "num_classes", "class_names", "spacing_um_px", "idc.name",
+    "idc.version", "idc.threshold", "idc.training", "idc.training.patches", "idc.calibration.b",
+    "idc.validation_curve", "idc.metrics", "idc.golden", "idc.golden.3", "idc.golden.3.pixels",
+    "idc.golden.3.probability", "idc.intended_use", "idc.context",
+]  # fmt: skip
+
+
+@given(path=st.sampled_from(PATHS), value=SCALARS)
+@settings(max_examples=200, deadline=None)
+def test_any_value_anywhere_is_accepted_or_refused_and_nothing_else(
+    tiny_model: TinyModel, path: str, value: Any
+) -> None:
+    if path == "idc.golden.3":
+        document = copy.deepcopy(tiny_model.card)
+        document["idc"]["golden"][3] = value
+    else:
+        document = changed(tiny_model.card, path, value)
+
+    card = accepted(json.dumps(document))
+
+    if card is not None:
+        assert 0 <= card.threshold <= 1
+        assert 0 < card.spacing_um_px <= 100
+        assert ((card.golden_probabilities >= 0) & (card.golden_probabilities <= 1)).all()
+        assert card.golden_patches.shape[1:] == (50, 50, 3)
+
+
+@given(text=st.text())
+@settings(max_examples=100, deadline=None)
+def test_any_text_is_refused_and_nothing_else(text: str) -> None:
+    assert accepted(text) is None
+
+
+def accepted(text: str) -> ModelCard | None:
+    try:
+        return parse_card(text, "x.onnx")
+    except ModelError:
+        return None
+
+
+def test_golden_patch_survives_the_card() -> None:
+    patch = golden_patches()[0]
+
+    entry = encode_golden(patch, 0.25)
+
+    assert entry["probability"] == 0.25
+    assert len(entry["pixels"]) == 10_000
+    for wrong in (patch[:49], patch.astype(np.int16), patch[None]):
+        with pytest.raises(ValueError, match="golden patch"):
+            encode_golden(wrong, 0.25)
+
+
+def test_schema_in_the_repository_is_valid_json() -> None:
+    path = Path(__file__).resolve().parents[1] / "resources" / "card.schema.json"
+
+    assert json.loads(path.read_text(encoding="utf-8"))["type"] == "object"
