@@ -261,7 +261,7 @@ def test_kills_from_outside_blame_no_block(
 
     def kill() -> None:
         for _ in range(3):
-            if ended.wait(choice.uniform(0.3, 1.6)):
+            if ended.wait(choice.uniform(0.2, 0.6)):
                 return
             for pid in engines_of(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
