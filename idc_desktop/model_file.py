@@ -70,6 +70,8 @@ def read_model(path: Path) -> ModelFile:
         standard domain or opset 18, or has no valid card.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path.name}: This is not a file. Give an .onnx file.")
         if path.stat().st_size > MAX_BYTES:
             raise ModelError(f"{path.name}: The model is larger than {MAX_BYTES >> 20} MiB.")
         data = path.read_bytes()
