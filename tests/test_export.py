@@ -1,0 +1,334 @@
+"""The six files: complete or untouched, the same every time, and silent about whose slide it is."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from idc_desktop.errors import ExportError, OutputError
+from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
+from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.model_file import read_model
+from idc_desktop.regions import Region
+from tests.support.command import SIX_FILES, file_sha256, read_csv, run_cli
+from tests.support.models import TinyModel
+from tests.support.scenes import Scene, paint_tiny
+from tests.support.slides import damage_tile, pyramid, write_svs, write_tiff
+
+CANARY = "K4N4R13NV0GEL"
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def analysis(model: Path, *, seed: int = 0, image: str = "s.svs") -> Analysis:
+    """Make up a finished analysis of 30 x 20 patches."""
+    rng = np.random.default_rng(seed)
+    grid = PatchGrid.over((0, 0, 6000, 4000), (2.0, 2.0), 400.0)
+    probability_map = ProbabilityMap(grid)
+    probability_map.states[:] = rng.choice([1, 1, 2, 3, 4], (grid.rows, grid.cols))
+    ok = probability_map.states == PatchState.OK
+    values = rng.integers(0, 1_000_001, ok.shape)
+    probability_map.millionths[:] = np.where(ok, values, NO_PROBABILITY)
+    return Analysis(
+        image=image,
+        slide={
+            "identity": hashlib.sha256(str(seed).encode()).hexdigest(),
+            "width_l0": 6000, "height_l0": 4000, "mpp_x": 2.0, "mpp_y": 2.0,
+            "mpp_source": "file", "vendor": "generic-tiff",
+        },
+        model=read_model(model),
+        map=probability_map,
+        overview=rng.integers(0, 256, (200, 300, 3)).astype(np.uint8),
+        overview_px_l0=20.0,
+        tissue={"enabled": False},
+        provider={"requested": "cpu", "used": "cpu", "fallback_reason": None},
+        versions={"python": "3"},
+        threshold=0.5,
+        map_kind="patch",
+    )  # fmt: skip
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: file_sha256(path) for path in folder.iterdir()}
+
+
+def region(name: str, classification: str = "") -> Region:
+    return Region(name, classification, "Rectangle", shapely.box(100, 100, 900, 700))
+
+
+def test_folder_that_was_written_is_proved_intact(tiny_model: TinyModel, tmp_path: Path) -> None:
+    write_folder(tmp_path / "a", analysis(tiny_model.path), [region("r")])
+
+    assert set(contents(tmp_path / "a")) == set(SIX_FILES)
+    assert verify_folder(tmp_path / "a")["model"]["sha256"] == tiny_model.sha256
+
+
+def test_same_analysis_gives_the_same_bytes(tiny_model: TinyModel, tmp_path: Path) -> None:
+    for name in "abc":
+        write_folder(tmp_path / name, analysis(tiny_model.path), [region("r")])
+
+    assert contents(tmp_path / "a") == contents(tmp_path / "b") == contents(tmp_path / "c")
+
+
+def test_three_runs_of_a_slide_give_the_same_six_files(
+    tiny_slide: Scene, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    """In other folders, with other data folders, threads and working folders."""
+    found = []
+    for number in (1, 2, 3):
+        base = tmp_path / f"run {number}"
+        base.mkdir()
+        slide = Path(shutil.copy(tiny_slide.path, base / "tiny.tiff"))
+        outcome = run_cli(
+            "analyze", slide, "--out", base / "out", "--model", tiny_model.path,
+            "--provider", "cpu", "--threads", number, data_dir=base / "data",
+        )  # fmt: skip
+        assert outcome.code == 0, outcome
+        found.append(contents(base / "out" / "tiny"))
+
+    assert set(found[0]) == set(SIX_FILES)
+    assert found[0] == found[1] == found[2]
+
+
+@given(name=st.text(max_size=20), classification=st.text(max_size=10), image=st.text(max_size=20))
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_text_becomes_a_formula_and_every_text_survives(
+    model_path: Path, tmp_path: Path, name: str, classification: str, image: str
+) -> None:
+    write_folder(tmp_path, analysis(model_path, image=image), [region(name, classification)])
+    rows = read_csv(tmp_path / "regions.csv")
+
+    for column, text in (("Image", image), ("Name", name), ("Classification", classification)):
+        cell = rows[0][column]
+        assert not cell.startswith(("=", "+", "-", "@", "\t"))
+        expected = text.encode("utf-8", "replace").decode()
+        assert cell == (f"'{expected}" if text.startswith(("=", "+", "-", "@", "\t")) else expected)
+
+
+@pytest.fixture(scope="module")
+def model_path(tiny_model: TinyModel) -> Path:
+    return tiny_model.path
+
+
+@pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_formula_is_disarmed(tiny_model: TinyModel, tmp_path: Path, start: str) -> None:
+    write_folder(tmp_path, analysis(tiny_model.path, image=start), [region(start, start)])
+
+    for row in csv.reader(io.StringIO((tmp_path / "regions.csv").read_text(encoding="utf-8"))):
+        assert not any(cell.startswith(("=", "+", "@", "\t")) for cell in row)
+    rows = read_csv(tmp_path / "regions.csv")
+    assert (rows[0]["Name"], rows[0]["Image"]) == (f"'{start}", f"'{start}")
+
+
+def test_numbers_are_never_guarded(tiny_model: TinyModel, tmp_path: Path) -> None:
+    left = Region("left", "", "Rectangle", shapely.box(-900, -700, -100, -100))
+
+    write_folder(tmp_path, analysis(tiny_model.path), [left])
+
+    row = read_csv(tmp_path / "regions.csv")[0]
+    assert (row["Centroid X µm"], row["Centroid Y µm"]) == ("-1000.0", "-800.0")
+
+
+DAMAGES = {
+    "changed": lambda folder: (folder / "regions.csv").write_text("x", encoding="utf-8"),
+    "missing": lambda folder: (folder / "overlay.png").unlink(),
+    "no provenance": lambda folder: (folder / PROVENANCE).unlink(),
+    "empty provenance": lambda folder: (folder / PROVENANCE).write_text("", encoding="utf-8"),
+    "other JSON": lambda folder: (folder / PROVENANCE).write_text("[1]", encoding="utf-8"),
+    "no files named": lambda folder: edit(folder, files={}),
+    "one file named": lambda folder: edit(folder, files={"patches.csv": "0"}),
+    "outside": lambda folder: edit(folder, files={"../patches.csv": "0"}),
+    "hash is a number": lambda folder: edit(folder, files=dict.fromkeys(SIX_FILES, 7)),
+    "slide is a list": lambda folder: edit(folder, slide=[]),
+    "model is missing": lambda folder: edit(folder, model=None),
+    "deep": lambda folder: (folder / PROVENANCE).write_text("[" * 99_999, encoding="utf-8"),
+    "file is a folder": lambda folder: (
+        (folder / "patches.csv").unlink(),
+        (folder / "patches.csv").mkdir(),
+    ),
+}
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    document = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    text = json.dumps({**document, **changes})
+    (folder / PROVENANCE).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_folder_is_told_from_an_intact_one(
+    tiny_model: TinyModel, tmp_path: Path, damage: str
+) -> None:
+    folder = tmp_path / "export"
+    write_folder(folder, analysis(tiny_model.path), [])
+    DAMAGES[damage](folder)
+
+    with pytest.raises(ExportError, match=r"^export: "):
+        verify_folder(folder)
+
+
+WRITER = """
+import itertools, os, resource, sys
+from pathlib import Path
+from idc_desktop.errors import OutputError
+from idc_desktop.export import write_folder
+from tests.test_export import analysis, region
+folder, model, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+old, new = (analysis(model, seed=seed) for seed in (0, 1))
+if how == "loop":
+    print("ready", flush=True)
+    for number in itertools.count():
+        write_folder(folder, (old, new)[number % 2], [region("r")])
+if how == "full":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
+if how == "locked":
+    os.chdir(folder)
+    folder = Path()
+    os.setuid(65534)
+try:
+    write_folder(folder, new, [region("r")])
+except OutputError as error:
+    print(error)
+"""
+
+
+def writer(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, *map(str, arguments)],
+        stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+@pytest.mark.parametrize("limit", [0, 3_000, 60_000, 150_000])
+def test_full_disk_leaves_the_old_files_and_nothing_else(
+    tiny_model: TinyModel, tmp_path: Path, limit: int
+) -> None:
+    folder = tmp_path / "export"
+    write_folder(folder, analysis(tiny_model.path), [region("r")])
+    old = contents(folder)
+    assert (folder / "overlay.png").stat().st_size > limit
+
+    with writer(folder, tiny_model.path, "full", limit) as process:
+        said, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert "cannot be written" in said
+    assert contents(folder) == old
+    verify_folder(folder)
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="only root can change the user"
+)
+def test_folder_without_permission_keeps_its_files(tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    write_folder(folder, analysis(tiny_model.path), [region("r")])
+    old = contents(folder)
+    folder.chmod(0o555)
+
+    with writer(folder, tiny_model.path, "locked") as process:
+        said, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert "cannot be written (Permission denied)" in said
+    assert contents(folder) == old
+
+
+def test_kill_at_any_moment_leaves_whole_files_and_verify_tells(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    versions = []
+    for seed in (0, 1):
+        write_folder(tmp_path / str(seed), analysis(tiny_model.path, seed=seed), [region("r")])
+        versions.append(contents(tmp_path / str(seed)))
+    folder = tmp_path / "export"
+    choice = random.Random(8)
+    for _ in range(6):
+        with writer(folder, tiny_model.path, "loop") as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(choice.uniform(0.0, 0.4))
+            process.kill()
+        whole = {name: digest for name, digest in contents(folder).items() if name in SIX_FILES}
+        for name, digest in whole.items():
+            assert digest in (versions[0][name], versions[1][name]), name
+        if whole in versions:
+            verify_folder(folder)
+        else:
+            with pytest.raises(ExportError):
+                verify_folder(folder)
+
+    write_folder(folder, analysis(tiny_model.path, seed=1), [region("r")])
+    assert contents(folder) == versions[1]
+
+
+@pytest.fixture(scope="module")
+def canary_run(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Slides with names in every text, one of them with a torn tile, analyzed anonymously."""
+    base = tmp_path_factory.mktemp("secret") / CANARY
+    base.mkdir()
+    canvas, _ = paint_tiny(tiny_model)
+    levels = pyramid(canvas.pixels, (1, 4))
+    names = ("Patient", "Filename", "User", "Date", "ScanScope ID", "Title", "Barcode", "Left")
+    whole = write_svs(
+        base / f"{CANARY} whole.svs", levels, mpp=2.0,
+        fields={name: f"{CANARY} {name}" for name in names},
+        label=canvas.pixels[:100, :100], macro=canvas.pixels[:100, :200],
+    )  # fmt: skip
+    torn = write_tiff(
+        base / f"{CANARY} torn.tiff", canvas.pixels, mpp=2.0, compression="jpeg",
+        description=f"{CANARY} DOE^JOHN",
+    )  # fmt: skip
+    damage_tile(torn, 0, 2, 2)
+    users = dict.fromkeys(("USER", "LOGNAME", "USERNAME", "HOSTNAME"), CANARY)
+    outcome = run_cli(
+        "analyze", whole, torn, "--out", base / "out", "--model", tiny_model.path, "--anonymous",
+        "--provider", "cpu", data_dir=base / "data", env=users,
+    )  # fmt: skip
+    assert outcome.code == 4, outcome
+    return base
+
+
+@pytest.mark.parametrize("place", ["out", "data"])
+def test_anonymous_run_writes_no_name_anywhere(canary_run: Path, place: str) -> None:
+    files = [path for path in (canary_run / place).rglob("*") if path.is_file()]
+    assert len(files) >= 2
+    canaries = [
+        text.encode(coding)
+        for text in (CANARY, CANARY.lower(), "DOE^JOHN")
+        for coding in ("utf-8", "utf-16-le")
+    ]
+    for path in files:
+        assert CANARY not in str(path.relative_to(canary_run))
+        data = path.read_bytes()
+        assert not [canary for canary in canaries if canary in data], path
+
+
+def test_torn_tile_is_told_in_the_anonymous_export(canary_run: Path) -> None:
+    """So the test above did look at a reason for a failure, which OpenSlide words with a path."""
+    failed = [
+        row
+        for path in (canary_run / "out").glob("*/patches.csv")
+        for row in read_csv(path)
+        if row["status"] == "failed"
+    ]
+
+    assert failed
