@@ -340,60 +340,23 @@ def _read_regions(options: argparse.Namespace) -> list[Region]:
 
 def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace) -> Analysis:
     """Follow the engine to the end and put its messages together."""
-    import numpy as np
-
     from idc_desktop.export import Analysis
-    from idc_desktop.grid import Block, BlockResult, PatchGrid, ProbabilityMap
+    from idc_desktop.record import RunRecord
 
-    slide: dict[str, Any] = {}
-    plan: dict[str, Any] = {}
-    overview, overview_px_l0 = np.empty((0, 0, 3), np.uint8), 1.0
-    notes: set[str] = set()
-    probability_map: ProbabilityMap | None = None
+    record = RunRecord()
     with _Progress(run.slide.name, options.json) as progress:
         for message, payload in job.events():
-            kind = message["event"]
-            if kind == "slide":
-                slide = message
-            elif kind == "note" and message["text"] not in notes:
-                notes.add(message["text"])
-                progress.say(f"note: {message['text']}")
-            elif kind == "plan":
-                plan = message
-                probability_map = ProbabilityMap(PatchGrid(**message["grid"]))
-                progress.begin(probability_map.states.size)
-            elif kind == "block" and probability_map is not None:
-                block = Block(*(message[name] for name in ("number", "row", "col", "rows", "cols")))
-                shape = (block.rows, block.cols)
-                probability_map.add(
-                    BlockResult(
-                        block,
-                        np.frombuffer(payload, np.uint8, block.cells).reshape(shape),
-                        np.frombuffer(payload, "<i4", offset=block.cells).reshape(shape),
-                        {(row, col): why for row, col, why in message["reasons"]},
-                    )
-                )
-                progress.reach(int(np.count_nonzero(probability_map.states)))
-            elif kind == "overview":
-                overview_px_l0 = message["px_l0"]
-                if message["row"] == 0:
-                    overview = np.empty((message["height"], message["width"], 3), np.uint8)
-                strip = np.frombuffer(payload, np.uint8).reshape(-1, message["width"], 3)
-                overview[message["row"] : message["row"] + len(strip)] = strip
-    assert probability_map is not None
-    return Analysis(
-        image=slide["identity"][:12] if options.anonymous else run.slide.name,
-        slide=slide,
-        model=model,
-        map=probability_map,
-        overview=overview,
-        overview_px_l0=overview_px_l0,
-        tissue=plan["tissue"],
-        provider=plan["provider"],
-        versions=plan["versions"],
-        threshold=model.card.threshold if options.threshold is None else options.threshold,
-        map_kind=options.map,
-    )
+            said = len(record.notes)
+            record.take(message, payload)
+            for note in record.notes[said:]:
+                progress.say(f"note: {note}")
+            if message["event"] == "plan" and record.map is not None:
+                progress.begin(record.map.states.size)
+            elif message["event"] == "block":
+                progress.reach(record.done_patches)
+    image = record.slide["identity"][:12] if options.anonymous else run.slide.name
+    threshold = model.card.threshold if options.threshold is None else options.threshold
+    return Analysis.of(record, model, image, threshold, options.map)
 
 
 class _Progress:

@@ -161,6 +161,7 @@ class _Analysis:
     def run(self) -> None:
         from idc_desktop.inference import PatchClassifier
         from idc_desktop.model_file import find_model, read_model
+        from idc_desktop.record import block_message
         from idc_desktop.slide import Slide
         from idc_desktop.store import RunStore
         from idc_desktop.tiling import PatchReader, TissueSettings
@@ -207,7 +208,7 @@ class _Analysis:
                     }
                 )
                 for result in store.results():
-                    outbox.send(*_block_message(result))
+                    outbox.send(*block_message(result))
                 if len(store.restored) < reader.block_count():
                     self._analyze_missing(slide, reader, classifier, store)
             self._send_overview(slide)
@@ -294,19 +295,12 @@ class _Analysis:
             self._commit(store, pending)
 
     def _commit(self, store: RunStore, results: list[BlockResult]) -> None:
+        from idc_desktop.record import block_message
+
         if results:
             store.commit(results)
         for result in results:
-            self._outbox.send(*_block_message(result))
-
-
-def _block_message(result: BlockResult) -> tuple[Message, bytes]:
-    message = {
-        "event": "block",
-        **asdict(result.block),
-        "reasons": [[row, col, why] for (row, col), why in sorted(result.reasons.items())],
-    }
-    return message, result.states.tobytes() + result.millionths.astype("<i4").tobytes()
+            self._outbox.send(*block_message(result))
 
 
 def _describe(slide: Slide) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from idc_desktop.colormap import colorize, lookup_table
 from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.grid import MILLIONTHS, PatchState, ProbabilityMap
 from idc_desktop.model_file import ModelFile
+from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionStatistics, measure, whole_slide
 
 FILES = ("regions.csv", "patches.csv", "patches.geojson", "overlay.png", "probability.ome.tiff")
@@ -109,6 +110,26 @@ class Analysis:
     versions: dict[str, str]
     threshold: float
     map_kind: str
+
+    @classmethod
+    def of(
+        cls, record: RunRecord, model: ModelFile, image: str, threshold: float, map_kind: str
+    ) -> Analysis:
+        """Take a finished run."""
+        assert record.map is not None
+        return cls(
+            image=image,
+            slide=record.slide,
+            model=model,
+            map=record.map,
+            overview=record.overview,
+            overview_px_l0=record.overview_px_l0,
+            tissue=record.plan["tissue"],
+            provider=record.plan["provider"],
+            versions=record.plan["versions"],
+            threshold=threshold,
+            map_kind=map_kind,
+        )
 
     @property
     def mpp(self) -> tuple[float, float]:
