@@ -21,7 +21,7 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.errors import ExportError, OutputError
+from idc_desktop.errors import ExportError
 from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
 from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
 from idc_desktop.model_file import read_model
