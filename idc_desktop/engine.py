@@ -9,19 +9,15 @@ Jobs and their answers are described at `run_job`.
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from idc_desktop.errors import IdcError
-from idc_desktop.wire import Message, receive, send
+from idc_desktop.child import Listen, Outbox, serve
+from idc_desktop.wire import Message
 
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
     from idc_desktop.grid import Block, BlockResult
@@ -41,43 +37,10 @@ _DARK_MEAN = 64
 
 def main() -> None:
     """Run the job that arrives on stdin."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    # Native libraries may print to stdout; keep the pipe to ourselves and give them stderr.
-    with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)
-        outbox = _Outbox(answers)
-        received = receive(sys.stdin.buffer)
-        if received is None:
-            return
-        cancel = threading.Event()
-        threading.Thread(target=_obey, args=(cancel,), daemon=True).start()
-        try:
-            run_job(received[0], outbox, cancel)
-        except IdcError as error:
-            outbox.send({"event": "error", "kind": type(error).__name__, "message": str(error)})
-        except BrokenPipeError:
-            os._exit(1)
-        except Exception:  # noqa: BLE001 - the edge of the process: the parent reports the defect
-            text = traceback.format_exc()
-            outbox.send({"event": "error", "kind": "DefectError", "message": text})
-    # Skip the interpreter's and the libraries' tear-down: everything is committed and said.
-    sys.stderr.flush()
-    os._exit(0)
+    serve(run_job)
 
 
-class _Outbox:
-    """Sends messages from several threads, one at a time."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
-        with self._lock:
-            send(self._stream, message, payload)
-
-
-def run_job(job: Message, outbox: _Outbox, cancel: threading.Event) -> None:
+def run_job(job: Message, outbox: Outbox, listen: Listen) -> None:
     """Run a job and send its events.
 
     ``{"job": "info", "slide"}`` answers ``slide``. ``{"job": "doctor"}`` answers ``doctor``.
@@ -87,6 +50,8 @@ def run_job(job: Message, outbox: _Outbox, cancel: threading.Event) -> None:
     and ``block`` for each block (the committed ones of an earlier run first), ``note`` where
     there is something to know, ``overview`` (strips of the picture, from the top), and ``done``.
     """
+    cancel = threading.Event()
+    listen(lambda message: cancel.set() if message["command"] == "cancel" else None)
     if job["job"] == "info":
         _info(job, outbox)
     elif job["job"] == "doctor":
@@ -97,14 +62,14 @@ def run_job(job: Message, outbox: _Outbox, cancel: threading.Event) -> None:
         _Analysis(job, outbox, cancel).run()
 
 
-def _info(job: Message, outbox: _Outbox) -> None:
+def _info(job: Message, outbox: Outbox) -> None:
     from idc_desktop.slide import Slide
 
     with Slide(Path(job["slide"]), job.get("mpp")) as slide:
-        outbox.send({"event": "slide", **_describe(slide)})
+        outbox.send({"event": "slide", **slide.describe()})
 
 
-def _verify(job: Message, outbox: _Outbox) -> None:
+def _verify(job: Message, outbox: Outbox) -> None:
     from idc_desktop.inference import PatchClassifier
     from idc_desktop.model_file import find_model, read_model
 
@@ -153,7 +118,7 @@ def _versions() -> dict[str, str]:
 class _Analysis:
     """One ``analyze`` job."""
 
-    def __init__(self, job: Message, outbox: _Outbox, cancel: threading.Event) -> None:
+    def __init__(self, job: Message, outbox: Outbox, cancel: threading.Event) -> None:
         self._job = job
         self._outbox = outbox
         self._cancel = cancel
@@ -169,7 +134,7 @@ class _Analysis:
         job, outbox = self._job, self._outbox
         with Slide(Path(job["slide"]), job["mpp"]) as slide:
             slide.require_mpp()
-            description = _describe(slide)
+            description = slide.describe()
             outbox.send({"event": "slide", **description})
             model = read_model(find_model(job["model"]))
             tissue = TissueSettings(enabled=job["tissue"])
@@ -301,39 +266,6 @@ class _Analysis:
             store.commit(results)
         for result in results:
             self._outbox.send(*block_message(result))
-
-
-def _describe(slide: Slide) -> dict[str, Any]:
-    return {
-        "file": slide.name,
-        "vendor": slide.vendor,
-        "width_l0": slide.width_l0,
-        "height_l0": slide.height_l0,
-        "levels": [
-            {
-                "width": level.width,
-                "height": level.height,
-                "downsample": level.downsample,
-                "mpp_x": slide.mpp.x * level.downsample if slide.mpp else None,
-                "mpp_y": slide.mpp.y * level.downsample if slide.mpp else None,
-            }
-            for level in slide.levels
-        ],
-        "mpp_x": slide.mpp.x if slide.mpp else None,
-        "mpp_y": slide.mpp.y if slide.mpp else None,
-        "mpp_source": slide.mpp.source if slide.mpp else None,
-        "objective_power": slide.objective_power,
-        "bounds": slide.bounds_l0,
-        "identity": slide.identity(),
-        "warnings": list(slide.warnings),
-    }
-
-
-def _obey(cancel: threading.Event) -> None:
-    while (received := receive(sys.stdin.buffer)) is not None:
-        if received[0].get("command") == "cancel":
-            cancel.set()
-    os._exit(0)  # the parent is gone
 
 
 if __name__ == "__main__":

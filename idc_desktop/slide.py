@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -297,6 +298,33 @@ class Slide:
                 digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
             _update_with_samples(digest, path)
         return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `info` and the exports say of the slide, as JSON values."""
+        mpp = self.mpp
+        return {
+            "file": self.name,
+            "vendor": self.vendor,
+            "width_l0": self.width_l0,
+            "height_l0": self.height_l0,
+            "levels": [
+                {
+                    "width": level.width,
+                    "height": level.height,
+                    "downsample": level.downsample,
+                    "mpp_x": mpp.x * level.downsample if mpp else None,
+                    "mpp_y": mpp.y * level.downsample if mpp else None,
+                }
+                for level in self.levels
+            ],
+            "mpp_x": mpp.x if mpp else None,
+            "mpp_y": mpp.y if mpp else None,
+            "mpp_source": mpp.source if mpp else None,
+            "objective_power": self.objective_power,
+            "bounds": self.bounds_l0,
+            "identity": self.identity(),
+            "warnings": list(self.warnings),
+        }
 
     def close(self) -> None:
         """Close the slide; no other thread may be reading."""

@@ -80,7 +80,7 @@ class Child:
         stdout: IO[bytes] = self._process.stdout
         self._reader = threading.Thread(target=self._read, args=(stdout,), daemon=True)
         self._reader.start()
-        self._tell(job)
+        self.tell(job)
 
     @property
     def pid(self) -> int:
@@ -114,9 +114,10 @@ class Child:
             outside = code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM))
             raise ChildCrashedError(self._death(code), outside)
 
-    def cancel(self) -> None:
-        """Ask the child to finish what it has begun and to stop."""
-        self._tell({"command": "cancel"})
+    def tell(self, message: Message) -> None:
+        """Send a further message; a child that is already dead reports itself in `events`."""
+        with contextlib.suppress(OSError, ValueError):
+            send(self._stdin, message)
 
     def close(self) -> None:
         """End the child, by force if need be, and free what belongs to it."""
@@ -146,11 +147,6 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait(_END_WITHIN_S)
-
-    def _tell(self, message: Message) -> None:
-        # A child that is already dead reports itself through `events`.
-        with contextlib.suppress(OSError, ValueError):
-            send(self._stdin, message)
 
     def _read(self, stdout: IO[bytes]) -> None:
         with stdout:
@@ -247,12 +243,12 @@ class Job:
             again = {"restart": restart, "careful": sorted(suspects), "crashed": guilty}
             self._child = Child(self._module, {**self._job, **again})
             if self._cancelled:
-                self._child.cancel()
+                self._child.tell({"command": "cancel"})
 
     def cancel(self) -> None:
         """Stop the job; what was committed is kept. Safe from any thread and signal handler."""
         self._cancelled = True
-        self._child.cancel()
+        self._child.tell({"command": "cancel"})
 
     def close(self) -> None:
         """End the engine if it still runs."""
