@@ -1,0 +1,196 @@
+"""Analysis of blocks: order, threads, cancelling, damage, and slides that change meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from idc_desktop.analysis import analyze_blocks
+from idc_desktop.errors import AnalysisCancelledError, SlideChangedError
+from idc_desktop.grid import Block, BlockResult, PatchState
+from idc_desktop.inference import PatchClassifier
+from idc_desktop.model_file import read_model
+from idc_desktop.slide import Slide
+from idc_desktop.tiling import Patches, PatchReader, TissueSettings
+from tests.support.models import TinyModel
+from tests.support.scenes import write_tissue_slide
+from tests.support.slides import damage_tile, write_tiff
+
+SIDE_CELLS = 2
+BLOCKS = 4 * 3
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_model: TinyModel) -> PatchClassifier:
+    return PatchClassifier(read_model(tiny_model.path), "cpu")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A slide of 8 x 6 cells of 80 px, all tissue."""
+    folder = tmp_path_factory.mktemp("original")
+    return write_tissue_slide(folder / "s.tiff", (640, 480), 5.0, seed=4).path
+
+
+@pytest.fixture
+def path(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(original, tmp_path / "s.tiff"))
+
+
+def analyze(
+    slide: Slide,
+    classifier: PatchClassifier,
+    *,
+    threads: int = 2,
+    cancel: threading.Event | None = None,
+    on_start: Callable[[Block], None] = lambda block: None,
+    reader: PatchReader | None = None,
+) -> Iterator[BlockResult]:
+    reader = reader or PatchReader(slide, 8.0, TissueSettings())
+    return analyze_blocks(
+        slide,
+        reader,
+        classifier,
+        reader.grid.blocks(SIDE_CELLS),
+        threads=threads,
+        cancel=cancel or threading.Event(),
+        on_start=on_start,
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_come_in_order_and_are_the_same_for_any_number_of_threads(
+    path: Path, classifier: PatchClassifier, threads: int
+) -> None:
+    with Slide(path) as slide:
+        alone = list(analyze(slide, classifier, threads=1))
+        found = list(analyze(slide, classifier, threads=threads))
+
+    assert [it.block.number for it in found] == list(range(BLOCKS))
+    for one, other in zip(alone, found, strict=True):
+        assert (one.states == PatchState.OK).all()
+        assert np.array_equal(one.states, other.states)
+        assert np.array_equal(one.millionths, other.millionths)
+
+
+def test_every_block_is_announced_before_its_result(
+    path: Path, classifier: PatchClassifier
+) -> None:
+    announced: list[int] = []
+    with Slide(path) as slide:
+        for result in analyze(slide, classifier, on_start=lambda it: announced.append(it.number)):
+            assert result.block.number in announced
+
+    assert sorted(announced) == list(range(BLOCKS))
+
+
+def test_cancel_yields_what_was_begun_and_then_raises(
+    path: Path, classifier: PatchClassifier
+) -> None:
+    cancel = threading.Event()
+    announced: list[int] = []
+    found: list[int] = []
+
+    def collect(results: Iterator[BlockResult]) -> None:
+        for result in results:
+            found.append(result.block.number)
+            if len(found) == 3:
+                cancel.set()
+
+    with Slide(path) as slide:
+        results = analyze(
+            slide, classifier, cancel=cancel, on_start=lambda it: announced.append(it.number)
+        )
+        with pytest.raises(AnalysisCancelledError, match=r"s\.tiff: Cancelled"):
+            collect(results)
+
+    assert found == sorted(announced)
+    assert 3 <= len(found) < BLOCKS
+
+
+def test_torn_tile_costs_the_patches_on_it_and_no_other(
+    tmp_path: Path, original: Path, classifier: PatchClassifier
+) -> None:
+    with Slide(original) as slide:
+        pixels = slide.read_region(0, 0, 0, 640, 480)
+    whole = write_tiff(tmp_path / "whole.tiff", pixels, mpp=5.0, tile=64, compression="jpeg")
+    torn = Path(shutil.copy(whole, tmp_path / "torn.tiff"))
+    left, top, right, bottom = damage_tile(torn, 0, 4, 3)
+    hit = {
+        (row, col)
+        for row in range(6)
+        for col in range(8)
+        if left < 80 * (col + 1) and right > 80 * col and top < 80 * (row + 1) and bottom > 80 * row
+    }
+    with Slide(whole) as slide:
+        clean = list(analyze(slide, classifier))
+    with Slide(torn) as slide:
+        found = list(analyze(slide, classifier))
+
+    failed = set()
+    for one, other in zip(clean, found, strict=True):
+        spared = other.states == PatchState.OK
+        assert np.array_equal(one.millionths[spared], other.millionths[spared])
+        failed |= set(other.reasons)
+        assert (other.states == PatchState.FAILED).sum() == len(other.reasons)
+    assert failed == hit
+
+
+def replaced(path: Path, colour: int) -> None:
+    """Put another slide in the place of an open one."""
+    other = path.with_suffix(".new")
+    write_tiff(other, np.full((480, 640, 3), (colour, 80, 120), np.uint8), mpp=5.0)
+    other.replace(path)
+
+
+class ReplacingReader(PatchReader):
+    """Reads a slide that is replaced while one of its blocks is being read."""
+
+    def __init__(self, slide: Slide, at: int, after: bool) -> None:
+        super().__init__(slide, 8.0, TissueSettings())
+        self._path, self._at, self._after = slide.path, at, after
+
+    def read(self, block: Block) -> tuple[np.ndarray, Patches]:
+        if block.number == self._at and not self._after:
+            replaced(self._path, 200)
+        read = super().read(block)
+        if block.number == self._at and self._after:
+            replaced(self._path, 200)
+        return read
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_nothing_is_yielded_of_a_slide_that_was_replaced_while_it_was_read(
+    path: Path, original: Path, classifier: PatchClassifier, threads: int, after: bool
+) -> None:
+    with Slide(original) as slide:
+        clean = list(analyze(slide, classifier))
+    found: list[BlockResult] = []
+    with Slide(path) as slide:
+        results = analyze(
+            slide, classifier, threads=threads, reader=ReplacingReader(slide, 5, after)
+        )
+        with pytest.raises(SlideChangedError, match=r"s\.tiff: The slide changed on disk"):
+            found.extend(results)
+
+    assert len(found) <= 5
+    for one, other in zip(clean, found, strict=False):
+        assert np.array_equal(one.millionths, other.millionths)
+
+
+def test_removed_slide_stops_the_analysis(path: Path, classifier: PatchClassifier) -> None:
+    def remove(block: Block) -> None:
+        if block.number == 4:
+            path.unlink()
+
+    found: list[BlockResult] = []
+    with Slide(path) as slide, pytest.raises(SlideChangedError, match="no longer there"):
+        found.extend(analyze(slide, classifier, threads=1, on_start=remove))
+
+    assert len(found) <= 4

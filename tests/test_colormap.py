@@ -1,0 +1,45 @@
+"""Colours: what has no probability is never painted as one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from idc_desktop.colormap import FAILED_RGB, colorize, lookup_table
+from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
+
+
+def test_table_is_viridis_from_end_to_end() -> None:
+    table = lookup_table()
+
+    assert table.shape == (256, 3)
+    assert table[0].tolist() == [0x44, 0x01, 0x54]
+    assert table[255].tolist() == [0xFD, 0xE7, 0x25]
+    # Its lightness only rises, so that it is read without colours, too.
+    luma = table @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(luma) > -0.5).all()
+    assert luma[255] > luma[0] + 150
+
+
+def test_failed_colour_is_unlike_any_probability() -> None:
+    distance = np.abs(lookup_table().astype(int) - FAILED_RGB).sum(axis=1)
+
+    assert distance.min() > 80
+
+
+def test_each_state_has_its_look() -> None:
+    probability_map = ProbabilityMap(PatchGrid.over((0, 0, 1400, 200), (2.0, 2.0), 400.0))
+    states = [
+        PatchState.PENDING, PatchState.OK, PatchState.OK, PatchState.BACKGROUND,
+        PatchState.FAILED, PatchState.INVALID_OUTPUT, PatchState.EXCLUDED,
+    ]  # fmt: skip
+    probability_map.states[:] = [states]
+    probability_map.millionths[:] = NO_PROBABILITY
+    probability_map.millionths[0, 1:3] = 0, 1_000_000
+
+    row = colorize(probability_map, 0.5)[0]
+
+    table = lookup_table()
+    assert row[:, 3].tolist() == [0, 128, 128, 0, 128, 128, 0]
+    assert row[1, :3].tolist() == table[0].tolist()
+    assert row[2, :3].tolist() == table[255].tolist()
+    assert row[4, :3].tolist() == row[5, :3].tolist() == list(FAILED_RGB)
