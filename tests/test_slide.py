@@ -392,3 +392,20 @@ def test_file_that_is_no_slide_is_refused_by_name(tmp_path: Path) -> None:
 
     with pytest.raises(SlideError, match=r"notes\.svs: This is not a slide format"):
         Slide(path)
+
+
+def test_truncated_slide_is_refused_or_warned_about_with_the_byte(tmp_path: Path) -> None:
+    whole = write_tiff(tmp_path / "whole.tiff", PIXELS, mpp=2.0)
+    data = whole.read_bytes()
+    cut = tmp_path / "cut.tiff"
+    said = []
+    for size in (len(data) // 3, len(data) - 10, len(data) - 5000):
+        cut.write_bytes(data[:size])
+        try:
+            with Slide(cut) as slide:
+                said.append((size, " ".join(slide.warnings)))
+        except SlideError as error:
+            said.append((size, str(error)))
+
+    for size, text in said:
+        assert f"ends at byte {size:,}" in text
