@@ -3,7 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: install format check test test-long bench wheel clean
+.PHONY: run install format check test test-long bench wheel clean
+
+# The phantom slide, made, analyzed and shown: the quickest way to see what the program does.
+run: install
+	packaging/check-system $(BIN)/python
+	$(BIN)/idc-desktop demo
 
 install: $(VENV)/installed
 
@@ -25,6 +30,7 @@ check: install
 	$(MAKE) test
 
 test: install
+	packaging/check-system $(BIN)/python
 	$(BIN)/python -m pytest -m "not long"
 
 test-long: install

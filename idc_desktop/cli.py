@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.errors import (
     DefectError,
+    DisplayError,
     IdcError,
     ModelError,
     OutputError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 EXIT_DEFECT, EXIT_INPUT, EXIT_PARTIAL, EXIT_OUTPUT, EXIT_CANCELLED = 1, 3, 4, 5, 130
 
 _MAX_DEFAULT_THREADS = 8
+_QT_PACKAGES = "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libxcb-cursor0"
 _PLAIN_PROGRESS_EVERY_S = 5.0
 
 
@@ -72,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         f"images. {RESEARCH_USE_NOTICE}",
     )
     parser.add_argument("--version", action="version", version=f"idc-desktop {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    # Alone: the window.
+    parser.set_defaults(run=_open, slide=None, model=None, screenshot=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     info = commands.add_parser("info", help="say what is known of a slide")
     info.add_argument("slide", metavar="SLIDE")
@@ -114,6 +118,16 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="prove an exported folder intact")
     verify.add_argument("folder", metavar="FOLDER")
     verify.set_defaults(run=_verify)
+
+    demo = commands.add_parser("demo", help="analyze a painted phantom slide and show it")
+    demo.add_argument("--out", metavar="DIR", help="folder for the results")
+    demo.set_defaults(run=_demo)
+
+    window = commands.add_parser("open", help="open the window")
+    window.add_argument("slide", metavar="SLIDE", nargs="?")
+    window.add_argument("--model", metavar="NAME|FILE.onnx")
+    window.add_argument("--screenshot", metavar="PNG", help="analyze, save a picture, quit")
+    window.set_defaults(run=_open)
 
     doctor = commands.add_parser("doctor", help="say what this installation can do")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
@@ -472,6 +486,55 @@ def _verify(options: argparse.Namespace) -> int:
     print(f"  slide        {slide['identity']}")
     print(f"  model        {model.get('name')} {model.get('version')} {model['sha256']}")
     return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from idc_desktop.phantom import cache_folder, make_phantom
+    from idc_desktop.store import data_folder
+
+    print("Painting the phantom slide (synthetic: no patient, no tissue) …", flush=True)
+    phantom = make_phantom(cache_folder())
+    print(f"  {phantom.slide}")
+    out = options.out or str(data_folder() / "demo")
+    code = main(["analyze", str(phantom.slide), "--out", out, "--regions", str(phantom.regions)])
+    if code != 0:
+        return code
+    if has_display():
+        return main(["open", str(phantom.slide)])
+    folder = Path(out) / phantom.slide.stem
+    print("There is no display for the window. Look at")
+    print(f"  {folder / 'overlay.png'}")
+    print(f"  {folder / 'regions.csv'}")
+    return 0
+
+
+def _open(options: argparse.Namespace) -> int:
+    try:
+        from idc_desktop.ui import app
+    except ImportError as error:  # a missing system library, said by Qt's own import
+        raise DisplayError(
+            f"The window cannot be opened: {error}. On Debian and Ubuntu: "
+            f"apt-get install {_QT_PACKAGES}"
+        ) from error
+    if options.screenshot and options.slide is None:
+        raise UsageError("--screenshot needs a SLIDE.")
+    slide = _absolute(options.slide) if options.slide else None
+    screenshot = Path(options.screenshot) if options.screenshot else None
+    if screenshot is not None and not has_display():
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    elif not has_display():
+        raise DisplayError(
+            "There is no display for the window (neither DISPLAY nor WAYLAND_DISPLAY is set). "
+            "idc-desktop analyze needs none."
+        )
+    return app.run(slide, options.model, screenshot)
+
+
+def has_display() -> bool:
+    """Whether a window could be shown, as far as the environment tells."""
+    if sys.platform in ("win32", "darwin") or os.environ.get("QT_QPA_PLATFORM") == "offscreen":
+        return True
+    return bool(os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY"))
 
 
 def _doctor(options: argparse.Namespace) -> int:

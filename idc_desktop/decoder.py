@@ -20,9 +20,7 @@ from PIL import Image
 from idc_desktop.child import Listen, Outbox, serve
 from idc_desktop.errors import IdcError
 from idc_desktop.slide import Rgb, Slide
-from idc_desktop.wire import Message
-
-TILE_PX = 256
+from idc_desktop.wire import TILE_PX, Message
 
 _THREADS = 2
 _LARGEST_READ_PX = 2048  # a side; a tile that covers more is read in pieces

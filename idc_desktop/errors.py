@@ -59,6 +59,10 @@ class AnalysisCancelledError(IdcError):
     exit_code = 130
 
 
+class DisplayError(IdcError):
+    """No window can be shown here."""
+
+
 class DefectError(IdcError):
     """A defect of ours in another process; the message is its traceback."""
 

@@ -117,6 +117,16 @@ class PatchGrid:
         """Y of the cells' edges as exported: whole pixels, half rounded up, within the extent."""
         return np.minimum(np.floor(self.row_edges_l0() + 0.5), self.bottom_l0).astype(np.int64)
 
+    def cell_at(self, x_l0: float, y_l0: float) -> tuple[int, int] | None:
+        """Return (row, col) of the cell that holds a point, None outside the extent."""
+        if not (
+            self.origin_x_l0 <= x_l0 < self.right_l0 and self.origin_y_l0 <= y_l0 < self.bottom_l0
+        ):
+            return None
+        row = int((y_l0 - self.origin_y_l0) / self.step_y_l0)
+        col = int((x_l0 - self.origin_x_l0) / self.step_x_l0)
+        return min(row, self.rows - 1), min(col, self.cols - 1)
+
     def blocks(self, side_cells: int) -> Iterator[Block]:
         """Yield the squares of cells that are read and committed together, row by row."""
         number = 0

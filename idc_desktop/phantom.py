@@ -16,11 +16,11 @@ import math
 import os
 import struct
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +63,22 @@ _MATERIALS = {
     "blood": (250, 0),
 }
 
+# Half axes in µm, haematoxylin, how much paler inside; _STAMPS of each kind, turned evenly.
+_NUCLEI = {
+    "spindle": ((6.5, 1.25), 190, 0.1),
+    "round": ((3.1, 2.9), 230, 0.1),
+    "oval": ((4.0, 2.7), 205, 0.3),
+    "tumour": ((5.2, 4.1), 205, 0.5),
+}
+_STAMPS = 80
+
+_TUMOURS = (((0.36, 0.42), 3600), ((0.70, 0.30), 2300), ((0.62, 0.74), 1700))
+"""Centre as part of the slide's size, radius at full size."""
+
 Field = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
-Blocks = dict[tuple[int, int], list[tuple[int, int, int]]]
+T = TypeVar("T")
+Blocks = dict[tuple[int, int], T]  # by column and row
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,7 @@ def make_phantom(
     phantom = Phantom(folder / f"{stem}.tiff", folder / f"{stem}.geojson")
     if not (phantom.slide.is_file() and phantom.regions.is_file()):
         folder.mkdir(parents=True, exist_ok=True)
-        scene = _Planner(*blocks).scene()
+        scene = _Scene(*blocks)
         _write(phantom.slide, lambda file: _paint(file, scene, progress or (lambda done: None)))
         _write(phantom.regions, lambda file: file.write(_geojson(scene.tumours, stem).encode()))
     return phantom
@@ -149,53 +162,20 @@ def _geojson(tumours: Sequence[shapely.Polygon], stem: str) -> str:
 # --- the plan ---------------------------------------------------------------------------------
 
 
-@dataclass
-class _Scene:
-    """What is to be painted. Maps have one pixel per 16, and one more on each side."""
-
-    blocks: tuple[int, int]
-    eosin: Image.Image
-    haematoxylin: Image.Image
-    cover: Image.Image
-    nests: Image.Image
-    along: Points  # at the corners of the quads: where in the texture of fibres they lie
-    across: Points
-    tumours: list[shapely.Polygon]
-    outlines: dict[tuple[int, int], dict[str, list[list[float]]]]
-    nuclei: dict[tuple[int, int], list[tuple[int, int, int]]]  # left, top, number of the stamp
-    stamps: list[Image.Image]  # stain and, as alpha, cover
-
-
 def _noise(
     rng: np.random.Generator, shape: tuple[int, int], cell: tuple[float, float], octaves: int = 1
 ) -> Field:
-    """Smooth periodic noise about 0, nearly all within ±2; `cell` is (rows, cols)."""
+    """Return smooth periodic noise about 0, nearly all within ±2; `cell` is (rows, cols)."""
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
-        rows, cols = (
-            max(1, round(side * 2**octave / part)) for side, part in zip(shape, cell, strict=True)
-        )
+        rows = max(1, round(shape[0] * 2**octave / cell[0]))
+        cols = max(1, round(shape[1] * 2**octave / cell[1]))
         coarse = np.pad(rng.standard_normal((rows, cols)).astype(np.float32), 2, "wrap")
-        box = (2, 2, 2 + cols, 2 + rows)
-        size = (shape[1], shape[0])
-        image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC, box)
-        total += np.asarray(image) * 0.5**octave
+        image = Image.fromarray(coarse).resize(
+            (shape[1], shape[0]), Image.Resampling.BICUBIC, (2, 2, 2 + cols, 2 + rows)
+        )
+        total += np.asarray(image) * np.float32(0.5**octave)
     return total
-
-
-def _blob(
-    rng: np.random.Generator, centre: Sequence[float], radii: Sequence[float], rough: float
-) -> shapely.Polygon:
-    """Return a round outline with irregular, stellate bulges."""
-    angle = np.linspace(0, 2 * np.pi, 121 if max(radii) > 400 else 25)[:-1]
-    radius = np.ones_like(angle)
-    for wave in range(2, 16 if len(angle) > 50 else 6):
-        radius += rough / wave**0.8 * rng.normal() * np.cos(wave * angle + rng.uniform(0, 7))
-    radius = np.clip(radius, 0.35, 2)
-    ring = np.stack([radius * np.cos(angle) * radii[0], radius * np.sin(angle) * radii[1]], 1)
-    turn = rng.uniform(0, np.pi) if radii[0] != radii[1] and max(radii) < 2000 else 0.0
-    spin = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-    return _one(shapely.Polygon(ring @ spin + centre).buffer(0))
 
 
 def _one(shape: shapely.Geometry) -> shapely.Polygon:
@@ -203,353 +183,346 @@ def _one(shape: shapely.Geometry) -> shapely.Polygon:
     return max(shapely.get_parts(shape), key=shapely.area, default=shapely.Polygon())
 
 
-@dataclass
-class _Planner:
-    """Plans a scene; its methods draw from one source of random numbers, in a fixed order."""
+def _blob(
+    rng: np.random.Generator, centre: npt.ArrayLike, radii: npt.ArrayLike, rough: float, waves: int
+) -> shapely.Polygon:
+    """Return a round outline, its axes turned at random, with irregular bulges."""
+    angle = np.linspace(0, 2 * np.pi, 8 * waves + 1)[:-1]
+    wave = np.arange(2, waves)[:, None]
+    phase, height = rng.uniform(0, 7, wave.shape), rng.normal(0, rough, wave.shape)
+    radius = np.clip(1 + (height / wave * np.cos(wave * angle + phase)).sum(axis=0), 0.35, 2)
+    u, v = np.asarray(radii, float)[:, None] * radius * (np.cos(angle), np.sin(angle))
+    turn = rng.uniform(0, np.pi)
+    x, y = u * math.cos(turn) - v * math.sin(turn), u * math.sin(turn) + v * math.cos(turn)
+    return _one(shapely.Polygon(np.stack([x, y], axis=1) + np.asarray(centre)).buffer(0))
 
-    columns: int
-    rows: int
-    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(20200701))
-    outlines: list[tuple[str, shapely.Polygon]] = field(default_factory=list)
-    nuclei: list[Points] = field(default_factory=list)  # rows of x, y, stamp
-    stamps: list[Image.Image] = field(default_factory=list)
-    kinds: dict[str, tuple[int, int]] = field(default_factory=dict)  # first stamp, how many
 
-    def scene(self) -> _Scene:
-        """Return the scene."""
-        rng, size = self.rng, np.array([self.columns, self.rows]) * _BLOCK_PX
-        shape = (int(size[1]) // _PLAN_PX, int(size[0]) // _PLAN_PX)
-        full = float(size.min()) / 24576  # 1 for the full size; big things shrink with the slide
-        self._make_stamps()
+def _nucleus(
+    rng: np.random.Generator, axes_um: tuple[float, float], turn: float, stain: float, pale: float
+) -> Image.Image:
+    """Return a nucleus, its cover as alpha: dark rim, paler inside, grains of chromatin."""
+    a, b = np.array(axes_um) * _UM * rng.uniform(0.85, 1.2, 2)
+    half = math.ceil(max(a, b) * 1.3) + 1
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
+    u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    wave = np.arange(2, 5)[:, None, None]
+    bulges = np.cos(wave * np.arctan2(v, u) + rng.uniform(0, 7, wave.shape))
+    depth = 1 - np.hypot(u / a, v / b) / (1 + (rng.normal(0, 0.05, wave.shape) * bulges).sum(0))
+    density = stain * rng.uniform(0.8, 1.15) * (1 - pale * np.clip(depth * 1.8, 0, 1))
+    density *= 1 + 0.16 * _noise(rng, (2 * half + 1, 2 * half + 1), (4, 4))
+    at = rng.uniform(-0.35, 0.35, 2) * (a, b)
+    density += 220 * pale * np.exp(-((u - at[0]) ** 2 + (v - at[1]) ** 2) / 3.5)  # the nucleolus
+    cover = np.clip(depth * min(a, b) / 1.6 + 0.5, 0, 1) * 255
+    return Image.fromarray(np.clip(np.stack([density, cover], -1), 0, 255).astype(np.uint8), "LA")
 
-        y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) * _PLAN_PX
-        bend = 2600 * full
-        turned = 0.9 * y - 0.42 * x
-        across = turned + bend * _noise(rng, shape, (420 * full, 420 * full))
-        along = 0.9 * x + 0.42 * y + bend * _noise(rng, shape, (500 * full, 500 * full))
-        angle = np.arctan2(-np.gradient(across, axis=1), np.gradient(across, axis=0))
-        streaks = self._along_fibres(across, along, (3.5, 50))
-        clefts = self._along_fibres(across, along, (2.2, 40))
 
-        outline = _blob(rng, size * (0.5, 0.5), size * (0.45, 0.44), 0.09)
-        inside = self._soft([outline], shape, 8 * full + 2)
-        ragged = 0.08 * _noise(rng, shape, (30, 30), 3)
-        tissue = np.clip((inside + ragged - 0.5) * 4 + 0.5, 0, 1)
+class _Scene:
+    """What is to be painted.
 
-        places = (((0.36, 0.42), 3600), ((0.70, 0.30), 2300), ((0.62, 0.74), 1700))
-        tumours = [
-            _blob(rng, size * at, (radius * full * rng.uniform(0.85, 1.15), radius * full), 0.14)
-            for at, radius in places
+    Attributes
+    ----------
+    eosin, haematoxylin, cover, nests : PIL.Image
+        Maps of 8 µm per pixel, with one more pixel on each side.
+    along, across : ndarray
+        Where in the texture of fibres the corners of the quads lie, pixels of 1 µm.
+    tumours : list of shapely.Polygon
+    outlines : dict
+        By block and material: rings of painted outlines, pixels of the block with its margin.
+    nuclei : dict
+        By block: left, top and stamp of each nucleus, pixels of the block.
+    stamps : list of PIL.Image
+    """
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.blocks = (columns, rows)
+        self._rng = np.random.default_rng(20200701)
+        self._size = np.array([columns, rows]) * _BLOCK_PX
+        self._shape = (rows * _BLOCK_PX // _PLAN_PX, columns * _BLOCK_PX // _PLAN_PX)
+        self._full = min(columns / 32, rows / 24)  # what is large shrinks with the slide
+        self._shapes: list[tuple[str, shapely.Polygon]] = []
+        self._placed: list[Points] = []
+        self.stamps: list[Image.Image] = []
+        for axes, stain, pale in _NUCLEI.values():
+            turns = np.arange(_STAMPS) * math.pi / _STAMPS
+            self.stamps += [_nucleus(self._rng, axes, it, stain, pale) for it in turns]
+        self._plan()
+        self.outlines = self._outlines_by_block()
+        self.nuclei = self._nuclei_by_block()
+
+    def _plan(self) -> None:
+        full, shape = self._full, self._shape
+        angle, streaks, clefts = self._lay_fibres()
+        outline = _blob(self._rng, self._size / 2, self._size * (0.45, 0.44), 0.22, 16)
+        inside = self._soft([outline], 8 * full + 2)
+        tissue = np.clip((inside - 0.5 + 0.08 * self._map((30, 30), 3)) * 4 + 0.5, 0, 1)
+        self.tumours = [
+            _blob(self._rng, self._size * at, np.array([1.12, 0.9]) * radius * full, 0.33, 20)
+            for at, radius in _TUMOURS
         ]
-        nests = np.full(shape, -1, np.float32)
-        invaded = self._soft(tumours, shape, 6 * full + 1)
-        for number, tumour in enumerate(tumours):
-            reach = self._soft([tumour], shape, 9 * full + 2)
-            grain = _noise(rng, shape, (20, 20), 2)
-            # Solid sheets; cords; nests.
-            growth = (grain + 0.75, 0.42 - abs(grain), grain + 0.15)[number % 3]
-            nests = np.maximum(nests, np.minimum(growth, (reach - 0.45) * 4 + 0.35 * grain))
-        nests = np.clip(nests * 1.6 + 0.5, 0, 1) * (tissue > 0.9)
+        invaded = self._soft(self.tumours, 7 * full + 1)
+        nests = self._nests() * (tissue > 0.9)
+        fat = self._fat_lobes(invaded) * (tissue > 0.5)
+        free = (invaded < 0.02) & (fat < 0.1) & (inside > 0.97)
+        about = self._soft(self._glands(free), 3)
+        self._fat_cells(fat, (tissue > 0.9) * (about < 0.05) * (1 - 0.75 * invaded))
+        at = self._strewn(nests * (nests > 0.9), 46)
+        for centre in at[self._rng.random(len(at)) < 0.3]:  # small lumens of the tumour's own
+            self._outline("lumen", centre, self._rng.uniform(5, 13, 2), 0.2)
 
-        lobes = _noise(rng, shape, (230 * full, 300 * full), 3)
-        towards = 1.5 * (0.42 - x / size[0]) + 1.0 * (y / size[1] - 0.45)
-        septa = abs(_noise(rng, shape, (90, 120), 2))
-        fat = lobes * 0.75 + towards * 1.6 - 0.9 * np.clip(0.25 - septa, 0, 1) * 4
-        fat = np.clip((fat - 2.2 * np.clip(invaded * 1.6, 0, 1) + 0.1) * 3, 0, 1) * (tissue > 0.5)
-        self._fat(fat, tissue * (invaded < 0.3), full)
-
-        free = (1 - np.clip(invaded * 3, 0, 1)) * (fat < 0.2) * (inside > 0.97)
-        lobules = self._glands(free, full)
-        about = self._soft(lobules, shape, 3)
-
-        stroma = (1 - about * 0.35) * (112 + 26 * streaks + 10 * _noise(rng, shape, (60, 80), 2))
-        stroma *= 1 - 0.22 * np.clip(invaded, 0, 1)
-        eosin = stroma * (1 - fat) + fat * (88 + 16 * _noise(rng, shape, (20, 20), 2))
-        blue = 34 * about + 26 * invaded * (1 - fat) + 5 * (1 - fat) + 4
-        haematoxylin = blue + 5 * _noise(rng, shape, (25, 25), 2)
-        slits = np.clip((clefts + 1.55) * 4, 0, 1)
-        cover = np.minimum(tissue, np.where((about + nests + fat) < 0.1, slits, 1))
-
-        solid = (tissue > 0.9) * (cover > 0.6)
-        calm = solid * (1 - fat) * (nests < 0.35)
-        self._scatter(calm * (0.16 + 0.3 * invaded + 0.1 * streaks), 18, "spindle", angle)
-        inflamed = np.clip(_noise(rng, shape, (45, 45), 2) - 1.0, 0, 1) * (0.15 + invaded)
-        self._scatter(calm * inflamed, 8, "round")
-        self._scatter(calm * about * 0.55, 13, "oval")
-        self._scatter(solid * np.clip(nests * 3 - 0.8, 0, 0.95), 10.2, "tumour")
-        by_block, nuclei = self._outlines_by_block(), self._nuclei_by_block()
-        corners = (slice(None, None, _QUAD_PX // _PLAN_PX),) * 2
-        return _Scene(
-            blocks=(self.columns, self.rows),
-            eosin=_map(eosin),
-            haematoxylin=_map(haematoxylin),
-            cover=_map(cover * 255),
-            nests=_map(nests * 255),
-            along=np.pad(along, ((1, 8), (1, 8)), "reflect", reflect_type="odd")[corners] / _UM,
-            across=np.pad(across, ((1, 8), (1, 8)), "reflect", reflect_type="odd")[corners] / _UM,
-            tumours=[_one(tumour.simplify(_PLAN_PX)) for tumour in tumours],
-            outlines=by_block,
-            nuclei=nuclei,
-            stamps=self.stamps,
+        stroma = (1 - 0.3 * about - 0.2 * invaded) * (
+            108 + 15 * streaks + 12 * self._map((70, 90), 3)
         )
+        self.eosin = _padded(stroma * (1 - fat) + fat * (105 + 18 * self._map((20, 20), 2)))
+        blue = 9 + 34 * about + 24 * invaded + 5 * self._map((25, 25), 2)
+        self.haematoxylin = _padded(blue * (1 - 0.8 * fat))
+        slits = np.where(about + nests + fat < 0.1, np.clip((clefts + 1.9) * 3, 0, 1), 1)
+        cover = np.minimum(tissue, slits)
+        self.cover, self.nests = _padded(cover * 255), _padded(nests * 255)
 
-    def _along_fibres(self, across: Field, along: Field, cell: tuple[float, float]) -> Field:
-        texture = _noise(self.rng, (1024, 1024), cell, 2)
-        at = (np.floor(part / _PLAN_PX).astype(int) % 1024 for part in (across, along))
-        return texture[tuple(at)]
+        calm = (cover > 0.9) * (1 - fat) * (nests < 0.3)
+        self._scatter(calm * (0.13 + 0.22 * invaded + 0.04 * streaks), 18, "spindle", angle)
+        inflamed = np.clip(self._map((45, 45), 2) - 1.1, 0, 1) * (0.06 + 0.8 * invaded)
+        self._scatter(calm * inflamed, 8, "round")
+        self._scatter(calm * about * 0.5, 13, "oval")
+        dense = 0.75 + 0.18 * self._map((60, 60), 2)
+        self._scatter(np.clip(nests * 3 - 1, 0, 1) * dense, 10.6, "tumour")
 
-    def _soft(
-        self, shapes: Iterable[shapely.Polygon], shape: tuple[int, int], blur: float
-    ) -> Field:
-        """Return 1 inside the shapes, falling to 0 across `blur` pixels of the plan."""
-        picture = Image.new("L", (shape[1], shape[0]))
+    def _map(self, cell: tuple[float, float], octaves: int = 1) -> Field:
+        return _noise(self._rng, self._shape, cell, octaves)
+
+    def _soft(self, shapes: Iterable[shapely.Polygon], blur: float) -> Field:
+        """Return a map of 1 inside the shapes, falling to 0 across `blur` pixels."""
+        picture = Image.new("L", self._shape[::-1])
         draw = ImageDraw.Draw(picture)
         for it in shapes:
             draw.polygon((shapely.get_coordinates(it) / _PLAN_PX).ravel().tolist(), fill=255)
-        soft = picture.filter(ImageFilter.GaussianBlur(blur))
-        return np.asarray(soft, np.float32) / 255
+        soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(blur)))
+        return soft.astype(np.float32) / np.float32(255)
 
-    def _make_stamps(self) -> None:
-        """Paint nuclei: half axes in µm, stain, how pale inside, how many."""
-        looks = {
-            "spindle": ((6.5, 1.25), 190, 0.1, 96),
-            "round": ((3.1, 2.9), 230, 0.1, 16),
-            "oval": ((4.0, 2.7), 205, 0.3, 64),
-            "tumour": ((5.2, 4.1), 205, 0.5, 96),
-        }
-        for kind, (axes, stain, pale, count) in looks.items():
-            self.kinds[kind] = (len(self.stamps), count)
-            for number in range(count):
-                # Those of one kind turn evenly, so that one with the wanted direction is found.
-                turn = math.pi * number / count
-                self.stamps.append(_nucleus(self.rng, axes, turn, stain, pale))
-
-    def _add_nuclei(self, at: Points, kind: str, angle: Points | None = None) -> None:
-        first, count = self.kinds[kind]
-        turn = self.rng.random(len(at)) if angle is None else angle / np.pi
-        turn = turn + self.rng.normal(0, 0.04, len(at))
-        stamp = first + np.floor(turn * count).astype(int) % count
-        self.nuclei.append(np.column_stack([at, stamp]))
-
-    def _grid(self, spacing_um: float, box: Sequence[float]) -> Points:
-        """Return points in a box (left, top, right, bottom), evenly spread but in no order."""
-        step = spacing_um * _UM
-        x, y = np.meshgrid(
-            np.arange(box[0], box[2], step), np.arange(box[1], box[3], step * 0.87), indexing="xy"
+    def _lay_fibres(self) -> tuple[Field, Field, Field]:
+        """Bend the texture of fibres; return their angle, streaks and clefts along them."""
+        y, x = np.ogrid[: self._shape[0], : self._shape[1]]
+        full, bend = self._full, np.float32(2300 * self._full)
+        slope = np.float32(_PLAN_PX * 0.9), np.float32(_PLAN_PX * 0.42)
+        across = slope[0] * y - slope[1] * x + bend * self._map((420 * full, 420 * full))
+        along = slope[0] * x + slope[1] * y + bend * self._map((500 * full, 500 * full))
+        corners = (slice(None, None, _QUAD_PX // _PLAN_PX),) * 2
+        self.along, self.across = (
+            np.pad(it, ((1, 8), (1, 8)), "reflect", reflect_type="odd")[corners] / _UM
+            for it in (along, across)
         )
-        x[1::2] += step / 2
-        at = np.column_stack([x.ravel(), y.ravel()])
-        return at + self.rng.uniform(-0.42, 0.42, at.shape) * step
+        angle = np.arctan2(-np.gradient(across, axis=1), np.gradient(across, axis=0))
+        at = tuple(it.astype(np.int32) // _PLAN_PX % 1024 for it in (across, along))
+        streaks = _noise(self._rng, (1024, 1024), (3.5, 35), 2)[at]
+        return angle, streaks, _noise(self._rng, (1024, 1024), (2.2, 20), 2)[at]
 
-    def _slide_grid(self, spacing_um: float) -> tuple[Points, tuple[npt.NDArray[np.int64], ...]]:
-        """Return such points on the slide, and where they lie on its maps (row, column)."""
-        size = np.array([self.columns, self.rows]) * _BLOCK_PX
-        at = self._grid(spacing_um, (0, 0, *size))
-        at = at[((at >= 0) & (at < size)).all(axis=1)]
-        column, row = (at // _PLAN_PX).astype(np.int64).T
-        return at, (row, column)
+    def _nests(self) -> Field:
+        """Return where tumour cells are: in sheets, in cords, in nests; frayed at the outline."""
+        nests = np.full(self._shape, -1, np.float32)
+        for tumour, pattern in zip(self.tumours, range(3), strict=True):
+            reach = (self._soft([tumour], 10 * self._full + 2) - 0.5) * 5
+            grain = self._map((13, 13), 2)
+            growth = (grain + 0.5, 0.4 - abs(grain), grain + 0.15)[pattern]
+            np.maximum(nests, np.minimum(growth, reach + 0.7 * self._map((24, 24), 2)), out=nests)
+        return np.clip(nests * 2.2 + 0.5, 0, 1)
+
+    def _fat_lobes(self, invaded: Field) -> Field:
+        y, x = (np.arange(side, dtype=np.float32) / side for side in self._shape)
+        fat = 2.4 * (0.42 - x) + 1.6 * (y[:, None] - 0.45)
+        fat = fat + 0.75 * self._map((230 * self._full, 300 * self._full), 5)
+        fat -= np.clip(1 - 5 * abs(self._map((90, 120), 2)), 0, 1)  # septa
+        return np.clip((fat - 3.5 * invaded + 0.1) * 3, 0, 1)
+
+    def _grid(self, spacing_um: float, box: Iterable[float], jitter: float = 0.42) -> Points:
+        """Return points in a box (left, top, right, bottom), evenly spread but in no order."""
+        step, (left, top, right, bottom) = spacing_um * _UM, box
+        x, y = np.meshgrid(np.arange(left, right, step), np.arange(top, bottom, step * 0.87))
+        x[1::2] += step / 2
+        at = np.stack([x.ravel(), y.ravel()], axis=1)
+        return at + self._rng.uniform(-jitter, jitter, at.shape) * step
+
+    def _at(self, values: Field, at: Points) -> Field:
+        """Return the values of a map at points; those beyond the slide have those of its edge."""
+        column, row = (np.clip(at, 0, self._size - 1) // _PLAN_PX).astype(int).T
+        return values[row, column]
+
+    def _strewn(self, chance: Field, spacing_um: float) -> Points:
+        """Return points of a grid over the slide, each kept with its chance."""
+        kept = []
+        for top in range(0, int(self._size[1]), _BLOCK_PX):  # by bands, for memory's sake
+            at = self._grid(spacing_um, (0, top, self._size[0], top + _BLOCK_PX))
+            kept.append(at[self._rng.random(len(at)) < self._at(chance, at)])
+        return np.concatenate(kept)
 
     def _scatter(
         self, chance: Field, spacing_um: float, kind: str, angle: Field | None = None
     ) -> None:
-        """Strew nuclei where `chance` says, but not into what is outlined."""
-        at, where = self._slide_grid(spacing_um)
-        kept = self.rng.random(len(at)) < chance[where]
-        at, row, column = at[kept], where[0][kept], where[1][kept]
-        outlined = shapely.STRtree([shape for _, shape in self.outlines])
+        """Strew nuclei, but not into what is outlined."""
+        at = self._strewn(chance, spacing_um)
+        outlined = shapely.STRtree([shape for _, shape in self._shapes])
         hit = outlined.query(shapely.points(at), predicate="intersects")[0]
-        clear = np.setdiff1d(np.arange(len(at)), hit)
-        along = None if angle is None else angle[row[clear], column[clear]].astype(float)
-        self._add_nuclei(at[clear], kind, along)
+        at = np.delete(at, hit, axis=0)
+        self._place(kind, at, None if angle is None else self._at(angle, at))
 
-    def _fat(self, fat: Field, elsewhere: Field, full: float) -> None:
-        """Outline fat cells: packed ones in fat, single ones strewn in clusters elsewhere."""
-        at, where = self._slide_grid(62)
-        cells = shapely.get_parts(shapely.voronoi_polygons(shapely.multipoints(at[fat[where] > 0])))
-        middle = shapely.get_coordinates(shapely.centroid(cells))
-        size = np.array(fat.shape[::-1]) * _PLAN_PX
-        column, row = (np.clip(middle, 0, size - 1) // _PLAN_PX).astype(int).T
-        cells = cells[(fat[row, column] > 0.5) & (shapely.area(cells) < (90 * _UM) ** 2)]
-        cells = shapely.buffer(
-            shapely.buffer(cells, -11 * _UM, quad_segs=3), 9.6 * _UM, quad_segs=4
-        )
-        cells = cells[shapely.area(cells) > 0]
-        self.outlines += [("vacuole", _one(cell)) for cell in cells]
-        # Their nuclei are pressed flat against the wall.
-        some = cells[self.rng.random(len(cells)) < 0.35]
-        walls = shapely.get_exterior_ring(shapely.buffer(some, 0.8 * _UM))
-        place = self.rng.random(len(some))
-        first, second = (
-            shapely.get_coordinates(shapely.line_interpolate_point(walls, place + d, True))
-            for d in (0, 0.01)
-        )
-        turn = np.arctan2(*(second - first).T[::-1])
-        self._add_nuclei(first, "spindle", turn)
-
-        clusters = _noise(self.rng, fat.shape, (110, 160), 3)
-        at, where = self._slide_grid(85)
-        chance = np.clip(clusters - 0.55, 0.006, 0.6) * elsewhere * (fat < 0.05)
-        for centre in at[self.rng.random(len(at)) < chance[where]]:
-            radius = self.rng.uniform(20, 36) * _UM
-            self.outlines.append(("vacuole", _blob(self.rng, centre, (radius, radius), 0.12)))
-
-    def _glands(self, free: Field, full: float) -> list[shapely.Polygon]:
-        """Outline lobules, ducts, ducts filled with tumour, vessels; return the lobules."""
-        rng = self.rng
-        taken: list[shapely.Polygon] = []
-
-        def place(radius_um: float) -> Points | None:
-            for _ in range(60):
-                at = rng.random(2) * (self.columns, self.rows) * _BLOCK_PX
-                room = shapely.Point(at).buffer(radius_um * _UM)
-                left, top, right, bottom = (int(it) // _PLAN_PX for it in room.bounds)
-                under = free[max(top, 0) : bottom, max(left, 0) : right]
-                clear = under.size and under.mean() > 0.9 and left >= 0 and top >= 0
-                if clear and not any(room.intersects(other) for other in taken):
-                    taken.append(room)
-                    return at
-            return None
-
-        area = full**2
-        lobules = []
-        for _ in range(math.ceil(4 * area)):
-            if (at := place(330)) is not None:
-                self._filled_duct(_blob(rng, at, (rng.uniform(170, 270) * _UM,) * 2, 0.08))
-        for _ in range(math.ceil(30 * area)):
-            radius = rng.uniform(190, 430)
-            if (at := place(radius * 1.15)) is None:
-                continue
-            lobule = _blob(rng, at, np.array([1, 0.75]) * radius * _UM, 0.16)
-            lobules.append(lobule)
-            centres = self._grid(rng.uniform(62, 80), lobule.bounds)
-            for centre in centres[shapely.contains_xy(lobule, centres)]:
-                radii = rng.uniform(19, 31, 2) * _UM
-                self._gland(_blob(rng, centre, radii, 0.1), rng.uniform(11, 15))
-        for _ in range(math.ceil(22 * area)):
-            length = rng.uniform(60, 260)
-            if (at := place(length * 1.2)) is not None:
-                radii = np.array([length, rng.uniform(40, 75)]) * _UM
-                self._gland(_blob(rng, at, radii, 0.3), rng.uniform(15, 22))
-        for _ in range(math.ceil(14 * area)):
-            radius = rng.uniform(35, 120)
-            if (at := place(radius * 1.5)) is not None:
-                self._vessel(_blob(rng, at, np.array([1.3, 1]) * radius * _UM, 0.1), radius)
-        return lobules
+    def _place(self, kind: str, at: Points, angle: npt.NDArray[np.floating] | None = None) -> None:
+        """Place nuclei, turned by an angle or at random."""
+        turn = self._rng.random(len(at)) if angle is None else angle / np.pi
+        number = np.floor((turn + self._rng.normal(0, 0.04, len(at))) * _STAMPS) % _STAMPS
+        self._placed.append(np.column_stack([at, number + _STAMPS * list(_NUCLEI).index(kind)]))
 
     def _rim(self, outline: shapely.Polygon, depth_um: float, pitch_um: float, kind: str) -> None:
         """Line an outline with nuclei: across it if oval, along it if spindles."""
         ring = _one(outline.buffer(-depth_um * _UM)).exterior
         places = np.arange(0, ring.length, pitch_um * _UM)
-        if not len(places):
-            return
-        first, second = (
-            shapely.get_coordinates(shapely.line_interpolate_point(ring, places + d))
-            for d in (0, 3)
-        )
-        turn = np.arctan2(*(second - first).T[::-1]) + (np.pi / 2 if kind == "oval" else 0)
-        jitter = self.rng.normal(0, 0.8 * _UM, first.shape)
-        self._add_nuclei(first + jitter, kind, turn)
+        if len(places):
+            self._place(kind, *self._tangents(ring, places, np.pi / 2 if kind == "oval" else 0))
 
-    def _gland(self, outline: shapely.Polygon, wall_um: float) -> None:
-        self.outlines.append(("epithelium", outline))
-        inner = _one(outline.buffer(-wall_um * _UM))
-        if not inner.is_empty:
-            self.outlines.append(("lumen", inner))
+    def _tangents(self, ring: npt.ArrayLike, places: Points, turn: float) -> tuple[Points, Points]:
+        ends = [shapely.line_interpolate_point(ring, places + step) for step in (0, 3)]
+        first, second = (shapely.get_coordinates(it) for it in ends)
+        x, y = (second - first).T
+        return first + self._rng.normal(0, 0.6 * _UM, first.shape), np.arctan2(y, x) + turn
+
+    def _outline(
+        self, material: str, centre: Points, radii_um: npt.ArrayLike, rough: float
+    ) -> shapely.Polygon:
+        shape = _blob(self._rng, centre, np.asarray(radii_um) * _UM, rough, 5)
+        self._shapes.append((material, shape))
+        return shape
+
+    def _fat_cells(self, fat: Field, elsewhere: Field) -> None:
+        """Outline fat cells: packed ones in fat, single ones strewn in clusters elsewhere."""
+        at = self._strewn((fat > 0).astype(np.float32), 64)
+        cells = shapely.get_parts(shapely.voronoi_polygons(shapely.multipoints(at)))
+        middle = shapely.get_coordinates(shapely.centroid(cells))
+        cells = cells[(self._at(fat, middle) > 0.5) & (shapely.area(cells) < (95 * _UM) ** 2)]
+        cells = shapely.buffer(
+            shapely.buffer(cells, -15 * _UM, quad_segs=3), 13.7 * _UM, quad_segs=4
+        )
+        cells = cells[shapely.area(cells) > 0]
+        self._shapes += [("vacuole", _one(cell)) for cell in cells]
+        # Their nuclei are pressed flat against the wall.
+        some = shapely.buffer(cells[self._rng.random(len(cells)) < 0.3], 0.8 * _UM)
+        walls = shapely.get_exterior_ring(some)
+        self._place("spindle", *self._tangents(walls, self._rng.random(len(walls)) * 150, 0))
+
+        clusters = np.clip(self._map((110, 160), 3) - 0.8, 0.008, 0.5)
+        for centre in self._strewn(clusters * elsewhere * (fat < 0.05), 85):
+            self._outline("vacuole", centre, np.full(2, self._rng.uniform(18, 34)), 0.3)
+
+    def _glands(self, free: npt.NDArray[np.bool_]) -> list[shapely.Polygon]:
+        """Outline lobules, ducts, vessels and ducts full of tumour; return the lobules."""
+        rng, taken, lobules = self._rng, shapely.Polygon(), []
+        wanted = {
+            "filled": (4, 320, 330),
+            "lobule": (34, 220, 430),
+            "duct": (22, 90, 300),
+            "vessel": (14, 60, 180),
+        }
+        for what, (count, low, high) in wanted.items():
+            missing = math.ceil(count * self._full**2)
+            for _ in range(40 * missing):
+                at, radius = rng.random(2) * self._size, rng.uniform(low, high)
+                room = shapely.Point(at).buffer(radius * _UM)
+                if (
+                    taken.intersects(room)
+                    or not self._at(free, shapely.get_coordinates(room)).all()
+                ):
+                    continue
+                taken = taken.union(room)
+                if what == "lobule":
+                    lobules.append(self._lobule(at, radius * 0.9))
+                elif what == "duct":
+                    self._gland(at, (radius * 0.85, rng.uniform(38, 75)), rng.uniform(15, 21))
+                elif what == "filled":
+                    self._filled_duct(at, rng.uniform(170, 270))
+                else:
+                    self._vessel(at, radius * 0.6)
+                missing -= 1
+                if not missing:
+                    break
+        return lobules
+
+    def _lobule(self, centre: Points, radius_um: float) -> shapely.Polygon:
+        radii = np.array([1, 0.75]) * radius_um * _UM
+        lobule = _blob(self._rng, centre, radii, 0.35, 8)
+        at = self._grid(self._rng.uniform(56, 70), lobule.bounds, 0.2)
+        for acinus in at[shapely.contains_xy(lobule, at)]:
+            self._gland(acinus, self._rng.uniform(19, 30, 2), self._rng.uniform(12, 17))
+        return lobule
+
+    def _gland(self, centre: Points, radii_um: npt.ArrayLike, wall_um: float) -> None:
+        outline = self._outline("epithelium", centre, radii_um, 0.3)
+        self._shapes.append(("lumen", _one(outline.buffer(-wall_um * _UM))))
         self._rim(outline, 4.5, 6.2, "oval")
         if wall_um > 14:
             self._rim(outline, 11, 8.5, "oval")
         self._rim(outline, -1.5, 24, "spindle")
 
-    def _filled_duct(self, outline: shapely.Polygon) -> None:
-        """Fill a duct with tumour cells around holes and a dead centre: not invasive."""
-        self.outlines.append(("epithelium", outline))
-        dead = outline.buffer(-95 * _UM)
-        holes = [_one(dead)]
-        self.outlines.append(("necrosis", holes[0]))
-        for centre in self._grid(60, outline.bounds):
-            hole = _blob(self.rng, centre, self.rng.uniform(9, 17, 2) * _UM, 0.1)
-            ring = outline.buffer(-28 * _UM).difference(dead.buffer(8 * _UM))
-            if self.rng.random() < 0.6 and ring.contains(hole):
-                self.outlines.append(("lumen", hole))
-                holes.append(hole)
-        alive = outline.buffer(-5 * _UM).difference(shapely.union_all(holes).buffer(5 * _UM))
-        at = self._grid(10.5, outline.bounds)
-        self._add_nuclei(at[shapely.contains_xy(alive, at)], "tumour")
+    def _filled_duct(self, centre: Points, radius_um: float) -> None:
+        """Fill a duct with tumour cells around holes and a dead centre: it is not invasive."""
+        outline = self._outline("epithelium", centre, (radius_um, radius_um), 0.2)
+        holes = [_one(outline.buffer(-95 * _UM))]
+        self._shapes.append(("necrosis", holes[0]))
+        living = outline.buffer(-30 * _UM).difference(holes[0].buffer(25 * _UM))
+        at = self._grid(60, outline.bounds)
+        for hole in at[shapely.contains_xy(living, at)]:
+            holes.append(self._outline("lumen", hole, self._rng.uniform(8, 17, 2), 0.2))
+        living = outline.buffer(-5 * _UM).difference(shapely.union_all(holes).buffer(5 * _UM))
+        at = self._grid(10.6, outline.bounds)
+        self._place("tumour", at[shapely.contains_xy(living, at)])
         self._rim(outline, -2, 16, "spindle")
 
-    def _vessel(self, outline: shapely.Polygon, radius_um: float) -> None:
-        self.outlines.append(("wall", outline))
-        inner = _one(outline.buffer(-radius_um * _UM * 0.35))
-        self.outlines.append(("lumen", inner))
-        if self.rng.random() < 0.7:
-            self.outlines.append(
-                (
-                    "blood",
-                    _one(
-                        inner.buffer(-3 * _UM).intersection(
-                            shapely.affinity.translate(inner, radius_um * 0.5, radius_um * 0.4)
-                        )
-                    ),
-                )
-            )
+    def _vessel(self, centre: Points, radius_um: float) -> None:
+        outline = self._outline("wall", centre, np.array([1.3, 1]) * radius_um, 0.25)
+        lumen = _one(outline.buffer(-radius_um * _UM * 0.35))
+        self._shapes.append(("lumen", lumen))
+        pool = shapely.affinity.translate(lumen, radius_um * 0.5, radius_um * 0.4)
+        self._shapes.append(("blood", _one(pool.intersection(lumen.buffer(-3 * _UM)))))
         for depth in np.arange(3, radius_um * 0.33, 8):
             self._rim(outline, depth, 17, "spindle")
 
-    def _outlines_by_block(self) -> dict[tuple[int, int], dict[str, list[list[float]]]]:
-        blocks: dict[tuple[int, int], dict[str, list[list[float]]]] = {}
-        for material, shape in self.outlines:
+    def _outlines_by_block(self) -> Blocks[dict[str, list[list[int]]]]:
+        blocks: Blocks[dict[str, list[list[int]]]] = {}
+        for material, shape in self._shapes:
             if shape.is_empty:
                 continue
             # Whole numbers: a shape falls on the same pixels whichever block it is drawn in.
-            ring = np.rint(shapely.get_coordinates(shape.exterior)).astype(int)
-            low = (ring.min(axis=0) - _MARGIN_PX) // _BLOCK_PX
-            high = (ring.max(axis=0) + _MARGIN_PX) // _BLOCK_PX
-            for column in range(low[0], high[0] + 1):
-                for row in range(low[1], high[1] + 1):
-                    shift = np.array([column, row]) * _BLOCK_PX - _MARGIN_PX
-                    of_block = blocks.setdefault((column, row), {})
-                    of_block.setdefault(material, []).append((ring - shift).ravel().tolist())
+            ring = np.rint(shapely.get_coordinates(shape.exterior)).astype(np.int64)
+            for block in _touched(ring.min(axis=0) - _MARGIN_PX, ring.max(axis=0) + _MARGIN_PX):
+                shifted = ring - np.array(block) * _BLOCK_PX + _MARGIN_PX
+                blocks.setdefault(block, {}).setdefault(material, []).append(
+                    shifted.ravel().tolist()
+                )
         return blocks
 
-    def _nuclei_by_block(self) -> dict[tuple[int, int], list[tuple[int, int, int]]]:
-        blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-        for x, y, stamp in np.rint(np.concatenate(self.nuclei)).astype(int).tolist():
-            half = self.stamps[stamp].width // 2
-            left, top = x - half, y - half
-            for column in {left // _BLOCK_PX, (x + half) // _BLOCK_PX}:
-                for row in {top // _BLOCK_PX, (y + half) // _BLOCK_PX}:
-                    place = (left - column * _BLOCK_PX, top - row * _BLOCK_PX, stamp)
-                    blocks.setdefault((column, row), []).append(place)
-        return blocks
+    def _nuclei_by_block(self) -> Blocks[Points]:
+        placed = np.rint(np.concatenate(self._placed)).astype(np.int32)
+        halves = np.array([it.width // 2 for it in self.stamps])[placed[:, 2]]
+        placed[:, :2] -= halves[:, None]
+        blocks: Blocks[list[int]] = {}
+        first, last = placed[:, :2] // _BLOCK_PX, (placed[:, :2] + 2 * halves[:, None]) // _BLOCK_PX
+        for number, ends in enumerate(np.hstack([first, last]).tolist()):
+            for column in range(ends[0], ends[2] + 1):
+                for row in range(ends[1], ends[3] + 1):
+                    blocks.setdefault((column, row), []).append(number)
+        return {
+            block: placed[numbers] - (block[0] * _BLOCK_PX, block[1] * _BLOCK_PX, 0)
+            for block, numbers in blocks.items()
+        }
 
 
-def _nucleus(
-    rng: np.random.Generator, axes_um: Sequence[float], turn: float, stain: float, pale: float
-) -> Image.Image:
-    """Return one nucleus as stain with its cover: dark rim, paler inside, grains of chromatin."""
-    a, b = np.array(axes_um) * _UM * rng.uniform(0.85, 1.2, 2)
-    half = math.ceil(max(a, b) * 1.3) + 1
-    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
-    u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
-    around = np.arctan2(v, u)
-    wobble = 1 + sum(
-        0.05 * rng.normal() * np.cos(wave * around + rng.uniform(0, 7)) for wave in (2, 3, 4)
-    )
-    depth = 1 - np.hypot(u / a, v / b) / wobble
-    grains = _noise(rng, x.shape, (4, 4))
-    density = stain * rng.uniform(0.8, 1.15) * (1 - pale * np.clip(depth * 1.8, 0, 1))
-    density *= 1 + 0.16 * grains
-    if pale > 0.4:
-        spot = rng.uniform(-0.35, 0.35, 2) * (a, b)
-        density += 110 * np.exp(-(((u - spot[0]) ** 2 + (v - spot[1]) ** 2) / 3.5))
-    cover = np.clip(depth * min(a, b) / 1.6 + 0.5, 0, 1) * 255
-    pixels = np.stack([density, cover], axis=-1)
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8), "LA")
+def _touched(low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield the blocks that a box lies in."""
+    (left, top), (right, bottom) = (low // _BLOCK_PX).tolist(), (high // _BLOCK_PX).tolist()
+    for column in range(left, right + 1):
+        for row in range(top, bottom + 1):
+            yield column, row
 
 
-def _map(values: Field) -> Image.Image:
-    padded = np.pad(np.clip(np.rint(values), 0, 255).astype(np.uint8), 1, "edge")
-    return Image.fromarray(padded)
+def _padded(values: npt.NDArray[np.floating]) -> Image.Image:
+    whole = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return Image.fromarray(np.pad(whole, 1, "edge"))
 
 
 # --- painting ---------------------------------------------------------------------------------
@@ -588,9 +561,10 @@ class _Painter:
         """Return the pixels of a block, or None if it is glass."""
         scene, side = self._scene, _BLOCK_PX // 2 + _MARGIN_PX
         first = np.array(place) * (_BLOCK_PX // _PLAN_PX)  # the margin is the maps' own border
-        box = tuple(float(it) for it in (*first, *(first + side * 2 // _PLAN_PX)))
+        left, top = first.tolist()
+        box = (left, top, left + side * 2 // _PLAN_PX, top + side * 2 // _PLAN_PX)
         outlines = scene.outlines.get(place, {})
-        if scene.cover.crop(tuple(map(int, box))).getextrema()[1] == 0:
+        if scene.cover.crop(box).getbbox() is None:
             return None
 
         def enlarged(plan: Image.Image) -> Image.Image:
@@ -601,12 +575,11 @@ class _Painter:
         eosin = ImageChops.multiply(enlarged(scene.eosin), fibres)
         blue = enlarged(scene.haematoxylin)
         nests = enlarged(scene.nests)
-        if nests.getextrema()[1]:
+        if nests.getbbox():
             self._fill(eosin, blue, nests.point(_sharp(128, 30)), "nest")
         cover = enlarged(scene.cover)
-        if cover.getextrema()[0] < 255:
-            edge = Image.blend(cover, fibres, 0.2).point(_sharp(128, 12))
-            eosin, blue = ImageChops.multiply(eosin, edge), ImageChops.multiply(blue, edge)
+        edge = Image.blend(cover, fibres, 0.2).point(_sharp(128, 12))
+        eosin, blue = ImageChops.multiply(eosin, edge), ImageChops.multiply(blue, edge)
         for material in _MATERIALS:
             if rings := outlines.get(material):
                 mask = Image.new("L", (2 * side, 2 * side))
@@ -618,7 +591,7 @@ class _Painter:
         size = (_BLOCK_PX, _BLOCK_PX)
         eosin = eosin.resize(size, Image.Resampling.BILINEAR, inner)
         blue = blue.resize(size, Image.Resampling.BILINEAR, inner)
-        for x, y, stamp in scene.nuclei.get(place, ()):
+        for x, y, stamp in scene.nuclei[place].tolist() if place in scene.nuclei else ():
             density, mask = self._stamps[stamp]
             blue.paste(density, (x, y), mask)
         eosin.putpalette(self._eosin)

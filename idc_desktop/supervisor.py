@@ -87,8 +87,13 @@ class Child:
         """Process id of the child."""
         return self._process.pid
 
-    def events(self) -> Iterator[Event]:
+    def events(self, wait_forever: bool = False) -> Iterator[Event]:
         """Yield the child's messages until it ends.
+
+        Parameters
+        ----------
+        wait_forever : bool
+            The child only speaks when asked: silence is no sign of a hang.
 
         Raises
         ------
@@ -99,7 +104,7 @@ class Child:
         """
         while True:
             try:
-                event = self._inbox.get(timeout=self._deadline_s)
+                event = self._inbox.get(timeout=None if wait_forever else self._deadline_s)
             except queue.Empty:
                 self._process.kill()
                 reason = f"said nothing for {self._deadline_s:g} s"

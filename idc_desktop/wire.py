@@ -13,6 +13,9 @@ _LENGTHS = struct.Struct("<II")
 
 Message = dict[str, Any]
 
+TILE_PX = 256
+"""Side of the tiles that the decoder sends to the window."""
+
 
 def send(stream: IO[bytes], message: Message, payload: bytes | memoryview = b"") -> None:
     """Write one message and flush.

@@ -1,0 +1,254 @@
+"""The one observable state of the window; widgets watch it and never each other."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from idc_desktop.card import ModelCard
+from idc_desktop.errors import AnalysisCancelledError, IdcError
+from idc_desktop.export import Analysis, write_folder
+from idc_desktop.grid import PatchGrid, ProbabilityMap
+from idc_desktop.model_file import ModelFile, find_model, read_model
+from idc_desktop.record import RunRecord
+from idc_desktop.store import data_folder
+from idc_desktop.supervisor import Job
+from idc_desktop.ui.tile_loader import TileLoader
+from idc_desktop.wire import Message
+
+
+class SlideDocument(QObject):
+    """A slide, the run on it, and how its map is shown.
+
+    Attributes
+    ----------
+    path : Path or None
+        The slide that is open or being opened.
+    slide : dict
+        The decoder's description; empty until the slide is open.
+    tiles : TileLoader or None
+    model : ModelFile
+    run : RunRecord
+        The run that is shown; empty if there is none.
+    state : {"empty", "opening", "ready", "running", "paused", "done", "failed"}
+    message : str
+        What the state means, for people; the reason if it is ``failed``.
+    """
+
+    slide_changed = Signal()
+    state_changed = Signal()
+    map_changed = Signal()
+    view_changed = Signal()
+    """Threshold, opacity or visibility of the map."""
+    noted = Signal(str)
+
+    _event = Signal(object, dict, bytes)
+    _finished = Signal(object, object)
+
+    def __init__(self, model: str, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.path: Path | None = None
+        self.slide: dict[str, Any] = {}
+        self.tiles: TileLoader | None = None
+        self.model: ModelFile = read_model(find_model(model))
+        self.run = RunRecord()
+        self.state = "empty"
+        self.message = "Open a slide, or drop one here."
+        self.mpp: float | None = None
+        self.provider = "auto"
+        self._threshold: float | None = None
+        self._opacity = 0.5
+        self._map_visible = True
+        self._job: Job | None = None
+        self._event.connect(self._on_event)
+        self._finished.connect(self._on_finished)
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's card."""
+        return self.model.card
+
+    @property
+    def map(self) -> ProbabilityMap | None:
+        """The map as far as it is computed."""
+        return self.run.map
+
+    @property
+    def grid(self) -> PatchGrid | None:
+        """The grid of the map."""
+        return self.run.map.grid if self.run.map is not None else None
+
+    @property
+    def mpp_xy(self) -> tuple[float, float] | None:
+        """Level-0 resolution, µm per pixel, if known."""
+        if not self.slide or self.slide["mpp_x"] is None:
+            return None
+        return self.slide["mpp_x"], self.slide["mpp_y"]
+
+    @property
+    def threshold(self) -> float:
+        """The operating point: the user's, else the model's."""
+        return self.card.threshold if self._threshold is None else self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        self._threshold = value
+        self.view_changed.emit()
+
+    @property
+    def opacity(self) -> float:
+        """Opacity of the map, 0 to 1."""
+        return self._opacity
+
+    @opacity.setter
+    def opacity(self, value: float) -> None:
+        self._opacity = value
+        self.view_changed.emit()
+
+    @property
+    def map_visible(self) -> bool:
+        """Whether the map is painted."""
+        return self._map_visible
+
+    @map_visible.setter
+    def map_visible(self, value: bool) -> None:
+        self._map_visible = value
+        self.view_changed.emit()
+
+    def open(self, path: Path, mpp: float | None = None) -> None:
+        """Open a slide; what was open is closed, and a run on it stops, keeping what it did."""
+        self.close()
+        self.path, self.mpp = path, mpp
+        self.tiles = TileLoader(str(path.absolute()), mpp, self)
+        self.tiles.opened.connect(self._on_opened)
+        self.tiles.refused.connect(self._on_refused)
+        self._set_state("opening", f"Opening {path.name} …")
+        self.slide_changed.emit()
+
+    def close(self) -> None:
+        """Close the slide and end the processes that serve it."""
+        if self._job is not None:
+            self._job.cancel()
+            self._job = None
+        if self.tiles is not None:
+            self.tiles.close()
+            self.tiles.deleteLater()
+            self.tiles = None
+        self.path, self.slide, self.run = None, {}, RunRecord()
+        self._threshold = None
+        self._set_state("empty", "Open a slide, or drop one here.")
+        self.slide_changed.emit()
+        self.map_changed.emit()
+
+    def choose_model(self, name: str) -> None:
+        """Take another model; the map on screen, of the former one, goes.
+
+        Raises
+        ------
+        ModelError
+            The model cannot be used; the former one stays.
+        """
+        model = read_model(find_model(name))
+        if model.sha256 == self.model.sha256:
+            return
+        self.pause()
+        self.model, self.run, self._threshold = model, RunRecord(), None
+        if self.slide:
+            self._set_state("ready", "Ready to analyze.")
+        self.map_changed.emit()
+        self.view_changed.emit()
+
+    def analyze(self) -> None:
+        """Start or resume the analysis; a finished run of the same key appears at once."""
+        if self.path is None or not self.slide or self._job is not None:
+            return
+        self.run = RunRecord()
+        job = Job(
+            {
+                "job": "analyze",
+                "slide": str(self.path.absolute()),
+                "model": str(self.model.path),
+                "mpp": self.mpp,
+                "provider": self.provider,
+                "threads": 2,
+                "tissue": True,
+                "restart": False,
+                "data_folder": str(data_folder()),
+            },
+            self.path.name,
+        )
+        self._job = job
+        self._set_state("running", "Starting the analysis …")
+        threading.Thread(target=self._follow, args=(job,), daemon=True).start()
+
+    def pause(self) -> None:
+        """Stop the analysis after what it has begun; it can be resumed."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def export(self, folder: Path) -> Path:
+        """Write the six files of the finished run into a folder of the slide's name.
+
+        Raises
+        ------
+        OutputError
+            They cannot be written.
+        """
+        assert self.path is not None
+        name = self.path.name if self.path.is_dir() else self.path.stem
+        analysis = Analysis.of(self.run, self.model, self.path.name, self.threshold, "patch")
+        write_folder(folder / name, analysis, [])
+        return folder / name
+
+    def _follow(self, job: Job) -> None:
+        failure: Exception | None = None
+        try:
+            for message, payload in job.events():
+                self._event.emit(job, message, payload)
+        except IdcError as error:
+            failure = error
+        except RuntimeError:  # this object's C++ half is gone: the window was closed
+            return
+        self._finished.emit(job, failure)
+
+    def _on_opened(self, description: Message) -> None:
+        self.slide = description
+        for warning in description["warnings"]:
+            self.noted.emit(warning)
+        if self.mpp_xy is None:
+            self._set_state("ready", "The resolution is unknown: give it to analyze.")
+        else:
+            self._set_state("ready", "Ready to analyze.")
+        self.slide_changed.emit()
+
+    def _on_refused(self, reason: str) -> None:
+        self._set_state("failed", reason)
+
+    def _on_event(self, job: Job, message: Message, payload: bytes) -> None:
+        if job is not self._job:
+            return
+        known = len(self.run.notes)
+        self.run.take(message, payload)
+        for note in self.run.notes[known:]:
+            self.noted.emit(note)
+        if message["event"] in ("plan", "block"):
+            self.map_changed.emit()
+
+    def _on_finished(self, job: Job, failure: Exception | None) -> None:
+        if job is not self._job:
+            return
+        self._job = None
+        if failure is None:
+            self._set_state("done", "The analysis is complete.")
+        elif isinstance(failure, AnalysisCancelledError):
+            self._set_state("paused", "Paused; what was analyzed is kept.")
+        else:
+            self._set_state("failed", str(failure))
+        self.map_changed.emit()
+
+    def _set_state(self, state: str, message: str) -> None:
+        self.state, self.message = state, message
+        self.state_changed.emit()

@@ -1,0 +1,203 @@
+"""Tiles for the screen: asked of the decoder process, kept in a cache, dropped when stale."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import NamedTuple
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QImage
+
+from idc_desktop.errors import IdcError
+from idc_desktop.supervisor import Child, ChildCrashedError
+from idc_desktop.wire import TILE_PX, Message
+
+_CACHED_TILES = 640  # of 256 KiB: 160 MiB
+_UNDER_WAY = 4
+_CRASHES_PER_TILE = 2
+_RESTARTS = 16
+
+
+class Tile(NamedTuple):
+    """A tile's address: at `zoom` z one of its pixels covers 2^z level-0 pixels."""
+
+    zoom: int
+    col: int
+    row: int
+
+
+class TileLoader(QObject):
+    """Loads the tiles of one slide through a decoder process of its own.
+
+    The decoder may die of a damaged tile: it is started again, and a tile that kills it twice is
+    given up.
+
+    Parameters
+    ----------
+    slide : str
+        Path of the slide.
+    mpp : float or None
+        Resolution given by the user.
+    """
+
+    opened = Signal(dict)
+    """The slide is open; carries the decoder's description of it."""
+    refused = Signal(str)
+    """The slide cannot be shown; carries the reason."""
+    loaded = Signal()
+    """Some tile arrived, or was given up."""
+    patch_loaded = Signal(QImage)
+    """The pixels of the patch that was asked for last."""
+
+    _arrived = Signal(int, dict, bytes)
+    _ended = Signal(int, object)
+
+    def __init__(self, slide: str, mpp: float | None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._job: Message = {"slide": slide, "mpp": mpp}
+        self._cache: OrderedDict[Tile, QImage] = OrderedDict()
+        self._pinned: dict[Tile, QImage] = {}
+        self._pinned_zoom: int | None = None
+        self._broken: set[Tile] = set()
+        self._crashes: dict[Tile, int] = {}
+        self._wanted: list[Tile] = []
+        self._under_way: dict[int, Tile | None] = {}
+        self._started: set[int] = set()
+        self._patch_request = -1
+        self._next_request = 0
+        self._is_open = False
+        self._closed = False
+        self._life = 0
+        self._arrived.connect(self._on_arrived)
+        self._ended.connect(self._on_ended)
+        self._child = self._start()
+
+    def pin(self, zoom: int) -> None:
+        """Keep all tiles of this zoom for ever: the picture that is there before all others."""
+        self._pinned_zoom = zoom
+
+    def get(self, tile: Tile) -> QImage | None:
+        """Return a tile if it is here."""
+        image = self._pinned.get(tile)
+        if image is None and (image := self._cache.get(tile)) is not None:
+            self._cache.move_to_end(tile)
+        return image
+
+    def is_broken(self, tile: Tile) -> bool:
+        """Whether a tile cannot be read."""
+        return tile in self._broken
+
+    def want(self, tiles: list[Tile]) -> None:
+        """Say which tiles are wanted now, most urgent first; earlier wishes are dropped."""
+        under_way = set(self._under_way.values())
+        self._wanted = [
+            it
+            for it in tiles
+            if it not in self._cache
+            and it not in self._pinned
+            and it not in self._broken
+            and it not in under_way
+        ]
+        self._ask()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was wanted is here or given up."""
+        return self._is_open and not self._wanted and not self._under_way
+
+    def ask_patch(self, spacing_um_px: float, row: int, col: int) -> None:
+        """Ask for the pixels that a model of this resolution sees of a grid cell."""
+        command = {"command": "patch", "spacing_um_px": spacing_um_px, "row": row, "col": col}
+        self._patch_request = self._send(command, None)
+
+    def close(self) -> None:
+        """End the decoder."""
+        self._closed = True
+        self._child.close()
+
+    def _start(self) -> Child:
+        child = Child("idc_desktop.decoder", self._job)
+        self._life += 1
+        threading.Thread(target=self._follow, args=(child, self._life), daemon=True).start()
+        return child
+
+    def _follow(self, child: Child, life: int) -> None:
+        failure: IdcError | None = None
+        try:
+            for message, payload in child.events(wait_forever=True):
+                self._arrived.emit(life, message, payload)
+        except IdcError as error:
+            failure = error
+        except RuntimeError:  # the loader's C++ half is gone: the window was closed
+            return
+        if not self._closed:
+            self._ended.emit(life, failure)
+
+    def _send(self, command: Message, tile: Tile | None) -> int:
+        request = self._next_request
+        self._next_request += 1
+        self._under_way[request] = tile
+        self._child.tell({**command, "request": request})
+        return request
+
+    def _ask(self) -> None:
+        while self._is_open and self._wanted and len(self._under_way) < _UNDER_WAY:
+            tile = self._wanted.pop(0)
+            self._send({"command": "tile", **tile._asdict()}, tile)
+
+    def _on_arrived(self, life: int, message: Message, payload: bytes) -> None:
+        if life != self._life or self._closed:
+            return
+        kind = message["event"]
+        if kind == "slide":
+            if not self._is_open:
+                self._is_open = True
+                self.opened.emit(message)
+            self._ask()
+            return
+        request = message["request"]
+        if kind == "start":
+            self._started.add(request)
+            return
+        self._started.discard(request)
+        tile = self._under_way.pop(request, None)
+        if kind == "failed" and tile is not None:
+            self._broken.add(tile)
+        elif kind == "pixels" and tile is not None:
+            # The copy owns its memory; a QImage over `payload` would not.
+            self._keep(tile, QImage(payload, TILE_PX, TILE_PX, QImage.Format.Format_RGB32).copy())
+        elif kind == "pixels" and request == self._patch_request:
+            side = round((len(payload) / 4) ** 0.5)
+            self.patch_loaded.emit(QImage(payload, side, side, QImage.Format.Format_RGB32).copy())
+        self._ask()
+        self.loaded.emit()
+
+    def _keep(self, tile: Tile, image: QImage) -> None:
+        if tile.zoom == self._pinned_zoom:
+            self._pinned[tile] = image
+            return
+        self._cache[tile] = image
+        while len(self._cache) > _CACHED_TILES:
+            self._cache.popitem(last=False)
+
+    def _on_ended(self, life: int, failure: IdcError | None) -> None:
+        if life != self._life or self._closed:
+            return
+        self._child.close()
+        crashed = isinstance(failure, ChildCrashedError) and self._life <= _RESTARTS
+        if not crashed or (not self._is_open and self._life >= _CRASHES_PER_TILE):
+            self.refused.emit(str(failure) if failure else "The reader process ended.")
+            return
+        for request in self._started:
+            tile = self._under_way.get(request)
+            if tile is not None:
+                self._crashes[tile] = self._crashes.get(tile, 0) + 1
+                if self._crashes[tile] >= _CRASHES_PER_TILE:
+                    self._broken.add(tile)
+        again = [it for it in self._under_way.values() if it is not None and it not in self._broken]
+        self._wanted = again + self._wanted
+        self._under_way.clear()
+        self._started.clear()
+        self._child = self._start()
+        self.loaded.emit()

@@ -1,0 +1,45 @@
+"""A window on the tiny slide, without a display."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from pytestqt.qtbot import QtBot
+
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.settings import Settings
+from tests.support.models import TinyModel
+
+OpenWindow = Callable[[Path], MainWindow]
+
+
+@pytest.fixture
+def window(
+    qtbot: QtBot, tmp_path: Path, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MainWindow]:
+    """An empty window of 900 x 600 with the tiny model and a data folder of its own."""
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
+    shown = MainWindow(Settings(), SlideDocument(str(tiny_model.path)))
+    shown.resize(900, 600)
+    shown.show()
+    yield shown
+    shown.close()
+
+
+@pytest.fixture
+def open_window(qtbot: QtBot, window: MainWindow) -> OpenWindow:
+    """Open a slide in the window and wait until it is sharp."""
+
+    def show(slide: Path) -> MainWindow:
+        window.open(slide)
+        qtbot.waitUntil(lambda: window.view.is_sharp, timeout=20_000)
+        return window
+
+    return show

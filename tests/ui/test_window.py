@@ -1,0 +1,276 @@
+"""The window as its user has it: real slides, real child processes, rendered pixels."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter
+from PySide6.QtWidgets import QWidget
+from pytestqt.qtbot import QtBot
+
+from idc_desktop.export import verify_folder
+from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.settings import Settings
+from tests.support.command import run_cli
+from tests.support.models import TinyModel
+from tests.support.scenes import Scene, write_tiny_slide
+from tests.support.slides import write_tiff
+from tests.ui.conftest import OpenWindow
+
+WAIT_MS = 20_000
+
+
+def pixels_of(widget: QWidget) -> npt.NDArray[np.uint8]:
+    """Return what a widget shows, shape (height, width, 3)."""
+    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    stride = image.bytesPerLine()
+    data = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), stride)
+    return data[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
+
+
+def analyze(window: MainWindow, qtbot: QtBot) -> None:
+    window.document.analyze()
+    qtbot.waitUntil(lambda: window.document.state == "done", timeout=WAIT_MS)
+
+
+def test_empty_window_says_what_to_do(window: MainWindow) -> None:
+    assert "Open a slide" in window.document.message
+    assert "For Research Use Only" in window.statusBar().findChildren(QWidget)[-1].text()
+
+
+def test_at_1_to_1_the_view_equals_the_slide(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 256, (900, 1200, 3), dtype=np.uint8)
+    write_tiff(tmp_path / "noise.tiff", [image], mpp=0.5)
+    window = open_window(tmp_path / "noise.tiff")
+    view = window.view
+    view.set_scale(1.0)
+    view.centre_on(QPointF(600, 450) if view.width() % 2 == 0 else QPointF(600.5, 450))
+    qtbot.waitUntil(lambda: view.is_sharp, timeout=WAIT_MS)
+
+    shown = pixels_of(view)
+    corner = view.to_l0(QPointF(0, 0))
+    x, y = math.floor(corner.x() + 0.499999), math.floor(corner.y() + 0.499999)
+    middle = np.s_[200:450, 20:550]  # clear of the minimap and the scale bar
+    below = image[y : y + shown.shape[0], x : x + shown.shape[1]]
+    assert np.array_equal(shown[middle], below[middle])
+
+
+@pytest.mark.parametrize("angle", [0, 90, 270])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.3])
+def test_cells_of_the_map_lie_where_they_belong(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene, angle: int, scale: float
+) -> None:
+    """Each analyzed cell changes the view within one device pixel of its 400 µm, and only there."""
+    window = open_window(tiny_slide.path)
+    analyze(window, qtbot)
+    view, document = window.view, window.document
+    document.opacity = 1.0
+    view.rotate(angle)
+    view.set_scale(scale)
+    grid, current = document.grid, document.map
+    assert grid is not None
+    assert current is not None
+    row, col = map(int, np.argwhere(current.analyzed)[4])
+    x = (col + 0.5) * grid.step_x_l0
+    y = (row + 0.5) * grid.step_y_l0
+    view.centre_on(QPointF(x, y))
+    qtbot.waitUntil(lambda: view.is_sharp, timeout=WAIT_MS)
+    view._outline = False
+    with_map = pixels_of(view)
+    document.map_visible = False
+    changed = (with_map != pixels_of(view)).any(axis=2)
+
+    height, width = changed.shape
+    for down, across in np.ndindex(height, width):
+        if down % 7 or across % 7 or (down < 220 and across > width - 220) or down > height - 60:
+            continue  # every seventh pixel, but for the minimap and the scale bar
+        cells = {
+            grid.cell_at(point.x(), point.y())
+            for point in (
+                view.to_l0(QPointF(across + 0.5 + dx, down + 0.5 + dy))
+                for dx in (-1, 0, 1)
+                for dy in (-1, 0, 1)
+            )
+        }
+        states = {it is not None and bool(current.analyzed[it]) for it in cells}
+        if len(states) == 1:
+            assert changed[down, across] == states.pop(), (down, across)
+
+
+def test_analysis_threshold_and_export(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    window = open_window(tiny_slide.path)
+    analyze(window, qtbot)
+    document = window.document
+    document.threshold = 0.75
+    label = window.inspector._figures["IDC area"]
+    before = label.text()
+    document.threshold = 0.01
+    qtbot.waitUntil(lambda: label.text() != before, timeout=WAIT_MS)
+    document.threshold = 0.75
+    with qtbot.waitSignal(window._exporter.finished, timeout=WAIT_MS):
+        window.export(tmp_path / "out")
+
+    folder = tmp_path / "out" / tiny_slide.path.stem
+    assert verify_folder(folder)["threshold"] == 0.75
+    run_cli(
+        "analyze", tiny_slide.path, "--out", tmp_path / "cli", "--model", tiny_model.path,
+        "--threshold", "0.75", data_dir=tmp_path / "other",
+    )  # fmt: skip
+    for name in ("patches.csv", "regions.csv"):
+        assert (folder / name).read_bytes() == (
+            tmp_path / "cli" / tiny_slide.path.stem / name
+        ).read_bytes()
+
+
+def test_pause_keeps_what_was_done_and_resume_completes_it(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    document = open_window(tiny_slide.path).document
+    document.analyze()
+    document.pause()
+    qtbot.waitUntil(lambda: document.state in ("paused", "done"), timeout=WAIT_MS)
+    analyze_again = document.state == "paused"
+    if analyze_again:
+        document.analyze()
+        qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+
+    assert document.map is not None
+    assert (document.map.states != 0).all()
+
+
+def test_unknown_resolution_is_asked_for(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    write_tiff(tmp_path / "bare.tiff", [np.full((500, 600, 3), 200, np.uint8)], mpp=None)
+    window = open_window(tmp_path / "bare.tiff")
+    panel = window.inspector
+
+    assert panel._mpp_row.isVisibleTo(panel)
+    assert not panel._run.isEnabled()
+    panel._mpp.setValue(2.0)
+    panel._on_mpp_given()
+    qtbot.waitUntil(lambda: window.document.mpp_xy == (2.0, 2.0), timeout=WAIT_MS)
+    assert not panel._mpp_row.isVisibleTo(panel)
+    assert panel._run.isEnabled()
+
+
+def test_hostile_file_leaves_the_window_alive(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, tiny_slide: Scene
+) -> None:
+    (tmp_path / "bad.svs").write_bytes(b"no slide at all" * 100)
+    window.open(tmp_path / "bad.svs")
+    qtbot.waitUntil(lambda: window.document.state == "failed", timeout=WAIT_MS)
+    assert "bad.svs" in window.document.message
+
+    window.open(tiny_slide.path)
+    qtbot.waitUntil(lambda: window.view.is_sharp, timeout=WAIT_MS)
+
+
+def test_killed_decoder_is_replaced(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    scene = write_tiny_slide(tmp_path / "tiny.tiff", tiny_model)
+    window = open_window(scene.path)
+    tiles = window.document.tiles
+    assert tiles is not None
+    os.kill(tiles._child.pid, signal.SIGKILL)
+    qtbot.waitUntil(lambda: tiles._life == 2, timeout=WAIT_MS)
+    window.view.set_scale(4.0)
+    qtbot.waitUntil(lambda: window.view.is_sharp, timeout=WAIT_MS)
+
+
+def test_click_shows_what_the_model_saw(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    analyze(window, qtbot)
+    grid, current = window.document.grid, window.document.map
+    assert grid is not None
+    assert current is not None
+    row, col = map(int, np.argwhere(current.analyzed)[0])
+    point = QPointF((col + 0.5) * grid.step_x_l0, (row + 0.5) * grid.step_y_l0)
+    at = window.view.to_device().map(point)
+    tiles = window.document.tiles
+    assert tiles is not None
+    with qtbot.waitSignal(tiles.patch_loaded, timeout=WAIT_MS) as arrived:
+        qtbot.mouseClick(
+            window.view, Qt.MouseButton.LeftButton, pos=QPoint(round(at.x()), round(at.y()))
+        )
+
+    assert arrived.args[0].width() == 50
+    text = window.inspector.patch._text.text()
+    assert f"row {row}, column {col}" in text
+    assert f"{current.probabilities[row, col]:.6f}" in text
+
+
+def test_typed_magnification_is_gone_to(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    window._magnification.setText("5x")
+    window._on_magnification()
+    mpp = window.document.mpp_xy
+    assert mpp is not None
+    assert window.view.scale == pytest.approx(mpp[0] / 2.0)
+    window._magnification.setText("nonsense")
+    window._on_magnification()
+    assert window.view.scale == pytest.approx(mpp[0] / 2.0)
+
+
+def test_corrupt_settings_are_kept_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path))
+    (tmp_path / "settings.json").write_text('{"opacity": "much"}', encoding="utf-8")
+
+    assert Settings.load() == Settings()
+    assert (tmp_path / "settings.corrupt-1.json").exists()
+    kept = Settings(opacity=0.25)
+    kept.add_recent(tmp_path / "a.svs")
+    kept.save()
+    assert Settings.load() == kept
+
+
+def test_painting_leaks_no_reference_to_none(qtbot: QtBot) -> None:
+    """PySide6 6.12.0 lost a reference to None with every void call."""
+    image = QImage(8, 8, QImage.Format.Format_RGB32)
+    painter = QPainter(image)
+    gc.collect()
+    before = sys.getrefcount(None)
+    for _ in range(20_000):
+        painter.fillRect(0, 0, 1, 1, QColor(1, 2, 3))
+    painter.end()
+    assert abs(sys.getrefcount(None) - before) < 1_000
+
+
+def test_window_process_loads_neither_decoder_nor_runtime(
+    tmp_path: Path, tiny_slide: Scene, tiny_model: TinyModel
+) -> None:
+    script = (
+        "import sys\n"
+        "from idc_desktop.cli import main\n"
+        f"code = main(['open', {str(tiny_slide.path)!r}, '--model', {str(tiny_model.path)!r}, "
+        f"'--screenshot', {str(tmp_path / 'shot.png')!r}])\n"
+        "bad = {'openslide', 'onnxruntime', 'tensorflow'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {bad}' if bad else code)\n"
+    )
+    environment = {**os.environ, "IDC_DESKTOP_DATA_DIR": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    picture = QImage(str(tmp_path / "shot.png"))
+    assert (picture.width(), picture.height()) == (1600, 1000)
