@@ -71,6 +71,7 @@ _NUCLEI = {
     "tumour": ((5.2, 4.1), 205, 0.5),
 }
 _STAMPS = 80
+_ROW_STEP = 0.87  # of the distance of points in a row: rows are staggered
 
 _TUMOURS = (((0.36, 0.42), 3600), ((0.70, 0.30), 2300), ((0.62, 0.74), 1700))
 """Centre as part of the slide's size, radius at full size."""
@@ -184,15 +185,20 @@ def _one(shape: shapely.Geometry) -> shapely.Polygon:
 
 
 def _blob(
-    rng: np.random.Generator, centre: npt.ArrayLike, radii: npt.ArrayLike, rough: float, waves: int
+    rng: np.random.Generator,
+    centre: npt.ArrayLike,
+    radii: npt.ArrayLike,
+    rough: float,
+    waves: int,
+    turn: float | None = None,
 ) -> shapely.Polygon:
-    """Return a round outline, its axes turned at random, with irregular bulges."""
+    """Return a round outline with irregular bulges, its axes turned as said or at random."""
     angle = np.linspace(0, 2 * np.pi, 8 * waves + 1)[:-1]
     wave = np.arange(2, waves)[:, None]
     phase, height = rng.uniform(0, 7, wave.shape), rng.normal(0, rough, wave.shape)
     radius = np.clip(1 + (height / wave * np.cos(wave * angle + phase)).sum(axis=0), 0.35, 2)
     u, v = np.asarray(radii, float)[:, None] * radius * (np.cos(angle), np.sin(angle))
-    turn = rng.uniform(0, np.pi)
+    turn = rng.uniform(0, np.pi) if turn is None else turn
     x, y = u * math.cos(turn) - v * math.sin(turn), u * math.sin(turn) + v * math.cos(turn)
     return _one(shapely.Polygon(np.stack([x, y], axis=1) + np.asarray(centre)).buffer(0))
 
@@ -252,7 +258,7 @@ class _Scene:
     def _plan(self) -> None:
         full, shape = self._full, self._shape
         angle, streaks, clefts = self._lay_fibres()
-        outline = _blob(self._rng, self._size / 2, self._size * (0.45, 0.44), 0.22, 16)
+        outline = _blob(self._rng, self._size / 2, self._size * (0.46, 0.44), 0.14, 16, turn=0)
         inside = self._soft([outline], 8 * full + 2)
         tissue = np.clip((inside - 0.5 + 0.08 * self._map((30, 30), 3)) * 4 + 0.5, 0, 1)
         self.tumours = [
@@ -336,7 +342,7 @@ class _Scene:
     def _grid(self, spacing_um: float, box: Iterable[float], jitter: float = 0.42) -> Points:
         """Return points in a box (left, top, right, bottom), evenly spread but in no order."""
         step, (left, top, right, bottom) = spacing_um * _UM, box
-        x, y = np.meshgrid(np.arange(left, right, step), np.arange(top, bottom, step * 0.87))
+        x, y = np.meshgrid(np.arange(left, right, step), np.arange(top, bottom, step * _ROW_STEP))
         x[1::2] += step / 2
         at = np.stack([x.ravel(), y.ravel()], axis=1)
         return at + self._rng.uniform(-jitter, jitter, at.shape) * step
@@ -348,9 +354,10 @@ class _Scene:
 
     def _strewn(self, chance: Field, spacing_um: float) -> Points:
         """Return points of a grid over the slide, each kept with its chance."""
-        kept = []
-        for top in range(0, int(self._size[1]), _BLOCK_PX):  # by bands, for memory's sake
-            at = self._grid(spacing_um, (0, top, self._size[0], top + _BLOCK_PX))
+        kept, width, height = [], *self._size.tolist()
+        band = 40 * spacing_um * _UM * _ROW_STEP  # for memory's sake; whole pairs of rows
+        for number in range(math.ceil(height / band)):
+            at = self._grid(spacing_um, (0, number * band, width, (number + 0.999) * band))
             kept.append(at[self._rng.random(len(at)) < self._at(chance, at)])
         return np.concatenate(kept)
 
@@ -461,11 +468,11 @@ class _Scene:
 
     def _filled_duct(self, centre: Points, radius_um: float) -> None:
         """Fill a duct with tumour cells around holes and a dead centre: it is not invasive."""
-        outline = self._outline("epithelium", centre, (radius_um, radius_um), 0.2)
-        holes = [_one(outline.buffer(-95 * _UM))]
+        outline = self._outline("epithelium", centre, (radius_um, radius_um), 0.12)
+        holes = [_one(outline.buffer(-120 * _UM))]
         self._shapes.append(("necrosis", holes[0]))
-        living = outline.buffer(-30 * _UM).difference(holes[0].buffer(25 * _UM))
-        at = self._grid(60, outline.bounds)
+        living = outline.buffer(-32 * _UM).difference(holes[0].buffer(22 * _UM))
+        at = self._grid(48, outline.bounds, 0.3)
         for hole in at[shapely.contains_xy(living, at)]:
             holes.append(self._outline("lumen", hole, self._rng.uniform(8, 17, 2), 0.2))
         living = outline.buffer(-5 * _UM).difference(shapely.union_all(holes).buffer(5 * _UM))

@@ -212,7 +212,6 @@ def refusals(workspace: Path, tiny_slide: Scene, tiny_model: TinyModel) -> Outco
         "mpp zero": analyze("--mpp", "0"),
         "mpp endless": analyze("--mpp", "inf"),
         "mpp coarse": analyze("--mpp", "12"),
-        "no command": ("--frobnicate",),
         "unknown command": ("frobnicate",),
         "unknown option": analyze("--frobnicate"),
         "no out": ("analyze", slide, "--model", model),

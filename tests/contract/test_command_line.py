@@ -41,7 +41,6 @@ REFUSED_INPUT = {
     "verify nothing": "missing",
 }
 WRONG_USAGE = {
-    "no command": "COMMAND",
     "unknown command": "frobnicate",
     "unknown option": "--frobnicate",
     "no out": "--out",
