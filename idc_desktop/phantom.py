@@ -77,7 +77,8 @@ _TUMOURS = (((0.36, 0.42), 3600), ((0.70, 0.30), 2300), ((0.62, 0.74), 1700))
 """Centre as part of the slide's size, radius at full size."""
 
 Field = npt.NDArray[np.float32]
-Points = npt.NDArray[np.float64]
+Stain = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.floating | np.integer]
 T = TypeVar("T")
 Blocks = dict[tuple[int, int], T]  # by column and row
 
@@ -196,7 +197,7 @@ def _blob(
     angle = np.linspace(0, 2 * np.pi, 8 * waves + 1)[:-1]
     wave = np.arange(2, waves)[:, None]
     phase, height = rng.uniform(0, 7, wave.shape), rng.normal(0, rough, wave.shape)
-    radius = np.clip(1 + (height / wave * np.cos(wave * angle + phase)).sum(axis=0), 0.35, 2)
+    radius = np.clip(1 + (height / wave**1.3 * np.cos(wave * angle + phase)).sum(axis=0), 0.35, 2)
     u, v = np.asarray(radii, float)[:, None] * radius * (np.cos(angle), np.sin(angle))
     turn = rng.uniform(0, np.pi) if turn is None else turn
     x, y = u * math.cos(turn) - v * math.sin(turn), u * math.sin(turn) + v * math.cos(turn)
@@ -205,8 +206,8 @@ def _blob(
 
 def _nucleus(
     rng: np.random.Generator, axes_um: tuple[float, float], turn: float, stain: float, pale: float
-) -> Image.Image:
-    """Return a nucleus, its cover as alpha: dark rim, paler inside, grains of chromatin."""
+) -> Stain:
+    """Return the stain of a nucleus: dark rim, paler inside, grains of chromatin, a nucleolus."""
     a, b = np.array(axes_um) * _UM * rng.uniform(0.85, 1.2, 2)
     half = math.ceil(max(a, b) * 1.3) + 1
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
@@ -217,9 +218,9 @@ def _nucleus(
     density = stain * rng.uniform(0.8, 1.15) * (1 - pale * np.clip(depth * 1.8, 0, 1))
     density *= 1 + 0.16 * _noise(rng, (2 * half + 1, 2 * half + 1), (4, 4))
     at = rng.uniform(-0.35, 0.35, 2) * (a, b)
-    density += 220 * pale * np.exp(-((u - at[0]) ** 2 + (v - at[1]) ** 2) / 3.5)  # the nucleolus
-    cover = np.clip(depth * min(a, b) / 1.6 + 0.5, 0, 1) * 255
-    return Image.fromarray(np.clip(np.stack([density, cover], -1), 0, 255).astype(np.uint8), "LA")
+    density += 220 * pale * np.exp(-((u - at[0]) ** 2 + (v - at[1]) ** 2) / 3.5)
+    density *= np.clip(depth * min(a, b) / 1.6 + 0.5, 0, 1)
+    return np.clip(density, 0, 255).astype(np.uint8)
 
 
 class _Scene:
@@ -236,7 +237,7 @@ class _Scene:
         By block and material: rings of painted outlines, pixels of the block with its margin.
     nuclei : dict
         By block: left, top and stamp of each nucleus, pixels of the block.
-    stamps : list of PIL.Image
+    stamps : list of ndarray
     """
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -247,7 +248,7 @@ class _Scene:
         self._full = min(columns / 32, rows / 24)  # what is large shrinks with the slide
         self._shapes: list[tuple[str, shapely.Polygon]] = []
         self._placed: list[Points] = []
-        self.stamps: list[Image.Image] = []
+        self.stamps: list[Stain] = []
         for axes, stain, pale in _NUCLEI.values():
             turns = np.arange(_STAMPS) * math.pi / _STAMPS
             self.stamps += [_nucleus(self._rng, axes, it, stain, pale) for it in turns]
@@ -257,12 +258,12 @@ class _Scene:
 
     def _plan(self) -> None:
         full, shape = self._full, self._shape
-        angle, streaks, clefts = self._lay_fibres()
-        outline = _blob(self._rng, self._size / 2, self._size * (0.46, 0.44), 0.14, 16, turn=0)
+        angle, streaks = self._lay_fibres()
+        outline = _blob(self._rng, self._size / 2, self._size * (0.46, 0.44), 0.15, 16, turn=0)
         inside = self._soft([outline], 8 * full + 2)
         tissue = np.clip((inside - 0.5 + 0.08 * self._map((30, 30), 3)) * 4 + 0.5, 0, 1)
         self.tumours = [
-            _blob(self._rng, self._size * at, np.array([1.12, 0.9]) * radius * full, 0.33, 20)
+            _blob(self._rng, self._size * at, np.array([1.12, 0.9]) * radius * full, 0.36, 20)
             for at, radius in _TUMOURS
         ]
         invaded = self._soft(self.tumours, 7 * full + 1)
@@ -281,11 +282,9 @@ class _Scene:
         self.eosin = _padded(stroma * (1 - fat) + fat * (105 + 18 * self._map((20, 20), 2)))
         blue = 9 + 34 * about + 24 * invaded + 5 * self._map((25, 25), 2)
         self.haematoxylin = _padded(blue * (1 - 0.8 * fat))
-        slits = np.where(about + nests + fat < 0.1, np.clip((clefts + 1.9) * 3, 0, 1), 1)
-        cover = np.minimum(tissue, slits)
-        self.cover, self.nests = _padded(cover * 255), _padded(nests * 255)
+        self.cover, self.nests = _padded(tissue * 255), _padded(nests * 255)
 
-        calm = (cover > 0.9) * (1 - fat) * (nests < 0.3)
+        calm = (tissue > 0.9) * (1 - fat) * (nests < 0.3)
         self._scatter(calm * (0.13 + 0.22 * invaded + 0.04 * streaks), 18, "spindle", angle)
         inflamed = np.clip(self._map((45, 45), 2) - 1.1, 0, 1) * (0.06 + 0.8 * invaded)
         self._scatter(calm * inflamed, 8, "round")
@@ -305,8 +304,8 @@ class _Scene:
         soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(blur)))
         return soft.astype(np.float32) / np.float32(255)
 
-    def _lay_fibres(self) -> tuple[Field, Field, Field]:
-        """Bend the texture of fibres; return their angle, streaks and clefts along them."""
+    def _lay_fibres(self) -> tuple[Field, Field]:
+        """Bend the texture of fibres; return their angle, and streaks along them."""
         y, x = np.ogrid[: self._shape[0], : self._shape[1]]
         full, bend = self._full, np.float32(2300 * self._full)
         slope = np.float32(_PLAN_PX * 0.9), np.float32(_PLAN_PX * 0.42)
@@ -319,8 +318,7 @@ class _Scene:
         )
         angle = np.arctan2(-np.gradient(across, axis=1), np.gradient(across, axis=0))
         at = tuple(it.astype(np.int32) // _PLAN_PX % 1024 for it in (across, along))
-        streaks = _noise(self._rng, (1024, 1024), (3.5, 35), 2)[at]
-        return angle, streaks, _noise(self._rng, (1024, 1024), (2.2, 20), 2)[at]
+        return angle, _noise(self._rng, (1024, 1024), (3.5, 35), 2)[at]
 
     def _nests(self) -> Field:
         """Return where tumour cells are: in sheets, in cords, in nests; frayed at the outline."""
@@ -393,7 +391,7 @@ class _Scene:
     def _outline(
         self, material: str, centre: Points, radii_um: npt.ArrayLike, rough: float
     ) -> shapely.Polygon:
-        shape = _blob(self._rng, centre, np.asarray(radii_um) * _UM, rough, 5)
+        shape = _blob(self._rng, centre, np.asarray(radii_um) * _UM, rough, 4)
         self._shapes.append((material, shape))
         return shape
 
@@ -505,7 +503,7 @@ class _Scene:
 
     def _nuclei_by_block(self) -> Blocks[Points]:
         placed = np.rint(np.concatenate(self._placed)).astype(np.int32)
-        halves = np.array([it.width // 2 for it in self.stamps])[placed[:, 2]]
+        halves = np.array([len(it) // 2 for it in self.stamps])[placed[:, 2]]
         placed[:, :2] -= halves[:, None]
         blocks: Blocks[list[int]] = {}
         first, last = placed[:, :2] // _BLOCK_PX, (placed[:, :2] + 2 * halves[:, None]) // _BLOCK_PX
@@ -548,18 +546,17 @@ class _Painter:
             + 0.35 * _noise(rng, (rows, cols), (6, 110))
             + 0.25 * _noise(rng, (rows, cols), (14, 170))
         )
-        fibres -= 1.6 * np.clip(_noise(rng, (rows, cols), (5, 90)) - 1.35, 0, 0.5)
+        fibres -= 4 * np.clip(3 * _noise(rng, (rows, cols), (7, 75)) - 5.1, 0, 1)  # clefts
         bent = np.rint(np.arange(rows)[:, None] + waves).astype(int) % rows
         fibres = np.take_along_axis(fibres, bent, axis=0)
         # Repeated far enough for any block to be cut out of it in one piece.
         fibres = np.pad(fibres, ((0, 1500), (0, 1500)), "wrap")
-        self._fibres = Image.fromarray(np.clip(200 + 62 * fibres, 30, 255).astype(np.uint8))
+        self._fibres = Image.fromarray(np.clip(200 + 62 * fibres, 0, 255).astype(np.uint8))
         grain = np.pad(_noise(rng, (_BLOCK_PX // 2,) * 2, (6, 6), 2), _MARGIN_PX // 2, "wrap")
         self._fills = {
             material: tuple(_map_of_grain(stain, grain) for stain in stains)
             for material, stains in _MATERIALS.items()
         }
-        self._stamps = [(it.getchannel("L"), it.getchannel("A")) for it in scene.stamps]
         amount = np.arange(256)[:, None] / 255
         self._eosin = np.rint(_GLASS_RGB * np.exp(-amount * _EOSIN)).astype(np.uint8).tobytes()
         self._blue = np.rint(255 * np.exp(-amount * _HAEMATOXYLIN)).astype(np.uint8).tobytes()
@@ -598,12 +595,23 @@ class _Painter:
         size = (_BLOCK_PX, _BLOCK_PX)
         eosin = eosin.resize(size, Image.Resampling.BILINEAR, inner)
         blue = blue.resize(size, Image.Resampling.BILINEAR, inner)
-        for x, y, stamp in scene.nuclei[place].tolist() if place in scene.nuclei else ():
-            density, mask = self._stamps[stamp]
-            blue.paste(density, (x, y), mask)
         eosin.putpalette(self._eosin)
+        blue = Image.fromarray(self._stamped(np.asarray(blue), place))
         blue.putpalette(self._blue)
         return ImageChops.multiply(eosin.convert("RGB"), blue.convert("RGB"))
+
+    def _stamped(self, blue: Stain, place: tuple[int, int]) -> Stain:
+        """Stamp a block's nuclei; those across its edge go on in the next."""
+        nuclei = self._scene.nuclei.get(place)
+        if nuclei is None:
+            return blue
+        rim = max(map(len, self._scene.stamps))
+        wide = np.pad(blue, rim)
+        for x, y, number in (nuclei + (rim, rim, 0)).tolist():
+            stamp = self._scene.stamps[number]
+            under = wide[y : y + len(stamp), x : x + len(stamp)]
+            np.maximum(under, stamp, out=under)
+        return wide[rim:-rim, rim:-rim].copy()
 
     def _fill(
         self, eosin: Image.Image, blue: Image.Image, mask: Image.Image, material: str
