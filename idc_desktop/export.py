@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -200,6 +201,9 @@ def write_folder(folder: Path, analysis: Analysis, regions: Iterable[Region]) ->
             document = {**analysis.provenance(), "files": hashes}
             text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
             _write(temporary[PROVENANCE], lambda file: _put(file, text))
+            for name in temporary:
+                if (folder / name).is_dir():  # found before the first file is replaced
+                    raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
             for name, path in temporary.items():
                 path.replace(folder / name)
         _sync_folder(folder)

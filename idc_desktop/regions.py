@@ -255,6 +255,12 @@ def _overlaps(
     window = np.s_[max(first_row, 0) : last_row + 1, max(first_col, 0) : last_col + 1]
     rows, cols = np.nonzero(probability_map.analyzed[window])
     rows, cols = rows + window[0].start, cols + window[1].start
+    if area.equals(shapely.envelope(area)):  # a rectangle, as the whole slide is
+        across = np.minimum(x[cols + 1], right) - np.maximum(x[cols], left)
+        down = np.minimum(y[rows + 1], bottom) - np.maximum(y[rows], top)
+        overlap = np.clip(across, 0, None) * np.clip(down, 0, None)
+        hit = overlap > 0
+        return rows[hit], cols[hit], overlap[hit]
     cells = shapely.box(x[cols], y[rows], x[cols + 1], y[rows + 1])
     shapely.prepare(area)
     within = shapely.contains_properly(area, cells)

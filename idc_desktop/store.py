@@ -96,7 +96,7 @@ class RunStore:
             if restart:
                 self._write("DELETE FROM block WHERE number >= ?", [(0,)])
             self.restored = self._verified_blocks()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise self._failure(error) from error
 
     def commit(self, results: list[BlockResult]) -> None:
@@ -128,7 +128,8 @@ class RunStore:
         """Open the file; a damaged one is kept aside under another name, never overwritten."""
         try:
             return self._open(settings)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # The latter is sqlite3 failing on its own message about a damaged schema.
             if not self._is_damage(error):
                 raise
             aside = _free_name(self.path)
@@ -206,7 +207,7 @@ class RunStore:
                 self._database.execute("ROLLBACK")
             raise self._failure(error) from error
 
-    def _failure(self, error: OSError | sqlite3.Error) -> OutputError:
+    def _failure(self, error: Exception) -> OutputError:
         if "locked" in str(error):
             return OutputError(
                 f"{self.path.name}: Another process is analyzing this slide with the same "

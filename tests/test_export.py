@@ -21,7 +21,7 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.errors import ExportError
+from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
 from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
 from idc_desktop.model_file import read_model
@@ -332,3 +332,19 @@ def test_torn_tile_is_told_in_the_anonymous_export(canary_run: Path) -> None:
     ]
 
     assert failed
+
+
+def test_name_that_is_taken_by_a_folder_leaves_all_files_untouched(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    write_folder(tmp_path, analysis(tiny_model.path), [])
+    (tmp_path / "patches.geojson").unlink()
+    (tmp_path / "patches.geojson").mkdir()
+    old = {name: file_sha256(tmp_path / name) for name in SIX_FILES if name != "patches.geojson"}
+
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_folder(tmp_path, analysis(tiny_model.path, seed=1), [])
+
+    now = {name: file_sha256(tmp_path / name) for name in old}
+    assert now == old
+    assert {path.name for path in tmp_path.iterdir()} == set(SIX_FILES)

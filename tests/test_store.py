@@ -249,6 +249,64 @@ def test_block_that_was_meddled_with_is_not_believed(tmp_path: Path, statement: 
         assert store.restored == tuple(n for n in range(BLOCKS) if n != 3)
 
 
+def outcome_of_damage(folder: Path) -> str:
+    """Open a damaged store as the engine does; whatever it believes must be true."""
+    with open_store(folder) as store:
+        believed = list(store.results())
+        assert [it.block.number for it in believed] == list(store.restored)
+        for one in believed:
+            assert same(one, result(one.block.number)), one
+        missing = [result(n) for n in range(BLOCKS) if n not in store.restored]
+        store.commit(missing)
+        notes = bool(store.notes)
+    with open_store(folder) as store:
+        assert [same(one, result(n)) for n, one in enumerate(store.results())] == [True] * BLOCKS
+    return "recomputed" if missing else "noticed" if notes else "identical"
+
+
+def flip_everywhere(tmp_path: Path, count: int, seed: int) -> set[str]:
+    """Flip bytes of a run file, one copy for each; return what came of it."""
+    choice = random.Random(seed)
+    outcomes = set()
+    intact = filled(tmp_path / "intact")
+    data = intact.read_bytes()
+    # Headers, schema and directories of pages are a small part of the file, and the tender one.
+    tender = [*range(140), *range(3500, 4096)]
+    tender += [page + k for page in range(4096, len(data), 4096) for k in range(40)]
+    for number in range(count):
+        offset = choice.choice(tender) if number % 2 else choice.randrange(len(data))
+        mask = choice.choice([1, 1 << choice.randrange(8), choice.randrange(1, 256)])
+        if 60 <= offset < 64 or 68 <= offset < 72:
+            continue  # the version and the mark of a file have tests of their own
+        folder = tmp_path / "flipped"
+        copy = folder / intact.relative_to(tmp_path / "intact")
+        copy.parent.mkdir(parents=True)
+        damaged = bytearray(data)
+        damaged[offset] ^= mask
+        copy.write_bytes(damaged)
+        try:
+            outcomes.add(outcome_of_damage(folder))
+        except Exception as error:
+            raise AssertionError(f"byte {offset} ^ {mask:#x}: {error!r}") from error
+        shutil.rmtree(folder)
+    return outcomes
+
+
+def test_flipped_byte_never_becomes_a_number(tmp_path: Path) -> None:
+    outcomes = flip_everywhere(tmp_path, 200, seed=1)
+
+    assert outcomes >= {"recomputed", "identical"}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [2, 3])
+def test_no_flipped_byte_of_a_thousand_becomes_a_number(tmp_path: Path, seed: int) -> None:
+    outcomes = flip_everywhere(tmp_path, 1000, seed)
+
+    assert outcomes >= {"recomputed", "identical"}
+
+
 def test_finished_run_that_lost_its_blocks_is_computed_again(
     tmp_path: Path, data_dir: Path, tiny_slide: Scene, tiny_model: TinyModel
 ) -> None:

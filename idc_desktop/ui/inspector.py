@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.colormap import lookup_table
 from idc_desktop.errors import ModelError
+from idc_desktop.grid import MILLIONTHS
 from idc_desktop.model_file import bundled_models
 from idc_desktop.regions import measure, whole_slide
 from idc_desktop.ui.document import SlideDocument
@@ -43,12 +44,15 @@ class Histogram(QWidget):
         super().__init__(parent)
         self._document = document
         self._counts = np.zeros(50, np.int64)
+        self._is_stale = False
         self.setMinimumHeight(74)
         document.map_changed.connect(self._on_map_changed)
         document.view_changed.connect(self.update)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw bars (square root of counts), the colour bar below, and the threshold."""
+        if self._is_stale:
+            self._count()
         painter = QPainter(self)
         margin, bar = 6, 12
         width, height = self.width() - 2 * margin, self.height() - bar - 4
@@ -70,13 +74,17 @@ class Histogram(QWidget):
         painter.end()
 
     def _on_map_changed(self) -> None:
+        self._is_stale = True
+        self.update()
+
+    def _count(self) -> None:
         current = self._document.map
+        self._is_stale = False
         if current is None:
             self._counts[:] = 0
         else:
-            values = current.probabilities[current.analyzed]
+            values = current.millionths[current.analyzed] / MILLIONTHS
             self._counts, _ = np.histogram(values, bins=50, range=(0, 1))
-        self.update()
 
 
 class Inspector(QWidget):

@@ -57,6 +57,7 @@ class SlideView(QWidget):
         self._angle = 0.0
         self._mirrored = False
         self._raster: MapRaster | None = None
+        self._raster_is_stale = False
         self._smooth_map = False
         self._outline = True
         self._fitted = False
@@ -74,7 +75,7 @@ class SlideView(QWidget):
         self.setAccessibleName("Slide")
         document.slide_changed.connect(self._on_slide_changed)
         document.map_changed.connect(self._on_map_changed)
-        document.view_changed.connect(self._on_map_changed)
+        document.view_changed.connect(self._on_view_changed)
 
     @property
     def scale(self) -> float:
@@ -167,11 +168,12 @@ class SlideView(QWidget):
         if self._document.slide:
             self._paint_tiles(painter)
             to_device, seen = self.to_device(), self.visible_l0()
-            if self._raster is not None and self._document.map_visible:
+            raster = self._current_raster() if self._document.map_visible else None
+            if raster is not None:
                 smooth = self._smooth_map and not self._moving
-                self._raster.paint(painter, to_device, seen, self._document.opacity, smooth)
+                raster.paint(painter, to_device, seen, self._document.opacity, smooth)
                 if self._outline:
-                    self._raster.paint_outline(painter, to_device, seen)
+                    raster.paint_outline(painter, to_device, seen)
             self._paint_scale_bar(painter)
             self._paint_minimap(painter)
         else:
@@ -394,7 +396,7 @@ class SlideView(QWidget):
 
     def _on_slide_changed(self) -> None:
         tiles = self._document.tiles
-        self._raster = None
+        self._raster_is_stale = True
         if tiles is not None and self._document.slide:
             tiles.loaded.connect(self.update)
             tiles.pin(self._top_zoom())
@@ -403,8 +405,18 @@ class SlideView(QWidget):
         self.update()
 
     def _on_map_changed(self) -> None:
-        document = self._document
-        self._raster = (
-            MapRaster(document.map, document.threshold) if document.map is not None else None
-        )
+        # Blocks may arrive faster than frames are painted: the raster is made once a frame.
+        self._raster_is_stale = True
         self.update()
+
+    def _on_view_changed(self) -> None:
+        self._raster_is_stale = True  # its outline depends on the threshold
+        self.update()
+
+    def _current_raster(self) -> MapRaster | None:
+        document = self._document
+        if self._raster_is_stale:
+            current = document.map
+            self._raster = None if current is None else MapRaster(current, document.threshold)
+            self._raster_is_stale = False
+        return self._raster
