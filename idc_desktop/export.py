@@ -9,7 +9,6 @@ import contextlib
 import csv
 import errno
 import hashlib
-import io
 import json
 import os
 import uuid
@@ -460,11 +459,24 @@ def _text(value: str) -> str:
 
 
 def _csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    sink = _RowSink()
+    writer = csv.writer(sink)
     writer.writerow(columns)
     writer.writerows(rows)
-    return text.getvalue()
+    return "".join(sink.rows)
+
+
+class _RowSink:
+    """Takes the rows of a `csv.writer` and ends them with LF.
+
+    Told to end rows with LF, the writer would not quote a CR inside a text (Python < 3.13).
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+
+    def write(self, row: str) -> None:
+        self.rows.append(row.removesuffix("\r\n") + "\n")
 
 
 def _compact(value: object) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from idc_desktop.card import ModelCard
 from idc_desktop.errors import AnalysisCancelledError, IdcError
@@ -18,6 +21,8 @@ from idc_desktop.store import data_folder
 from idc_desktop.supervisor import Job
 from idc_desktop.ui.tile_loader import TileLoader
 from idc_desktop.wire import Message
+
+_TAKING_S = 0.01
 
 
 class SlideDocument(QObject):
@@ -45,8 +50,7 @@ class SlideDocument(QObject):
     """Threshold, opacity or visibility of the map."""
     noted = Signal(str)
 
-    _event = Signal(object, dict, bytes)
-    _finished = Signal(object, object)
+    _woken = Signal()
 
     def __init__(self, model: str, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -63,8 +67,9 @@ class SlideDocument(QObject):
         self._opacity = 0.5
         self._map_visible = True
         self._job: Job | None = None
-        self._event.connect(self._on_event)
-        self._finished.connect(self._on_finished)
+        # Messages pile up here faster than frames are painted; they are taken in small portions.
+        self._inbox: deque[tuple[Job, Message | None, bytes | Exception | None]] = deque()
+        self._woken.connect(self._take_messages)
 
     @property
     def card(self) -> ModelCard:
@@ -207,12 +212,39 @@ class SlideDocument(QObject):
         failure: Exception | None = None
         try:
             for message, payload in job.events():
-                self._event.emit(job, message, payload)
+                self._hand_over(job, message, payload)
         except IdcError as error:
             failure = error
-        except RuntimeError:  # this object's C++ half is gone: the window was closed
-            return
-        self._finished.emit(job, failure)
+        self._hand_over(job, None, failure)
+
+    def _hand_over(
+        self, job: Job, message: Message | None, payload: bytes | Exception | None
+    ) -> None:
+        """Put a message, or with None the end of the job, into the inbox; from any thread."""
+        was_empty = not self._inbox
+        self._inbox.append((job, message, payload))
+        if was_empty:
+            with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
+                self._woken.emit()
+
+    def _take_messages(self) -> None:
+        until = time.monotonic() + _TAKING_S
+        has_grown = False
+        while self._inbox and time.monotonic() < until:
+            job, message, payload = self._inbox[0]
+            if job is self._job:
+                if message is None:
+                    assert not isinstance(payload, bytes)
+                    self._end(payload)
+                else:
+                    assert isinstance(payload, bytes)
+                    has_grown |= message["event"] in ("plan", "block")
+                    self._take(message, payload)
+            self._inbox.popleft()  # last, so that the other thread wakes us only for a new pile
+        if has_grown:
+            self.map_changed.emit()
+        if self._inbox:
+            QTimer.singleShot(0, self._take_messages)
 
     def _on_opened(self, description: Message) -> None:
         self.slide = description
@@ -227,19 +259,13 @@ class SlideDocument(QObject):
     def _on_refused(self, reason: str) -> None:
         self._set_state("failed", reason)
 
-    def _on_event(self, job: Job, message: Message, payload: bytes) -> None:
-        if job is not self._job:
-            return
+    def _take(self, message: Message, payload: bytes) -> None:
         known = len(self.run.notes)
         self.run.take(message, payload)
         for note in self.run.notes[known:]:
             self.noted.emit(note)
-        if message["event"] in ("plan", "block"):
-            self.map_changed.emit()
 
-    def _on_finished(self, job: Job, failure: Exception | None) -> None:
-        if job is not self._job:
-            return
+    def _end(self, failure: Exception | None) -> None:
         self._job = None
         if failure is None:
             self._set_state("done", "The analysis is complete.")
