@@ -9,14 +9,17 @@ Coordinates are level-0 pixels unless a name says otherwise; stains are amounts 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
 import struct
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,14 +46,14 @@ _MARGIN_PX = 16  # painted around a block, so that enlarging leaves no seam; one
 _QUAD_PX = 128  # side of the pieces in which fibres are bent
 _TEXTURE_PX = (2048, 1024)  # fibres: period along and across, pixels of 1 µm
 _QUALITY = 75
-_DOWNSAMPLES = (1, 2, 4, 8, 16)
 _NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e02")
 _TUMOUR_RGB = (200, 0, 0)
+_ABANDONED_S = 600  # no phantom takes so long
 
 # Optical density of 255 units of each stain in R, G, B, fitted by eye to the look of H&E.
 _EOSIN = np.array([0.19, 1.13, 0.55])
 _HAEMATOXYLIN = np.array([1.30, 1.70, 0.85])
-_GLASS_RGB = np.array([244, 243, 244])
+_GLASS_RGB = (244, 243, 244)
 
 # What outlines are filled with, in the order of painting: eosin, haematoxylin.
 _MATERIALS = {
@@ -73,13 +76,15 @@ _NUCLEI = {
 _STAMPS = 80
 _ROW_STEP = 0.87  # of the distance of points in a row: rows are staggered
 
+_OVAL = np.array([1.12, 0.9])
 _TUMOURS = (((0.36, 0.42), 3600), ((0.70, 0.30), 2300), ((0.62, 0.74), 1700))
 """Centre as part of the slide's size, radius at full size."""
 
 Field = npt.NDArray[np.float32]
 Stain = npt.NDArray[np.uint8]
-Points = npt.NDArray[np.floating | np.integer]
+Points = npt.NDArray[np.float64]
 T = TypeVar("T")
+S = TypeVar("S", bound=np.generic)
 Blocks = dict[tuple[int, int], T]  # by column and row
 
 
@@ -125,9 +130,14 @@ def make_phantom(
     phantom = Phantom(folder / f"{stem}.tiff", folder / f"{stem}.geojson")
     if not (phantom.slide.is_file() and phantom.regions.is_file()):
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".phantom-*.tmp"):  # of a process that was killed
+            with contextlib.suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
+                    leftover.unlink()
         scene = _Scene(*blocks)
+        # The slide last: a viewer that finds it finds its regions, too.
+        _write(phantom.regions, lambda file: file.write(_geojson(scene.tumours, stem)))
         _write(phantom.slide, lambda file: _paint(file, scene, progress or (lambda done: None)))
-        _write(phantom.regions, lambda file: file.write(_geojson(scene.tumours, stem).encode()))
     return phantom
 
 
@@ -144,12 +154,12 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _geojson(tumours: Sequence[shapely.Polygon], stem: str) -> str:
+def _geojson(tumours: Sequence[shapely.Polygon], stem: str) -> bytes:
     features = [
         {
             "type": "Feature",
             "id": str(uuid.uuid5(_NAMESPACE, f"{stem}/{number}")),
-            "geometry": shapely.geometry.mapping(tumour),
+            "geometry": json.loads(shapely.to_geojson(shapely.set_precision(tumour, 1))),
             "properties": {
                 "objectType": "annotation",
                 "name": f"Painted tumour {number}",
@@ -158,7 +168,7 @@ def _geojson(tumours: Sequence[shapely.Polygon], stem: str) -> str:
         }
         for number, tumour in enumerate(tumours, 1)
     ]
-    return json.dumps({"type": "FeatureCollection", "features": features}, indent=1)
+    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
 
 
 # --- the plan ---------------------------------------------------------------------------------
@@ -220,7 +230,8 @@ def _nucleus(
     at = rng.uniform(-0.35, 0.35, 2) * (a, b)
     density += 220 * pale * np.exp(-((u - at[0]) ** 2 + (v - at[1]) ** 2) / 3.5)
     density *= np.clip(depth * min(a, b) / 1.6 + 0.5, 0, 1)
-    return np.clip(density, 0, 255).astype(np.uint8)
+    stain_amounts: Stain = np.clip(density, 0, 255).astype(np.uint8)
+    return stain_amounts
 
 
 class _Scene:
@@ -257,13 +268,18 @@ class _Scene:
         self.nuclei = self._nuclei_by_block()
 
     def _plan(self) -> None:
-        full, shape = self._full, self._shape
+        full = self._full
         angle, streaks = self._lay_fibres()
         outline = _blob(self._rng, self._size / 2, self._size * (0.46, 0.44), 0.15, 16, turn=0)
         inside = self._soft([outline], 8 * full + 2)
         tissue = np.clip((inside - 0.5 + 0.08 * self._map((30, 30), 3)) * 4 + 0.5, 0, 1)
+        # The truth is what is painted: both follow the simplified outline.
         self.tumours = [
-            _blob(self._rng, self._size * at, np.array([1.12, 0.9]) * radius * full, 0.36, 20)
+            _one(
+                _blob(self._rng, self._size * at, radius * _OVAL * full, 0.36, 20).simplify(
+                    _PLAN_PX
+                )
+            )
             for at, radius in _TUMOURS
         ]
         invaded = self._soft(self.tumours, 7 * full + 1)
@@ -276,9 +292,8 @@ class _Scene:
         for centre in at[self._rng.random(len(at)) < 0.3]:  # small lumens of the tumour's own
             self._outline("lumen", centre, self._rng.uniform(5, 13, 2), 0.2)
 
-        stroma = (1 - 0.3 * about - 0.2 * invaded) * (
-            108 + 15 * streaks + 12 * self._map((70, 90), 3)
-        )
+        stroma = 108 + 15 * streaks + 12 * self._map((70, 90), 3)
+        stroma *= 1 - 0.3 * about - 0.2 * invaded
         self.eosin = _padded(stroma * (1 - fat) + fat * (105 + 18 * self._map((20, 20), 2)))
         blue = 9 + 34 * about + 24 * invaded + 5 * self._map((25, 25), 2)
         self.haematoxylin = _padded(blue * (1 - 0.8 * fat))
@@ -301,8 +316,9 @@ class _Scene:
         draw = ImageDraw.Draw(picture)
         for it in shapes:
             draw.polygon((shapely.get_coordinates(it) / _PLAN_PX).ravel().tolist(), fill=255)
-        soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(blur)))
-        return soft.astype(np.float32) / np.float32(255)
+        soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(blur)), np.float32)
+        soft /= 255
+        return soft
 
     def _lay_fibres(self) -> tuple[Field, Field]:
         """Bend the texture of fibres; return their angle, and streaks along them."""
@@ -328,14 +344,16 @@ class _Scene:
             grain = self._map((13, 13), 2)
             growth = (grain + 0.5, 0.4 - abs(grain), grain + 0.15)[pattern]
             np.maximum(nests, np.minimum(growth, reach + 0.7 * self._map((24, 24), 2)), out=nests)
-        return np.clip(nests * 2.2 + 0.5, 0, 1)
+        grown: Field = np.clip(nests * 2.2 + 0.5, 0, 1)
+        return grown
 
     def _fat_lobes(self, invaded: Field) -> Field:
         y, x = (np.arange(side, dtype=np.float32) / side for side in self._shape)
         fat = 2.4 * (0.42 - x) + 1.6 * (y[:, None] - 0.45)
         fat = fat + 0.75 * self._map((230 * self._full, 300 * self._full), 5)
         fat -= np.clip(1 - 5 * abs(self._map((90, 120), 2)), 0, 1)  # septa
-        return np.clip((fat - 3.5 * invaded + 0.1) * 3, 0, 1)
+        lobes: Field = np.clip((fat - 3.5 * invaded + 0.1) * 3, 0, 1)
+        return lobes
 
     def _grid(self, spacing_um: float, box: Iterable[float], jitter: float = 0.42) -> Points:
         """Return points in a box (left, top, right, bottom), evenly spread but in no order."""
@@ -345,14 +363,16 @@ class _Scene:
         at = np.stack([x.ravel(), y.ravel()], axis=1)
         return at + self._rng.uniform(-jitter, jitter, at.shape) * step
 
-    def _at(self, values: Field, at: Points) -> Field:
+    def _at(self, values: npt.NDArray[S], at: Points) -> npt.NDArray[S]:
         """Return the values of a map at points; those beyond the slide have those of its edge."""
         column, row = (np.clip(at, 0, self._size - 1) // _PLAN_PX).astype(int).T
-        return values[row, column]
+        found: npt.NDArray[S] = values[row, column]
+        return found
 
     def _strewn(self, chance: Field, spacing_um: float) -> Points:
         """Return points of a grid over the slide, each kept with its chance."""
-        kept, width, height = [], *self._size.tolist()
+        kept: list[Points] = []
+        width, height = self._size.tolist()
         band = 40 * spacing_um * _UM * _ROW_STEP  # for memory's sake; whole pairs of rows
         for number in range(math.ceil(height / band)):
             at = self._grid(spacing_um, (0, number * band, width, (number + 0.999) * band))
@@ -367,9 +387,9 @@ class _Scene:
         outlined = shapely.STRtree([shape for _, shape in self._shapes])
         hit = outlined.query(shapely.points(at), predicate="intersects")[0]
         at = np.delete(at, hit, axis=0)
-        self._place(kind, at, None if angle is None else self._at(angle, at))
+        self._place(kind, at, None if angle is None else self._at(angle, at).astype(float))
 
-    def _place(self, kind: str, at: Points, angle: npt.NDArray[np.floating] | None = None) -> None:
+    def _place(self, kind: str, at: Points, angle: Points | None = None) -> None:
         """Place nuclei, turned by an angle or at random."""
         turn = self._rng.random(len(at)) if angle is None else angle / np.pi
         number = np.floor((turn + self._rng.normal(0, 0.04, len(at))) * _STAMPS) % _STAMPS
@@ -401,11 +421,10 @@ class _Scene:
         cells = shapely.get_parts(shapely.voronoi_polygons(shapely.multipoints(at)))
         middle = shapely.get_coordinates(shapely.centroid(cells))
         cells = cells[(self._at(fat, middle) > 0.5) & (shapely.area(cells) < (95 * _UM) ** 2)]
-        cells = shapely.buffer(
-            shapely.buffer(cells, -15 * _UM, quad_segs=3), 13.7 * _UM, quad_segs=4
-        )
-        cells = cells[shapely.area(cells) > 0]
-        self._shapes += [("vacuole", _one(cell)) for cell in cells]
+        shrunk = shapely.buffer(cells, -15 * _UM, quad_segs=3)
+        rounded = [_one(it) for it in shapely.buffer(shrunk, 13.7 * _UM, quad_segs=4)]
+        cells = np.array([it for it in rounded if not it.is_empty], object)
+        self._shapes += [("vacuole", cell) for cell in cells]
         # Their nuclei are pressed flat against the wall.
         some = shapely.buffer(cells[self._rng.random(len(cells)) < 0.3], 0.8 * _UM)
         walls = shapely.get_exterior_ring(some)
@@ -429,10 +448,8 @@ class _Scene:
             for _ in range(40 * missing):
                 at, radius = rng.random(2) * self._size, rng.uniform(low, high)
                 room = shapely.Point(at).buffer(radius * _UM)
-                if (
-                    taken.intersects(room)
-                    or not self._at(free, shapely.get_coordinates(room)).all()
-                ):
+                inside = self._at(free, shapely.get_coordinates(room)).all()
+                if not inside or taken.intersects(room):
                     continue
                 taken = taken.union(room)
                 if what == "lobule":
@@ -494,35 +511,31 @@ class _Scene:
                 continue
             # Whole numbers: a shape falls on the same pixels whichever block it is drawn in.
             ring = np.rint(shapely.get_coordinates(shape.exterior)).astype(np.int64)
-            for block in _touched(ring.min(axis=0) - _MARGIN_PX, ring.max(axis=0) + _MARGIN_PX):
-                shifted = ring - np.array(block) * _BLOCK_PX + _MARGIN_PX
-                blocks.setdefault(block, {}).setdefault(material, []).append(
-                    shifted.ravel().tolist()
+            (left, right), (top, bottom) = (
+                ((low - _MARGIN_PX) // _BLOCK_PX, (high + _MARGIN_PX) // _BLOCK_PX)
+                for low, high in zip(
+                    ring.min(axis=0).tolist(), ring.max(axis=0).tolist(), strict=True
                 )
+            )
+            for block in itertools.product(range(left, right + 1), range(top, bottom + 1)):
+                shifted = ring - np.array(block) * _BLOCK_PX + _MARGIN_PX
+                of_block = blocks.setdefault(block, {})
+                of_block.setdefault(material, []).append(shifted.ravel().tolist())
         return blocks
 
-    def _nuclei_by_block(self) -> Blocks[Points]:
-        placed = np.rint(np.concatenate(self._placed)).astype(np.int32)
-        halves = np.array([len(it) // 2 for it in self.stamps])[placed[:, 2]]
-        placed[:, :2] -= halves[:, None]
+    def _nuclei_by_block(self) -> Blocks[npt.NDArray[np.int64]]:
+        placed = np.rint(np.concatenate(self._placed)).astype(np.int64)
+        sides = np.array([len(it) for it in self.stamps])[placed[:, 2], None]
+        placed[:, :2] -= sides // 2
+        first, last = placed[:, :2] // _BLOCK_PX, (placed[:, :2] + sides) // _BLOCK_PX
         blocks: Blocks[list[int]] = {}
-        first, last = placed[:, :2] // _BLOCK_PX, (placed[:, :2] + 2 * halves[:, None]) // _BLOCK_PX
-        for number, ends in enumerate(np.hstack([first, last]).tolist()):
-            for column in range(ends[0], ends[2] + 1):
-                for row in range(ends[1], ends[3] + 1):
-                    blocks.setdefault((column, row), []).append(number)
+        for number, (left, top, right, bottom) in enumerate(np.hstack([first, last]).tolist()):
+            for block in itertools.product(range(left, right + 1), range(top, bottom + 1)):
+                blocks.setdefault(block, []).append(number)
         return {
-            block: placed[numbers] - (block[0] * _BLOCK_PX, block[1] * _BLOCK_PX, 0)
+            block: placed[numbers] - (*np.array(block) * _BLOCK_PX, 0)
             for block, numbers in blocks.items()
         }
-
-
-def _touched(low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield the blocks that a box lies in."""
-    (left, top), (right, bottom) = (low // _BLOCK_PX).tolist(), (high // _BLOCK_PX).tolist()
-    for column in range(left, right + 1):
-        for row in range(top, bottom + 1):
-            yield column, row
 
 
 def _padded(values: npt.NDArray[np.floating]) -> Image.Image:
@@ -558,16 +571,17 @@ class _Painter:
             for material, stains in _MATERIALS.items()
         }
         amount = np.arange(256)[:, None] / 255
-        self._eosin = np.rint(_GLASS_RGB * np.exp(-amount * _EOSIN)).astype(np.uint8).tobytes()
+        self._eosin = (
+            np.rint(np.array(_GLASS_RGB) * np.exp(-amount * _EOSIN)).astype(np.uint8).tobytes()
+        )
         self._blue = np.rint(255 * np.exp(-amount * _HAEMATOXYLIN)).astype(np.uint8).tobytes()
 
     def block(self, place: tuple[int, int]) -> Image.Image | None:
         """Return the pixels of a block, or None if it is glass."""
         scene, side = self._scene, _BLOCK_PX // 2 + _MARGIN_PX
-        first = np.array(place) * (_BLOCK_PX // _PLAN_PX)  # the margin is the maps' own border
-        left, top = first.tolist()
+        # A margin's width into the maps' own border.
+        left, top = (part * _BLOCK_PX // _PLAN_PX for part in place)
         box = (left, top, left + side * 2 // _PLAN_PX, top + side * 2 // _PLAN_PX)
-        outlines = scene.outlines.get(place, {})
         if scene.cover.crop(box).getbbox() is None:
             return None
 
@@ -585,18 +599,19 @@ class _Painter:
         edge = Image.blend(cover, fibres, 0.2).point(_sharp(128, 12))
         eosin, blue = ImageChops.multiply(eosin, edge), ImageChops.multiply(blue, edge)
         for material in _MATERIALS:
-            if rings := outlines.get(material):
+            if rings := scene.outlines.get(place, {}).get(material):
                 mask = Image.new("L", (2 * side, 2 * side))
                 draw = ImageDraw.Draw(mask)
                 for ring in rings:
                     draw.polygon(ring, fill=255)
                 self._fill(eosin, blue, mask.reduce(2), material)
-        inner = (_MARGIN_PX // 2, _MARGIN_PX // 2, side - _MARGIN_PX // 2, side - _MARGIN_PX // 2)
-        size = (_BLOCK_PX, _BLOCK_PX)
-        eosin = eosin.resize(size, Image.Resampling.BILINEAR, inner)
-        blue = blue.resize(size, Image.Resampling.BILINEAR, inner)
-        eosin.putpalette(self._eosin)
+        low, high = _MARGIN_PX // 2, side - _MARGIN_PX // 2
+        eosin, blue = (
+            it.resize((_BLOCK_PX,) * 2, Image.Resampling.BILINEAR, (low, low, high, high))
+            for it in (eosin, blue)
+        )
         blue = Image.fromarray(self._stamped(np.asarray(blue), place))
+        eosin.putpalette(self._eosin)
         blue.putpalette(self._blue)
         return ImageChops.multiply(eosin.convert("RGB"), blue.convert("RGB"))
 
@@ -607,11 +622,11 @@ class _Painter:
             return blue
         rim = max(map(len, self._scene.stamps))
         wide = np.pad(blue, rim)
-        for x, y, number in (nuclei + (rim, rim, 0)).tolist():
+        for x, y, number in np.add(nuclei, (rim, rim, 0)).tolist():
             stamp = self._scene.stamps[number]
             under = wide[y : y + len(stamp), x : x + len(stamp)]
             np.maximum(under, stamp, out=under)
-        return wide[rim:-rim, rim:-rim].copy()
+        return np.ascontiguousarray(wide[rim:-rim, rim:-rim])
 
     def _fill(
         self, eosin: Image.Image, blue: Image.Image, mask: Image.Image, material: str
@@ -657,39 +672,32 @@ def _sharp(middle: float, width: float) -> list[int]:
 def _paint(file: BinaryIO, scene: _Scene, progress: Callable[[float], None]) -> None:
     """Write the slide. Blocks are painted side by side and written in order."""
     columns, rows = scene.blocks
-    painter, tiff = _Painter(scene), _TiffWriter(file, columns * _BLOCK_PX, rows * _BLOCK_PX)
-    glass = _reductions(Image.new("RGB", (_BLOCK_PX, _BLOCK_PX), tuple(_GLASS_RGB.tolist())))
-    glass_tiles = [_encoded(level) for level in glass[:3]]
+    painter, tiff = _Painter(scene), _TiffWriter(file)
     small = Image.new("RGB", (columns * _BLOCK_PX // 8, rows * _BLOCK_PX // 8))
+
+    def finished(block: Image.Image) -> tuple[list[list[bytes]], Image.Image]:
+        levels = [block, half := block.reduce(2), quarter := half.reduce(2)]
+        return [_encoded(level) for level in levels], quarter.reduce(2)
 
     def paint(place: tuple[int, int]) -> tuple[list[list[bytes]], Image.Image]:
         block = painter.block(place)
-        if block is None:
-            return glass_tiles, glass[3]
-        levels = _reductions(block)
-        return [_encoded(level) for level in levels[:3]], levels[3]
+        return glass if block is None else finished(block)
 
+    glass = finished(Image.new("RGB", (_BLOCK_PX, _BLOCK_PX), _GLASS_RGB))
     places = [(column, row) for row in range(rows) for column in range(columns)]
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for number, (place, (levels, reduced)) in enumerate(
-            zip(places, pool.map(paint, places), strict=True), 1
-        ):
+        painted = zip(places, pool.map(paint, places), strict=True)
+        for number, ((column, row), (levels, reduced)) in enumerate(painted, 1):
             for level, tiles in enumerate(levels):
                 side = _BLOCK_PX // _TILE_PX >> level
-                tiff.add(level, (place[0] * side, place[1] * side), side, tiles)
-            small.paste(reduced, (place[0] * reduced.width, place[1] * reduced.height))
+                tiff.add(level, column * side, row * side, side, tiles)
+            small.paste(reduced, (column * reduced.width, row * reduced.height))
             progress(number / len(places))
     for level in (3, 4):
-        tiff.add(level, (0, 0), -(-small.width // _TILE_PX), _encoded(small))
+        tiff.add(level, 0, 0, -(-small.width // _TILE_PX), _encoded(small))
         small = small.reduce(2)
-    tiff.finish()
-
-
-def _reductions(block: Image.Image) -> list[Image.Image]:
-    levels = [block]
-    while len(levels) < 4:
-        levels.append(levels[-1].reduce(2))
-    return levels
+    for level in range(5):
+        tiff.finish_level(level, columns * _BLOCK_PX >> level, rows * _BLOCK_PX >> level)
 
 
 def _encoded(image: Image.Image) -> list[bytes]:
@@ -705,82 +713,67 @@ def _encoded(image: Image.Image) -> list[bytes]:
 
 
 class _TiffWriter:
-    """Writes a pyramid of JPEG tiles in any order; equal tiles are stored once.
+    """Writes ready-made JPEG tiles in any order, equal ones once, then the levels' directories.
 
-    tifffile takes ready-made JPEG tiles only with an encoder at hand that it does not bring, and
-    only level by level.
+    tifffile takes such tiles only with an encoder at hand that it does not bring, and in order.
     """
 
-    def __init__(self, file: BinaryIO, width: int, height: int) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._at: dict[bytes, int] = {}
-        self._levels = [(width // by, height // by) for by in _DOWNSAMPLES]
-        self._tiles: list[dict[tuple[int, int], tuple[int, int]]] = [{} for _ in _DOWNSAMPLES]
+        self._tiles: list[dict[tuple[int, int], tuple[int, int]]] = [{} for _ in range(5)]
+        self._link = 4  # where the next directory's place is to be written
         file.write(struct.pack("<2sHI", b"II", 42, 0))
 
-    def add(self, level: int, first: tuple[int, int], across: int, tiles: list[bytes]) -> None:
+    def add(self, level: int, left: int, top: int, across: int, tiles: list[bytes]) -> None:
         """Write a rectangle of tiles, `across` tiles wide."""
         for number, tile in enumerate(tiles):
-            key = hashlib.sha256(tile).digest()
-            if key not in self._at:
-                self._at[key] = self._file.tell()
+            at = self._at.setdefault(hashlib.sha256(tile).digest(), self._file.tell())
+            if at == self._file.tell():
                 self._file.write(tile)
-            place = (first[1] + number // across, first[0] + number % across)
-            self._tiles[level][place] = (self._at[key], len(tile))
+            place = (top + number // across, left + number % across)
+            self._tiles[level][place] = (at, len(tile))
 
-    def finish(self) -> None:
-        """Write the directories."""
-        link = 4
-        for level, (width, height) in enumerate(self._levels):
-            offsets, counts = zip(
-                *(it for _, it in sorted(self._tiles[level].items())), strict=True
-            )
-            centimetre = (round(10_000 / _MPP_UM), _DOWNSAMPLES[level])
-            entries = [
-                (254, "I", (int(level > 0),)),  # subfile type: reduced
-                (256, "I", (width,)),
-                (257, "I", (height,)),
-                (258, "H", (8, 8, 8)),
-                (259, "H", (7,)),  # JPEG
-                (262, "H", (6,)),  # YCbCr
-                (270, "s", DESCRIPTION.encode() + b"\0"),
-                (277, "H", (3,)),
-                (282, "R", centimetre),
-                (283, "R", centimetre),
-                (284, "H", (1,)),
-                (296, "H", (3,)),  # per centimetre
-                (305, "s", b"IDC Desktop\0"),
-                (322, "I", (_TILE_PX,)),
-                (323, "I", (_TILE_PX,)),
-                (324, "I", offsets),
-                (325, "I", counts),
-                (530, "H", (2, 2)),  # chroma subsampling
-            ]
-            link = self._directory(entries, link)
-
-    def _directory(self, entries: list[tuple[int, str, Sequence[int] | bytes]], link: int) -> int:
-        kinds = {"s": (2, 1), "H": (3, 1), "I": (4, 1), "R": (5, 2)}
+    def finish_level(self, level: int, width: int, height: int) -> None:
+        """Write a level's directory."""
+        offsets, counts = zip(*(it for _, it in sorted(self._tiles[level].items())), strict=True)
+        per_centimetre = struct.pack("<2I", round(10_000 / _MPP_UM), 1 << level)
+        entries: list[tuple[int, int, Sequence[int] | bytes]] = [
+            (254, 4, [int(level > 0)]),  # a reduction
+            (256, 4, [width]),
+            (257, 4, [height]),
+            (258, 3, [8, 8, 8]),
+            (259, 3, [7]),  # JPEG
+            (262, 3, [6]),  # YCbCr
+            (270, 2, DESCRIPTION.encode() + b"\0"),
+            (277, 3, [3]),
+            (282, 5, per_centimetre),
+            (283, 5, per_centimetre),
+            (284, 3, [1]),
+            (296, 3, [3]),  # the unit is the centimetre
+            (305, 2, b"IDC Desktop\0"),
+            (322, 4, [_TILE_PX]),
+            (323, 4, [_TILE_PX]),
+            (324, 4, offsets),
+            (325, 4, counts),
+            (530, 3, [2, 2]),  # chroma is halved
+        ]
         table = struct.pack("<H", len(entries))
         for tag, kind, values in entries:
-            code, per_value = kinds[kind]
-            letter = "I" if kind == "R" else kind
-            value = (
-                values
-                if isinstance(values, bytes)
-                else struct.pack(f"<{len(values)}{letter}", *values)
-            )
-            if len(value) > 4:
-                self._file.write(b"\0" * (self._file.tell() % 2))
-                at = self._file.tell()
-                self._file.write(value)
-                value = struct.pack("<I", at)
-            table += struct.pack("<HHI", tag, code, len(values) // per_value) + value.ljust(
-                4, b"\0"
-            )
-        self._file.write(b"\0" * (self._file.tell() % 2))
-        at = self._file.tell()
-        self._file.write(table + struct.pack("<I", 0))
-        self._file.seek(link)
+            count = 1 if kind == 5 else len(values)
+            if not isinstance(values, bytes):
+                values = struct.pack(f"<{count}{'H' if kind == 3 else 'I'}", *values)
+            if len(values) > 4:
+                values = struct.pack("<I", self._append(values))
+            table += struct.pack("<HHI4s", tag, kind, count, values)
+        at = self._append(table + bytes(4))
+        self._file.seek(self._link)
         self._file.write(struct.pack("<I", at))
         self._file.seek(0, os.SEEK_END)
-        return at + len(table)
+        self._link = at + len(table)
+
+    def _append(self, data: bytes) -> int:
+        self._file.write(bytes(self._file.tell() % 2))  # TIFF wants even places
+        at = self._file.tell()
+        self._file.write(data)
+        return at
