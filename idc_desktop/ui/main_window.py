@@ -79,7 +79,7 @@ class MainWindow(QMainWindow):
         document.state_changed.connect(self._show_actions)
         document.noted.connect(lambda text: self.statusBar().showMessage(text, 15_000))
         self.view.pointed.connect(self._show_position)
-        self.view.clicked.connect(self.inspector.patch.show_patch_at)
+        self.view.clicked.connect(self._on_clicked)
         self.view.moved.connect(self._show_magnification)
         self._show_title()
         self._show_actions()
@@ -122,6 +122,7 @@ class MainWindow(QMainWindow):
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setMinimumWidth(320)
+        self._scroll = scroll
         dock = QDockWidget("Inspector", self)
         dock.setObjectName("inspector")
         dock.setWidget(scroll)
@@ -197,6 +198,10 @@ class MainWindow(QMainWindow):
             self.document.pause()
         else:
             self.document.analyze()
+
+    def _on_clicked(self, point: QPointF) -> None:
+        self.inspector.patch.show_patch_at(point)
+        self._scroll.ensureWidgetVisible(self.inspector.patch)
 
     def _on_smooth(self, smooth: bool) -> None:
         self.view.smooth_map = smooth
