@@ -115,7 +115,7 @@ def make_phantom(
     folder : Path
         Where they are kept; made if need be.
     progress : callable, optional
-        Told the finished part, 0 to 1, in the calling thread.
+        Told the finished part, 0 to 1, in the calling thread; not at all if nothing is to be made.
     blocks : (int, int)
         Width and height in units of 1,024 level-0 pixels (0.512 mm). Tests make it smaller, which
         shrinks tissue and tumours but not cells.
