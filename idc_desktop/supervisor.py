@@ -30,6 +30,7 @@ _DEADLINE_S = 300.0
 _CRASHES_PER_BLOCK = 2
 _CRASHES_WITHOUT_PROGRESS = 8
 _MAX_DEADLY_BLOCKS = 32
+_BLAME_FOR_KILL = 0.5  # who kills from outside is rarely the block; but it may exhaust the memory
 _END_WITHIN_S = 5.0
 _STDERR_KEPT = 2000
 
@@ -203,7 +204,7 @@ class Job:
         IdcError
             The engine reported an expected failure, or the file kills every engine.
         """
-        blame: dict[int, int] = {}
+        blame: dict[int, float] = {}
         suspects: set[int] = set()
         fruitless = 0
         planned = False
@@ -225,9 +226,11 @@ class Job:
             except ChildCrashedError as crash:
                 fruitless += 1
                 alone = started and started <= suspects
-                if not crash.killed_from_outside or alone:
-                    for number in started:
-                        blame[number] = blame.get(number, 0) + 1
+                weight = 1.0
+                if crash.killed_from_outside:
+                    weight = _BLAME_FOR_KILL if alone else 0.0
+                for number in started:
+                    blame[number] = blame.get(number, 0.0) + weight
                 guilty = {
                     number: f"the reader process {str(crash).splitlines()[0]} on this block twice"
                     for number, count in blame.items()
