@@ -1,70 +1,37 @@
-"""The phantom: a synthetic slide, painted by a program, with its tumour outlines as ground truth.
+"""The plan of the phantom: a scene at 8 µm per pixel, and all that is random in it.
 
-It is no tissue and no patient. A scene is planned once at 8 µm per pixel, as amounts of the two
-stains of an H&E section, outlines and positions of nuclei; blocks of it are then painted at
-0.5 µm, and the coarser levels are reduced from the painted pixels. Everything random is drawn while
-planning, so a block looks the same whoever paints it, and the files are the same each time.
 Coordinates are level-0 pixels unless a name says otherwise; stains are amounts from 0 to 255.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
 import itertools
-import json
 import math
-import os
-import struct
-import time
-import uuid
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 import shapely
 import shapely.affinity
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
-VERSION = 1
-"""Part of the file names; raise it when the picture changes."""
+MPP_UM = 0.5
+"""µm per level-0 pixel."""
 
-DESCRIPTION = "IDC Desktop phantom: synthetic, painted by a program; no patient, no tissue"
+BLOCK_PX = 1024
+"""Side of the squares that are painted at a time."""
 
-_MPP_UM = 0.5
-_UM = 1 / _MPP_UM  # px
-_PLAN_PX = 16
-_BLOCK_PX = 1024
-_TILE_PX = 256
-_MARGIN_PX = 16  # painted around a block, so that enlarging leaves no seam; one plan pixel
-_QUAD_PX = 128  # side of the pieces in which fibres are bent
-_TEXTURE_PX = (2048, 1024)  # fibres: period along and across, pixels of 1 µm
-_QUALITY = 75
-_NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e02")
-_TUMOUR_RGB = (200, 0, 0)
-_ABANDONED_S = 600  # no phantom takes so long
+MARGIN_PX = 16
+"""Painted around a block, so that enlarging leaves no seam; one plan pixel."""
 
-# Optical density of 255 units of each stain in R, G, B, fitted by eye to the look of H&E.
-_EOSIN = np.array([0.19, 1.13, 0.55])
-_HAEMATOXYLIN = np.array([1.30, 1.70, 0.85])
-_GLASS_RGB = (244, 243, 244)
+PLAN_PX = 16
+"""Side of a plan pixel."""
 
-# What outlines are filled with, in the order of painting: eosin, haematoxylin.
-_MATERIALS = {
-    "nest": (84, 62),
-    "vacuole": (3, 0),
-    "wall": (135, 22),
-    "epithelium": (92, 78),
-    "necrosis": (150, 30),
-    "lumen": (5, 0),
-    "blood": (250, 0),
-}
+QUAD_PX = 128
+"""Side of the pieces in which fibres are bent."""
+
+_UM = 1 / MPP_UM  # px
 
 # Half axes in µm, haematoxylin, how much paler inside; _STAMPS of each kind, turned evenly.
 _NUCLEI = {
@@ -88,96 +55,21 @@ S = TypeVar("S", bound=np.generic)
 Blocks = dict[tuple[int, int], T]  # by column and row
 
 
-@dataclass(frozen=True)
-class Phantom:
-    """The phantom's files: the slide, and its tumour outlines as GeoJSON in QuPath's form."""
-
-    slide: Path
-    regions: Path
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again; ``IDC_DESKTOP_CACHE_DIR`` moves it."""
-    override = os.environ.get("IDC_DESKTOP_CACHE_DIR")
-    return Path(override) if override else Path(platformdirs.user_cache_dir("idc-desktop", False))
-
-
-def make_phantom(
-    folder: Path,
-    progress: Callable[[float], None] | None = None,
-    *,
-    blocks: tuple[int, int] = (32, 24),
-) -> Phantom:
-    """Make the phantom slide and its regions, or return those that are there.
+def noise(
+    rng: np.random.Generator, shape: tuple[int, int], cell: tuple[float, float], octaves: int = 1
+) -> Field:
+    """Return smooth periodic noise about 0, nearly all within ±2.
 
     Parameters
     ----------
-    folder : Path
-        Where they are kept; made if need be.
-    progress : callable, optional
-        Told the finished part, 0 to 1, in the calling thread; not at all if nothing is to be made.
-    blocks : (int, int)
-        Width and height in units of 1,024 level-0 pixels (0.512 mm). Tests make it smaller, which
-        shrinks tissue and tumours but not cells.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written.
+    rng : numpy.random.Generator
+    shape : (int, int)
+        Rows and columns of the result.
+    cell : (float, float)
+        Rows and columns from one bump to the next.
+    octaves : int
+        Each adds noise half as large, in cells half as wide.
     """
-    size = "" if blocks == (32, 24) else f"-{blocks[0]}x{blocks[1]}"
-    stem = f"phantom-v{VERSION}{size}"
-    phantom = Phantom(folder / f"{stem}.tiff", folder / f"{stem}.geojson")
-    if not (phantom.slide.is_file() and phantom.regions.is_file()):
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".phantom-*.tmp"):  # of a process that was killed
-            with contextlib.suppress(OSError):
-                if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
-                    leftover.unlink()
-        scene = _Scene(*blocks)
-        # The slide last: a viewer that finds it finds its regions, too.
-        _write(phantom.regions, lambda file: file.write(_geojson(scene.tumours, stem)))
-        _write(phantom.slide, lambda file: _paint(file, scene, progress or (lambda done: None)))
-    return phantom
-
-
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write under a name of this process's own; the real name only ever stands for a whole file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _geojson(tumours: Sequence[shapely.Polygon], stem: str) -> bytes:
-    features = [
-        {
-            "type": "Feature",
-            "id": str(uuid.uuid5(_NAMESPACE, f"{stem}/{number}")),
-            "geometry": json.loads(shapely.to_geojson(shapely.set_precision(tumour, 1))),
-            "properties": {
-                "objectType": "annotation",
-                "name": f"Painted tumour {number}",
-                "classification": {"name": "Tumor (painted)", "color": _TUMOUR_RGB},
-            },
-        }
-        for number, tumour in enumerate(tumours, 1)
-    ]
-    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
-
-
-# --- the plan ---------------------------------------------------------------------------------
-
-
-def _noise(
-    rng: np.random.Generator, shape: tuple[int, int], cell: tuple[float, float], octaves: int = 1
-) -> Field:
-    """Return smooth periodic noise about 0, nearly all within ±2; `cell` is (rows, cols)."""
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
         rows = max(1, round(shape[0] * 2**octave / cell[0]))
@@ -226,7 +118,7 @@ def _nucleus(
     bulges = np.cos(wave * np.arctan2(v, u) + rng.uniform(0, 7, wave.shape))
     depth = 1 - np.hypot(u / a, v / b) / (1 + (rng.normal(0, 0.05, wave.shape) * bulges).sum(0))
     density = stain * rng.uniform(0.8, 1.15) * (1 - pale * np.clip(depth * 1.8, 0, 1))
-    density *= 1 + 0.16 * _noise(rng, (2 * half + 1, 2 * half + 1), (4, 4))
+    density *= 1 + 0.16 * noise(rng, (2 * half + 1, 2 * half + 1), (4, 4))
     at = rng.uniform(-0.35, 0.35, 2) * (a, b)
     density += 220 * pale * np.exp(-((u - at[0]) ** 2 + (v - at[1]) ** 2) / 3.5)
     density *= np.clip(depth * min(a, b) / 1.6 + 0.5, 0, 1)
@@ -234,11 +126,18 @@ def _nucleus(
     return stain_amounts
 
 
-class _Scene:
+class Scene:
     """What is to be painted.
+
+    Parameters
+    ----------
+    columns, rows : int
+        Size of the slide in blocks.
 
     Attributes
     ----------
+    blocks : (int, int)
+        Columns and rows.
     eosin, haematoxylin, cover, nests : PIL.Image
         Maps of 8 µm per pixel, with one more pixel on each side.
     along, across : ndarray
@@ -254,8 +153,8 @@ class _Scene:
     def __init__(self, columns: int, rows: int) -> None:
         self.blocks = (columns, rows)
         self._rng = np.random.default_rng(20200701)
-        self._size = np.array([columns, rows]) * _BLOCK_PX
-        self._shape = (rows * _BLOCK_PX // _PLAN_PX, columns * _BLOCK_PX // _PLAN_PX)
+        self._size = np.array([columns, rows]) * BLOCK_PX
+        self._shape = (rows * BLOCK_PX // PLAN_PX, columns * BLOCK_PX // PLAN_PX)
         self._full = min(columns / 32, rows / 24)  # what is large shrinks with the slide
         self._shapes: list[tuple[str, shapely.Polygon]] = []
         self._placed: list[Points] = []
@@ -276,9 +175,7 @@ class _Scene:
         # The truth is what is painted: both follow the simplified outline.
         self.tumours = [
             _one(
-                _blob(self._rng, self._size * at, radius * _OVAL * full, 0.36, 20).simplify(
-                    _PLAN_PX
-                )
+                _blob(self._rng, self._size * at, radius * _OVAL * full, 0.36, 20).simplify(PLAN_PX)
             )
             for at, radius in _TUMOURS
         ]
@@ -308,14 +205,14 @@ class _Scene:
         self._scatter(np.clip(nests * 3 - 1, 0, 1) * dense, 10.6, "tumour")
 
     def _map(self, cell: tuple[float, float], octaves: int = 1) -> Field:
-        return _noise(self._rng, self._shape, cell, octaves)
+        return noise(self._rng, self._shape, cell, octaves)
 
     def _soft(self, shapes: Iterable[shapely.Polygon], blur: float) -> Field:
         """Return a map of 1 inside the shapes, falling to 0 across `blur` pixels."""
         picture = Image.new("L", self._shape[::-1])
         draw = ImageDraw.Draw(picture)
         for it in shapes:
-            draw.polygon((shapely.get_coordinates(it) / _PLAN_PX).ravel().tolist(), fill=255)
+            draw.polygon((shapely.get_coordinates(it) / PLAN_PX).ravel().tolist(), fill=255)
         soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(blur)), np.float32)
         soft /= 255
         return soft
@@ -324,17 +221,17 @@ class _Scene:
         """Bend the texture of fibres; return their angle, and streaks along them."""
         y, x = np.ogrid[: self._shape[0], : self._shape[1]]
         full, bend = self._full, np.float32(2300 * self._full)
-        slope = np.float32(_PLAN_PX * 0.9), np.float32(_PLAN_PX * 0.42)
+        slope = np.float32(PLAN_PX * 0.9), np.float32(PLAN_PX * 0.42)
         across = slope[0] * y - slope[1] * x + bend * self._map((420 * full, 420 * full))
         along = slope[0] * x + slope[1] * y + bend * self._map((500 * full, 500 * full))
-        corners = (slice(None, None, _QUAD_PX // _PLAN_PX),) * 2
+        corners = (slice(None, None, QUAD_PX // PLAN_PX),) * 2
         self.along, self.across = (
             np.pad(it, ((1, 8), (1, 8)), "reflect", reflect_type="odd")[corners] / _UM
             for it in (along, across)
         )
         angle = np.arctan2(-np.gradient(across, axis=1), np.gradient(across, axis=0))
-        at = tuple(it.astype(np.int32) // _PLAN_PX % 1024 for it in (across, along))
-        return angle, _noise(self._rng, (1024, 1024), (3.5, 35), 2)[at]
+        at = tuple(it.astype(np.int32) // PLAN_PX % 1024 for it in (across, along))
+        return angle, noise(self._rng, (1024, 1024), (3.5, 35), 2)[at]
 
     def _nests(self) -> Field:
         """Return where tumour cells are: in sheets, in cords, in nests; frayed at the outline."""
@@ -365,7 +262,7 @@ class _Scene:
 
     def _at(self, values: npt.NDArray[S], at: Points) -> npt.NDArray[S]:
         """Return the values of a map at points; those beyond the slide have those of its edge."""
-        column, row = (np.clip(at, 0, self._size - 1) // _PLAN_PX).astype(int).T
+        column, row = (np.clip(at, 0, self._size - 1) // PLAN_PX).astype(int).T
         found: npt.NDArray[S] = values[row, column]
         return found
 
@@ -512,13 +409,13 @@ class _Scene:
             # Whole numbers: a shape falls on the same pixels whichever block it is drawn in.
             ring = np.rint(shapely.get_coordinates(shape.exterior)).astype(np.int64)
             (left, right), (top, bottom) = (
-                ((low - _MARGIN_PX) // _BLOCK_PX, (high + _MARGIN_PX) // _BLOCK_PX)
+                ((low - MARGIN_PX) // BLOCK_PX, (high + MARGIN_PX) // BLOCK_PX)
                 for low, high in zip(
                     ring.min(axis=0).tolist(), ring.max(axis=0).tolist(), strict=True
                 )
             )
             for block in itertools.product(range(left, right + 1), range(top, bottom + 1)):
-                shifted = ring - np.array(block) * _BLOCK_PX + _MARGIN_PX
+                shifted = ring - np.array(block) * BLOCK_PX + MARGIN_PX
                 of_block = blocks.setdefault(block, {})
                 of_block.setdefault(material, []).append(shifted.ravel().tolist())
         return blocks
@@ -527,13 +424,13 @@ class _Scene:
         placed = np.rint(np.concatenate(self._placed)).astype(np.int64)
         sides = np.array([len(it) for it in self.stamps])[placed[:, 2], None]
         placed[:, :2] -= sides // 2
-        first, last = placed[:, :2] // _BLOCK_PX, (placed[:, :2] + sides) // _BLOCK_PX
+        first, last = placed[:, :2] // BLOCK_PX, (placed[:, :2] + sides) // BLOCK_PX
         blocks: Blocks[list[int]] = {}
         for number, (left, top, right, bottom) in enumerate(np.hstack([first, last]).tolist()):
             for block in itertools.product(range(left, right + 1), range(top, bottom + 1)):
                 blocks.setdefault(block, []).append(number)
         return {
-            block: placed[numbers] - (*np.array(block) * _BLOCK_PX, 0)
+            block: placed[numbers] - (*np.array(block) * BLOCK_PX, 0)
             for block, numbers in blocks.items()
         }
 
@@ -541,239 +438,3 @@ class _Scene:
 def _padded(values: npt.NDArray[np.floating]) -> Image.Image:
     whole = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return Image.fromarray(np.pad(whole, 1, "edge"))
-
-
-# --- painting ---------------------------------------------------------------------------------
-
-
-class _Painter:
-    """Paints blocks of a scene; used by several threads at once."""
-
-    def __init__(self, scene: _Scene) -> None:
-        self._scene = scene
-        rng = np.random.default_rng(8)
-        cols, rows = _TEXTURE_PX
-        waves = 5 * _noise(rng, (rows, cols), (60, 45)) + 3 * _noise(rng, (rows, cols), (16, 22))
-        fibres = (
-            0.30 * _noise(rng, (rows, cols), (3.2, 60))
-            + 0.35 * _noise(rng, (rows, cols), (6, 110))
-            + 0.25 * _noise(rng, (rows, cols), (14, 170))
-        )
-        fibres -= 4 * np.clip(3 * _noise(rng, (rows, cols), (7, 75)) - 5.1, 0, 1)  # clefts
-        bent = np.rint(np.arange(rows)[:, None] + waves).astype(int) % rows
-        fibres = np.take_along_axis(fibres, bent, axis=0)
-        # Repeated far enough for any block to be cut out of it in one piece.
-        fibres = np.pad(fibres, ((0, 1500), (0, 1500)), "wrap")
-        self._fibres = Image.fromarray(np.clip(200 + 62 * fibres, 0, 255).astype(np.uint8))
-        grain = np.pad(_noise(rng, (_BLOCK_PX // 2,) * 2, (6, 6), 2), _MARGIN_PX // 2, "wrap")
-        self._fills = {
-            material: tuple(_map_of_grain(stain, grain) for stain in stains)
-            for material, stains in _MATERIALS.items()
-        }
-        amount = np.arange(256)[:, None] / 255
-        self._eosin = (
-            np.rint(np.array(_GLASS_RGB) * np.exp(-amount * _EOSIN)).astype(np.uint8).tobytes()
-        )
-        self._blue = np.rint(255 * np.exp(-amount * _HAEMATOXYLIN)).astype(np.uint8).tobytes()
-
-    def block(self, place: tuple[int, int]) -> Image.Image | None:
-        """Return the pixels of a block, or None if it is glass."""
-        scene, side = self._scene, _BLOCK_PX // 2 + _MARGIN_PX
-        # A margin's width into the maps' own border.
-        left, top = (part * _BLOCK_PX // _PLAN_PX for part in place)
-        box = (left, top, left + side * 2 // _PLAN_PX, top + side * 2 // _PLAN_PX)
-        if scene.cover.crop(box).getbbox() is None:
-            return None
-
-        def enlarged(plan: Image.Image) -> Image.Image:
-            return plan.resize((side, side), Image.Resampling.BICUBIC, box)
-
-        # Whatever is soft is painted at 1 µm and enlarged; nuclei are stamped at 0.5 µm.
-        fibres = self._bent_fibres(place, side)
-        eosin = ImageChops.multiply(enlarged(scene.eosin), fibres)
-        blue = enlarged(scene.haematoxylin)
-        nests = enlarged(scene.nests)
-        if nests.getbbox():
-            self._fill(eosin, blue, nests.point(_sharp(128, 30)), "nest")
-        cover = enlarged(scene.cover)
-        edge = Image.blend(cover, fibres, 0.2).point(_sharp(128, 12))
-        eosin, blue = ImageChops.multiply(eosin, edge), ImageChops.multiply(blue, edge)
-        for material in _MATERIALS:
-            if rings := scene.outlines.get(place, {}).get(material):
-                mask = Image.new("L", (2 * side, 2 * side))
-                draw = ImageDraw.Draw(mask)
-                for ring in rings:
-                    draw.polygon(ring, fill=255)
-                self._fill(eosin, blue, mask.reduce(2), material)
-        low, high = _MARGIN_PX // 2, side - _MARGIN_PX // 2
-        eosin, blue = (
-            it.resize((_BLOCK_PX,) * 2, Image.Resampling.BILINEAR, (low, low, high, high))
-            for it in (eosin, blue)
-        )
-        blue = Image.fromarray(self._stamped(np.asarray(blue), place))
-        eosin.putpalette(self._eosin)
-        blue.putpalette(self._blue)
-        return ImageChops.multiply(eosin.convert("RGB"), blue.convert("RGB"))
-
-    def _stamped(self, blue: Stain, place: tuple[int, int]) -> Stain:
-        """Stamp a block's nuclei; those across its edge go on in the next."""
-        nuclei = self._scene.nuclei.get(place)
-        if nuclei is None:
-            return blue
-        rim = max(map(len, self._scene.stamps))
-        wide = np.pad(blue, rim)
-        for x, y, number in np.add(nuclei, (rim, rim, 0)).tolist():
-            stamp = self._scene.stamps[number]
-            under = wide[y : y + len(stamp), x : x + len(stamp)]
-            np.maximum(under, stamp, out=under)
-        return np.ascontiguousarray(wide[rim:-rim, rim:-rim])
-
-    def _fill(
-        self, eosin: Image.Image, blue: Image.Image, mask: Image.Image, material: str
-    ) -> None:
-        for stain, fill in zip((eosin, blue), self._fills[material], strict=True):
-            stain.paste(fill, (0, 0), mask)
-
-    def _bent_fibres(self, place: tuple[int, int], side: int) -> Image.Image:
-        """Cut a block out of the endless texture of fibres, bent as the plan says."""
-        step = _QUAD_PX // 2
-        count = -(-side // step)
-        column, row = (part * (_BLOCK_PX // _QUAD_PX) for part in place)
-        corners = (slice(row, row + count + 1), slice(column, column + count + 1))
-        x, y = self._scene.along[corners], self._scene.across[corners]
-        x = x - x.min() // _TEXTURE_PX[0] * _TEXTURE_PX[0]
-        y = y - y.min() // _TEXTURE_PX[1] * _TEXTURE_PX[1]
-        ring = ((0, 0), (1, 0), (1, 1), (0, 1))
-        mesh = [
-            (
-                (j * step, i * step, (j + 1) * step, (i + 1) * step),
-                tuple(float(part[i + di, j + dj]) for di, dj in ring for part in (x, y)),
-            )
-            for i in range(count)
-            for j in range(count)
-        ]
-        return self._fibres.transform(
-            (side, side), Image.Transform.MESH, mesh, Image.Resampling.BILINEAR
-        )
-
-
-def _map_of_grain(stain: float, grain: Field) -> Image.Image:
-    return Image.fromarray(np.clip(np.rint(stain * (1 + 0.13 * grain)), 0, 255).astype(np.uint8))
-
-
-def _sharp(middle: float, width: float) -> list[int]:
-    """Return a table that makes a soft edge a sharp one."""
-    return [round(255 * min(1, max(0, (it - middle) / width + 0.5))) for it in range(256)]
-
-
-# --- the file ---------------------------------------------------------------------------------
-
-
-def _paint(file: BinaryIO, scene: _Scene, progress: Callable[[float], None]) -> None:
-    """Write the slide. Blocks are painted side by side and written in order."""
-    columns, rows = scene.blocks
-    painter, tiff = _Painter(scene), _TiffWriter(file)
-    small = Image.new("RGB", (columns * _BLOCK_PX // 8, rows * _BLOCK_PX // 8))
-
-    def finished(block: Image.Image) -> tuple[list[list[bytes]], Image.Image]:
-        levels = [block, half := block.reduce(2), quarter := half.reduce(2)]
-        return [_encoded(level) for level in levels], quarter.reduce(2)
-
-    def paint(place: tuple[int, int]) -> tuple[list[list[bytes]], Image.Image]:
-        block = painter.block(place)
-        return glass if block is None else finished(block)
-
-    glass = finished(Image.new("RGB", (_BLOCK_PX, _BLOCK_PX), _GLASS_RGB))
-    places = [(column, row) for row in range(rows) for column in range(columns)]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        painted = zip(places, pool.map(paint, places), strict=True)
-        for number, ((column, row), (levels, reduced)) in enumerate(painted, 1):
-            for level, tiles in enumerate(levels):
-                side = _BLOCK_PX // _TILE_PX >> level
-                tiff.add(level, column * side, row * side, side, tiles)
-            small.paste(reduced, (column * reduced.width, row * reduced.height))
-            progress(number / len(places))
-    for level in (3, 4):
-        tiff.add(level, 0, 0, -(-small.width // _TILE_PX), _encoded(small))
-        small = small.reduce(2)
-    for level in range(5):
-        tiff.finish_level(level, columns * _BLOCK_PX >> level, rows * _BLOCK_PX >> level)
-
-
-def _encoded(image: Image.Image) -> list[bytes]:
-    """Cut a picture into JPEG tiles, row by row; the last ones are filled up with black."""
-    tiles = []
-    for top in range(0, image.height, _TILE_PX):
-        for left in range(0, image.width, _TILE_PX):
-            stream = io.BytesIO()
-            tile = image.crop((left, top, left + _TILE_PX, top + _TILE_PX))
-            tile.save(stream, "JPEG", quality=_QUALITY, subsampling="4:2:0")
-            tiles.append(stream.getvalue())
-    return tiles
-
-
-class _TiffWriter:
-    """Writes ready-made JPEG tiles in any order, equal ones once, then the levels' directories.
-
-    tifffile takes such tiles only with an encoder at hand that it does not bring, and in order.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._at: dict[bytes, int] = {}
-        self._tiles: list[dict[tuple[int, int], tuple[int, int]]] = [{} for _ in range(5)]
-        self._link = 4  # where the next directory's place is to be written
-        file.write(struct.pack("<2sHI", b"II", 42, 0))
-
-    def add(self, level: int, left: int, top: int, across: int, tiles: list[bytes]) -> None:
-        """Write a rectangle of tiles, `across` tiles wide."""
-        for number, tile in enumerate(tiles):
-            at = self._at.setdefault(hashlib.sha256(tile).digest(), self._file.tell())
-            if at == self._file.tell():
-                self._file.write(tile)
-            place = (top + number // across, left + number % across)
-            self._tiles[level][place] = (at, len(tile))
-
-    def finish_level(self, level: int, width: int, height: int) -> None:
-        """Write a level's directory."""
-        offsets, counts = zip(*(it for _, it in sorted(self._tiles[level].items())), strict=True)
-        per_centimetre = struct.pack("<2I", round(10_000 / _MPP_UM), 1 << level)
-        entries: list[tuple[int, int, Sequence[int] | bytes]] = [
-            (254, 4, [int(level > 0)]),  # a reduction
-            (256, 4, [width]),
-            (257, 4, [height]),
-            (258, 3, [8, 8, 8]),
-            (259, 3, [7]),  # JPEG
-            (262, 3, [6]),  # YCbCr
-            (270, 2, DESCRIPTION.encode() + b"\0"),
-            (277, 3, [3]),
-            (282, 5, per_centimetre),
-            (283, 5, per_centimetre),
-            (284, 3, [1]),
-            (296, 3, [3]),  # the unit is the centimetre
-            (305, 2, b"IDC Desktop\0"),
-            (322, 4, [_TILE_PX]),
-            (323, 4, [_TILE_PX]),
-            (324, 4, offsets),
-            (325, 4, counts),
-            (530, 3, [2, 2]),  # chroma is halved
-        ]
-        table = struct.pack("<H", len(entries))
-        for tag, kind, values in entries:
-            count = 1 if kind == 5 else len(values)
-            if not isinstance(values, bytes):
-                values = struct.pack(f"<{count}{'H' if kind == 3 else 'I'}", *values)
-            if len(values) > 4:
-                values = struct.pack("<I", self._append(values))
-            table += struct.pack("<HHI4s", tag, kind, count, values)
-        at = self._append(table + bytes(4))
-        self._file.seek(self._link)
-        self._file.write(struct.pack("<I", at))
-        self._file.seek(0, os.SEEK_END)
-        self._link = at + len(table)
-
-    def _append(self, data: bytes) -> int:
-        self._file.write(bytes(self._file.tell() % 2))  # TIFF wants even places
-        at = self._file.tell()
-        self._file.write(data)
-        return at

@@ -1,0 +1,140 @@
+"""The phantom: a synthetic slide, painted by a program, with its tumour outlines as ground truth.
+
+It is no tissue and no patient. A scene is planned once at 8 µm per pixel, as amounts of the two
+stains of an H&E section, outlines and positions of nuclei (`plan`); blocks of it are then painted
+at 0.5 µm (`painting`), and the coarser levels are reduced from the painted pixels (`pyramid`).
+Nothing random is drawn while blocks are painted, so a block looks the same whoever paints it, and
+the files are the same each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import platformdirs
+import shapely
+from PIL import Image
+
+from idc_desktop.phantom.painting import GLASS_RGB, Painter
+from idc_desktop.phantom.plan import BLOCK_PX, Scene
+from idc_desktop.phantom.pyramid import EncodedBlock, PyramidWriter
+
+VERSION = 1
+"""Part of the file names; raise it when the picture changes."""
+
+DESCRIPTION = "IDC Desktop phantom: synthetic, painted by a program; no patient, no tissue"
+
+_NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e02")
+_TUMOUR_RGB = (200, 0, 0)
+_ABANDONED_S = 600  # no phantom takes so long
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """The phantom's files: the slide, and its tumour outlines as GeoJSON in QuPath's form."""
+
+    slide: Path
+    regions: Path
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again; ``IDC_DESKTOP_CACHE_DIR`` moves it."""
+    override = os.environ.get("IDC_DESKTOP_CACHE_DIR")
+    return Path(override) if override else Path(platformdirs.user_cache_dir("idc-desktop", False))
+
+
+def make_phantom(
+    folder: Path,
+    progress: Callable[[float], None] | None = None,
+    *,
+    blocks: tuple[int, int] = (32, 24),
+) -> Phantom:
+    """Make the phantom slide and its regions, or return those that are there.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are kept; made if need be.
+    progress : callable, optional
+        Told the finished part, 0 to 1, in the calling thread; not at all if nothing is to be made.
+    blocks : (int, int)
+        Width and height in units of 1,024 level-0 pixels (0.512 mm). Tests make it smaller, which
+        shrinks tissue and tumours but not cells.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    size = "" if blocks == (32, 24) else f"-{blocks[0]}x{blocks[1]}"
+    stem = f"phantom-v{VERSION}{size}"
+    phantom = Phantom(folder / f"{stem}.tiff", folder / f"{stem}.geojson")
+    if not (phantom.slide.is_file() and phantom.regions.is_file()):
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".phantom-*.tmp"):  # of a process that was killed
+            with contextlib.suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
+                    leftover.unlink()
+        scene = Scene(*blocks)
+        # The slide last: a viewer that finds it finds its regions, too.
+        _write(phantom.regions, lambda file: file.write(_geojson(scene.tumours, stem)))
+        _write(phantom.slide, lambda file: _paint(file, scene, progress or (lambda done: None)))
+    return phantom
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write under a name of this process's own; the real name only ever stands for a whole file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _geojson(tumours: Sequence[shapely.Polygon], stem: str) -> bytes:
+    features = [
+        {
+            "type": "Feature",
+            "id": str(uuid.uuid5(_NAMESPACE, f"{stem}/{number}")),
+            "geometry": json.loads(shapely.to_geojson(shapely.set_precision(tumour, 1))),
+            "properties": {
+                "objectType": "annotation",
+                "name": f"Painted tumour {number}",
+                "classification": {"name": "Tumor (painted)", "color": _TUMOUR_RGB},
+            },
+        }
+        for number, tumour in enumerate(tumours, 1)
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
+
+
+def _paint(file: BinaryIO, scene: Scene, progress: Callable[[float], None]) -> None:
+    """Write the slide. Blocks are painted side by side and written in order."""
+    columns, rows = scene.blocks
+    painter, pyramid = Painter(scene), PyramidWriter(file, scene.blocks, DESCRIPTION)
+    glass = pyramid.encode(Image.new("RGB", (BLOCK_PX, BLOCK_PX), GLASS_RGB))
+
+    def paint(place: tuple[int, int]) -> EncodedBlock:
+        block = painter.block(place)
+        return glass if block is None else pyramid.encode(block)
+
+    places = [(column, row) for row in range(rows) for column in range(columns)]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        painted = zip(places, pool.map(paint, places), strict=True)
+        for number, (place, block) in enumerate(painted, 1):
+            pyramid.add(place, block)
+            progress(number / len(places))
+    pyramid.finish()
