@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run install format check test test-long bench wheel clean
+.PHONY: run install format check test test-long bench bench-viewer wheel clean
 
 # The phantom slide, made, analyzed and shown: the quickest way to see what the program does.
 run: install
@@ -38,6 +38,10 @@ test-long: install
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+bench-viewer: install
+	packaging/check-system $(BIN)/python
+	$(BIN)/python -m tests.bench.viewer
 
 wheel: install
 	packaging/check-wheel $(BIN)/python dist

@@ -83,6 +83,11 @@ class SlideView(QWidget):
         return self._scale
 
     @property
+    def centre(self) -> QPointF:
+        """The level-0 point in the middle of the view."""
+        return QPointF(self._centre)
+
+    @property
     def smooth_map(self) -> bool:
         """Whether the map is interpolated between patches."""
         return self._smooth_map
@@ -96,7 +101,13 @@ class SlideView(QWidget):
     def is_sharp(self) -> bool:
         """Whether all that is seen is shown at its best resolution."""
         tiles = self._document.tiles
-        if tiles is None or not self._document.slide or not tiles.is_idle or self._moving:
+        return tiles is not None and tiles.is_idle and self.has_all_tiles and not self._moving
+
+    @property
+    def has_all_tiles(self) -> bool:
+        """Whether every visible tile is here, or cannot be."""
+        tiles = self._document.tiles
+        if tiles is None or not self._document.slide:
             return False
         return all(tiles.get(it) or tiles.is_broken(it) for it in self._visible_tiles())
 

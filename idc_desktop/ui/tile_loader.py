@@ -84,6 +84,11 @@ class TileLoader(QObject):
             self._cache.move_to_end(tile)
         return image
 
+    @property
+    def loaded_tiles(self) -> int:
+        """How many tiles are here."""
+        return len(self._pinned) + len(self._cache)
+
     def is_broken(self, tile: Tile) -> bool:
         """Whether a tile cannot be read."""
         return tile in self._broken

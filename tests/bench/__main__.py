@@ -9,10 +9,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import bare
+from tests.bench.figure import Figure
 from tests.bench.measure import Memory, peak_memory, seconds
 from tests.bench.slide import STANDARD, TENFOLD, BenchSlide
 from tests.support.command import SIX_FILES, environment, read_json
@@ -24,26 +24,6 @@ OVER_BARE_S = 1.5
 INFO_S = 0.8
 ENGINE_MB = 400.0
 """For a slide of any size."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table; a figure without a target is only told."""
-
-    name: str
-    value: float
-    unit: str
-    target: float | None = None
-
-    @property
-    def passed(self) -> bool:
-        return self.target is None or self.value <= self.target
-
-    def __str__(self) -> str:
-        line = f"{self.name:<44}{self.value:>9.2f} {self.unit:<3}"
-        if self.target is None:
-            return line.rstrip()
-        return f"{line} <= {self.target:>7.2f}  {'PASS' if self.passed else 'FAIL'}"
 
 
 class Bench:

@@ -1,0 +1,187 @@
+"""Measure the window on a slide: start, frames, jumps, event-loop gaps, memory.
+
+``python -m tests.bench.viewer [SLIDE]``; without a slide, the phantom. Linux only. Uses the display
+if there is one, else Qt's offscreen platform. Exits 1 if a figure misses its target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tests.bench.figure import Figure
+
+FRAME_MS, ROTATED_MS, GAP_MS = 16.0, 25.0, 50.0
+FIRST_PICTURE_S, SHARP_MS, MEMORY_MB = 0.5, 300.0, 400.0
+SIZE = (1600, 1000)
+FRAMES, JUMPS, MANY_JUMPS = 200, 200, 2000
+TIMEOUT_S = 120.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the bench; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.viewer", description=__doc__)
+    parser.add_argument("slide", type=Path, nargs="?")
+    parser.add_argument("--quick", action="store_true", help="leave the 2,000 jumps out")
+    options = parser.parse_args(arguments)
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from idc_desktop.phantom import cache_folder, make_phantom
+
+    slide = options.slide or make_phantom(cache_folder()).slide
+    with tempfile.TemporaryDirectory(prefix="idc-desktop-bench-") as folder:
+        os.environ["IDC_DESKTOP_DATA_DIR"] = folder
+        figures = _Bench(slide).run(options.quick)
+    sys.stdout.write("".join(f"{figure}\n" for figure in figures))
+    return 0 if all(figure.passed for figure in figures) else 1
+
+
+class _Bench:
+    """Drives one window."""
+
+    def __init__(self, slide: Path) -> None:
+        from PySide6.QtWidgets import QApplication
+
+        from idc_desktop.ui.document import SlideDocument
+        from idc_desktop.ui.main_window import MainWindow
+        from idc_desktop.ui.settings import Settings
+
+        self._slide = slide
+        self._random = random.Random(1)
+        self._application = QApplication([])
+        self._application.setStyle("Fusion")
+        self._window = MainWindow(Settings(), SlideDocument("baseline"))
+        self._window.resize(*SIZE)
+        self._window.show()
+        self._view, self._document = self._window.view, self._window.document
+
+    def run(self, quick: bool) -> list[Figure]:
+        figures = [*self._opening(), *self._analysis()]
+        self._view.fit()
+        self._until_sharp()
+        figures.append(Figure("frame, whole slide, p95", self._frames(), "ms", FRAME_MS))
+        self._view.set_scale(0.2)
+        self._until_sharp()
+        figures.append(Figure("frame, scale 0.2, p95", self._frames(), "ms", FRAME_MS))
+        self._view.rotate(33)
+        self._until_sharp()
+        figures.append(Figure("frame, rotated, p95", self._frames(), "ms", ROTATED_MS))
+        self._view.rotate(-33)
+        jumps = [self._jump() for _ in range(JUMPS)]
+        figures.append(Figure("sharp after a jump, p50", float(np.median(jumps)), "ms"))
+        figures.append(
+            Figure("sharp after a jump, p95", float(np.percentile(jumps, 95)), "ms", SHARP_MS)
+        )
+        if not quick:
+            for _ in range(MANY_JUMPS // 2):
+                self._jump(patience_s=0.05)
+            half = _memory_mb()
+            for _ in range(MANY_JUMPS // 2):
+                self._jump(patience_s=0.05)
+            figures.append(Figure("memory after 2,000 jumps", _memory_mb(), "MB", MEMORY_MB))
+            figures.append(Figure("  grown in the second half", _memory_mb() - half, "MB"))
+        self._window.close()
+        return figures
+
+    def _opening(self) -> list[Figure]:
+        start = time.perf_counter()
+        self._window.open(self._slide)
+        gaps = self._loop_until(self._has_picture)
+        first = time.perf_counter() - start
+        gaps += self._loop_until(lambda: self._view.is_sharp)
+        sharp = time.perf_counter() - start
+        return [
+            Figure("opening to first picture", first, "s", FIRST_PICTURE_S),
+            Figure("opening to sharp", sharp, "s"),
+            Figure("event-loop gap while opening, p99", _p99(gaps), "ms", GAP_MS),
+        ]
+
+    def _analysis(self) -> list[Figure]:
+        self._document.analyze()
+        gaps = self._loop_until(lambda: self._document.state != "running", pan=True)
+        if self._document.state != "done" or self._document.map is None:
+            raise SystemExit(self._document.message)
+        cells = float(self._document.map.states.size)
+        return [
+            Figure("cells of the map", cells, ""),
+            Figure("event-loop gap while analyzing, p99", _p99(gaps), "ms", GAP_MS),
+            Figure("  the longest", max(gaps), "ms"),
+        ]
+
+    def _has_picture(self) -> bool:
+        tiles = self._document.tiles
+        return bool(self._document.slide) and tiles is not None and bool(tiles.loaded_tiles)
+
+    def _frames(self) -> float:
+        from PySide6.QtCore import QPointF
+
+        times = []
+        for number in range(FRAMES):
+            if number % 4 == 0:
+                self._view.set_scale(self._view.scale * (1.05 if number % 8 else 1 / 1.05))
+            else:
+                step = QPointF(self._random.uniform(-9, 9), self._random.uniform(-9, 9))
+                self._view.centre_on(self._view.centre + step / self._view.scale)
+            start = time.perf_counter()
+            self._view.repaint()
+            times.append((time.perf_counter() - start) * 1000)
+            self._application.processEvents()
+        return float(np.percentile(times, 95))
+
+    def _jump(self, patience_s: float = TIMEOUT_S) -> float:
+        """Go to a random place at a random scale; return how long until it is sharp, ms."""
+        from PySide6.QtCore import QPointF
+
+        slide = self._document.slide
+        x = self._random.uniform(0, slide["width_l0"])
+        y = self._random.uniform(0, slide["height_l0"])
+        self._view.set_scale(2 ** self._random.uniform(-5, 0))
+        start = time.perf_counter()
+        self._view.centre_on(QPointF(x, y))
+        self._loop_until(lambda: self._view.has_all_tiles, patience_s)
+        return (time.perf_counter() - start) * 1000
+
+    def _until_sharp(self) -> None:
+        self._loop_until(lambda: self._view.is_sharp)
+
+    def _loop_until(
+        self, condition: Callable[[], bool], patience_s: float = TIMEOUT_S, pan: bool = False
+    ) -> list[float]:
+        """Run the event loop; return the times of its rounds, ms."""
+        from PySide6.QtCore import QPointF
+
+        rounds = []
+        until = time.perf_counter() + patience_s
+        while not condition() and time.perf_counter() < until:
+            start = time.perf_counter()
+            if pan and len(rounds) % 8 == 0:
+                self._view.centre_on(self._view.centre + QPointF(4, 2) / self._view.scale)
+            self._application.processEvents()
+            rounds.append((time.perf_counter() - start) * 1000)
+            time.sleep(0.001)
+        return rounds or [0.0]
+
+
+def _p99(values: list[float]) -> float:
+    return float(np.percentile(values, 99))
+
+
+def _memory_mb() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"VmRSS:\s+(\d+)", status)
+    if found is None:
+        raise SystemExit("no VmRSS in /proc/self/status")
+    return int(found[1]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    sys.exit(main())
