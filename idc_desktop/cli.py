@@ -29,7 +29,7 @@ from idc_desktop.errors import (
     OutputError,
     UsageError,
 )
-from idc_desktop.supervisor import Job, ask
+from idc_desktop.supervisor import Job, ask, usable_threads
 
 if TYPE_CHECKING:
     from idc_desktop.export import Analysis
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 EXIT_DEFECT, EXIT_INPUT, EXIT_PARTIAL, EXIT_OUTPUT, EXIT_CANCELLED = 1, 3, 4, 5, 130
 
-_MAX_DEFAULT_THREADS = 8
 _QT_PACKAGES = "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libxcb-cursor0"
 _PLAIN_PROGRESS_EVERY_S = 5.0
 
@@ -96,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("--map", choices=("patch", "context"), default="patch")
     analyze.add_argument("--mpp", metavar="UM", type=float, help="µm per level-0 pixel")
     analyze.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto")
-    analyze.add_argument("--threads", metavar="N", type=_positive_count, default=_usable_threads())
+    analyze.add_argument("--threads", metavar="N", type=_positive_count, default=usable_threads())
     analyze.add_argument("--no-tissue-mask", action="store_true", help="infer background too")
     analyze.add_argument("--anonymous", action="store_true", help="no slide names in the results")
     analyze.add_argument("--restart", action="store_true", help="forget what was computed before")
@@ -147,11 +146,6 @@ def _positive_count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
-
-
-def _usable_threads() -> int:
-    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(_MAX_DEFAULT_THREADS, usable)
 
 
 def _info(options: argparse.Namespace) -> int:

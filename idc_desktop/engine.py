@@ -46,7 +46,8 @@ def run_job(job: Message, outbox: Outbox, listen: Listen) -> None:
     ``{"job": "info", "slide"}`` answers ``slide``. ``{"job": "doctor"}`` answers ``doctor``.
     ``{"job": "verify", "model", "provider"}`` answers ``model``.
     ``{"job": "analyze", "slide", "model", "mpp", "provider", "threads", "tissue", "restart",
-    "data_folder", "careful", "crashed"}`` answers ``slide``, ``model``, ``plan``, then ``start``
+    "data_folder", "careful", "crashed"}`` (and ``"first": [x, y, width, height]`` in level-0
+    pixels: what to analyze before all else) answers ``slide``, ``model``, ``plan``, then ``start``
     and ``block`` for each block (the committed ones of an earlier run first), ``note`` where
     there is something to know, ``overview`` (strips of the picture, from the top), and ``done``.
     """
@@ -209,21 +210,25 @@ class _Analysis:
         crashed: dict[int, str] = {int(number): why for number, why in self._job["crashed"].items()}
         careful: set[int] = set(self._job["careful"]) - set(crashed)
 
-        def missing(wanted: bool) -> Iterator[Block]:
-            """Yield what is still to do: first the suspects of a crash, or all others."""
-            for block in reader.blocks():
-                number = block.number
-                if number not in known and number not in crashed and (number in careful) == wanted:
-                    yield block
+        first = self._job.get("first")
+        done = known | crashed.keys()
+
+        def missing() -> Iterator[Block]:
+            """Yield what is still to do: what the user looks at, then all else."""
+            for in_view in (True, False) if first else (True,):
+                for block in reader.blocks():
+                    wanted = first is None or reader.grid.touches(block, first) == in_view
+                    if wanted and block.number not in done | careful:
+                        yield block
 
         lost = [block for block in reader.blocks() if block.number in crashed.keys() - known]
         if lost:
             self._commit(store, [BlockResult.failed(it, crashed[it.number]) for it in lost])
         # A suspect runs alone, so that a second crash convicts it and nothing else.
-        for block in missing(True):
-            self._run(slide, reader, classifier, store, [block], threads=1)
-        threads = self._job["threads"]
-        self._run(slide, reader, classifier, store, missing(False), threads=threads)
+        for block in reader.blocks():
+            if block.number in careful - done:
+                self._run(slide, reader, classifier, store, [block], threads=1)
+        self._run(slide, reader, classifier, store, missing(), threads=self._job["threads"])
 
     def _run(
         self,

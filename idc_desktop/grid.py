@@ -7,7 +7,7 @@ arrays are (rows, cols).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -126,6 +126,14 @@ class PatchGrid:
         row = int((y_l0 - self.origin_y_l0) / self.step_y_l0)
         col = int((x_l0 - self.origin_x_l0) / self.step_x_l0)
         return min(row, self.rows - 1), min(col, self.cols - 1)
+
+    def touches(self, block: Block, area_l0: Sequence[float]) -> bool:
+        """Whether a block and a rectangle (x, y, width, height) have a point in common."""
+        x, y, width, height = area_l0
+        left = self.origin_x_l0 + block.col * self.step_x_l0
+        top = self.origin_y_l0 + block.row * self.step_y_l0
+        right, bottom = left + block.cols * self.step_x_l0, top + block.rows * self.step_y_l0
+        return left < x + width and x < right and top < y + height and y < bottom
 
     def blocks(self, side_cells: int) -> Iterator[Block]:
         """Yield the squares of cells that are read and committed together, row by row."""

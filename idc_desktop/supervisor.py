@@ -30,6 +30,7 @@ _DEADLINE_S = 300.0
 _CRASHES_PER_BLOCK = 2
 _CRASHES_WITHOUT_PROGRESS = 8
 _MAX_DEADLY_BLOCKS = 32
+_MAX_THREADS = 8
 _BLAME_FOR_KILL = 0.5  # who kills from outside is rarely the block; but it may exhaust the memory
 _END_WITHIN_S = 5.0
 _STDERR_KEPT = 2000
@@ -261,6 +262,12 @@ class Job:
     def close(self) -> None:
         """End the engine if it still runs."""
         self._child.close()
+
+
+def usable_threads() -> int:
+    """Return how many threads an analysis should take on this machine."""
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(_MAX_THREADS, usable)
 
 
 def ask(job: Message, subject: str) -> Message:

@@ -18,7 +18,7 @@ from idc_desktop.grid import PatchGrid, ProbabilityMap
 from idc_desktop.model_file import ModelFile, find_model, read_model
 from idc_desktop.record import RunRecord
 from idc_desktop.store import data_folder
-from idc_desktop.supervisor import Job
+from idc_desktop.supervisor import Job, usable_threads
 from idc_desktop.ui.tile_loader import TileLoader
 from idc_desktop.wire import Message
 
@@ -36,6 +36,8 @@ class SlideDocument(QObject):
         The decoder's description; empty until the slide is open.
     tiles : TileLoader or None
     model : ModelFile
+    view_l0 : (x, y, width, height) or None
+        What the user looks at, level-0 pixels.
     run : RunRecord
         The run that is shown; empty if there is none.
     state : {"empty", "opening", "ready", "running", "paused", "done", "failed"}
@@ -63,6 +65,7 @@ class SlideDocument(QObject):
         self.message = "Open a slide, or drop one here."
         self.mpp: float | None = None
         self.provider = "auto"
+        self.view_l0: tuple[float, float, float, float] | None = None
         self._threshold: float | None = None
         self._opacity = 0.5
         self._map_visible = True
@@ -167,7 +170,10 @@ class SlideDocument(QObject):
         self.view_changed.emit()
 
     def analyze(self) -> None:
-        """Start or resume the analysis; a finished run of the same key appears at once."""
+        """Start or resume the analysis, what is in view first.
+
+        A finished run of the same key appears at once.
+        """
         if self.path is None or not self.slide or self._job is not None:
             return
         self.run = RunRecord()
@@ -178,10 +184,11 @@ class SlideDocument(QObject):
                 "model": str(self.model.path),
                 "mpp": self.mpp,
                 "provider": self.provider,
-                "threads": 2,
+                "threads": usable_threads(),
                 "tissue": True,
                 "restart": False,
                 "data_folder": str(data_folder()),
+                "first": list(self.view_l0) if self.view_l0 else None,
             },
             self.path.name,
         )

@@ -383,6 +383,8 @@ class SlideView(QWidget):
     def _on_moved(self) -> None:
         self._moving = True
         self._rest.start()
+        seen = self.visible_l0()
+        self._document.view_l0 = (seen.x(), seen.y(), seen.width(), seen.height())
         self._ask_for_tiles()
         self.update()
         self.moved.emit()

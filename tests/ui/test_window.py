@@ -19,11 +19,12 @@ from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import verify_folder
+from idc_desktop.supervisor import Job
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.settings import Settings
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
-from tests.support.scenes import Scene, write_tiny_slide
+from tests.support.scenes import Scene, write_tiny_slide, write_tissue_slide
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
 
@@ -274,3 +275,27 @@ def test_window_process_loads_neither_decoder_nor_runtime(
     assert done.returncode == 0, done.stderr
     picture = QImage(str(tmp_path / "shot.png"))
     assert (picture.width(), picture.height()) == (1600, 1000)
+
+
+def test_what_is_in_view_is_analyzed_first(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """Of a slide of four blocks, when the view shows the last only."""
+    scene = write_tissue_slide(tmp_path / "wide.tiff", (1500, 1500), 4.0)
+    window = open_window(scene.path)
+    window.view.set_scale(2.0)
+    window.view.centre_on(QPointF(1300, 1300))
+    document = window.document
+    document.analyze()
+    running = document._job
+    assert running is not None
+    job = {**running._job, "restart": True}
+    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    order = [
+        message["number"]
+        for message, _ in Job(job, "wide.tiff").events()
+        if message["event"] == "start" and message["number"] >= 0
+    ]
+
+    assert order[0] == 3
+    assert sorted(order) == [0, 1, 2, 3]
