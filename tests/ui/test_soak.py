@@ -1,0 +1,86 @@
+"""Random actions by the thousand: no warning, no exception, no leaked child, no growth."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from idc_desktop.ui.main_window import MainWindow
+from tests.support.processes import engines_of
+from tests.support.scenes import Scene
+
+GROWTH_MB = 60.0
+
+
+def memory_mb() -> float:
+    found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
+    assert found is not None
+    return int(found[1]) * 1024 / 1e6
+
+
+def actions(
+    window: MainWindow, slides: list[Path], chance: random.Random, qtbot: QtBot
+) -> list[Callable[[], object]]:
+    """Return what a restless user can do."""
+    view, document, panel = window.view, window.document, window.inspector
+
+    def point() -> QPointF:
+        return QPointF(chance.uniform(-200, 3000), chance.uniform(-200, 2000))
+
+    def click() -> None:
+        at = QPoint(chance.randrange(view.width()), chance.randrange(view.height()))
+        qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=at)
+
+    keys = [Qt.Key.Key_Left, Qt.Key.Key_Down, Qt.Key.Key_Plus, Qt.Key.Key_Minus, Qt.Key.Key_M]
+    return [
+        lambda: view.set_scale(view.scale * chance.uniform(0.3, 3)),
+        lambda: view.centre_on(point()),
+        lambda: view.rotate(chance.choice([90, -90, 33])),
+        view.mirror,
+        view.fit,
+        click,
+        lambda: qtbot.keyClick(view, chance.choice(keys)),
+        lambda: panel._threshold.setValue(chance.randrange(1001)),
+        lambda: panel._opacity.setValue(chance.randrange(101)),
+        lambda: panel._smooth.toggle(),
+        lambda: panel._visible.toggle(),
+        lambda: setattr(document, "threshold", None),
+        document.analyze,
+        document.pause,
+        lambda: window.resize(chance.randrange(500, 1300), chance.randrange(400, 900)),
+        lambda: window.open(chance.choice(slides)) if chance.random() < 0.1 else None,
+        lambda: document.close() if chance.random() < 0.03 else None,
+    ]
+
+
+@pytest.mark.parametrize(
+    "count", [300, pytest.param(5000, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+)
+def test_random_actions_leave_no_trace(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, tiny_slide: Scene, count: int
+) -> None:
+    (tmp_path / "rubbish.svs").write_bytes(b"no slide" * 99)
+    chance = random.Random(7)
+    window.open(tiny_slide.path)
+    qtbot.waitUntil(lambda: window.view.is_sharp, timeout=20_000)
+    verbs = actions(window, [tiny_slide.path, tmp_path / "rubbish.svs"], chance, qtbot)
+    settled = 0.0
+    for number in range(count):
+        chance.choice(verbs)()
+        QApplication.processEvents()
+        if number == count // 5:
+            settled = memory_mb()
+    window.document.close()
+    qtbot.waitUntil(lambda: not engines_of(os.getpid()), timeout=20_000)
+
+    assert memory_mb() - settled < GROWTH_MB
+    window.open(tiny_slide.path)
+    qtbot.waitUntil(lambda: window.view.is_sharp, timeout=20_000)
