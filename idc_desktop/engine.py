@@ -46,10 +46,11 @@ def run_job(job: Message, outbox: Outbox, listen: Listen) -> None:
     ``{"job": "info", "slide"}`` answers ``slide``. ``{"job": "doctor"}`` answers ``doctor``.
     ``{"job": "verify", "model", "provider"}`` answers ``model``.
     ``{"job": "analyze", "slide", "model", "mpp", "provider", "threads", "tissue", "restart",
-    "data_folder", "careful", "crashed"}`` (and ``"first": [x, y, width, height]`` in level-0
-    pixels: what to analyze before all else) answers ``slide``, ``model``, ``plan``, then ``start``
+    "data_folder", "careful", "crashed"}`` answers ``slide``, ``model``, ``plan``, then ``start``
     and ``block`` for each block (the committed ones of an earlier run first), ``note`` where
     there is something to know, ``overview`` (strips of the picture, from the top), and ``done``.
+    It may have ``"first": [x, y, width, height]``, in level-0 pixels: what to analyze before all
+    else; and ``"recall": true``: only tell what an earlier run has stored.
     """
     cancel = threading.Event()
     listen(lambda message: cancel.set() if message["command"] == "cancel" else None)
@@ -129,7 +130,7 @@ class _Analysis:
         from idc_desktop.model_file import find_model, read_model
         from idc_desktop.record import block_message
         from idc_desktop.slide import Slide
-        from idc_desktop.store import RunStore
+        from idc_desktop.store import RunStore, run_path
         from idc_desktop.tiling import PatchReader, TissueSettings
 
         job, outbox = self._job, self._outbox
@@ -159,6 +160,10 @@ class _Analysis:
                 "preprocessing": _versions()["preprocessing"],
             }
             folder = Path(job["data_folder"])
+            recall = bool(job.get("recall"))
+            if recall and not run_path(folder, settings["slide"], settings).exists():
+                outbox.send({"event": "done"})
+                return
             with RunStore(folder, settings["slide"], settings, job["restart"]) as store:
                 for note in store.notes:
                     outbox.send({"event": "note", "text": note})
@@ -175,9 +180,11 @@ class _Analysis:
                 )
                 for result in store.results():
                     outbox.send(*block_message(result))
-                if len(store.restored) < reader.block_count():
+                is_complete = len(store.restored) == reader.block_count()
+                if not is_complete and not recall:
                     self._analyze_missing(slide, reader, classifier, store)
-            self._send_overview(slide)
+            if is_complete or not recall:
+                self._send_overview(slide)
             outbox.send({"event": "done"})
 
     def _send_overview(self, slide: Slide) -> None:

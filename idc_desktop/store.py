@@ -58,6 +58,11 @@ def run_key(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def run_path(folder: Path, slide_identity: str, settings: Mapping[str, Any]) -> Path:
+    """Return where the run of these settings is, or would be."""
+    return folder / "slides" / slide_identity[:32] / f"run-{run_key(settings)[:32]}.sqlite"
+
+
 class RunStore:
     """One run's file, held exclusively while it is open.
 
@@ -88,7 +93,7 @@ class RunStore:
         self, folder: Path, slide_identity: str, settings: Mapping[str, Any], restart: bool
     ) -> None:
         self._key = run_key(settings)
-        self.path = folder / "slides" / slide_identity[:32] / f"run-{self._key[:32]}.sqlite"
+        self.path = run_path(folder, slide_identity, settings)
         self.notes: tuple[str, ...] = ()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

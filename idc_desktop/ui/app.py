@@ -66,7 +66,7 @@ class _Photographer:
 
     def _look(self) -> None:
         document = self._window.document
-        if document.state == "ready" and document.mpp_xy is not None:
+        if document.state in ("ready", "paused") and document.mpp_xy is not None:
             document.analyze()
         elif document.state in ("failed", "ready"):
             print(document.message, file=sys.stderr)  # noqa: T201 - the command line's answer

@@ -40,7 +40,7 @@ class SlideDocument(QObject):
         What the user looks at, level-0 pixels.
     run : RunRecord
         The run that is shown; empty if there is none.
-    state : {"empty", "opening", "ready", "running", "paused", "done", "failed"}
+    state : {"empty", "opening", "recalling", "ready", "running", "paused", "done", "failed"}
     message : str
         What the state means, for people; the reason if it is ``failed``.
     """
@@ -162,20 +162,25 @@ class SlideDocument(QObject):
         model = read_model(find_model(name))
         if model.sha256 == self.model.sha256:
             return
-        self.pause()
+        if self._job is not None:
+            self._job.close()
+            self._job = None
         self.model, self.run, self._threshold = model, RunRecord(), None
-        if self.slide:
-            self._set_state("ready", "Ready to analyze.")
+        if self.slide and self.mpp_xy is not None:
+            self._recall()
         self.map_changed.emit()
         self.view_changed.emit()
 
     def analyze(self) -> None:
-        """Start or resume the analysis, what is in view first.
-
-        A finished run of the same key appears at once.
-        """
-        if self.path is None or not self.slide or self._job is not None:
+        """Start or resume the analysis, what is in view first; of a finished one, start anew."""
+        if self.path is None or not self.slide or self.mpp_xy is None:
             return
+        if self._job is None:
+            self._start(recall=False, restart=self.state == "done")
+            self._set_state("running", "Starting the analysis …")
+
+    def _start(self, *, recall: bool, restart: bool) -> None:
+        assert self.path is not None
         self.run = RunRecord()
         job = Job(
             {
@@ -186,14 +191,14 @@ class SlideDocument(QObject):
                 "provider": self.provider,
                 "threads": usable_threads(),
                 "tissue": True,
-                "restart": False,
+                "restart": restart,
+                "recall": recall,
                 "data_folder": str(data_folder()),
                 "first": list(self.view_l0) if self.view_l0 else None,
             },
             self.path.name,
         )
         self._job = job
-        self._set_state("running", "Starting the analysis …")
         threading.Thread(target=self._follow, args=(job,), daemon=True).start()
 
     def pause(self) -> None:
@@ -253,6 +258,11 @@ class SlideDocument(QObject):
         if self._inbox:
             QTimer.singleShot(0, self._take_messages)
 
+    def _recall(self) -> None:
+        """Show what an earlier analysis of the same slide, model and settings has stored."""
+        self._start(recall=True, restart=False)
+        self._set_state("recalling", "Looking for an earlier analysis …")
+
     def _on_opened(self, description: Message) -> None:
         self.slide = description
         for warning in description["warnings"]:
@@ -260,7 +270,7 @@ class SlideDocument(QObject):
         if self.mpp_xy is None:
             self._set_state("ready", "The resolution is unknown: give it to analyze.")
         else:
-            self._set_state("ready", "Ready to analyze.")
+            self._recall()
         self.slide_changed.emit()
 
     def _on_refused(self, reason: str) -> None:
@@ -274,8 +284,13 @@ class SlideDocument(QObject):
 
     def _end(self, failure: Exception | None) -> None:
         self._job = None
-        if failure is None:
+        states = self.map.states if self.map is not None else None
+        if failure is None and states is not None and states.all():
             self._set_state("done", "The analysis is complete.")
+        elif failure is None and states is not None and states.any():
+            self._set_state("paused", "An earlier analysis was not finished; it can be resumed.")
+        elif failure is None:
+            self._set_state("ready", "Ready to analyze.")
         elif isinstance(failure, AnalysisCancelledError):
             self._set_state("paused", "Paused; what was analyzed is kept.")
         else:

@@ -271,7 +271,7 @@ class Inspector(QWidget):
         labels = {"running": "Pause", "paused": "Resume", "done": "Analyze again"}
         self._run.setText(labels.get(document.state, "Analyze"))
         known = document.mpp_xy is not None
-        self._run.setEnabled(bool(document.slide) and known)
+        self._run.setEnabled(bool(document.slide) and known and document.state != "recalling")
         self._export.setEnabled(document.state == "done")
         self._models.setEnabled(not running)
         self._providers.setEnabled(not running)

@@ -259,7 +259,8 @@ class MainWindow(QMainWindow):
     def _show_actions(self) -> None:
         document = self.document
         self._export_action.setEnabled(document.state == "done")
-        self._run_action.setEnabled(bool(document.slide) and document.mpp_xy is not None)
+        can_run = bool(document.slide) and document.mpp_xy is not None
+        self._run_action.setEnabled(can_run and document.state != "recalling")
         self._run_action.setIconText("Pause" if document.state == "running" else "Analyze")
         self.view.update()
 

@@ -40,6 +40,7 @@ def pixels_of(widget: QWidget) -> npt.NDArray[np.uint8]:
 
 
 def analyze(window: MainWindow, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: window.document.state == "ready", timeout=WAIT_MS)
     window.document.analyze()
     qtbot.waitUntil(lambda: window.document.state == "done", timeout=WAIT_MS)
 
@@ -142,6 +143,7 @@ def test_pause_keeps_what_was_done_and_resume_completes_it(
     open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
 ) -> None:
     document = open_window(tiny_slide.path).document
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
     document.analyze()
     document.pause()
     qtbot.waitUntil(lambda: document.state in ("paused", "done"), timeout=WAIT_MS)
@@ -167,7 +169,7 @@ def test_unknown_resolution_is_asked_for(
     panel._on_mpp_given()
     qtbot.waitUntil(lambda: window.document.mpp_xy == (2.0, 2.0), timeout=WAIT_MS)
     assert not panel._mpp_row.isVisibleTo(panel)
-    assert panel._run.isEnabled()
+    qtbot.waitUntil(panel._run.isEnabled, timeout=WAIT_MS)
 
 
 def test_hostile_file_leaves_the_window_alive(
@@ -286,6 +288,7 @@ def test_what_is_in_view_is_analyzed_first(
     window.view.set_scale(2.0)
     window.view.centre_on(QPointF(1300, 1300))
     document = window.document
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
     document.analyze()
     running = document._job
     assert running is not None
@@ -299,3 +302,20 @@ def test_what_is_in_view_is_analyzed_first(
 
     assert order[0] == 3
     assert sorted(order) == [0, 1, 2, 3]
+
+
+def test_finished_run_appears_when_the_slide_is_opened_again(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    document = window.document
+    analyze(window, qtbot)
+    assert document.map is not None
+    before = document.map.millionths.copy()
+    document.close()
+    assert document.map is None
+
+    window.open(tiny_slide.path)
+    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    assert document.map is not None
+    assert np.array_equal(document.map.millionths, before)
