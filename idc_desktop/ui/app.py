@@ -11,7 +11,7 @@ from types import TracebackType
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QMessageBox
 
-from idc_desktop import __version__
+from idc_desktop.console import complain, report_defect
 from idc_desktop.errors import IdcError
 from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
@@ -69,13 +69,13 @@ class _Photographer:
         if document.state in ("ready", "paused") and document.mpp_xy is not None:
             document.analyze()
         elif document.state in ("failed", "ready"):
-            print(document.message, file=sys.stderr)  # noqa: T201 - the command line's answer
+            complain(document.message)
             self._end(3)
         elif document.state == "done" and self._window.view.is_sharp:
             if self._window.grab().save(str(self._target)):
                 self._end(0)
             else:
-                print(f"{self._target}: cannot be written", file=sys.stderr)  # noqa: T201
+                complain(f"{self._target}: The picture cannot be written there.")
                 self._end(5)
 
     def _end(self, code: int) -> None:
@@ -95,20 +95,13 @@ class _Reporter:
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         text = "".join(traceback.format_exception(kind, error, trace))
-        sys.stderr.write(text)
-        log = data_folder() / "logs" / "defects.log"
-        try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("a", encoding="utf-8") as file:
-                file.write(f"idc-desktop {__version__}\n{text}\n")
-        except OSError:
-            pass
+        report_defect(text)
         if self._shown:  # one report at a time; the others are in the log
             return
         self._shown = True
         what = str(error) if isinstance(error, IdcError) else "A defect of ours; your work is kept."
         box = QMessageBox(QMessageBox.Icon.Critical, "IDC Desktop", what, parent=self._window)
-        box.setInformativeText(f"The details are in {log}.")
+        box.setInformativeText(f"The details are in {data_folder() / 'logs' / 'defects.log'}.")
         box.setDetailedText(text)
         box.finished.connect(self._on_read)
         box.open()

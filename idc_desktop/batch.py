@@ -1,0 +1,300 @@
+"""The ``analyze`` command: several slides, one engine after the other, six files each.
+
+Imports are made where they are needed, so that a child process is at work while this one loads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from idc_desktop import RESEARCH_USE_NOTICE
+from idc_desktop.console import (
+    EXIT_CANCELLED,
+    EXIT_DEFECT,
+    EXIT_INPUT,
+    EXIT_OUTPUT,
+    EXIT_PARTIAL,
+    absolute,
+    complain,
+    print_json,
+    report_defect,
+)
+from idc_desktop.errors import DefectError, IdcError, ModelError, OutputError, UsageError
+from idc_desktop.supervisor import Job
+
+if TYPE_CHECKING:
+    from idc_desktop.export import Analysis
+    from idc_desktop.model_file import ModelFile
+    from idc_desktop.regions import Region
+
+_PLAIN_PROGRESS_EVERY_S = 5.0
+
+
+@dataclass
+class _Run:
+    """One slide of an ``analyze`` command and what became of it."""
+
+    slide: Path
+    given: str
+    status: str = "pending"
+    out: Path | None = None
+    counts: dict[str, int] | None = None
+    provider: str | None = None
+    seconds: float | None = None
+    patches_per_second: float | None = None
+    error: str | None = None
+    exit_code: int = 0
+
+    def fail(self, error: IdcError) -> None:
+        """Note an expected failure."""
+        self.error, self.exit_code = str(error), error.exit_code
+        names = {EXIT_OUTPUT: "not written", EXIT_CANCELLED: "cancelled", EXIT_DEFECT: "defect"}
+        self.status = names.get(error.exit_code, "refused")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``--json`` prints of it."""
+        return {
+            "slide": self.given,
+            "status": self.status,
+            "out": str(self.out) if self.out else None,
+            "counts": self.counts,
+            "provider": self.provider,
+            "seconds": self.seconds,
+            "patches_per_second": self.patches_per_second,
+            "error": self.error,
+        }
+
+
+def analyze_slides(options: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    runs = [_Run(absolute(given), given) for given in options.slides]
+    stems: dict[str, str] = {}
+    for run in runs:
+        stem = _stem(run.slide)
+        if stem in stems:
+            raise UsageError(
+                f"{stems[stem]} and {run.given}: Both results would go to the folder {stem}. "
+                "Analyze them with two --out folders."
+            )
+        stems[stem] = run.given
+    # The first engine is at work while this process reads what all slides have in common.
+    job: Job | None = _start(runs[0], options)
+    try:
+        common = _read_common(options)
+    except IdcError as error:
+        assert job is not None
+        job.close()
+        for run in runs:
+            run.fail(error)
+        complain(str(error))
+    else:
+        for run in runs:
+            try:
+                _analyze_slide(run, job or _start(run, options), common, options)
+            except IdcError as error:
+                run.fail(error)
+                if isinstance(error, DefectError):
+                    report_defect(str(error))
+                else:
+                    complain(str(error))
+            job = None
+            if run.exit_code in (EXIT_CANCELLED, EXIT_DEFECT):
+                break
+    if options.json:
+        print_json({"slides": [run.as_dict() for run in runs]})
+    codes = {run.exit_code for run in runs}
+    severest = (EXIT_CANCELLED, EXIT_DEFECT, EXIT_OUTPUT, EXIT_INPUT, EXIT_PARTIAL)
+    return next((code for code in severest if code in codes), 0)
+
+
+def _start(run: _Run, options: argparse.Namespace) -> Job:
+    from idc_desktop.store import data_folder
+
+    job = {
+        "job": "analyze",
+        "slide": str(run.slide),
+        "model": options.model,
+        "mpp": options.mpp,
+        "provider": options.provider,
+        "threads": options.threads,
+        "tissue": not options.no_tissue_mask,
+        "restart": options.restart,
+        "data_folder": str(data_folder()),
+    }
+    return Job(job, run.slide.name)
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What all slides of one command have in common."""
+
+    out: Path
+    model: ModelFile
+    regions: list[Region]
+
+
+def _read_common(options: argparse.Namespace) -> _Common:
+    out = Path(options.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{out}: The folder cannot be made ({error.strerror}). Choose another with --out."
+        ) from error
+    return _Common(out, _read_model(options), _read_regions(options))
+
+
+def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Namespace) -> None:
+    began = time.monotonic()
+    with contextlib.closing(job), _cancelling(job):
+        # Loads the libraries of the export while the engine is at work.
+        from idc_desktop.export import write_folder
+
+        analysis = _collect(job, common.model, run, options)
+        name = analysis.slide["identity"][:12] if options.anonymous else _stem(run.slide)
+        write_folder(common.out / name, analysis, common.regions)
+    counts = analysis.map.counts()
+    failed = counts["failed"] + counts["invalid_output"]
+    run.status, run.out, run.counts = ("partial" if failed else "done"), common.out / name, counts
+    run.provider = analysis.provider["used"]
+    run.seconds = round(time.monotonic() - began, 3)
+    run.patches_per_second = round(counts["ok"] / max(run.seconds, 1e-3), 1)
+    if failed:
+        run.exit_code = EXIT_PARTIAL
+        (row, col), why = min(analysis.map.reasons.items())
+        complain(
+            f"{run.slide.name}: {failed:,} patches failed, the first at row {row}, column {col} "
+            f"({why}). They are listed in patches.csv and left out of statistics."
+        )
+    if not options.json:
+        print(
+            f"{run.slide.name}: {counts['ok']:,} patches analyzed, {counts['background']:,} "
+            f"background, {failed:,} failed, {run.seconds:.1f} s on the {run.provider}"
+        )
+        print(f"  results in {run.out}   ({RESEARCH_USE_NOTICE})")
+
+
+def _read_model(options: argparse.Namespace) -> ModelFile:
+    from idc_desktop.model_file import find_model, read_model
+
+    model = read_model(find_model(options.model))
+    if options.map == "context":
+        if not model.card.has_context_map:
+            raise ModelError(
+                f"{model.path.name}: The model has no context map. Leave out --map context."
+            )
+        raise ModelError(
+            f"{model.path.name}: This version of IDC Desktop computes no context maps. Leave out "
+            "--map context."
+        )
+    return model
+
+
+def _read_regions(options: argparse.Namespace) -> list[Region]:
+    if options.regions is None:
+        return []
+    from idc_desktop.regions import read_regions
+
+    regions, notes = read_regions(Path(options.regions))
+    for note in notes:
+        complain(f"note: {note}")
+    return regions
+
+
+def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace) -> Analysis:
+    """Follow the engine to the end and put its messages together."""
+    from idc_desktop.export import Analysis
+    from idc_desktop.record import RunRecord
+
+    record = RunRecord()
+    with _Progress(run.slide.name, options.json) as progress:
+        for message, payload in job.events():
+            said = len(record.notes)
+            record.take(message, payload)
+            for note in record.notes[said:]:
+                progress.say(f"note: {note}")
+            if message["event"] == "plan" and record.map is not None:
+                progress.begin(record.map.states.size)
+            elif message["event"] == "block":
+                progress.reach(record.done_patches)
+    image = record.slide["identity"][:12] if options.anonymous else run.slide.name
+    threshold = model.card.threshold if options.threshold is None else options.threshold
+    return Analysis.of(record, model, image, threshold, options.map)
+
+
+class _Progress:
+    """A bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self, name: str, silent: bool) -> None:
+        self._name = name
+        self._silent = silent
+        self._bar: Any = None
+        self._total = 0
+        self._first: tuple[float, int] | None = None
+        self._said = 0.0
+
+    def begin(self, total: int) -> None:
+        self._total = total
+        if self._bar is None and not self._silent and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=self._name, unit="patch", dynamic_ncols=True)
+
+    def reach(self, done: int) -> None:
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+        elif self._first is None:
+            self._first, self._said = (now, done), now
+        elif not self._silent and now - self._said >= _PLAIN_PROGRESS_EVERY_S:
+            self._said = now
+            rate = (done - self._first[1]) / (now - self._first[0])
+            left = f", {(self._total - done) / rate:.0f} s left" if rate > 0 else ""
+            print(
+                f"{self._name}: {done:,} of {self._total:,} patches, {rate:,.0f}/s{left}",
+                flush=True,
+            )
+
+    def say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            complain(text)
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+@contextlib.contextmanager
+def _cancelling(job: Job) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM cancel the job instead of tearing this process down."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        job.cancel()
+        # A second signal is taken by the usual handler.
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    before = {name: signal.signal(name, on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _stem(slide: Path) -> str:
+    return slide.name if slide.is_dir() else slide.stem

@@ -1,0 +1,45 @@
+"""What the commands say: results to stdout, complaints and defects to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from idc_desktop import __version__
+
+EXIT_DEFECT, EXIT_INPUT, EXIT_PARTIAL, EXIT_OUTPUT, EXIT_CANCELLED = 1, 3, 4, 5, 130
+
+
+def absolute(given: str) -> Path:
+    """Return the absolute path of what the user named, links kept."""
+    # Not resolved: a link's own name is the slide's name, and a loop is reported by the engine.
+    return Path(os.path.abspath(given))  # noqa: PTH100 - Path.absolute keeps "..", and a name ".."
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def complain(text: str) -> None:
+    """Say on stderr what is wrong or worth knowing, in one line."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def report_defect(text: str) -> int:
+    """Keep a traceback in the log and say where; return the exit code."""
+    from idc_desktop.store import data_folder  # numpy comes with it: not for every start
+
+    log = data_folder() / "logs" / "defects.log"
+    last_line = text.strip().splitlines()[-1]
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"idc-desktop {__version__}\n{text}\n")
+        where = f"The details are in {log}"
+    except OSError as error:
+        where = f"The log {log} cannot be written ({error.strerror})"
+    complain(f"idc-desktop: A defect of ours: {last_line}. {where}; please report it.")
+    return EXIT_DEFECT
