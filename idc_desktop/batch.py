@@ -158,6 +158,7 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
     with contextlib.closing(job), _cancelling(job):
         # Loads the libraries of the export while the engine is at work.
         from idc_desktop.export import write_folder
+        from idc_desktop.regions import overlaps_slide
 
         analysis = _collect(job, common.model, run, options)
         name = analysis.slide["identity"][:12] if options.anonymous else _stem(run.slide)
@@ -175,10 +176,22 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
             f"{run.slide.name}: {failed:,} patches failed, the first at row {row}, column {col} "
             f"({why}). They are listed in patches.csv and left out of statistics."
         )
+    if counts["ok"] + failed == 0:
+        complain(
+            f"note: {run.slide.name}: No tissue was found, so nothing was analyzed. "
+            "--no-tissue-mask analyzes everything."
+        )
+    for region in common.regions:
+        if not overlaps_slide(region, analysis.map.grid):
+            complain(
+                f"note: {run.slide.name}: The region {region.name!r} lies off the slide. Its "
+                "coordinates must be level-0 pixels."
+            )
     if not options.json:
+        stored = ", all of it stored before" if analysis.is_recalled else ""
         print(
             f"{run.slide.name}: {counts['ok']:,} patches analyzed, {counts['background']:,} "
-            f"background, {failed:,} failed, {run.seconds:.1f} s on the {run.provider}"
+            f"background, {failed:,} failed, {run.seconds:.1f} s on the {run.provider}{stored}"
         )
         print(f"  results in {run.out}   ({RESEARCH_USE_NOTICE})")
 

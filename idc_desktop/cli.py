@@ -79,11 +79,29 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument(
         "--threshold", metavar="P", type=_probability, help="IDC is p >= P; default: the model's"
     )
-    analyze.add_argument("--map", choices=("patch", "context"), default="patch")
+    analyze.add_argument(
+        "--map",
+        choices=("patch", "context"),
+        default="patch",
+        help="context: smoothed by the neighbours, for models that bring its parameters",
+    )
     analyze.add_argument("--mpp", metavar="UM", type=float, help="µm per level-0 pixel")
-    analyze.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto")
-    analyze.add_argument("--threads", metavar="N", type=_positive_count, default=usable_threads())
-    analyze.add_argument("--no-tissue-mask", action="store_true", help="infer background too")
+    analyze.add_argument(
+        "--provider",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: CUDA where it works, else the CPU",
+    )
+    analyze.add_argument(
+        "--threads",
+        metavar="N",
+        type=_positive_count,
+        default=usable_threads(),
+        help="blocks at work at once; does not change the results",
+    )
+    analyze.add_argument(
+        "--no-tissue-mask", action="store_true", help="analyze glass and background too"
+    )
     analyze.add_argument("--anonymous", action="store_true", help="no slide names in the results")
     analyze.add_argument("--restart", action="store_true", help="forget what was computed before")
     analyze.add_argument("--json", action="store_true", help="print one JSON object")
@@ -95,9 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("list", help="the bundled models").set_defaults(run=_list_models)
     show = verbs.add_parser("show", help="print a model's card")
     show.add_argument("model", metavar="NAME|FILE.onnx")
+    show.add_argument("--json", action="store_true", help="print the whole card as JSON")
     show.set_defaults(run=_show_model)
     check = verbs.add_parser("verify", help="check a model against the contract on this machine")
-    check.add_argument("model", metavar="FILE")
+    check.add_argument("model", metavar="NAME|FILE.onnx")
     check.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto")
     check.set_defaults(run=_verify_model)
 
@@ -180,8 +199,34 @@ def _show_model(options: argparse.Namespace) -> int:
     from idc_desktop.model_file import find_model, read_model
 
     model = read_model(find_model(options.model))
-    print_json({"sha256": model.sha256, **model.card.without_golden()})
+    card = model.card
+    if options.json:
+        print_json({"sha256": model.sha256, **card.without_golden()})
+        return 0
+    idc = card.document["idc"]
+    training, calibration, use = idc["training"], idc["calibration"], idc["intended_use"]
+    print(f"{card.name} {card.version}, recipe {card.recipe}, {card.created}, {idc['licence']}")
+    print(f"  SHA-256      {model.sha256}")
+    print(f"  use          {use['tissue']}; {use['stain']}; {use['scanner']}")
+    print(f"  input        {card.spacing_um_px:g} µm/px, patches of {card.patch_size_um:g} µm")
+    print(f"  training     {training['patches']:,} patches of {training['cases']} cases")
+    print(f"  calibration  {calibration['method']}, fitted on {calibration['fitted_on']}")
+    print(f"  threshold    {card.threshold}")
+    for cases, figures in idc["metrics"].items():
+        if isinstance(figures, dict):
+            print(f"  {cases}")
+            for name, figure in figures.items():
+                print(f"    {name:<18} {_figure(figure)}")
+    for limit in idc.get("limitations", []):
+        print(f"  limit        {limit}")
     return 0
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, dict) and "value" in value:
+        low, high = value.get("low"), value.get("high")
+        return f"{value['value']}" + (f"  ({low} to {high})" if low is not None else "")
+    return str(value)
 
 
 def _verify_model(options: argparse.Namespace) -> int:

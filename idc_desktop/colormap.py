@@ -20,8 +20,28 @@ _VIRIDIS = (
     "fde725",
 )
 
+_LEAST_OPACITY = 0.25  # of what was asked for, at p = 0
+
 FAILED_RGB = (214, 39, 120)
 """Patches that were tried and have no probability; a colour that the map never uses."""
+
+
+def outline(
+    probability_map: ProbabilityMap, threshold: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the border of the cells at or above the threshold.
+
+    Returns
+    -------
+    upper, left : ndarrays of int, shape (n, 2)
+        (row, col) of the cells along whose upper or left side the border runs; row and col may be
+        one beyond the last.
+    """
+    positive = probability_map.analyzed & (probability_map.millionths / MILLIONTHS >= threshold)
+    padded = np.pad(positive, 1)
+    upper = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])
+    left = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])
+    return upper, left
 
 
 def lookup_table() -> npt.NDArray[np.uint8]:
@@ -35,7 +55,9 @@ def lookup_table() -> npt.NDArray[np.uint8]:
 def colorize(probability_map: ProbabilityMap, opacity: float) -> npt.NDArray[np.uint8]:
     """Return the map as RGBA, one pixel per patch, shape (rows, cols, 4).
 
-    What was not analyzed is transparent, never painted as 0; what failed has a colour of its own.
+    The less probable, the more transparent, so that the stain of benign tissue stays readable.
+    What was not analyzed is wholly transparent, never painted as 0; what failed has a colour of
+    its own.
     """
     rgba = np.zeros((*probability_map.states.shape, 4), np.uint8)
     analyzed = probability_map.analyzed
@@ -43,5 +65,7 @@ def colorize(probability_map: ProbabilityMap, opacity: float) -> npt.NDArray[np.
     rgba[analyzed, :3] = lookup_table()[index]
     failed = np.isin(probability_map.states, (PatchState.FAILED, PatchState.INVALID_OUTPUT))
     rgba[failed, :3] = FAILED_RGB
-    rgba[analyzed | failed, 3] = round(255 * opacity)
+    weight = _LEAST_OPACITY + (1 - _LEAST_OPACITY) * index / 255
+    rgba[analyzed, 3] = np.round(255 * opacity * weight)
+    rgba[failed, 3] = round(255 * opacity)
     return rgba

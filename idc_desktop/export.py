@@ -23,7 +23,7 @@ import tifffile
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
-from idc_desktop.colormap import colorize, lookup_table
+from idc_desktop.colormap import colorize, lookup_table, outline
 from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.grid import MILLIONTHS, PatchState, ProbabilityMap
 from idc_desktop.model_file import ModelFile
@@ -97,6 +97,10 @@ class Analysis:
     tissue, versions, provider : dict
         As the engine reports them.
     map_kind : {"patch", "context"}
+    notes : tuple of str
+        What a reader of the overlay should know.
+    is_recalled : bool
+        Everything had been computed by an earlier run.
     """
 
     image: str
@@ -110,6 +114,8 @@ class Analysis:
     versions: dict[str, str]
     threshold: float
     map_kind: str
+    notes: tuple[str, ...] = ()
+    is_recalled: bool = False
 
     @classmethod
     def of(
@@ -129,6 +135,8 @@ class Analysis:
             versions=record.plan["versions"],
             threshold=threshold,
             map_kind=map_kind,
+            is_recalled=record.plan["restored_blocks"] == record.plan["blocks"],
+            notes=tuple(it.removeprefix(f"{record.slide['file']}: ") for it in record.notes),
         )
 
     @property
@@ -227,8 +235,8 @@ def verify_folder(folder: Path) -> dict[str, Any]:
         subject = (document["slide"]["identity"], document["model"]["sha256"])
     except OSError as error:
         raise ExportError(
-            f"{folder.name}: There is no readable {PROVENANCE} ({error.strerror}); the export is "
-            "incomplete. Analyze the slide again."
+            f"{folder.name}: There is no readable {PROVENANCE} ({error.strerror}). Give the folder "
+            "of one slide; if this is one, the export is incomplete: analyze the slide again."
         ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExportError(f"{folder.name}: {PROVENANCE} is damaged ({error!r}).") from error
@@ -360,6 +368,7 @@ def _write_overlay(file: BinaryIO, analysis: Analysis) -> None:
     bottom = min(float(grid.rows), picture.height * px_l0 / grid.step_y_l0)
     covered = small.resize(picture.size, Image.Resampling.NEAREST, box=(0.0, 0.0, right, bottom))
     picture.alpha_composite(covered)
+    _draw_outline(picture, analysis)
     page = _with_legend(picture.convert("RGB"), analysis, px_l0 * analysis.mpp[0])
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", RESEARCH_USE_NOTICE)
@@ -367,6 +376,21 @@ def _write_overlay(file: BinaryIO, analysis: Analysis) -> None:
     info.add_text("Slide identity", analysis.slide["identity"])
     # Level 1 is several times faster than the default and a fifth larger.
     page.save(file, "PNG", pnginfo=info, compress_level=1)
+
+
+def _draw_outline(picture: Image.Image, analysis: Analysis) -> None:
+    """Draw the border of the area that counts as IDC."""
+    grid, px_l0 = analysis.map.grid, analysis.overview_px_l0
+    step_x, step_y = grid.step_x_l0 / px_l0, grid.step_y_l0 / px_l0
+    draw = ImageDraw.Draw(picture)
+    width = max(1, picture.width // 900)
+    upper, left = outline(analysis.map, analysis.threshold)
+    for row, col in upper.tolist():
+        y = row * step_y
+        draw.line([(col * step_x, y), ((col + 1) * step_x, y)], "black", width)
+    for row, col in left.tolist():
+        x = col * step_x
+        draw.line([(x, row * step_y), (x, (row + 1) * step_y)], "black", width)
 
 
 def _with_legend(picture: Image.Image, analysis: Analysis, um_per_px: float) -> Image.Image:
@@ -406,12 +430,20 @@ def _legend_lines(analysis: Analysis) -> list[str]:
     # Pillow's built-in font, the only one that is everywhere, has no µ.
     card, counts, slide = analysis.model.card, analysis.map.counts(), analysis.slide
     failed = counts["failed"] + counts["invalid_output"]
+    figures = measure(
+        whole_slide(analysis.map.grid), analysis.map, analysis.mpp, analysis.threshold
+    )
+    fraction = figures.idc_fraction
+    share = "" if fraction is None else f", {100 * fraction:.1f} % of the analyzed area"
     return [
         f"{analysis.image}   model {card.name} {card.version} ({analysis.model.sha256[:12]})",
-        f"threshold {analysis.threshold:g} (red mark)   {counts['ok']:,} patches analyzed, "
+        f"outlined: p at or above {analysis.threshold:.3f} (red mark), "
+        f"{figures.idc_area_um2 / 1e6:.2f} mm2{share}",
+        f"{counts['ok']:,} patches analyzed, "
         + (f"{failed:,} failed (pink)" if failed else "none failed"),
         f"{slide['mpp_x']:g} micron/px from the {slide['mpp_source']}   "
         f"model at {card.spacing_um_px:g} micron/px   provider {analysis.provider['used']}",
+        *analysis.notes,
         RESEARCH_USE_NOTICE,
     ]
 

@@ -82,6 +82,11 @@ def whole_slide(grid: PatchGrid) -> Region:
     return Region(WHOLE_SLIDE, "", "Rectangle", _extent(grid))
 
 
+def overlaps_slide(region: Region, grid: PatchGrid) -> bool:
+    """Whether any part of a region lies on the slide."""
+    return bool(shapely.intersects(region.geometry, _extent(grid)))
+
+
 def measure(
     region: Region, probability_map: ProbabilityMap, mpp: tuple[float, float], threshold: float
 ) -> RegionStatistics:

@@ -444,14 +444,15 @@ class Slide:
         ]
         if None in texts:
             self._mpp_problem = "the file does not state it"
-            warnings.append("The file states no resolution; analysis needs --mpp.")
+            warnings.append("The file states no resolution; it must be given before analysis.")
             return None
         x, y = (_positive(text) for text in texts)
         if x is None or y is None or not (low <= min(x, y) and max(x, y) <= high):
             stated = " x ".join(str(text) for text in texts)
             self._mpp_problem = f"the file states {stated} µm/px, which is not plausible"
             warnings.append(
-                f"The stated resolution, {stated} µm/px, is not plausible; analysis needs --mpp."
+                f"The stated resolution, {stated} µm/px, is not plausible; the right one must be "
+                "given before analysis."
             )
             return None
         if max(x, y) / min(x, y) > 1.01:

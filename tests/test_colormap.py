@@ -39,7 +39,7 @@ def test_each_state_has_its_look() -> None:
     row = colorize(probability_map, 0.5)[0]
 
     table = lookup_table()
-    assert row[:, 3].tolist() == [0, 128, 128, 0, 128, 128, 0]
+    assert row[:, 3].tolist() == [0, 32, 128, 0, 128, 128, 0]  # p = 0 is a quarter as opaque as 1
     assert row[1, :3].tolist() == table[0].tolist()
     assert row[2, :3].tolist() == table[255].tolist()
     assert row[4, :3].tolist() == row[5, :3].tolist() == list(FAILED_RGB)

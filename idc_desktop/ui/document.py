@@ -36,6 +36,8 @@ class SlideDocument(QObject):
         The decoder's description; empty until the slide is open.
     tiles : TileLoader or None
     model : ModelFile
+    selected : (row, col) or None
+        The patch that was clicked.
     view_l0 : (x, y, width, height) or None
         What the user looks at, level-0 pixels.
     run : RunRecord
@@ -51,6 +53,8 @@ class SlideDocument(QObject):
     view_changed = Signal()
     """Threshold, opacity or visibility of the map."""
     noted = Signal(str)
+    refused = Signal(str)
+    """A slide could not be opened; carries the reason. What was open stays."""
 
     _woken = Signal()
 
@@ -70,6 +74,8 @@ class SlideDocument(QObject):
         self._opacity = 0.5
         self._map_visible = True
         self._job: Job | None = None
+        self._candidate: tuple[TileLoader, Path, float | None] | None = None
+        self.selected: tuple[int, int] | None = None
         # Messages pile up here faster than frames are painted; they are taken in small portions.
         self._inbox: deque[tuple[Job, Message | None, bytes | Exception | None]] = deque()
         self._woken.connect(self._take_messages)
@@ -127,17 +133,32 @@ class SlideDocument(QObject):
         self.view_changed.emit()
 
     def open(self, path: Path, mpp: float | None = None) -> None:
-        """Open a slide; what was open is closed, and a run on it stops, keeping what it did."""
-        self.close()
-        self.path, self.mpp = path, mpp
-        self.tiles = TileLoader(str(path.absolute()), mpp, self)
-        self.tiles.opened.connect(self._on_opened)
-        self.tiles.refused.connect(self._on_refused)
-        self._set_state("opening", f"Opening {path.name} …")
-        self.slide_changed.emit()
+        """Open a slide; what is open now stays until the new one can be shown."""
+        self._drop_candidate()
+        tiles = TileLoader(str(path.absolute()), mpp, self)
+        self._candidate = (tiles, path, mpp)
+        tiles.opened.connect(self._on_opened)
+        tiles.refused.connect(lambda reason: self._on_refused(tiles, reason))
+        if self.path is None:
+            self._set_state("opening", f"Opening {path.name} …")
 
     def close(self) -> None:
         """Close the slide and end the processes that serve it."""
+        self._drop_candidate()
+        self._leave()
+        self._set_state("empty", "Open a slide, or drop one here.")
+        self.slide_changed.emit()
+        self.map_changed.emit()
+        self.view_changed.emit()
+
+    def _drop_candidate(self) -> None:
+        if self._candidate is not None:
+            self._candidate[0].close()
+            self._candidate[0].deleteLater()
+            self._candidate = None
+
+    def _leave(self) -> None:
+        """Let go of the slide; a run on it stops, keeping what it did."""
         if self._job is not None:
             self._job.cancel()
             self._job = None
@@ -147,9 +168,7 @@ class SlideDocument(QObject):
             self.tiles = None
         self.path, self.slide, self.run = None, {}, RunRecord()
         self._threshold = None
-        self._set_state("empty", "Open a slide, or drop one here.")
-        self.slide_changed.emit()
-        self.map_changed.emit()
+        self.selected = None
 
     def choose_model(self, name: str) -> None:
         """Take another model; the map on screen, of the former one, goes.
@@ -264,6 +283,11 @@ class SlideDocument(QObject):
         self._set_state("recalling", "Looking for an earlier analysis …")
 
     def _on_opened(self, description: Message) -> None:
+        if self._candidate is None:
+            return
+        candidate, self._candidate = self._candidate, None
+        self._leave()
+        self.tiles, self.path, self.mpp = candidate
         self.slide = description
         for warning in description["warnings"]:
             self.noted.emit(warning)
@@ -272,9 +296,17 @@ class SlideDocument(QObject):
         else:
             self._recall()
         self.slide_changed.emit()
+        self.map_changed.emit()
+        self.view_changed.emit()
 
-    def _on_refused(self, reason: str) -> None:
-        self._set_state("failed", reason)
+    def _on_refused(self, tiles: TileLoader, reason: str) -> None:
+        if self._candidate is not None and self._candidate[0] is tiles:
+            self._drop_candidate()
+            self.refused.emit(reason)
+            if self.path is None:
+                self._set_state("failed", reason)
+        else:  # the slide that is open can no longer be read
+            self._set_state("failed", reason)
 
     def _take(self, message: Message, payload: bytes) -> None:
         known = len(self.run.notes)

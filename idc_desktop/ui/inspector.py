@@ -33,6 +33,7 @@ from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.patch_panel import PatchPanel
 
 _STEPS = 1000
+_MPP_RANGE_UM = (0.05, 10.0)  # what can be typed as the resolution of a slide
 _STATISTICS_EVERY_MS = 300
 _OTHER_FILE = "Open a model file …"
 
@@ -135,12 +136,14 @@ class Inspector(QWidget):
         row = QHBoxLayout(self._mpp_row)
         row.setContentsMargins(0, 0, 0, 0)
         self._mpp = QDoubleSpinBox()
-        self._mpp.setRange(0.05, 10.0)
+        self._mpp.setRange(0.0, _MPP_RANGE_UM[1])
         self._mpp.setDecimals(4)
         self._mpp.setSingleStep(0.05)
-        self._mpp.setValue(0.5)
+        self._mpp.setSpecialValueText("µm per pixel?")  # shown at 0: no value is suggested
         self._mpp.setSuffix(" µm/px")
         use = QPushButton("Use")
+        use.setEnabled(False)
+        self._mpp.valueChanged.connect(lambda value: use.setEnabled(value >= _MPP_RANGE_UM[0]))
         use.clicked.connect(self._on_mpp_given)
         row.addWidget(self._mpp, 1)
         row.addWidget(use)
@@ -187,7 +190,7 @@ class Inspector(QWidget):
         form.addRow(self._threshold)
         row = QHBoxLayout()
         self._threshold_line = QLabel()
-        reset = QPushButton("Model's")
+        reset = QPushButton("Reset")
         reset.setToolTip("Go back to the model's own threshold")
         reset.clicked.connect(lambda: setattr(self._document, "threshold", None))
         row.addWidget(self._threshold_line, 1)
@@ -202,7 +205,7 @@ class Inspector(QWidget):
             name: QLabel("–")
             for name in (
                 "IDC area",
-                "IDC fraction",
+                "IDC, of analyzed area",
                 "Mean probability",
                 "Patches analyzed",
                 "Background",
@@ -321,7 +324,7 @@ class Inspector(QWidget):
         fraction, mean = figures.idc_fraction, figures.mean_probability
         texts = {
             "IDC area": f"{figures.idc_area_um2 / 1e6:.2f} mm²",
-            "IDC fraction": "–" if fraction is None else f"{100 * fraction:.1f} % of analyzed",
+            "IDC, of analyzed area": "–" if fraction is None else f"{100 * fraction:.1f} %",
             "Mean probability": "–" if mean is None else f"{mean:.3f}",
             "Patches analyzed": f"{counts['ok']:,}",
             "Background": f"{counts['background']:,}",

@@ -76,6 +76,8 @@ class MainWindow(QMainWindow):
         self.inspector.smooth_toggled.connect(self._on_smooth)
         self.inspector.export_asked.connect(self._on_export)
         document.slide_changed.connect(self._show_title)
+        document.slide_changed.connect(self._remember)
+        document.refused.connect(self._on_refused)
         document.state_changed.connect(self._show_actions)
         document.noted.connect(lambda text: self.statusBar().showMessage(text, 15_000))
         self.view.pointed.connect(self._show_position)
@@ -86,8 +88,6 @@ class MainWindow(QMainWindow):
 
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide and remember it."""
-        self._settings.add_recent(path)
-        self._fill_recent()
         self.document.open(path, mpp)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -120,6 +120,7 @@ class MainWindow(QMainWindow):
         scroll = QScrollArea()
         scroll.setWidget(self.inspector)
         scroll.setWidgetResizable(True)
+        scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setMinimumWidth(320)
         self._scroll = scroll
@@ -199,6 +200,17 @@ class MainWindow(QMainWindow):
         else:
             self.document.analyze()
 
+    def _remember(self) -> None:
+        if self.document.path is not None:
+            self._settings.add_recent(self.document.path)
+            self._fill_recent()
+
+    def _on_refused(self, reason: str) -> None:
+        if self.document.path is not None:  # else the view itself says so
+            box = QMessageBox(QMessageBox.Icon.Warning, "Open slide", reason, parent=self)
+            box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            box.open()
+
     def _on_clicked(self, point: QPointF) -> None:
         self.inspector.patch.show_patch_at(point)
         self._scroll.ensureWidgetVisible(self.inspector.patch)
@@ -241,6 +253,8 @@ class MainWindow(QMainWindow):
             elif mpp is not None:
                 self.view.set_scale(mpp[0] / float(text.split("µ")[0].split("um")[0]))
         self._show_magnification()
+        if mpp is not None and self.view.is_at_limit:
+            self.statusBar().showMessage("The view cannot be enlarged further.", 5_000)
         self.view.setFocus()
 
     def _show_magnification(self) -> None:
@@ -254,6 +268,7 @@ class MainWindow(QMainWindow):
     def _show_title(self) -> None:
         path = self.document.path
         self.setWindowTitle(f"{path.name} – IDC Desktop" if path else "IDC Desktop")
+        self._position.clear()
         self._show_magnification()
 
     def _show_actions(self) -> None:
@@ -290,12 +305,19 @@ class MainWindow(QMainWindow):
         document = self.document
         lines = [f"IDC Desktop {__version__}", RESEARCH_USE_NOTICE, ""]
         if document.slide:
+            lines += [f"Slide  {document.slide['file']}"]
             lines += [f"Slide identity  {document.slide['identity']}"]
-            lines += [f"Resolution  {document.mpp_xy} µm/px ({document.slide['mpp_source']})"]
+            if document.mpp_xy is not None:
+                x, y = document.mpp_xy
+                source = document.slide["mpp_source"]
+                lines += [f"Resolution  {x:g} x {y:g} µm/px (from the {source})"]
+        if document.map is not None:
+            counts = document.map.counts().items()
+            lines += ["Patches  " + ", ".join(f"{n:,} {name}" for name, n in counts if n)]
         lines += [f"Model  {document.card.name} {document.card.version}"]
         lines += [f"Model SHA-256  {document.model.sha256}", f"Threshold  {document.threshold!r}"]
         for name, value in document.run.plan.get("provider", {}).items():
-            lines += [f"Provider {name}  {value}"]
+            lines += [f"Provider, {name.replace('_', ' ')}  {value}"] if value else []
         for name, value in document.run.plan.get("versions", {}).items():
             lines += [f"{name}  {value}"]
         box = QMessageBox(QMessageBox.Icon.NoIcon, "Provenance", "\n".join(lines), parent=self)

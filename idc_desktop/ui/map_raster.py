@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen, QTransform
 
-from idc_desktop.colormap import colorize
+from idc_desktop.colormap import colorize, outline
 from idc_desktop.grid import PatchGrid, ProbabilityMap
 
 _CELL_RECTS_ABOVE_PX = 24.0  # device px per cell from which cells are drawn one by one
@@ -29,12 +28,7 @@ class MapRaster:
         self._image = QImage(
             rgba.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888
         ).convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
-        positive = probability_map.analyzed & (
-            np.nan_to_num(probability_map.probabilities) >= threshold
-        )
-        padded = np.pad(positive, 1)
-        self._upper = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])
-        self._left = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])
+        self._upper, self._left = outline(probability_map, threshold)
 
     def paint(
         self,

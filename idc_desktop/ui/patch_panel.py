@@ -11,6 +11,7 @@ from idc_desktop.grid import MILLIONTHS, PatchState
 from idc_desktop.ui.document import SlideDocument
 
 _ENLARGED = 3
+_INVITATION = "Click a patch\nof the map"
 
 
 class PatchPanel(QGroupBox):
@@ -20,7 +21,7 @@ class PatchPanel(QGroupBox):
         super().__init__("Patch", parent)
         self._document = document
         self._cell: tuple[int, int] | None = None
-        self._picture = QLabel("Click the map")
+        self._picture = QLabel(_INVITATION)
         side = PATCH_SIZE_PX * _ENLARGED
         self._picture.setFixedSize(side, side)
         self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -45,12 +46,14 @@ class PatchPanel(QGroupBox):
         if cell is None or tiles is None:
             return
         self._cell = cell
+        self._document.selected = cell
+        self._document.view_changed.emit()
         self._show_text()
         tiles.ask_patch(self._document.card.spacing_um_px, *cell)
 
     def _on_slide_changed(self) -> None:
         self._cell = None
-        self._picture.setText("Click the map")
+        self._picture.setText(_INVITATION)
         self._text.clear()
         self._neighbours.clear()
         if self._document.tiles is not None and self._document.slide:
@@ -87,4 +90,4 @@ class PatchPanel(QGroupBox):
                 value = current.millionths[near_row, near_col] / MILLIONTHS if known else None
                 values.append("  –  " if value is None else f"{value:.2f} ")
             lines.append(" ".join(values))
-        self._neighbours.setText("\n".join(lines))
+        self._neighbours.setText("with its neighbours:\n" + "\n".join(lines))

@@ -98,6 +98,11 @@ class SlideView(QWidget):
         self.update()
 
     @property
+    def is_at_limit(self) -> bool:
+        """Whether the view is as large as it gets."""
+        return self._scale >= _LARGEST_SCALE
+
+    @property
     def is_sharp(self) -> bool:
         """Whether all that is seen is shown at its best resolution."""
         tiles = self._document.tiles
@@ -146,6 +151,8 @@ class SlideView(QWidget):
     def rotate(self, degrees: float) -> None:
         """Turn the view around its centre."""
         self._angle = (self._angle + degrees) % 360
+        if self._fitted:
+            self.fit()
         self._on_moved()
 
     def mirror(self) -> None:
@@ -185,6 +192,7 @@ class SlideView(QWidget):
                 raster.paint(painter, to_device, seen, self._document.opacity, smooth)
                 if self._outline:
                     raster.paint_outline(painter, to_device, seen)
+            self._paint_selected(painter, to_device)
             self._paint_scale_bar(painter)
             self._paint_minimap(painter)
         else:
@@ -327,6 +335,20 @@ class SlideView(QWidget):
                 painter.fillRect(target, _WAITING)
             else:
                 painter.drawImage(target, image, source)
+        painter.resetTransform()
+
+    def _paint_selected(self, painter: QPainter, to_device: QTransform) -> None:
+        grid, cell = self._document.grid, self._document.selected
+        if grid is None or cell is None:
+            return
+        left = grid.origin_x_l0 + cell[1] * grid.step_x_l0
+        top = grid.origin_y_l0 + cell[0] * grid.step_y_l0
+        painter.setTransform(to_device)
+        for colour, width in ((QColor(255, 255, 255), 5), (QColor(200, 30, 30), 2)):
+            pen = QPen(colour, width)
+            pen.setCosmetic(True)
+            painter.setPen(pen)
+            painter.drawRect(QRectF(left, top, grid.step_x_l0, grid.step_y_l0))
         painter.resetTransform()
 
     def _paint_scale_bar(self, painter: QPainter) -> None:

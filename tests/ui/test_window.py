@@ -182,6 +182,11 @@ def test_hostile_file_leaves_the_window_alive(
 
     window.open(tiny_slide.path)
     qtbot.waitUntil(lambda: window.view.is_sharp, timeout=WAIT_MS)
+    with qtbot.waitSignal(window.document.refused, timeout=WAIT_MS) as refused:
+        window.open(tmp_path / "bad.svs")
+    assert "bad.svs" in refused.args[0]
+    assert window.document.path == tiny_slide.path  # what was open stays
+    assert window.view.is_sharp
 
 
 def test_killed_decoder_is_replaced(
