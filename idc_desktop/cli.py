@@ -158,6 +158,7 @@ def _info(options: argparse.Namespace) -> int:
     slide = absolute(options.slide)
     answer = ask({"job": "info", "slide": str(slide)}, slide.name)
     del answer["event"]
+    answer["file"] = slide.name  # a DICOM slide goes by its folder's name
     if options.json:
         print_json(answer)
         return 0

@@ -109,3 +109,10 @@ def test_scale_decides_and_not_the_pixel_grid(
 ) -> None:
     """Compressed anew, from another level or with pixels twice as wide: nearly the same."""
     assert same_tissue[name] == pytest.approx(same_tissue[REGION], abs=0.02)
+
+
+def test_folder_of_a_dicom_series_goes_by_its_own_name(slides: Path, data_dir: Path) -> None:
+    outcome = run_cli("info", slides / "CMU-1-small-wsidicomizer-dicom", data_dir=data_dir)
+
+    assert outcome.code == 0, outcome
+    assert outcome.stdout.splitlines()[0] == "CMU-1-small-wsidicomizer-dicom"
