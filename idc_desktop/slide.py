@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ import openslide
 from PIL import Image
 
 from idc_desktop import preflight
+from idc_desktop.closing import Closing
 from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
 
 Rgb = npt.NDArray[np.uint8]
@@ -83,7 +83,7 @@ class Overview:
     px_l0: float
 
 
-class Slide:
+class Slide(Closing):
     """An open slide, for use by several threads at once.
 
     Parameters
@@ -329,17 +329,6 @@ class Slide:
     def close(self) -> None:
         """Close the slide; no other thread may be reading."""
         self._handle.close()
-
-    def __enter__(self) -> Slide:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _read_what_can_be(self, level: int, x: int, y: int, width: int, height: int) -> Rgb:
         """Read a region tile by tile where it cannot be read as a whole."""

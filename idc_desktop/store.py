@@ -13,12 +13,12 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import platformdirs
 
+from idc_desktop.closing import Closing
 from idc_desktop.errors import OutputError
 from idc_desktop.grid import Block, BlockResult
 
@@ -63,7 +63,7 @@ def run_path(folder: Path, slide_identity: str, settings: Mapping[str, Any]) -> 
     return folder / "slides" / slide_identity[:32] / f"run-{run_key(settings)[:32]}.sqlite"
 
 
-class RunStore:
+class RunStore(Closing):
     """One run's file, held exclusively while it is open.
 
     Parameters
@@ -117,17 +117,6 @@ class RunStore:
     def close(self) -> None:
         """Close the file and give it free."""
         self._database.close()
-
-    def __enter__(self) -> RunStore:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open_sound(self, settings: Mapping[str, Any]) -> sqlite3.Connection:
         """Open the file; a damaged one is kept aside under another name, never overwritten."""

@@ -16,9 +16,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 from typing import IO
 
+from idc_desktop.closing import Closing
 from idc_desktop.errors import IdcError, SlideError, from_name
 from idc_desktop.wire import Message, receive, send
 
@@ -52,7 +52,7 @@ class ChildCrashedError(IdcError):
         self.killed_from_outside = killed_from_outside
 
 
-class Child:
+class Child(Closing):
     """A child process that runs one job.
 
     Parameters
@@ -135,17 +135,6 @@ class Child:
             with contextlib.suppress(queue.Empty):
                 self._inbox.get(timeout=0.05)
         self._stderr.close()
-
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _end(self) -> int:
         """Wait for the child to end, by force if need be; return its exit code."""
