@@ -7,18 +7,19 @@ import numpy.typing as npt
 
 from idc_desktop.grid import MILLIONTHS, PatchState, ProbabilityMap
 
-# Perceptually uniform and readable with every kind of colour blindness: viridis at 0, 1/8 … 1.
-_VIRIDIS = (
-    "440154",
-    "472d7b",
-    "3b528b",
-    "2c728e",
-    "21918c",
-    "28ae80",
-    "5ec962",
-    "addc30",
-    "fde725",
-)
+# Perceptually uniform, and their lightness grows with p: readable with every kind of colour
+# blindness and in print. Each at 0, 1/8 … 1.
+_ANCHORS = {
+    "viridis": "440154 472d7b 3b528b 2c728e 21918c 28ae80 5ec962 addc30 fde725",
+    "cividis": "00224e 1a386f 434e6c 61656f 7d7c78 9b9476 bcae6c dfca57 fee838",
+    "magma": "000004 1d1147 51127c 822681 b73779 e75263 fc8961 fec488 fcfdbf",
+    "inferno": "000004 210c4a 57106e 8a226a bc3754 e45a31 f98e09 f9cb35 fcffa4",
+    "greys": "101010 2d2d2d 4b4b4b 696969 878787 a5a5a5 c3c3c3 e1e1e1 ffffff",
+}
+
+NAMES = tuple(_ANCHORS)
+"""The colour maps that there are."""
+DEFAULT = "viridis"
 
 _LEAST_OPACITY = 0.25  # of what was asked for, at p = 0
 
@@ -44,15 +45,17 @@ def outline(
     return upper, left
 
 
-def lookup_table() -> npt.NDArray[np.uint8]:
+def lookup_table(name: str = DEFAULT) -> npt.NDArray[np.uint8]:
     """Return the colours of probabilities 0 to 1, shape (256, 3)."""
-    anchors = np.array([list(bytes.fromhex(text)) for text in _VIRIDIS], float)
+    anchors = np.array([list(bytes.fromhex(text)) for text in _ANCHORS[name].split()], float)
     positions = np.linspace(0, len(anchors) - 1, 256)
     channels = [np.interp(positions, np.arange(len(anchors)), column) for column in anchors.T]
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
-def colorize(probability_map: ProbabilityMap, opacity: float) -> npt.NDArray[np.uint8]:
+def colorize(
+    probability_map: ProbabilityMap, opacity: float, name: str = DEFAULT
+) -> npt.NDArray[np.uint8]:
     """Return the map as RGBA, one pixel per patch, shape (rows, cols, 4).
 
     The less probable, the more transparent, so that the stain of benign tissue stays readable.
@@ -62,7 +65,7 @@ def colorize(probability_map: ProbabilityMap, opacity: float) -> npt.NDArray[np.
     rgba = np.zeros((*probability_map.states.shape, 4), np.uint8)
     analyzed = probability_map.analyzed
     index = probability_map.millionths[analyzed].astype(np.int64) * 255 // MILLIONTHS
-    rgba[analyzed, :3] = lookup_table()[index]
+    rgba[analyzed, :3] = lookup_table(name)[index]
     failed = np.isin(probability_map.states, (PatchState.FAILED, PatchState.INVALID_OUTPUT))
     rgba[failed, :3] = FAILED_RGB
     weight = _LEAST_OPACITY + (1 - _LEAST_OPACITY) * index / 255

@@ -1,7 +1,13 @@
 """The viewer's decoder: a child process that opens one slide and sends pixels for the screen.
 
-Started by `supervisor` with ``{"slide", "mpp"}`` as its job. It answers ``slide`` once, then a
-``tile`` for each ``tile`` command and a ``patch`` for each ``patch`` command, in any order.
+Started by `supervisor` with ``{"slide", "mpp"}`` as its job. It answers ``slide`` once, then
+``pixels`` or ``failed`` for each command, in any order. Commands:
+
+- ``tile`` (zoom, col, row);
+- ``patch`` (spacing_um_px, row, col): the pixels that a model sees of a grid cell and of its eight
+  neighbours, 150 x 150;
+- ``associated`` (name): the label, the macro image … They are read only when asked for, since they
+  may show a patient's name.
 
 A *zoom* is a power of two: at zoom z a pixel of a tile covers 2^z level-0 pixels, whatever levels
 the slide has. Tiles are 256 x 256, counted from the slide's top left.
@@ -37,7 +43,7 @@ def run(job: Message, outbox: Outbox, listen: Listen) -> None:
     commands: queue.SimpleQueue[Message] = queue.SimpleQueue()
     listen(commands.put)
     slide = Slide(Path(job["slide"]), job["mpp"])
-    outbox.send({"event": "slide", **slide.describe()})
+    outbox.send({"event": "slide", **slide.describe(), "associated": list(slide.associated_names)})
 
     def work() -> None:
         while True:
@@ -50,7 +56,9 @@ def run(job: Message, outbox: Outbox, listen: Listen) -> None:
             except IdcError as error:
                 outbox.send({"event": "failed", "request": request, "message": str(error)})
             else:
-                outbox.send({"event": "pixels", "request": request}, pixels)
+                height, width = pixels.shape[:2]
+                answer = {"event": "pixels", "request": request, "width": width, "height": height}
+                outbox.send(answer, _to_rgb32(pixels))
 
     for _ in range(_THREADS - 1):
         threading.Thread(target=work, daemon=True).start()
@@ -86,21 +94,45 @@ def read_tile(slide: Slide, zoom: int, col: int, row: int) -> Rgb:
     return tile
 
 
-def _tile(slide: Slide, command: Message) -> bytes:
-    return _to_rgb32(read_tile(slide, command["zoom"], command["col"], command["row"]))
+def read_neighbourhood(slide: Slide, spacing_um_px: float, row: int, col: int) -> Rgb:
+    """Read the very pixels that a model sees of 3 x 3 grid cells; white beyond the grid.
 
-
-def _patch(slide: Slide, command: Message) -> bytes:
-    """Read the very pixels that the model saw of one grid cell."""
+    Returns
+    -------
+    ndarray of uint8, shape (150, 150, 3)
+        The cell (row, col) in the middle.
+    """
+    from idc_desktop.card import PATCH_SIZE_PX
     from idc_desktop.grid import Block
     from idc_desktop.tiling import PatchReader, TissueSettings
 
-    reader = PatchReader(slide, command["spacing_um_px"], TissueSettings(enabled=False))
-    _, patches = reader.read(Block(0, command["row"], command["col"], 1, 1))
-    return _to_rgb32(patches[0])
+    reader = PatchReader(slide, spacing_um_px, TissueSettings(enabled=False))
+    top, left = max(0, row - 1), max(0, col - 1)
+    rows = min(row + 2, reader.grid.rows) - top
+    cols = min(col + 2, reader.grid.cols) - left
+    _, patches = reader.read(Block(0, top, left, rows, cols))
+    side = PATCH_SIZE_PX
+    joined = patches.reshape(rows, cols, side, side, 3).swapaxes(1, 2)
+    joined = joined.reshape(rows * side, cols * side, 3)
+    around = np.full((3 * side, 3 * side, 3), 255, np.uint8)
+    y, x = (top - row + 1) * side, (left - col + 1) * side
+    around[y : y + rows * side, x : x + cols * side] = joined
+    return around
 
 
-_PIXELS = {"tile": _tile, "patch": _patch}
+def _tile(slide: Slide, command: Message) -> Rgb:
+    return read_tile(slide, command["zoom"], command["col"], command["row"])
+
+
+def _patch(slide: Slide, command: Message) -> Rgb:
+    return read_neighbourhood(slide, command["spacing_um_px"], command["row"], command["col"])
+
+
+def _associated(slide: Slide, command: Message) -> Rgb:
+    return slide.read_associated(command["name"])
+
+
+_PIXELS = {"tile": _tile, "patch": _patch, "associated": _associated}
 
 
 def _to_rgb32(pixels: npt.NDArray[np.uint8]) -> bytes:

@@ -127,6 +127,13 @@ class PatchGrid:
         col = int((x_l0 - self.origin_x_l0) / self.step_x_l0)
         return min(row, self.rows - 1), min(col, self.cols - 1)
 
+    def cell_centre_l0(self, row: int, col: int) -> tuple[float, float]:
+        """Return the middle (x, y) of a cell."""
+        return (
+            self.origin_x_l0 + (col + 0.5) * self.step_x_l0,
+            self.origin_y_l0 + (row + 0.5) * self.step_y_l0,
+        )
+
     def touches(self, block: Block, area_l0: Sequence[float]) -> bool:
         """Whether a block and a rectangle (x, y, width, height) have a point in common."""
         x, y, width, height = area_l0

@@ -37,6 +37,7 @@ _STRIP_PX = 1 << 20  # source pixels held at once while an overview is made
 _ANCHOR_RASTER_PX = 256
 _SALVAGED_TILE_PX = 256
 _UNREADABLE_GREY = 160
+_MAX_ASSOCIATED_PX = 64 << 20
 _SAMPLE_BYTES = 64 << 10
 _SAMPLES = 64
 _END_BYTES = 1 << 20
@@ -271,6 +272,36 @@ class Slide(Closing):
             top = plan.y + row * factor
             strip = self._read_what_can_be(plan.level, plan.x, top, width, height)
             yield strip if factor == 1 else np.asarray(Image.fromarray(strip).reduce(factor))
+
+    @property
+    def associated_names(self) -> tuple[str, ...]:
+        """Names of the pictures that come with the scan, such as ``label`` and ``macro``."""
+        return tuple(sorted(self._handle.associated_images))
+
+    def read_associated(self, name: str) -> Rgb:
+        """Read a picture that comes with the scan; it may show a patient's name.
+
+        Raises
+        ------
+        SlideReadError
+            There is none of this name, it is larger than 64 megapixels, or it cannot be decoded.
+        """
+        try:
+            # Its size is known before it is decoded; a file can claim any size.
+            size = [
+                int(self._handle.properties.get(f"openslide.associated.{name}.{side}", 0))
+                for side in ("width", "height")
+            ]
+            if math.prod(size) > _MAX_ASSOCIATED_PX:
+                raise SlideReadError(f"The {name} image is too large ({size[0]} x {size[1]} px).")
+            image = self._handle.associated_images[name]
+        except KeyError as error:
+            raise SlideReadError(f"There is no {name} image.") from error
+        except openslide.OpenSlideError as error:
+            self._replace(self._handle, self._open())
+            raise SlideReadError(self._without_path(error)) from error
+        white = Image.new("RGBA", image.size, "white")
+        return np.asarray(Image.alpha_composite(white, image).convert("RGB"))
 
     def check_unchanged(self) -> None:
         """Raise `SlideChangedError` unless the slide's files are those that were opened."""

@@ -27,6 +27,9 @@ APPLICATION_ID = 0x49444331
 
 FORMAT_VERSION = 1
 
+_PATIENCE_S = 3.0
+"""How long to wait for a run that another engine holds: one just cancelled ends its block first."""
+
 _SCHEMA = (
     "CREATE TABLE run (key TEXT NOT NULL, settings TEXT NOT NULL)",
     "CREATE TABLE block (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, "
@@ -135,7 +138,7 @@ class RunStore(Closing):
             return self._open(settings)
 
     def _open(self, settings: Mapping[str, Any]) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=0.2, isolation_level=None)
+        database = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
         # Damaged text must reach our own checks instead of failing inside sqlite3.
         database.text_factory = lambda data: data.decode("utf-8", "replace")
         try:

@@ -17,6 +17,7 @@ from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.theme import apply_theme
 
 _SCREENSHOT_SIZE = (1600, 1000)
 _POLL_MS = 50
@@ -32,9 +33,10 @@ def run(slide: Path | None, model: str | None, screenshot: Path | None) -> int:
     """
     application = QApplication(sys.argv[:1])
     application.setApplicationName("IDC Desktop")
-    application.setStyle("Fusion")  # the same on every system, and it follows light and dark
+    application.setStyle("Fusion")  # the same on every system
     settings = Settings.load()
-    document = SlideDocument(model or settings.model)
+    apply_theme(settings.theme)
+    document = SlideDocument(model or settings.model, settings.first_display())
     window = MainWindow(settings, document)
     sys.excepthook = _Reporter(window)
     # Lets Python see Ctrl-C while Qt's loop runs.

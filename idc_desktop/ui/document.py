@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, QRectF, Signal
 
 from idc_desktop.card import ModelCard
 from idc_desktop.errors import AnalysisCancelledError, IdcError
@@ -18,28 +15,35 @@ from idc_desktop.grid import PatchGrid, ProbabilityMap
 from idc_desktop.model_file import ModelFile, find_model, read_model
 from idc_desktop.record import RunRecord
 from idc_desktop.store import data_folder
-from idc_desktop.supervisor import Job, usable_threads
-from idc_desktop.ui.tile_loader import TileLoader
+from idc_desktop.supervisor import usable_threads
+from idc_desktop.ui.display import Display
+from idc_desktop.ui.engine_run import EngineRun
+from idc_desktop.ui.view.pyramid import TilePyramid
+from idc_desktop.ui.view.tile_loader import TileLoader
+from idc_desktop.ui.view.viewport import Viewport
 from idc_desktop.wire import Message
 
-_TAKING_S = 0.01
+_INVITATION = "Open a slide, or drop one here."
 
 
 class SlideDocument(QObject):
-    """A slide, the run on it, and how its map is shown.
+    """A slide, the run on it, and how it is shown.
 
     Attributes
     ----------
     path : Path or None
-        The slide that is open or being opened.
+        The slide that is open.
     slide : dict
         The decoder's description; empty until the slide is open.
     tiles : TileLoader or None
+    pyramid : TilePyramid or None
     model : ModelFile
+    provider : {"auto", "cpu", "cuda"}
+        What the next analysis is asked to run on.
     selected : (row, col) or None
         The patch that was clicked.
-    view_l0 : (x, y, width, height) or None
-        What the user looks at, level-0 pixels.
+    seen_l0 : QRectF or None
+        The level-0 rectangle around what the user sees: it is analyzed first.
     run : RunRecord
         The run that is shown; empty if there is none.
     state : {"empty", "opening", "recalling", "ready", "running", "paused", "done", "failed"}
@@ -49,36 +53,38 @@ class SlideDocument(QObject):
 
     slide_changed = Signal()
     state_changed = Signal()
+    model_changed = Signal()
     map_changed = Signal()
-    view_changed = Signal()
-    """Threshold, opacity or visibility of the map."""
+    display_changed = Signal()
+    """How the map is shown."""
+    viewport_changed = Signal()
+    """Where the view looks."""
+    selection_changed = Signal()
     noted = Signal(str)
     refused = Signal(str)
     """A slide could not be opened; carries the reason. What was open stays."""
 
-    _woken = Signal()
-
-    def __init__(self, model: str, parent: QObject | None = None) -> None:
+    def __init__(
+        self, model: str, display: Display | None = None, parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
         self.path: Path | None = None
         self.slide: dict[str, Any] = {}
         self.tiles: TileLoader | None = None
+        self.pyramid: TilePyramid | None = None
         self.model: ModelFile = read_model(find_model(model))
+        self.provider = "auto"
         self.run = RunRecord()
         self.state = "empty"
-        self.message = "Open a slide, or drop one here."
-        self.mpp: float | None = None
-        self.provider = "auto"
-        self.view_l0: tuple[float, float, float, float] | None = None
-        self._threshold: float | None = None
-        self._opacity = 0.5
-        self._map_visible = True
-        self._job: Job | None = None
-        self._candidate: tuple[TileLoader, Path, float | None] | None = None
+        self.message = _INVITATION
+        self.seen_l0: QRectF | None = None
         self.selected: tuple[int, int] | None = None
-        # Messages pile up here faster than frames are painted; they are taken in small portions.
-        self._inbox: deque[tuple[Job, Message | None, bytes | Exception | None]] = deque()
-        self._woken.connect(self._take_messages)
+        self._display = Display() if display is None else display
+        self._viewport = Viewport()
+        self._mpp: float | None = None
+        self._running: EngineRun | None = None
+        self._is_cancelling = False
+        self._candidate: tuple[TileLoader, Path, float | None] | None = None
 
     @property
     def card(self) -> ModelCard:
@@ -103,34 +109,44 @@ class SlideDocument(QObject):
         return self.slide["mpp_x"], self.slide["mpp_y"]
 
     @property
+    def can_analyze(self) -> bool:
+        """Whether an analysis can be started, resumed or begun anew."""
+        idle = self.state not in ("running", "recalling")
+        return bool(self.slide) and self.mpp_xy is not None and idle
+
+    @property
     def threshold(self) -> float:
         """The operating point: the user's, else the model's."""
-        return self.card.threshold if self._threshold is None else self._threshold
-
-    @threshold.setter
-    def threshold(self, value: float | None) -> None:
-        self._threshold = value
-        self.view_changed.emit()
+        chosen = self._display.threshold
+        return self.card.threshold if chosen is None else chosen
 
     @property
-    def opacity(self) -> float:
-        """Opacity of the map, 0 to 1."""
-        return self._opacity
+    def display(self) -> Display:
+        """How the map is shown."""
+        return self._display
 
-    @opacity.setter
-    def opacity(self, value: float) -> None:
-        self._opacity = value
-        self.view_changed.emit()
+    def show(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of `Display`
+        """Change how the map is shown; names and values as in `Display`."""
+        changed = replace(self._display, **changes)
+        if changed != self._display:
+            self._display = changed
+            self.display_changed.emit()
 
     @property
-    def map_visible(self) -> bool:
-        """Whether the map is painted."""
-        return self._map_visible
+    def viewport(self) -> Viewport:
+        """Where the view looks."""
+        return self._viewport
 
-    @map_visible.setter
-    def map_visible(self, value: bool) -> None:
-        self._map_visible = value
-        self.view_changed.emit()
+    @viewport.setter
+    def viewport(self, value: Viewport) -> None:
+        if value != self._viewport:
+            self._viewport = value
+            self.viewport_changed.emit()
+
+    def select(self, cell: tuple[int, int] | None) -> None:
+        """Select a patch (row, col) of the map, or none."""
+        self.selected = cell
+        self.selection_changed.emit()
 
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide; what is open now stays until the new one can be shown."""
@@ -142,33 +158,17 @@ class SlideDocument(QObject):
         if self.path is None:
             self._set_state("opening", f"Opening {path.name} …")
 
+    def give_resolution(self, mpp: float) -> None:
+        """Open the slide again with the resolution that the user gives, µm per pixel."""
+        if self.path is not None:
+            self.open(self.path, mpp)
+
     def close(self) -> None:
         """Close the slide and end the processes that serve it."""
         self._drop_candidate()
         self._leave()
-        self._set_state("empty", "Open a slide, or drop one here.")
-        self.slide_changed.emit()
-        self.map_changed.emit()
-        self.view_changed.emit()
-
-    def _drop_candidate(self) -> None:
-        if self._candidate is not None:
-            self._candidate[0].close()
-            self._candidate[0].deleteLater()
-            self._candidate = None
-
-    def _leave(self) -> None:
-        """Let go of the slide; a run on it stops, keeping what it did."""
-        if self._job is not None:
-            self._job.cancel()
-            self._job = None
-        if self.tiles is not None:
-            self.tiles.close()
-            self.tiles.deleteLater()
-            self.tiles = None
-        self.path, self.slide, self.run = None, {}, RunRecord()
-        self._threshold = None
-        self.selected = None
+        self._set_state("empty", _INVITATION)
+        self._announce_slide()
 
     def choose_model(self, name: str) -> None:
         """Take another model; the map on screen, of the former one, goes.
@@ -181,49 +181,34 @@ class SlideDocument(QObject):
         model = read_model(find_model(name))
         if model.sha256 == self.model.sha256:
             return
-        if self._job is not None:
-            self._job.close()
-            self._job = None
-        self.model, self.run, self._threshold = model, RunRecord(), None
-        if self.slide and self.mpp_xy is not None:
+        self._drop_run()
+        self.model, self.selected = model, None  # the grid may be another
+        self.show(threshold=None)
+        if self.can_analyze:
             self._recall()
+        self.model_changed.emit()
         self.map_changed.emit()
-        self.view_changed.emit()
+        self.selection_changed.emit()
+        self.display_changed.emit()  # the model's threshold is another
 
     def analyze(self) -> None:
         """Start or resume the analysis, what is in view first; of a finished one, start anew."""
-        if self.path is None or not self.slide or self.mpp_xy is None:
-            return
-        if self._job is None:
+        if self.can_analyze:
             self._start(recall=False, restart=self.state == "done")
             self._set_state("running", "Starting the analysis …")
 
-    def _start(self, *, recall: bool, restart: bool) -> None:
-        assert self.path is not None
-        self.run = RunRecord()
-        job = Job(
-            {
-                "job": "analyze",
-                "slide": str(self.path.absolute()),
-                "model": str(self.model.path),
-                "mpp": self.mpp,
-                "provider": self.provider,
-                "threads": usable_threads(),
-                "tissue": True,
-                "restart": restart,
-                "recall": recall,
-                "data_folder": str(data_folder()),
-                "first": list(self.view_l0) if self.view_l0 else None,
-            },
-            self.path.name,
-        )
-        self._job = job
-        threading.Thread(target=self._follow, args=(job,), daemon=True).start()
-
     def pause(self) -> None:
         """Stop the analysis after what it has begun; it can be resumed."""
-        if self._job is not None:
-            self._job.cancel()
+        if self._running is not None:
+            self._running.cancel()
+
+    def cancel(self) -> None:
+        """Stop the analysis and take its map off the slide; what was analyzed stays stored."""
+        if self._running is not None and self.state == "running":
+            self._is_cancelling = True
+            self._running.cancel()
+        elif self.state == "paused":
+            self._clear_map()
 
     def export(self, folder: Path) -> Path:
         """Write the six files of the finished run into a folder of the slide's name.
@@ -239,43 +224,64 @@ class SlideDocument(QObject):
         write_folder(folder / name, analysis, [])
         return folder / name
 
-    def _follow(self, job: Job) -> None:
-        failure: Exception | None = None
-        try:
-            for message, payload in job.events():
-                self._hand_over(job, message, payload)
-        except IdcError as error:
-            failure = error
-        self._hand_over(job, None, failure)
+    def _drop_candidate(self) -> None:
+        if self._candidate is not None:
+            self._candidate[0].close()
+            self._candidate[0].deleteLater()
+            self._candidate = None
 
-    def _hand_over(
-        self, job: Job, message: Message | None, payload: bytes | Exception | None
-    ) -> None:
-        """Put a message, or with None the end of the job, into the inbox; from any thread."""
-        was_empty = not self._inbox
-        self._inbox.append((job, message, payload))
-        if was_empty:
-            with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
-                self._woken.emit()
+    def _drop_run(self) -> None:
+        """Let go of the run; it stops, keeping what it did."""
+        self._is_cancelling = False
+        if self._running is not None:
+            self._running.abandon()
+            self._running.deleteLater()
+            self._running = None
+        self.run = RunRecord()
 
-    def _take_messages(self) -> None:
-        until = time.monotonic() + _TAKING_S
-        has_grown = False
-        while self._inbox and time.monotonic() < until:
-            job, message, payload = self._inbox[0]
-            if job is self._job:
-                if message is None:
-                    assert not isinstance(payload, bytes)
-                    self._end(payload)
-                else:
-                    assert isinstance(payload, bytes)
-                    has_grown |= message["event"] in ("plan", "block")
-                    self._take(message, payload)
-            self._inbox.popleft()  # last, so that the other thread wakes us only for a new pile
-        if has_grown:
-            self.map_changed.emit()
-        if self._inbox:
-            QTimer.singleShot(0, self._take_messages)
+    def _leave(self) -> None:
+        """Let go of the slide."""
+        self._drop_run()
+        if self.tiles is not None:
+            self.tiles.close()
+            self.tiles.deleteLater()
+        self.tiles, self.pyramid, self.path, self.slide = None, None, None, {}
+        self.selected = None
+        self._display = replace(self._display, threshold=None)
+
+    def _clear_map(self) -> None:
+        self._drop_run()
+        self._set_state("ready", "Cancelled. What was analyzed is kept and not computed again.")
+        self.map_changed.emit()
+
+    def _announce_slide(self) -> None:
+        self.slide_changed.emit()
+        self.map_changed.emit()
+        self.selection_changed.emit()
+        self.display_changed.emit()
+
+    def _start(self, *, recall: bool, restart: bool) -> None:
+        assert self.path is not None
+        self._drop_run()
+        seen = self.seen_l0
+        job: Message = {
+            "job": "analyze",
+            "slide": str(self.path.absolute()),
+            "model": str(self.model.path),
+            "mpp": self._mpp,
+            "provider": self.provider,
+            "threads": usable_threads(),
+            "tissue": True,
+            "restart": restart,
+            "recall": recall,
+            "data_folder": str(data_folder()),
+            "first": [seen.x(), seen.y(), seen.width(), seen.height()] if seen else None,
+        }
+        running = EngineRun(job, self.path.name, self)
+        running.grown.connect(self.map_changed)
+        running.noted.connect(self.noted)
+        running.ended.connect(self._on_ended)
+        self._running, self.run = running, running.record
 
     def _recall(self) -> None:
         """Show what an earlier analysis of the same slide, model and settings has stored."""
@@ -287,17 +293,16 @@ class SlideDocument(QObject):
             return
         candidate, self._candidate = self._candidate, None
         self._leave()
-        self.tiles, self.path, self.mpp = candidate
-        self.slide = description
+        self.tiles, self.path, self._mpp = candidate
+        self.slide, self.pyramid = description, TilePyramid(description)
+        self.seen_l0 = None
         for warning in description["warnings"]:
             self.noted.emit(warning)
         if self.mpp_xy is None:
             self._set_state("ready", "The resolution is unknown: give it to analyze.")
         else:
             self._recall()
-        self.slide_changed.emit()
-        self.map_changed.emit()
-        self.view_changed.emit()
+        self._announce_slide()
 
     def _on_refused(self, tiles: TileLoader, reason: str) -> None:
         if self._candidate is not None and self._candidate[0] is tiles:
@@ -308,14 +313,10 @@ class SlideDocument(QObject):
         else:  # the slide that is open can no longer be read
             self._set_state("failed", reason)
 
-    def _take(self, message: Message, payload: bytes) -> None:
-        known = len(self.run.notes)
-        self.run.take(message, payload)
-        for note in self.run.notes[known:]:
-            self.noted.emit(note)
-
-    def _end(self, failure: Exception | None) -> None:
-        self._job = None
+    def _on_ended(self, failure: IdcError | None) -> None:
+        if self._running is not None:
+            self._running.deleteLater()
+            self._running = None
         states = self.map.states if self.map is not None else None
         if failure is None and states is not None and states.all():
             self._set_state("done", "The analysis is complete.")
@@ -323,6 +324,8 @@ class SlideDocument(QObject):
             self._set_state("paused", "An earlier analysis was not finished; it can be resumed.")
         elif failure is None:
             self._set_state("ready", "Ready to analyze.")
+        elif isinstance(failure, AnalysisCancelledError) and self._is_cancelling:
+            self._clear_map()
         elif isinstance(failure, AnalysisCancelledError):
             self._set_state("paused", "Paused; what was analyzed is kept.")
         else:

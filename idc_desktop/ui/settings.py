@@ -6,35 +6,54 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from idc_desktop.colormap import DEFAULT, NAMES
 from idc_desktop.store import data_folder
+from idc_desktop.ui.display import Display
+from idc_desktop.ui.theme import THEMES
 
-_MAX_RECENT = 10
+_MAX_SLIDES = 200
 
 
 @dataclass
 class Settings:
-    """The user's choices; every field has a default."""
+    """The user's choices; every field has a default.
 
-    recent: list[str] = field(default_factory=list)
+    Attributes
+    ----------
+    slides : list of str
+        Paths of the slides in the list, the one added last first.
+    colormap, opacity, smooth_map, outline
+        How the map of a slide is shown at first.
+    model : str
+        Name of a bundled model.
+    theme : str
+        One of `theme.THEMES`.
+    geometry, layout : str
+        Size of the window, and its docks and toolbars, as Qt encodes them.
+    folded : list of str
+        Titles of the sections that are folded away.
+    export_folder : str
+        Where the last export went.
+    """
+
+    slides: list[str] = field(default_factory=list)
+    colormap: str = DEFAULT
     opacity: float = 0.5
     smooth_map: bool = False
+    outline: bool = True
     model: str = "baseline"
+    theme: str = "system"
     geometry: str = ""
+    layout: str = ""
+    folded: list[str] = field(default_factory=list)
     export_folder: str = ""
 
     @classmethod
     def load(cls) -> Settings:
         """Read the settings; a damaged file is kept aside and the defaults are used."""
         path = _path()
-        settings = cls()
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            for it in fields(cls):
-                value = values.get(it.name, getattr(settings, it.name))
-                if type(value) is not type(getattr(settings, it.name)):
-                    raise TypeError(it.name)
-                setattr(settings, it.name, value)
-            settings.recent = [str(it) for it in settings.recent]
+            return cls._checked(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, AttributeError):
@@ -45,7 +64,23 @@ class Settings:
                 path.rename(aside)
             except OSError:
                 return cls()
-            return cls()
+        return cls()
+
+    @classmethod
+    def _checked(cls, values: dict[str, object]) -> Settings:
+        """Take over known fields; `TypeError` or `ValueError` if one makes no sense."""
+        settings = cls()
+        for it in fields(cls):
+            value = values.get(it.name, getattr(settings, it.name))
+            if type(value) is not type(getattr(settings, it.name)):
+                raise TypeError(it.name)
+            if isinstance(value, list) and not all(isinstance(part, str) for part in value):
+                raise TypeError(it.name)
+            setattr(settings, it.name, value)
+        if settings.colormap not in NAMES or settings.theme not in THEMES:
+            raise ValueError("unknown name")
+        if not 0 <= settings.opacity <= 1:
+            raise ValueError("opacity")
         return settings
 
     def save(self) -> None:
@@ -59,10 +94,29 @@ class Settings:
         except OSError:
             temporary.unlink(missing_ok=True)
 
-    def add_recent(self, path: Path) -> None:
-        """Put a slide at the head of the recent ones."""
-        name = str(path.absolute())
-        self.recent = [name, *(it for it in self.recent if it != name)][:_MAX_RECENT]
+    def add_slides(self, paths: list[Path]) -> None:
+        """Put slides at the head of the list."""
+        names = [str(path.absolute()) for path in paths]
+        kept = [it for it in self.slides if it not in names]
+        self.slides = [*names, *kept][:_MAX_SLIDES]
+
+    def remove_slide(self, path: Path) -> None:
+        """Take a slide off the list."""
+        self.slides = [it for it in self.slides if it != str(path.absolute())]
+
+    def first_display(self) -> Display:
+        """Return how the map of a slide is shown at first."""
+        return Display(
+            colormap=self.colormap,
+            opacity=self.opacity,
+            smooth=self.smooth_map,
+            outlined=self.outline,
+        )
+
+    def remember_display(self, display: Display) -> None:
+        """Show the next slide's map as this one's."""
+        self.colormap, self.opacity = display.colormap, display.opacity
+        self.smooth_map, self.outline = display.smooth, display.outlined
 
 
 def _path() -> Path:

@@ -13,6 +13,7 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.colormap import NAMES
 from idc_desktop.ui.main_window import MainWindow
 from tests.support.processes import engines_of
 from tests.support.scenes import Scene
@@ -44,17 +45,21 @@ def actions(
         lambda: view.set_scale(view.scale * chance.uniform(0.3, 3)),
         lambda: view.centre_on(point()),
         lambda: view.rotate(chance.choice([90, -90, 33])),
-        view.mirror,
+        view.flip_across,
+        view.flip_down,
+        view.set_upright,
         view.fit,
         click,
         lambda: qtbot.keyClick(view, chance.choice(keys)),
-        lambda: panel._threshold.setValue(chance.randrange(1001)),
-        lambda: panel._opacity.setValue(chance.randrange(101)),
-        lambda: panel._smooth.toggle(),
-        lambda: panel._visible.toggle(),
-        lambda: setattr(document, "threshold", None),
+        lambda: document.show(threshold=chance.random()),
+        lambda: panel.map._opacity.setValue(chance.randrange(101)),
+        lambda: panel.map._colormap.textActivated.emit(chance.choice(NAMES)),
+        lambda: panel.map._boxes["smooth"].toggle(),
+        lambda: panel.map._boxes["visible"].toggle(),
+        lambda: document.show(threshold=None),
         document.analyze,
         document.pause,
+        document.cancel,
         lambda: window.resize(chance.randrange(500, 1300), chance.randrange(400, 900)),
         lambda: window.open(chance.choice(slides)) if chance.random() < 0.1 else None,
         lambda: document.close() if chance.random() < 0.03 else None,

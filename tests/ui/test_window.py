@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import verify_folder
@@ -47,7 +47,8 @@ def analyze(window: MainWindow, qtbot: QtBot) -> None:
 
 def test_empty_window_says_what_to_do(window: MainWindow) -> None:
     assert "Open a slide" in window.document.message
-    assert "For Research Use Only" in window.statusBar().findChildren(QWidget)[-1].text()
+    words = [label.text() for label in window.statusBar().findChildren(QLabel)]
+    assert any("For Research Use Only" in text for text in words)
 
 
 def test_at_1_to_1_the_view_equals_the_slide(
@@ -79,7 +80,7 @@ def test_cells_of_the_map_lie_where_they_belong(
     window = open_window(tiny_slide.path)
     analyze(window, qtbot)
     view, document = window.view, window.document
-    document.opacity = 1.0
+    document.show(opacity=1.0, outlined=False)
     view.rotate(angle)
     view.set_scale(scale)
     grid, current = document.grid, document.map
@@ -90,15 +91,14 @@ def test_cells_of_the_map_lie_where_they_belong(
     y = (row + 0.5) * grid.step_y_l0
     view.centre_on(QPointF(x, y))
     qtbot.waitUntil(lambda: view.is_sharp, timeout=WAIT_MS)
-    view._outline = False
     with_map = pixels_of(view)
-    document.map_visible = False
+    document.show(visible=False)
     changed = (with_map != pixels_of(view)).any(axis=2)
 
     height, width = changed.shape
     for down, across in np.ndindex(height, width):
         if down % 7 or across % 7 or (down < 220 and across > width - 220) or down > height - 60:
-            continue  # every seventh pixel, but for the minimap and the scale bar
+            continue  # every seventh pixel, but for the minimap, the scale bar and the legend
         cells = {
             grid.cell_at(point.x(), point.y())
             for point in (
@@ -118,13 +118,13 @@ def test_analysis_threshold_and_export(
     window = open_window(tiny_slide.path)
     analyze(window, qtbot)
     document = window.document
-    document.threshold = 0.75
-    label = window.inspector._figures["IDC area"]
+    document.show(threshold=0.75)
+    label = window.inspector.statistics.figures["IDC area"]
     before = label.text()
-    document.threshold = 0.01
+    document.show(threshold=0.01)
     qtbot.waitUntil(lambda: label.text() != before, timeout=WAIT_MS)
-    document.threshold = 0.75
-    with qtbot.waitSignal(window._exporter.finished, timeout=WAIT_MS):
+    document.show(threshold=0.75)
+    with qtbot.waitSignal(window.export_task.succeeded, timeout=WAIT_MS):
         window.export(tmp_path / "out")
 
     folder = tmp_path / "out" / tiny_slide.path.stem
@@ -161,15 +161,17 @@ def test_unknown_resolution_is_asked_for(
 ) -> None:
     write_tiff(tmp_path / "bare.tiff", [np.full((500, 600, 3), 200, np.uint8)], mpp=None)
     window = open_window(tmp_path / "bare.tiff")
-    panel = window.inspector
+    bar, run = window.resolution_bar, window.inspector.analysis.run_button
 
-    assert panel._mpp_row.isVisibleTo(panel)
-    assert not panel._run.isEnabled()
-    panel._mpp.setValue(2.0)
-    panel._on_mpp_given()
+    assert bar.isVisible()
+    assert not run.isEnabled()
+    assert not bar._use.isEnabled()
+    bar.field.setValue(2.0)
+    assert "1.2 × 1.0 mm" in bar._check.text()
+    bar._use.click()
     qtbot.waitUntil(lambda: window.document.mpp_xy == (2.0, 2.0), timeout=WAIT_MS)
-    assert not panel._mpp_row.isVisibleTo(panel)
-    qtbot.waitUntil(panel._run.isEnabled, timeout=WAIT_MS)
+    assert not bar.isVisible()
+    qtbot.waitUntil(run.isEnabled, timeout=WAIT_MS)
 
 
 def test_hostile_file_leaves_the_window_alive(
@@ -220,9 +222,9 @@ def test_click_shows_what_the_model_saw(
             window.view, Qt.MouseButton.LeftButton, pos=QPoint(round(at.x()), round(at.y()))
         )
 
-    assert arrived.args[0].width() == 50
-    text = window.inspector.patch._text.text()
-    assert f"row {row}, column {col}" in text
+    assert arrived.args[0].width() == 150
+    text = window.inspector.patch.text.text()
+    assert f"Row {row}, column {col}" in text
     assert f"{current.probabilities[row, col]:.6f}" in text
 
 
@@ -230,13 +232,13 @@ def test_typed_magnification_is_gone_to(
     open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
 ) -> None:
     window = open_window(tiny_slide.path)
-    window._magnification.setText("5x")
-    window._on_magnification()
+    window.magnification.setText("5x")
+    window.magnification.returnPressed.emit()
     mpp = window.document.mpp_xy
     assert mpp is not None
     assert window.view.scale == pytest.approx(mpp[0] / 2.0)
-    window._magnification.setText("nonsense")
-    window._on_magnification()
+    window.magnification.setText("nonsense")
+    window.magnification.returnPressed.emit()
     assert window.view.scale == pytest.approx(mpp[0] / 2.0)
 
 
@@ -247,7 +249,7 @@ def test_corrupt_settings_are_kept_aside(tmp_path: Path, monkeypatch: pytest.Mon
     assert Settings.load() == Settings()
     assert (tmp_path / "settings.corrupt-1.json").exists()
     kept = Settings(opacity=0.25)
-    kept.add_recent(tmp_path / "a.svs")
+    kept.add_slides([tmp_path / "a.svs"])
     kept.save()
     assert Settings.load() == kept
 
@@ -295,9 +297,9 @@ def test_what_is_in_view_is_analyzed_first(
     document = window.document
     qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
     document.analyze()
-    running = document._job
+    running = document._running
     assert running is not None
-    job = {**running._job, "restart": True}
+    job = {**running._job._job, "restart": True}
     qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
     order = [
         message["number"]

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import NamedTuple
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from idc_desktop.errors import IdcError
 from idc_desktop.supervisor import Child, ChildCrashedError
-from idc_desktop.wire import TILE_PX, Message
+from idc_desktop.ui.view.pyramid import Tile
+from idc_desktop.wire import Message
 
 _CACHED_TILES = 640  # of 256 KiB: 160 MiB
 _UNDER_WAY = 4
 _CRASHES_PER_TILE = 2
 _RESTARTS = 16
-
-
-class Tile(NamedTuple):
-    """A tile's address: at `zoom` z one of its pixels covers 2^z level-0 pixels."""
-
-    zoom: int
-    col: int
-    row: int
 
 
 class TileLoader(QObject):
@@ -48,7 +40,9 @@ class TileLoader(QObject):
     loaded = Signal()
     """Some tile arrived, or was given up."""
     patch_loaded = Signal(QImage)
-    """The pixels of the patch that was asked for last."""
+    """The pixels of the patch that was asked for last and of its neighbours."""
+    associated_loaded = Signal(str, object)
+    """A picture that came with the scan: its name, and a QImage or the reason why there is none."""
 
     _arrived = Signal(int, dict, bytes)
     _ended = Signal(int, object)
@@ -65,6 +59,7 @@ class TileLoader(QObject):
         self._under_way: dict[int, Tile | None] = {}
         self._started: set[int] = set()
         self._patch_request = -1
+        self._associated: dict[int, str] = {}
         self._next_request = 0
         self._is_open = False
         self._closed = False
@@ -112,9 +107,13 @@ class TileLoader(QObject):
         return self._is_open and not self._wanted and not self._under_way
 
     def ask_patch(self, spacing_um_px: float, row: int, col: int) -> None:
-        """Ask for the pixels that a model of this resolution sees of a grid cell."""
+        """Ask for the pixels that a model sees of a grid cell and of its neighbours."""
         command = {"command": "patch", "spacing_um_px": spacing_um_px, "row": row, "col": col}
         self._patch_request = self._send(command, None)
+
+    def ask_associated(self, name: str) -> None:
+        """Ask for a picture that came with the scan."""
+        self._associated[self._send({"command": "associated", "name": name}, None)] = name
 
     def close(self) -> None:
         """End the decoder."""
@@ -167,14 +166,20 @@ class TileLoader(QObject):
             return
         self._started.discard(request)
         tile = self._under_way.pop(request, None)
-        if kind == "failed" and tile is not None:
-            self._broken.add(tile)
-        elif kind == "pixels" and tile is not None:
+        picture: QImage | None = None
+        if kind == "pixels":
+            size = (message["width"], message["height"])
             # The copy owns its memory; a QImage over `payload` would not.
-            self._keep(tile, QImage(payload, TILE_PX, TILE_PX, QImage.Format.Format_RGB32).copy())
-        elif kind == "pixels" and request == self._patch_request:
-            side = round((len(payload) / 4) ** 0.5)
-            self.patch_loaded.emit(QImage(payload, side, side, QImage.Format.Format_RGB32).copy())
+            picture = QImage(payload, *size, QImage.Format.Format_RGB32).copy()
+        if tile is not None and picture is not None:
+            self._keep(tile, picture)
+        elif tile is not None:
+            self._broken.add(tile)
+        elif request in self._associated:
+            name = self._associated.pop(request)
+            self.associated_loaded.emit(name, picture or message["message"])
+        elif picture is not None and request == self._patch_request:
+            self.patch_loaded.emit(picture)
         self._ask()
         self.loaded.emit()
 

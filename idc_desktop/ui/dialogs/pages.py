@@ -1,0 +1,110 @@
+"""The pages that can be read: the model's card, provenance, keyboard shortcuts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from idc_desktop import RESEARCH_USE_NOTICE, __version__
+from idc_desktop.card import ModelCard
+from idc_desktop.ui.document import SlideDocument
+
+_FIGURES = {
+    "auc": "AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "f1_positive": "F1 of the class IDC",
+    "ece": "calibration error (ECE)",
+}
+
+
+def card_page(card: ModelCard, sha256: str) -> str:
+    """Return a model card as HTML: the facts that decide whether to trust the model."""
+    idc: Mapping[str, Any] = card.document["idc"]
+    training, calibration, use = idc["training"], idc["calibration"], idc["intended_use"]
+    facts = {
+        "Version": card.version,
+        "Recipe": f"{card.recipe}, trained {card.created}",
+        "SHA-256": sha256,
+        "Sees": f"patches of {card.patch_size_um:g} × {card.patch_size_um:g} µm "
+        f"at {card.spacing_um_px:g} µm per pixel",
+        "Trained on": f"{training['patches']:,} patches of {training['cases']:,} cases: "
+        f"{training['data']} (split {training['split']})",
+        "Threshold": f"{card.threshold:.4f}",
+        "Calibration": f"{calibration['method']}, fitted on {calibration['fitted_on']}; "
+        f"{calibration['weighting']}",
+        "Meant for": f"{use['tissue']}; {use['stain']}; {use['scanner']}",
+        "Licence": idc["licence"],
+        "Attribution": idc.get("attribution", ""),
+    }
+    html = f"<h2>{escape(card.name)}</h2><p><b>{RESEARCH_USE_NOTICE}</b></p>{_table(facts)}"
+    html += _metrics(idc["metrics"])
+    limits = "".join(f"<li>{escape(line)}</li>" for line in idc.get("limitations", ()))
+    return html + (f"<h3>Limits</h3><ul>{limits}</ul>" if limits else "")
+
+
+def provenance_page(document: SlideDocument) -> str:
+    """Return where every number on the screen comes from, as HTML."""
+    slide, run = document.slide, document.run
+    facts: dict[str, str] = {"Program": f"IDC Desktop {__version__}"}
+    if slide:
+        facts |= {"Slide": slide["file"], "Slide identity": slide["identity"]}
+    if document.mpp_xy is not None:
+        x, y = document.mpp_xy
+        facts["Resolution"] = f"{x:g} × {y:g} µm/px (from the {slide['mpp_source']})"
+    facts |= {
+        "Model": f"{document.card.name} {document.card.version}",
+        "Model SHA-256": document.model.sha256,
+        "Threshold": repr(document.threshold),
+    }
+    if document.map is not None:
+        counts = document.map.counts().items()
+        facts["Patches"] = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts if n)
+    for name, value in run.plan.get("provider", {}).items():
+        if value:
+            facts[f"Provider, {name.replace('_', ' ')}"] = str(value)
+    facts |= {name: str(value) for name, value in run.plan.get("versions", {}).items()}
+    html = f"<h2>Provenance</h2><p><b>{RESEARCH_USE_NOTICE}</b></p>{_table(facts)}"
+    notes = "".join(f"<li>{escape(note)}</li>" for note in run.notes)
+    return html + (f"<h3>Notes</h3><ul>{notes}</ul>" if notes else "")
+
+
+def shortcuts_page(groups: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+    """Return keyboard shortcuts as HTML: a heading per group, a line per verb."""
+    parts = [f"<h3>{escape(title)}</h3>{_table(verbs)}" for title, verbs in groups]
+    return "<h2>Keyboard and mouse</h2>" + "".join(parts)
+
+
+def _table(facts: Mapping[str, str]) -> str:
+    rows = "".join(
+        f"<tr><td style='padding-right: 14px'><b>{escape(name)}</b></td>"
+        f"<td>{escape(value)}</td></tr>"
+        for name, value in facts.items()
+        if value
+    )
+    return f"<table cellspacing='4'>{rows}</table>"
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    """Return the figures of a card, a column for each set of cases."""
+    groups = [name for name, figures in metrics.items() if isinstance(figures, Mapping)]
+    if not groups:
+        return ""
+    head = "".join(f"<th>{escape(name.replace('_', ', '))}</th>" for name in groups)
+    rows = []
+    for key, label in _FIGURES.items():
+        cells = "".join(f"<td align='center'>{_figure(metrics[g].get(key))}</td>" for g in groups)
+        rows.append(f"<tr><td>{label}</td>{cells}</tr>")
+    return (
+        "<h3>Figures, with 95 % intervals by case</h3>"
+        f"<table cellspacing='6'><tr><th></th>{head}</tr>{''.join(rows)}</table>"
+    )
+
+
+def _figure(value: Any) -> str:  # noqa: ANN401 - a number, an object, or nothing
+    if isinstance(value, Mapping):
+        return f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})"
+    return f"{value:.3f}" if isinstance(value, int | float) else "–"

@@ -1,0 +1,98 @@
+"""A run of the engine as the window has it: its messages arrive in the window's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from idc_desktop.errors import IdcError
+from idc_desktop.record import RunRecord
+from idc_desktop.supervisor import Job
+from idc_desktop.wire import Message
+
+_PORTION_S = 0.01
+
+
+class EngineRun(QObject):
+    """Follows one job of the engine and keeps its record.
+
+    Messages come faster than frames are painted: they pile up in an inbox and are taken in
+    portions of 10 ms, so that the window stays alive.
+
+    Attributes
+    ----------
+    record : RunRecord
+    """
+
+    grown = Signal()
+    """The map is there, or has more patches."""
+    noted = Signal(str)
+    """Something that the user should know."""
+    ended = Signal(object)
+    """The job is over; carries the error that ended it, or None."""
+
+    _woken = Signal()
+
+    def __init__(self, job: Message, subject: str, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.record = RunRecord()
+        self._inbox: deque[tuple[Message | None, bytes | IdcError | None]] = deque()
+        self._abandoned = False
+        self._woken.connect(self._take_portion)
+        self._job = Job(job, subject)
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def cancel(self) -> None:
+        """Stop after what has begun; what was committed is kept."""
+        self._job.cancel()
+
+    def abandon(self) -> None:
+        """Stop, and say nothing more."""
+        self._abandoned = True
+        self._job.cancel()
+
+    def _follow(self) -> None:
+        failure: IdcError | None = None
+        try:
+            for message, payload in self._job.events():
+                self._hand_over(message, payload)
+        except IdcError as error:
+            failure = error
+        self._hand_over(None, failure)
+
+    def _hand_over(self, message: Message | None, payload: bytes | IdcError | None) -> None:
+        """Put a message, or with None the end of the job, into the inbox; from the job's thread."""
+        was_empty = not self._inbox
+        self._inbox.append((message, payload))
+        if was_empty:
+            with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
+                self._woken.emit()
+
+    def _take_portion(self) -> None:
+        until = time.monotonic() + _PORTION_S
+        has_grown, is_over, failure = False, False, None
+        while self._inbox and not self._abandoned and time.monotonic() < until:
+            message, payload = self._inbox[0]
+            if message is None:
+                is_over, failure = True, payload
+            else:
+                assert isinstance(payload, bytes)
+                has_grown |= message["event"] in ("plan", "block")
+                self._take(message, payload)
+            self._inbox.popleft()  # last, so that the other thread wakes us only for a new pile
+        if has_grown:
+            self.grown.emit()
+        if is_over:
+            self.ended.emit(failure)
+        elif self._inbox and not self._abandoned:
+            QTimer.singleShot(0, self._take_portion)
+
+    def _take(self, message: Message, payload: bytes) -> None:
+        known = len(self.record.notes)
+        self.record.take(message, payload)
+        for note in self.record.notes[known:]:
+            self.noted.emit(note)

@@ -1,0 +1,1 @@
+"""The docks of the window: what can be set and what can be read; each watches the document."""

@@ -1,0 +1,66 @@
+"""The magnification as a number that can be typed."""
+
+from __future__ import annotations
+
+import re
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QLineEdit, QWidget
+
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.view.slide_view import SlideView
+
+_UM_AT_1X = 10.0  # µm per pixel: the field's convention, 40x is 0.25 µm
+_POWER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[x×]?")
+_RESOLUTION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(?:µm|μm|um)(?:\s*/\s*px)?")
+_HELP = "Type a magnification such as 10x, or a resolution such as 2 µm."
+
+
+def parse_magnification(text: str) -> float | None:
+    """Return the µm per pixel that a text such as ``10x`` or ``0.5 µm/px`` means, or None."""
+    cleaned = text.strip().lower().replace(",", ".")
+    if match := _RESOLUTION.fullmatch(cleaned):
+        return float(match[1]) or None
+    if match := _POWER.fullmatch(cleaned):
+        return _UM_AT_1X / float(match[1]) if float(match[1]) else None
+    return None
+
+
+class MagnificationField(QLineEdit):
+    """Shows the magnification and goes to the one that is typed."""
+
+    noted = Signal(str)
+    """Something to tell the user."""
+
+    def __init__(
+        self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._document = document
+        self._view = view
+        self.setFixedWidth(150)
+        self.setToolTip(_HELP)
+        self.setAccessibleName("Magnification")
+        self.returnPressed.connect(self._on_return)
+        document.viewport_changed.connect(self.refresh)
+        document.slide_changed.connect(self.refresh)
+
+    def refresh(self) -> None:
+        """Show the view's magnification."""
+        um_per_px = self._view.um_per_px if self._document.slide else None
+        self.setEnabled(um_per_px is not None)
+        if um_per_px is not None:
+            self.setText(f"{_UM_AT_1X / um_per_px:.3g}x  ({um_per_px:.3g} µm/px)")
+        else:
+            self.clear()
+
+    def _on_return(self) -> None:
+        um_per_px = parse_magnification(self.text())
+        if um_per_px is None:
+            self.noted.emit(_HELP)
+        else:
+            self._view.show_um_per_px(um_per_px)
+            if self._view.is_at_limit:
+                self.noted.emit("The view cannot be enlarged further.")
+        self.refresh()
+        self._view.setFocus()

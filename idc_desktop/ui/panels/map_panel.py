@@ -1,0 +1,114 @@
+"""How the map is shown: colours, opacity, threshold."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QIcon, QPixmap
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QWidget,
+)
+
+from idc_desktop.card import ModelCard
+from idc_desktop.colormap import NAMES
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.panels.threshold_control import ThresholdControl
+from idc_desktop.ui.view.guides import colour_bar
+
+_SWATCH = QSize(56, 12)
+
+
+class MapPanel(QWidget):
+    """Controls of the document's display; holds no state of its own."""
+
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        form = QFormLayout(self)
+        form.setContentsMargins(8, 0, 8, 8)
+        self._boxes = {
+            "visible": QCheckBox("Show (M)"),
+            "smooth": QCheckBox("Smooth"),
+            "outlined": QCheckBox("Outline"),
+        }
+        row = QHBoxLayout()
+        for name, box in self._boxes.items():
+            box.toggled.connect(lambda on, name=name: document.show(**{name: on}))
+            row.addWidget(box)
+        form.addRow(row)
+        self._colormap = QComboBox()
+        self._colormap.setIconSize(_SWATCH)
+        for name in NAMES:
+            swatch = QPixmap.fromImage(colour_bar(name)).scaled(_SWATCH)
+            self._colormap.addItem(QIcon(swatch), name)
+        self._colormap.textActivated.connect(lambda name: document.show(colormap=name))
+        form.addRow("Colours", self._colormap)
+        self._opacity = QSlider(Qt.Orientation.Horizontal)
+        self._opacity.setRange(0, 100)
+        self._opacity.setAccessibleName("Opacity of the map")
+        self._opacity.valueChanged.connect(self._on_opacity)
+        form.addRow("Opacity", self._opacity)
+        self.threshold_control = ThresholdControl(document)
+        form.addRow(self.threshold_control)
+        self._threshold = QDoubleSpinBox()
+        self._threshold.setRange(0, 1)
+        self._threshold.setDecimals(3)
+        self._threshold.setSingleStep(0.01)
+        self._threshold.setKeyboardTracking(False)
+        self._threshold.valueChanged.connect(self._on_threshold)
+        self._reset = QPushButton("Model's")
+        self._reset.setToolTip("Go back to the model's own threshold")
+        self._reset.clicked.connect(lambda: document.show(threshold=None))
+        row = QHBoxLayout()
+        row.addWidget(self._threshold, 1)
+        row.addWidget(self._reset)
+        form.addRow("Threshold", row)
+        self._operating_point = QLabel()
+        self._operating_point.setWordWrap(True)
+        form.addRow(self._operating_point)
+        document.display_changed.connect(self._refresh)
+        document.model_changed.connect(self._refresh)
+        self._refresh()
+
+    def _on_opacity(self, value: int) -> None:
+        if round(self._document.display.opacity * 100) != value:
+            self._document.show(opacity=value / 100)
+
+    def _on_threshold(self, value: float) -> None:
+        if round(self._document.threshold, 3) != value:
+            self._document.show(threshold=value)
+
+    def _refresh(self) -> None:
+        document = self._document
+        for name, box in self._boxes.items():
+            box.setChecked(getattr(document.display, name))
+        self._colormap.setCurrentText(document.display.colormap)
+        self._opacity.setValue(round(document.display.opacity * 100))
+        self._threshold.setValue(document.threshold)
+        self._reset.setEnabled(document.threshold != document.card.threshold)
+        self._operating_point.setText(operating_point_text(document.card, document.threshold))
+
+
+def operating_point_text(card: ModelCard, threshold: float) -> str:
+    """Say what a threshold means on the model's validation cases."""
+    curve = sorted(card.document["idc"]["validation_curve"], key=lambda it: it["threshold"])
+    if not curve:
+        return "The model's card has no operating points."
+    nearest = min(curve, key=lambda it: abs(it["threshold"] - threshold))
+    exact = abs(nearest["threshold"] - threshold) < 5e-4
+    figures = []
+    for name in ("sensitivity", "specificity"):
+        text = f"{name} {nearest[name]:.2f}"
+        if f"{name}_95ci" in nearest:
+            low, high = nearest[f"{name}_95ci"]
+            text += f" ({low:.2f}–{high:.2f})"
+        figures.append(text)
+    where = "At this threshold" if exact else f"At {nearest['threshold']:.2f}, the nearest known,"
+    return f"{where} on validation patches: {', '.join(figures)}."

@@ -1,0 +1,132 @@
+"""Why here: the very pixels that the model saw of the selected patch, and what it said."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from idc_desktop.card import PATCH_SIZE_PX
+from idc_desktop.grid import MILLIONTHS, PatchState, ProbabilityMap
+from idc_desktop.ui.document import SlideDocument
+
+_SIDE = 264  # 3 x 3 patches of 88 pixels
+_PAPER = QColor(255, 255, 255, 220)
+_INK = QColor(20, 20, 22)
+_MARK = QColor(200, 30, 30)
+
+
+class _Neighbourhood(QWidget):
+    """The patch in the middle of its eight neighbours, each with its probability."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._image: QImage | None = None
+        self._map: ProbabilityMap | None = None
+        self._cell = (0, 0)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName("Pixels that the model saw, with the neighbouring patches")
+
+    def sizeHint(self) -> QSize:
+        return QSize(_SIDE, _SIDE)
+
+    def show_cell(self, current: ProbabilityMap, cell: tuple[int, int]) -> None:
+        if cell != self._cell:
+            self._image = None  # the pixels of this cell are on their way
+        self._map, self._cell = current, cell
+        self.update()
+
+    def show_image(self, image: QImage | None) -> None:
+        self._image = image
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        side = _SIDE / 3
+        if self._image is None:
+            painter.fillRect(self.rect(), self.palette().color(QPalette.ColorRole.AlternateBase))
+        else:
+            painter.drawImage(self.rect(), self._image)
+        font = QFont(self.font())
+        font.setPointSizeF(font.pointSizeF() * 0.9)
+        painter.setFont(font)
+        for down in range(3):
+            for across in range(3):
+                text = self._text(self._cell[0] + down - 1, self._cell[1] + across - 1)
+                if text:
+                    box = QRectF(across * side + 2, (down + 1) * side - 18, side - 4, 16)
+                    width = painter.fontMetrics().horizontalAdvance(text) + 8
+                    painter.fillRect(QRectF(box.left(), box.top(), width, 16), _PAPER)
+                    painter.setPen(_INK)
+                    painter.drawText(box.adjusted(4, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, text)
+        painter.setPen(QPen(_MARK, 2))
+        painter.drawRect(QRectF(side, side, side, side))
+        painter.end()
+
+    def _text(self, row: int, col: int) -> str:
+        current = self._map
+        if current is None or not (0 <= row < current.grid.rows and 0 <= col < current.grid.cols):
+            return ""
+        state = PatchState(current.states[row, col])
+        if state is PatchState.OK:
+            return f"{current.millionths[row, col] / MILLIONTHS:.2f}"
+        return state.label.replace("_", " ")
+
+
+class PatchPanel(QWidget):
+    """Shows the selected patch: pixels, state, probability, and its neighbours."""
+
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._neighbourhood = _Neighbourhood()
+        self._caption = QLabel(
+            f"The pixels that the model saw, {PATCH_SIZE_PX} × {PATCH_SIZE_PX} per patch, enlarged."
+        )
+        self._caption.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 0, 8, 8)
+        layout.addWidget(self.text)
+        layout.addWidget(self._neighbourhood)
+        layout.addWidget(self._caption)
+        document.slide_changed.connect(self._on_slide_changed)
+        document.map_changed.connect(self._show)
+        document.display_changed.connect(self._show)
+        document.selection_changed.connect(self._on_selected)
+        self._show()
+
+    def _on_slide_changed(self) -> None:
+        self._neighbourhood.show_image(None)
+        if self._document.tiles is not None:
+            self._document.tiles.patch_loaded.connect(self._neighbourhood.show_image)
+
+    def _on_selected(self) -> None:
+        self._show()
+        tiles, cell = self._document.tiles, self._document.selected
+        if tiles is not None and cell is not None:
+            tiles.ask_patch(self._document.card.spacing_um_px, *cell)
+
+    def _show(self) -> None:
+        current, cell = self._document.map, self._document.selected
+        is_shown = cell is not None and current is not None
+        self._neighbourhood.setVisible(is_shown)
+        self._caption.setVisible(is_shown)
+        if cell is None or current is None:
+            self.text.setText("Click a patch of the map to see what the model saw.")
+            return
+        self._neighbourhood.show_cell(current, cell)
+        row, col = cell
+        state = PatchState(current.states[row, col])
+        if state is PatchState.OK:
+            probability = current.millionths[row, col] / MILLIONTHS
+            is_idc = probability >= self._document.threshold
+            said = f"p = {probability:.6f}, " + ("IDC" if is_idc else "not IDC")
+            said += f" at threshold {self._document.threshold:.3f}"
+        else:
+            said = state.label.replace("_", " ")
+            if cell in current.reasons:
+                said += f": {current.reasons[cell]}"
+        self.text.setText(f"Row {row}, column {col}: {said}")

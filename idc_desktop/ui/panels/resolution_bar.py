@@ -1,0 +1,55 @@
+"""Asks for the resolution of a slide that does not state it."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+
+from idc_desktop.ui.document import SlideDocument
+
+_LEAST_UM, _MOST_UM = 0.05, 10.0  # what can be typed; coarser slides cannot be analyzed
+
+
+class ResolutionBar(QFrame):
+    """Lies over the view while the resolution is unknown."""
+
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        self.setObjectName("resolutionBar")
+        row = QHBoxLayout(self)
+        row.addWidget(QLabel("This slide does not say how large its pixels are."))
+        self.field = QDoubleSpinBox()
+        self.field.setRange(0.0, _MOST_UM)
+        self.field.setDecimals(4)
+        self.field.setSingleStep(0.05)
+        self.field.setSpecialValueText("µm per pixel?")  # shown at 0: no value is suggested
+        self.field.setSuffix(" µm/px")
+        self.field.setMinimumWidth(140)
+        self.field.setAccessibleName("Resolution, µm per pixel")
+        row.addWidget(self.field)
+        self._use = QPushButton("Use")
+        self._use.clicked.connect(self._on_use)
+        row.addWidget(self._use)
+        self._check = QLabel()
+        row.addWidget(self._check, 1)
+        self.field.valueChanged.connect(self._on_value)
+        document.slide_changed.connect(self._on_slide_changed)
+        self._on_slide_changed()
+
+    def _on_slide_changed(self) -> None:
+        self.setVisible(bool(self._document.slide) and self._document.mpp_xy is None)
+        self.field.setValue(0.0)
+        self._on_value(0.0)
+
+    def _on_value(self, mpp: float) -> None:
+        slide = self._document.slide
+        plausible = mpp >= _LEAST_UM and bool(slide)
+        self._use.setEnabled(plausible)
+        text = "Scanners at 40x give about 0.25, at 20x about 0.5."
+        if plausible:
+            width, height = (slide[side] * mpp / 1000 for side in ("width_l0", "height_l0"))
+            text = f"The scan would be {width:.1f} × {height:.1f} mm. Is that its size?"
+        self._check.setText(text)
+
+    def _on_use(self) -> None:
+        self._document.give_resolution(self.field.value())

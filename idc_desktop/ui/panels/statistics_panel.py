@@ -1,0 +1,78 @@
+"""The figures of the whole slide."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QFormLayout, QLabel, QPushButton, QWidget
+
+from idc_desktop.regions import measure, whole_slide
+from idc_desktop.ui.document import SlideDocument
+
+_EVERY_MS = 200
+_UNDEFINED = "–"
+
+
+class StatisticsPanel(QWidget):
+    """Follows the map and the threshold."""
+
+    failures_asked = Signal()
+    """The user wants to know which patches failed."""
+
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        form = QFormLayout(self)
+        form.setContentsMargins(8, 0, 8, 8)
+        self.figures = {
+            name: QLabel(_UNDEFINED)
+            for name in (
+                "IDC area",
+                "IDC, of analyzed area",
+                "Mean probability",
+                "Patches analyzed",
+                "Background",
+                "Failed",
+            )
+        }
+        for name, label in self.figures.items():
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            form.addRow(name, label)
+        self._which = QPushButton("Which patches failed …")
+        self._which.clicked.connect(self.failures_asked)
+        form.addRow(self._which)
+        # Blocks and drags come faster than people read.
+        self._refresh = QTimer(self)
+        self._refresh.setSingleShot(True)
+        self._refresh.setInterval(_EVERY_MS)
+        self._refresh.timeout.connect(self._show)
+        for changed in (document.map_changed, document.display_changed, document.slide_changed):
+            changed.connect(self._on_changed)
+        self._show()
+
+    def _on_changed(self) -> None:
+        if not self._refresh.isActive():
+            self._refresh.start()
+
+    def _show(self) -> None:
+        document = self._document
+        texts = dict.fromkeys(self.figures, _UNDEFINED)
+        failed = 0
+        if document.map is not None and document.mpp_xy is not None:
+            region = whole_slide(document.map.grid)
+            found = measure(region, document.map, document.mpp_xy, document.threshold)
+            counts = document.map.counts()
+            failed = counts["failed"] + counts["invalid_output"]
+            fraction, mean = found.idc_fraction, found.mean_probability
+            texts = {
+                "IDC area": f"{found.idc_area_um2 / 1e6:.2f} mm²",
+                "IDC, of analyzed area": (
+                    _UNDEFINED if fraction is None else f"{100 * fraction:.1f} %"
+                ),
+                "Mean probability": _UNDEFINED if mean is None else f"{mean:.3f}",
+                "Patches analyzed": f"{counts['ok']:,}",
+                "Background": f"{counts['background']:,}",
+                "Failed": f"{failed:,}",
+            }
+        for name, text in texts.items():
+            self.figures[name].setText(text)
+        self._which.setVisible(failed > 0)

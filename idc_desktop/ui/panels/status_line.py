@@ -1,0 +1,72 @@
+"""What is under the cursor, and the words that are always there."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
+
+from idc_desktop import RESEARCH_USE_NOTICE
+from idc_desktop.grid import MILLIONTHS, PatchState
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.view.slide_view import SlideView
+
+
+class StatusLine(QWidget):
+    """Position, patch, level, provider, and the research-use line."""
+
+    def __init__(
+        self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._document = document
+        self._point: QPointF | None = None
+        self.position = QLabel()
+        self._level = QLabel()
+        self._provider = QLabel()
+        notice = QLabel(RESEARCH_USE_NOTICE)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(4, 0, 4, 0)
+        row.setSpacing(18)
+        for label in (self.position, self._level, self._provider, notice):
+            row.addWidget(label)
+        view.pointed.connect(self._on_pointed)
+        document.viewport_changed.connect(self._show_level)
+        document.slide_changed.connect(self._show_level)
+        document.map_changed.connect(self._show_provider)
+        document.map_changed.connect(self._show_position)
+        self._view = view
+
+    def _on_pointed(self, point: QPointF | None) -> None:
+        self._point = point
+        self._show_position()
+
+    def _show_position(self) -> None:
+        document, point = self._document, self._point
+        if point is None or not document.slide:
+            self.position.clear()
+            return
+        mpp = document.mpp_xy
+        if mpp is None:
+            text = f"x {point.x():.0f}, y {point.y():.0f} px"
+        else:
+            text = f"x {point.x() * mpp[0]:,.0f}, y {point.y() * mpp[1]:,.0f} µm"
+        current, grid = document.map, document.grid
+        cell = None if grid is None else grid.cell_at(point.x(), point.y())
+        if current is not None and cell is not None:
+            state = PatchState(current.states[cell])
+            if state is PatchState.OK:
+                text += f"    p = {current.millionths[cell] / MILLIONTHS:.3f}"
+            else:
+                text += f"    {state.label.replace('_', ' ')}"
+        self.position.setText(text)
+
+    def _show_level(self) -> None:
+        levels = self._document.slide.get("levels", [])
+        wanted = 1 / (self._document.viewport.scale * self.devicePixelRatioF())
+        fine = [k for k, it in enumerate(levels) if it["downsample"] <= wanted * 1.001]
+        level = fine[-1] if fine else 0
+        self._level.setText(f"level {level}" if levels else "")
+
+    def _show_provider(self) -> None:
+        provider = self._document.run.plan.get("provider")
+        self._provider.setText(f"on {provider['used'].upper()}" if provider else "")

@@ -1,0 +1,95 @@
+"""Small pictures of slides for the list, made one by one and kept in the user's data folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QSize, QSizeF, Qt, QTimer, Signal
+from PySide6.QtGui import QImage
+
+from idc_desktop.store import data_folder
+from idc_desktop.ui.view.overview import loaded_top_tiles, paint_overview
+from idc_desktop.ui.view.pyramid import TilePyramid
+from idc_desktop.ui.view.tile_loader import TileLoader
+from idc_desktop.wire import Message
+
+_LARGEST = QSizeF(160, 120)
+_PATIENCE_MS = 15_000
+
+
+class Thumbnails(QObject):
+    """Finds the stored picture of a slide, or reads the slide for it in a process of its own."""
+
+    made = Signal(Path, QImage)
+    """A picture is there."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._waiting: deque[Path] = deque()
+        self._tiles: TileLoader | None = None
+        self._pyramid: TilePyramid | None = None
+        self._path = Path()
+        self._deadline = QTimer(self)
+        self._deadline.setSingleShot(True)
+        self._deadline.setInterval(_PATIENCE_MS)
+        self._deadline.timeout.connect(self._next)
+
+    def find(self, path: Path) -> QImage | None:
+        """Return the stored picture; if there is none, it is made and `made` tells of it."""
+        picture = QImage(str(_file(path)))
+        if not picture.isNull():
+            return picture
+        if path not in self._waiting and path.exists():
+            self._waiting.append(path)
+            if self._tiles is None:
+                self._next()
+        return None
+
+    def keep(self, path: Path, pyramid: TilePyramid, tiles: TileLoader) -> None:
+        """Store the picture of a slide whose coarsest tiles are here."""
+        size = pyramid.area_l0.size().scaled(_LARGEST, Qt.AspectRatioMode.KeepAspectRatio)
+        picture = paint_overview(pyramid, tiles, size.toSize().expandedTo(QSize(1, 1)))
+        target = _file(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(str(target))  # if it fails, it is made again next time
+        self.made.emit(path, picture)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._waiting.clear()
+        self._next()
+
+    def _next(self) -> None:
+        self._deadline.stop()
+        if self._tiles is not None:
+            self._tiles.close()
+            self._tiles.deleteLater()
+        self._tiles, self._pyramid = None, None
+        if self._waiting:
+            self._path = self._waiting.popleft()
+            self._tiles = TileLoader(str(self._path), None, self)
+            self._tiles.opened.connect(self._on_opened)
+            self._tiles.refused.connect(self._next)
+            self._tiles.loaded.connect(self._on_loaded)
+            self._deadline.start()
+
+    def _on_opened(self, description: Message) -> None:
+        if self._tiles is not None:
+            self._pyramid = TilePyramid(description)
+            self._tiles.want(self._pyramid.top_tiles())
+
+    def _on_loaded(self) -> None:
+        tiles, pyramid = self._tiles, self._pyramid
+        if tiles is None or pyramid is None:
+            return
+        if loaded_top_tiles(pyramid, tiles) == len(pyramid.top_tiles()):
+            self.keep(self._path, pyramid, tiles)
+            self._next()
+
+
+def _file(path: Path) -> Path:
+    """Return where a slide's picture is; the name tells nothing of the slide."""
+    name = hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()
+    return data_folder() / "thumbnails" / f"{name[:32]}.png"

@@ -1,0 +1,112 @@
+"""Menus, toolbar and shortcuts, from one table of verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QMainWindow, QMenu, QToolBar
+
+from idc_desktop.ui.theme import icon
+
+
+@dataclass(frozen=True)
+class Verb:
+    """Something that the user can do.
+
+    Attributes
+    ----------
+    menu : str
+        Title of the menu that it is in.
+    text : str
+        Its words, with ``&`` before the access key.
+    run : callable
+    keys : str
+        Shortcut, as Qt writes it; empty for none.
+    icon : str
+        Name of an icon; one with an icon is in the toolbar too.
+    """
+
+    menu: str
+    text: str
+    run: Callable[[], object]
+    keys: str = ""
+    icon: str = ""
+
+    @property
+    def words(self) -> str:
+        """Its words without the mark of the access key."""
+        return self.text.replace("&", "")
+
+
+SEPARATOR = None
+"""Stands between groups of verbs."""
+
+
+class Verbs:
+    """The actions of a window.
+
+    Parameters
+    ----------
+    window : QMainWindow
+    verbs : iterable of Verb or None
+        In the order of menus and toolbar; None separates groups.
+    """
+
+    def __init__(self, window: QMainWindow, verbs: Iterable[Verb | None]) -> None:
+        self._verbs: list[Verb] = []
+        self._actions: dict[str, QAction] = {}
+        self._menus: dict[str, QMenu] = {}
+        self.toolbar: QToolBar = window.addToolBar("Verbs")
+        self.toolbar.setObjectName("verbs")
+        self.toolbar.setMovable(False)
+        self.toolbar.toggleViewAction().setEnabled(False)
+        menu = None
+        for verb in verbs:
+            if verb is SEPARATOR:
+                self.toolbar.addSeparator()
+                if menu is not None:
+                    menu.addSeparator()
+                continue
+            menu = self.menu(window, verb.menu)
+            action = QAction(verb.text, window)
+            action.triggered.connect(lambda _checked=False, verb=verb: verb.run())
+            if verb.keys:
+                action.setShortcut(QKeySequence(verb.keys))
+            menu.addAction(action)
+            if verb.icon:
+                action.setToolTip(f"{verb.words} ({verb.keys})" if verb.keys else verb.words)
+                self.toolbar.addAction(action)
+            self._verbs.append(verb)
+            self._actions[verb.words] = action
+        self.recolour()
+
+    def menu(self, window: QMainWindow, title: str) -> QMenu:
+        """Return the menu of a title; made where there is none."""
+        if title not in self._menus:
+            self._menus[title] = window.menuBar().addMenu(title)
+        return self._menus[title]
+
+    def action(self, words: str) -> QAction:
+        """Return the action of a verb by its words."""
+        return self._actions[words]
+
+    def recolour(self) -> None:
+        """Draw the icons in the colours of the palette."""
+        for verb in self._verbs:
+            if verb.icon:
+                self.set_icon(verb.words, verb.icon)
+
+    def set_icon(self, words: str, name: str) -> None:
+        """Give a verb another icon."""
+        self._actions[words].setIcon(icon(name))
+
+    def shortcuts(self) -> list[tuple[str, dict[str, str]]]:
+        """Return the verbs with shortcuts, menu by menu."""
+        groups: dict[str, dict[str, str]] = {}
+        for verb in self._verbs:
+            if verb.keys:
+                keys = QKeySequence(verb.keys).toString(QKeySequence.SequenceFormat.NativeText)
+                groups.setdefault(verb.menu.replace("&", ""), {})[keys] = verb.words
+        return list(groups.items())

@@ -1,0 +1,85 @@
+"""What helps to read the view: the scale bar and the legend of the map."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen
+
+from idc_desktop.colormap import lookup_table
+
+_PAPER = QColor(255, 255, 255, 225)
+_INK = QColor(25, 25, 28)
+_THRESHOLD = QColor(200, 30, 30)
+_MARGIN = 14
+_HEIGHT = 40
+_LEGEND_WIDTH = 190
+_LONGEST_BAR = 220.0
+
+
+def round_length_um(longest_um: float) -> float:
+    """Return the largest of 1, 2, 5, 10 … µm that is not above `longest_um`."""
+    power = 10.0 ** math.floor(math.log10(longest_um))
+    return max(step * power for step in (1, 2, 5) if step * power <= longest_um)
+
+
+def length_text(length_um: float) -> str:
+    """Return a length as people write it, such as ``200 µm`` or ``2 mm``."""
+    return f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
+
+
+def colour_bar(colormap: str) -> QImage:
+    """Return the colours of probabilities 0 to 1 as a picture of 256 x 1 pixels."""
+    table = np.ascontiguousarray(lookup_table(colormap))
+    return QImage(table.tobytes(), 256, 1, 768, QImage.Format.Format_RGB888).copy()
+
+
+def paint_scale_bar(painter: QPainter, area: QRectF, um_per_px: float) -> None:
+    """Draw a scale bar of a round length at the lower left of `area`."""
+    longest = min(_LONGEST_BAR, area.width() / 3)
+    length_um = round_length_um(longest * um_per_px)
+    width = length_um / um_per_px
+    box = QRectF(area.left() + _MARGIN, area.bottom() - _MARGIN - _HEIGHT, width + 24, _HEIGHT)
+    _paint_paper(painter, box)
+    y = box.bottom() - 11
+    painter.setPen(QPen(_INK, 3, Qt.PenStyle.SolidLine, Qt.PenCapStyle.FlatCap))
+    painter.drawLine(QPointF(box.left() + 12, y), QPointF(box.left() + 12 + width, y))
+    painter.setFont(_bold(painter))
+    painter.drawText(
+        box.adjusted(0, 4, 0, -16), Qt.AlignmentFlag.AlignCenter, length_text(length_um)
+    )
+
+
+def paint_legend(painter: QPainter, area: QRectF, colormap: str, threshold: float) -> None:
+    """Draw the colour bar of the map with its threshold at the lower right of `area`."""
+    left = area.right() - _MARGIN - _LEGEND_WIDTH
+    box = QRectF(left, area.bottom() - _MARGIN - _HEIGHT, _LEGEND_WIDTH, _HEIGHT)
+    _paint_paper(painter, box)
+    painter.setPen(_INK)
+    painter.setFont(_bold(painter))
+    words = box.adjusted(12, 3, -12, -18)
+    painter.drawText(words, Qt.AlignmentFlag.AlignHCenter, "Probability of IDC")
+    painter.drawText(words, Qt.AlignmentFlag.AlignLeft, "0")
+    painter.drawText(words, Qt.AlignmentFlag.AlignRight, "1")
+    bar = QRectF(box.left() + 12, box.bottom() - 17, box.width() - 24, 9)
+    painter.drawImage(bar, colour_bar(colormap))
+    at = bar.left() + threshold * bar.width()
+    painter.fillRect(QRectF(at - 2, bar.top() - 3, 4, bar.height() + 6), _PAPER)
+    painter.fillRect(QRectF(at - 1, bar.top() - 3, 2, bar.height() + 6), _THRESHOLD)
+
+
+def _paint_paper(painter: QPainter, box: QRectF) -> None:
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(_PAPER)
+    painter.drawRoundedRect(box, 5, 5)
+    painter.restore()
+
+
+def _bold(painter: QPainter) -> QFont:
+    font = QFont(painter.font())
+    font.setBold(True)
+    return font

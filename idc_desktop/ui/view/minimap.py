@@ -1,0 +1,137 @@
+"""A small picture of the whole slide that shows where the view looks, and takes it elsewhere."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRectF, QSize, QSizeF, Qt
+from PySide6.QtGui import (
+    QColor,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QTransform,
+)
+from PySide6.QtWidgets import QWidget
+
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.view.overview import loaded_top_tiles, paint_overview
+
+_SIDE = 190
+_BORDER = 4
+_PAPER = QColor(255, 255, 255, 235)
+_FRAME = QColor(200, 30, 30)
+_SMALLEST_FRAME = 7.0
+
+
+class Minimap(QWidget):
+    """Lies in a corner of the view; click or drag to look elsewhere.
+
+    The slide is always upright here; what the view sees of it is a turned rectangle.
+    """
+
+    def __init__(self, document: SlideDocument, view: QWidget) -> None:
+        super().__init__(view)
+        self._document = document
+        self._view = view
+        self._picture: QImage | None = None
+        self._picture_tiles = -1
+        self.setCursor(Qt.CursorShape.CrossCursor)
+        self.setAccessibleName("Overview of the slide")
+        self.setToolTip("Click or drag to look elsewhere")
+        self.hide()
+        document.slide_changed.connect(self._on_slide_changed)
+        document.viewport_changed.connect(self.update)
+
+    def place(self) -> None:
+        """Take the upper right corner of the view, if it is large enough."""
+        pyramid = self._document.pyramid
+        if pyramid is None or self._view.width() < 3 * _SIDE:
+            self.hide()
+            return
+        size = self._picture_size()
+        self.resize(size.width() + 2 * _BORDER, size.height() + 2 * _BORDER)
+        self.move(self._view.width() - self.width() - 12, 12)
+        self.show()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the slide and the outline of what the view sees."""
+        if self._document.pyramid is None or self._document.tiles is None:
+            return
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), _PAPER)
+        inside = QRectF(self.rect()).adjusted(_BORDER, _BORDER, -_BORDER, -_BORDER)
+        painter.drawImage(inside, self._current_picture())
+        painter.setClipRect(self.rect().adjusted(1, 1, -1, -1))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        seen = self._seen().intersected(QPolygonF(inside))
+        painter.setPen(QPen(QColor(255, 255, 255), 4))
+        painter.drawPolygon(seen)
+        painter.setPen(QPen(_FRAME, 2))
+        painter.drawPolygon(seen)
+        painter.end()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Look where the mouse is."""
+        self._look_at(event.position())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Follow the mouse."""
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            self._look_at(event.position())
+
+    def _look_at(self, position: QPointF) -> None:
+        inverse, _ = self._to_picture().inverted()
+        self._document.viewport = self._document.viewport.centred(inverse.map(position))
+
+    def _picture_size(self) -> QSize:
+        assert self._document.pyramid is not None
+        area = self._document.pyramid.area_l0
+        scaled = area.size().scaled(QSizeF(_SIDE, _SIDE), Qt.AspectRatioMode.KeepAspectRatio)
+        return scaled.toSize().expandedTo(QSize(8, 8))
+
+    def _to_picture(self) -> QTransform:
+        """Return the transform from level-0 pixels to this widget's."""
+        assert self._document.pyramid is not None
+        area, size = self._document.pyramid.area_l0, self._picture_size()
+        transform = QTransform.fromTranslate(_BORDER, _BORDER)
+        return transform.scale(size.width() / area.width(), size.height() / area.height())
+
+    def _seen(self) -> QPolygonF:
+        """Return the outline of what the view sees; never too small to be found."""
+        size = QSizeF(self._view.size())
+        inverse, _ = self._document.viewport.transform(size).inverted()
+        corners = inverse.map(QPolygonF(QRectF(QPointF(), size)))
+        seen = self._to_picture().map(corners)
+        if max(seen.boundingRect().width(), seen.boundingRect().height()) < _SMALLEST_FRAME:
+            half = _SMALLEST_FRAME / 2
+            seen = QPolygonF(
+                QRectF(-half, -half, 2 * half, 2 * half).translated(seen.boundingRect().center())
+            )
+        return seen
+
+    def _current_picture(self) -> QImage:
+        """Return the slide's picture; it is put together again while tiles come in."""
+        tiles, pyramid = self._document.tiles, self._document.pyramid
+        assert tiles is not None
+        assert pyramid is not None
+        size, here = (
+            self._picture_size() * self.devicePixelRatioF(),
+            loaded_top_tiles(pyramid, tiles),
+        )
+        if self._picture is None or self._picture.size() != size or self._picture_tiles != here:
+            self._picture = paint_overview(pyramid, tiles, size)
+            self._picture_tiles = here
+        return self._picture
+
+    def _on_slide_changed(self) -> None:
+        self._picture, self._picture_tiles = None, -1
+        if self._document.tiles is not None:
+            self._document.tiles.loaded.connect(self._on_loaded)
+        self.place()
+
+    def _on_loaded(self) -> None:
+        pyramid = self._document.pyramid
+        if pyramid is not None and self._picture_tiles < len(pyramid.top_tiles()):
+            self.update()

@@ -1,0 +1,430 @@
+"""The view of the slide: pan, zoom, turn; tiles coarse to fine; the map over them."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSizeF, Qt, QTimer, Signal
+from PySide6.QtGui import (
+    QColor,
+    QKeyEvent,
+    QMouseEvent,
+    QNativeGestureEvent,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+    QResizeEvent,
+    QTransform,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.view.guides import paint_legend, paint_scale_bar
+from idc_desktop.ui.view.map_raster import MapRaster
+from idc_desktop.ui.view.minimap import Minimap
+from idc_desktop.ui.view.pyramid import Tile
+from idc_desktop.ui.view.tools import PanTool, Tool
+from idc_desktop.ui.view.viewport import Viewport
+from idc_desktop.wire import TILE_PX
+
+_WAITING = QColor(246, 246, 247)
+_BROKEN = QColor(160, 160, 160)
+_SELECTED = ((QColor(255, 255, 255), 5), (QColor(200, 30, 30), 2))
+_STEP = 1.25  # zoom per wheel notch or key
+_LARGEST_SCALE = 8.0  # screen px per level-0 pixel
+_SMALLEST_PART = 0.5  # of the scale at which the slide fits
+_REST_MS = 120
+_AHEAD = 0.25  # of the view's size that is prefetched on each side, once what is seen is here
+_ROUND = 0.500001
+
+
+class SlideView(QWidget):
+    """Shows the document's slide where the document's viewport looks."""
+
+    pointed = Signal(object)
+    """The level-0 point under the cursor (QPointF), or None."""
+
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        self._raster: MapRaster | None = None
+        self._raster_is_stale = False
+        self._is_fitted = False
+        self._is_moving = False
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST_MS)
+        self._rest.timeout.connect(self._on_rest)
+        self._pan = PanTool(self)
+        self._tool: Tool = self._pan
+        self._has_mouse: Tool | None = None
+        self._space_is_down = False
+        self._minimap = Minimap(document, self)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(240, 180)
+        self.setAccessibleName("Slide")
+        document.slide_changed.connect(self._on_slide_changed)
+        document.map_changed.connect(self._on_map_changed)
+        document.display_changed.connect(self._on_map_changed)
+        document.selection_changed.connect(self.update)
+        document.viewport_changed.connect(self._on_moved)
+
+    @property
+    def tool(self) -> Tool:
+        """What the left mouse button does; the middle one, or the space bar held, always pans."""
+        return self._tool
+
+    @tool.setter
+    def tool(self, tool: Tool | None) -> None:
+        self._tool = self._pan if tool is None else tool
+        self.setCursor(self._tool.cursor)
+        self.update()
+
+    @property
+    def scale(self) -> float:
+        """Screen pixels per level-0 pixel."""
+        return self._document.viewport.scale
+
+    @property
+    def centre(self) -> QPointF:
+        """The level-0 point in the middle of the view."""
+        return QPointF(self._document.viewport.x_l0, self._document.viewport.y_l0)
+
+    @property
+    def is_at_limit(self) -> bool:
+        """Whether the view is as large as it gets."""
+        return self.scale >= _LARGEST_SCALE
+
+    @property
+    def um_per_px(self) -> float | None:
+        """Micrometres per pixel of the screen, if the resolution is known."""
+        mpp = self._document.mpp_xy
+        return None if mpp is None else mpp[0] / (self.scale * self.devicePixelRatioF())
+
+    @property
+    def is_sharp(self) -> bool:
+        """Whether all that is seen is shown at its best, and nothing more is on its way."""
+        tiles = self._document.tiles
+        return tiles is not None and tiles.is_idle and self.has_all_tiles and not self._is_moving
+
+    @property
+    def has_all_tiles(self) -> bool:
+        """Whether every visible tile is here, or cannot be."""
+        tiles = self._document.tiles
+        if tiles is None or not self._document.slide:
+            return False
+        return all(tiles.get(it) or tiles.is_broken(it) for it in self._visible_tiles())
+
+    def fit(self) -> None:
+        """Show the whole slide."""
+        pyramid = self._document.pyramid
+        if pyramid is not None:
+            self._look(self._document.viewport.fitted(pyramid.extent_l0, self._size()))
+            self._is_fitted = True
+
+    def set_scale(self, scale: float, at: QPointF | None = None) -> None:
+        """Zoom, keeping the level-0 point under the widget position `at` (else the centre)."""
+        pyramid = self._document.pyramid
+        if pyramid is None:
+            return
+        viewport, size = self._document.viewport, self._size()
+        smallest = viewport.fitted(pyramid.extent_l0, size).scale * _SMALLEST_PART
+        scale = min(max(scale, min(smallest, 1.0)), _LARGEST_SCALE)
+        at = QPointF(size.width() / 2, size.height() / 2) if at is None else at
+        self._look(viewport.zoomed(scale, at, size))
+
+    def show_pixels(self) -> None:
+        """Show each level-0 pixel as one pixel of the screen."""
+        self.set_scale(1 / self.devicePixelRatioF())
+
+    def show_um_per_px(self, um_per_px: float) -> None:
+        """Zoom to a resolution, micrometres per pixel of the screen."""
+        mpp = self._document.mpp_xy
+        if mpp is not None:
+            self.set_scale(mpp[0] / (um_per_px * self.devicePixelRatioF()))
+
+    def centre_on(self, point_l0: QPointF) -> None:
+        """Bring a point to the centre."""
+        self._look(self._document.viewport.centred(point_l0))
+
+    def rotate(self, degrees: float) -> None:
+        """Turn the view around its centre."""
+        self._turn(self._document.viewport.turned(degrees))
+
+    def flip_across(self) -> None:
+        """Exchange left and right."""
+        self._turn(self._document.viewport.flipped_across())
+
+    def flip_down(self) -> None:
+        """Exchange top and bottom."""
+        self._turn(self._document.viewport.flipped_down())
+
+    def set_upright(self) -> None:
+        """Undo every turn and flip."""
+        viewport = self._document.viewport
+        self._turn(Viewport(viewport.x_l0, viewport.y_l0, viewport.scale))
+
+    def select_patch(self, point_l0: QPointF) -> None:
+        """Select the patch that holds a level-0 point; none outside the map."""
+        grid = self._document.grid
+        if grid is not None:
+            self._document.select(grid.cell_at(point_l0.x(), point_l0.y()))
+
+    def to_device(self) -> QTransform:
+        """Return the transform from level-0 pixels to widget pixels."""
+        return self._document.viewport.transform(self._size())
+
+    def to_l0(self, position: QPointF) -> QPointF:
+        """Return the level-0 point under a widget position."""
+        return self._document.viewport.to_l0(position, self._size())
+
+    def visible_l0(self) -> QRectF:
+        """Return the level-0 rectangle around what is seen."""
+        inverse, _ = self.to_device().inverted()
+        return inverse.mapRect(QRectF(QPointF(), self._size()))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint what is there: sharp tiles, else coarser ones; never a hole."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), self.palette().mid())
+        if self._document.slide:
+            to_device = self.to_device()
+            self._paint_tiles(painter, to_device)
+            self._paint_map(painter, to_device)
+            self._tool.paint(painter, to_device)
+            self._paint_guides(painter)
+        else:
+            painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
+            area = self.rect().adjusted(40, 40, -40, -40)
+            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+            painter.drawText(area, int(flags), self._document.message)
+        painter.end()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep a fitted slide fitted."""
+        self._minimap.place()
+        if self._is_fitted:
+            self.fit()
+        self._on_moved()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Zoom at the cursor."""
+        self.set_scale(self.scale * _STEP ** (event.angleDelta().y() / 120), event.position())
+        event.accept()
+
+    def event(self, event: QEvent) -> bool:
+        """Zoom and turn by the gestures of a trackpad; all else as usual."""
+        if isinstance(event, QNativeGestureEvent):
+            if event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture:
+                self.set_scale(self.scale * (1 + event.value()), event.position())
+                return True
+            if event.gestureType() == Qt.NativeGestureType.RotateNativeGesture:
+                self.rotate(event.value())
+                return True
+        return super().event(event)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Give the mouse to a tool until the button is released."""
+        if self._document.slide and self._has_mouse is None:
+            pans = event.button() == Qt.MouseButton.MiddleButton or self._space_is_down
+            if pans or event.button() == Qt.MouseButton.LeftButton:
+                self._has_mouse = self._pan if pans else self._tool
+                self._has_mouse.press(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Let the tool follow, and tell what is under the cursor."""
+        if self._document.slide:
+            (self._has_mouse or self._tool).move(event)
+            self.pointed.emit(self.to_l0(event.position()))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Take the mouse back."""
+        if self._has_mouse is not None and event.buttons() == Qt.MouseButton.NoButton:
+            tool, self._has_mouse = self._has_mouse, None
+            if self._document.slide:
+                tool.release(event)
+            self.setCursor(self._tool.cursor)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Say that nothing is under the cursor."""
+        self.pointed.emit(None)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Pan by arrows, zoom by plus and minus; the space bar makes the mouse pan."""
+        step = 0.1 * min(self.width(), self.height())
+        steps = {
+            Qt.Key.Key_Left: QPointF(-step, 0),
+            Qt.Key.Key_Right: QPointF(step, 0),
+            Qt.Key.Key_Up: QPointF(0, -step),
+            Qt.Key.Key_Down: QPointF(0, step),
+        }
+        key = Qt.Key(event.key())
+        if key in steps:
+            middle = QPointF(self.width() / 2, self.height() / 2)
+            self.centre_on(self.to_l0(middle + steps[key]))
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.set_scale(self.scale * _STEP)
+        elif key == Qt.Key.Key_Minus:
+            self.set_scale(self.scale / _STEP)
+        elif key == Qt.Key.Key_Space:
+            self._space_is_down = True
+            self.setCursor(Qt.CursorShape.OpenHandCursor)
+        else:
+            super().keyPressEvent(event)
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        """Give the mouse back to the tool."""
+        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
+            self._space_is_down = False
+            self.setCursor(self._tool.cursor)
+        else:
+            super().keyReleaseEvent(event)
+
+    def _size(self) -> QSizeF:
+        return QSizeF(self.size())
+
+    def _look(self, viewport: Viewport) -> None:
+        self._is_fitted = False
+        self._document.viewport = viewport
+
+    def _turn(self, viewport: Viewport) -> None:
+        if self._is_fitted:
+            self._document.viewport = viewport
+            self.fit()
+        else:
+            self._look(viewport)
+
+    def _visible_tiles(self) -> list[Tile]:
+        pyramid = self._document.pyramid
+        if pyramid is None:
+            return []
+        zoom = pyramid.zoom_for(self.scale * self.devicePixelRatioF())
+        return pyramid.tiles(zoom, self.visible_l0())
+
+    def _paint_tiles(self, painter: QPainter, to_device: QTransform) -> None:
+        tiles, pyramid = self._document.tiles, self._document.pyramid
+        if tiles is None or pyramid is None:
+            return
+        ratio = self.devicePixelRatioF()
+        is_upright = self._document.viewport.is_upright
+        if not is_upright:
+            painter.setTransform(to_device)
+        shown = self._visible_tiles()
+        is_exact = bool(shown) and self.scale * ratio * 2 ** shown[0].zoom == 1
+        painter.setRenderHint(
+            QPainter.RenderHint.SmoothPixmapTransform, not self._is_moving and not is_exact
+        )
+        for tile in shown:
+            target = tile.area_l0
+            if is_upright:
+                # Edges on whole pixels: neighbours share them, and no seam shows. The hair more
+                # than a half keeps what Qt computes as 99.4999 and 100.5 in step.
+                mapped = to_device.mapRect(target)
+                left, top, right, bottom = (
+                    math.floor(edge * ratio + _ROUND) / ratio
+                    for edge in (mapped.left(), mapped.top(), mapped.right(), mapped.bottom())
+                )
+                target = QRectF(left, top, right - left, bottom - top)
+            image, source = tiles.get(tile), QRectF(0, 0, TILE_PX, TILE_PX)
+            coarser = tile
+            while image is None and coarser.zoom < pyramid.top_zoom:
+                half = TILE_PX / 2
+                source = QRectF(
+                    source.left() / 2 + (coarser.col % 2) * half,
+                    source.top() / 2 + (coarser.row % 2) * half,
+                    source.width() / 2,
+                    source.height() / 2,
+                )
+                coarser = coarser.parent()
+                image = tiles.get(coarser)
+            if tiles.is_broken(tile):
+                painter.fillRect(target, _BROKEN)
+            elif image is None:
+                painter.fillRect(target, _WAITING)
+            else:
+                painter.drawImage(target, image, source)
+        painter.resetTransform()
+
+    def _paint_map(self, painter: QPainter, to_device: QTransform) -> None:
+        display = self._document.display
+        raster = self._current_raster() if display.visible else None
+        if raster is not None:
+            raster.paint(painter, to_device, self.visible_l0(), display, self._is_moving)
+        grid, cell = self._document.grid, self._document.selected
+        if grid is None or cell is None:
+            return
+        left = grid.origin_x_l0 + cell[1] * grid.step_x_l0
+        top = grid.origin_y_l0 + cell[0] * grid.step_y_l0
+        painter.setTransform(to_device)
+        for colour, width in _SELECTED:
+            pen = QPen(colour, width)
+            pen.setCosmetic(True)
+            painter.setPen(pen)
+            painter.drawRect(QRectF(left, top, grid.step_x_l0, grid.step_y_l0))
+        painter.resetTransform()
+
+    def _paint_guides(self, painter: QPainter) -> None:
+        document, area = self._document, QRectF(self.rect())
+        if document.mpp_xy is not None:
+            paint_scale_bar(painter, area, document.mpp_xy[0] / self.scale)
+        if document.map is not None and document.display.visible:
+            paint_legend(painter, area, document.display.colormap, document.threshold)
+
+    def _on_moved(self) -> None:
+        self._is_moving = True
+        self._rest.start()
+        if self._document.slide:
+            self._document.seen_l0 = self.visible_l0()
+            self._ask_for_tiles()
+        self.update()
+
+    def _on_rest(self) -> None:
+        self._is_moving = False
+        self.update()
+
+    def _ask_for_tiles(self) -> None:
+        tiles, pyramid = self._document.tiles, self._document.pyramid
+        if tiles is None or pyramid is None:
+            return
+        seen = self.visible_l0()
+        across, down = _AHEAD * seen.width(), _AHEAD * seen.height()
+        around = seen.adjusted(-across, -down, across, down)
+        zoom = pyramid.zoom_for(self.scale * self.devicePixelRatioF())
+        wanted = pyramid.top_tiles() + pyramid.tiles(zoom, seen)
+        # What a pan or a step out of the zoom would need next.
+        ahead = pyramid.tiles(zoom, around)
+        if zoom < pyramid.top_zoom:
+            ahead += pyramid.tiles(zoom + 1, around)
+        tiles.want(list(dict.fromkeys([*wanted, *ahead])))
+
+    def _on_slide_changed(self) -> None:
+        tiles, pyramid = self._document.tiles, self._document.pyramid
+        self._raster_is_stale = True
+        self._has_mouse = None
+        if tiles is not None and pyramid is not None:
+            tiles.loaded.connect(self.update)
+            tiles.pin(pyramid.top_zoom)
+            self._document.viewport = Viewport()
+            self.fit()
+        self.update()
+
+    def _on_map_changed(self) -> None:
+        # Blocks may arrive faster than frames are painted: the raster is made once a frame.
+        self._raster_is_stale = True
+        self.update()
+
+    def _current_raster(self) -> MapRaster | None:
+        document = self._document
+        if self._raster_is_stale:
+            current = document.map
+            self._raster = (
+                None
+                if current is None
+                else MapRaster(current, document.threshold, document.display.colormap)
+            )
+            self._raster_is_stale = False
+        return self._raster
