@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from idc_desktop.colormap import FAILED_RGB, colorize, lookup_table
+from idc_desktop.colormap import FAILED_RGB, NAMES, colorize, lookup_table
 from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
 
 
@@ -43,3 +44,18 @@ def test_each_state_has_its_look() -> None:
     assert row[1, :3].tolist() == table[0].tolist()
     assert row[2, :3].tolist() == table[255].tolist()
     assert row[4, :3].tolist() == row[5, :3].tolist() == list(FAILED_RGB)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_colour_maps_are_those_that_the_field_knows(name: str) -> None:
+    colormaps = pytest.importorskip("matplotlib").colormaps
+    known = {"greys": "gray"}.get(name, name)
+    expected = 255 * colormaps[known](np.arange(256))[:, :3]
+    assert np.abs(lookup_table(name) - expected).mean() < 9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lightness_grows_with_probability(name: str) -> None:
+    """So that the order survives colour blindness and grey print."""
+    linear = (lookup_table(name) / 255.0) ** 2.2
+    assert (np.diff(linear @ (0.2126, 0.7152, 0.0722)) > -1e-3).all()

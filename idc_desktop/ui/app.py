@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -12,7 +13,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QMessageBox
 
 from idc_desktop.console import complain, report_defect
-from idc_desktop.errors import IdcError
+from idc_desktop.errors import IdcError, ModelError
 from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
@@ -32,12 +33,10 @@ def run(slide: Path | None, model: str | None, screenshot: Path | None) -> int:
         Analyze, wait until the view is sharp, save a picture of the window there, and quit.
     """
     application = QApplication(sys.argv[:1])
-    application.setApplicationName("IDC Desktop")
-    application.setStyle("Fusion")  # the same on every system
     settings = Settings.load()
-    apply_theme(settings.theme)
-    document = SlideDocument(model or settings.model, settings.first_display())
-    window = MainWindow(settings, document)
+    if screenshot is not None:
+        settings = replace(settings, geometry="", layout="", folded=[])
+    window = create_window(settings, model)
     sys.excepthook = _Reporter(window)
     # Lets Python see Ctrl-C while Qt's loop runs.
     signal.signal(signal.SIGINT, lambda *_: window.close())
@@ -53,6 +52,22 @@ def run(slide: Path | None, model: str | None, screenshot: Path | None) -> int:
         window.open(slide)
     code = application.exec()
     return photographer.code if photographer is not None else code
+
+
+def create_window(settings: Settings, model: str | None = None) -> MainWindow:
+    """Make the window, with the looks that the settings ask for; there is an application."""
+    application = QApplication.instance()
+    assert isinstance(application, QApplication)
+    application.setApplicationName("IDC Desktop")
+    application.setStyle("Fusion")  # the same on every system
+    apply_theme(settings.theme)
+    try:
+        document = SlideDocument(model or settings.model, settings.first_display())
+    except ModelError:
+        if model is not None:
+            raise
+        document = SlideDocument(Settings().model, settings.first_display())
+    return MainWindow(settings, document)
 
 
 class _Photographer:
@@ -83,7 +98,9 @@ class _Photographer:
     def _end(self, code: int) -> None:
         self.code = code
         self._timer.stop()
-        self._window.close()
+        # Not by closing the window: the user's layout is not this one's.
+        self._window.release()
+        QApplication.exit(code)
 
 
 class _Reporter:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QRectF, Signal
+from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 
 from idc_desktop.card import ModelCard
 from idc_desktop.errors import AnalysisCancelledError, IdcError
@@ -23,6 +23,7 @@ from idc_desktop.ui.view.tile_loader import TileLoader
 from idc_desktop.ui.view.viewport import Viewport
 from idc_desktop.wire import Message
 
+_RECALL_AFTER_MS = 1_000
 _INVITATION = "Open a slide, or drop one here."
 
 
@@ -84,6 +85,7 @@ class SlideDocument(QObject):
         self._mpp: float | None = None
         self._running: EngineRun | None = None
         self._is_cancelling = False
+        self._recalls_soon = False
         self._candidate: tuple[TileLoader, Path, float | None] | None = None
 
     @property
@@ -232,7 +234,7 @@ class SlideDocument(QObject):
 
     def _drop_run(self) -> None:
         """Let go of the run; it stops, keeping what it did."""
-        self._is_cancelling = False
+        self._is_cancelling, self._recalls_soon = False, False
         if self._running is not None:
             self._running.abandon()
             self._running.deleteLater()
@@ -288,6 +290,18 @@ class SlideDocument(QObject):
         self._start(recall=True, restart=False)
         self._set_state("recalling", "Looking for an earlier analysis …")
 
+    def _recall_soon(self, tiles: TileLoader) -> None:
+        """Recall once there is something to see: starting the engine would delay the picture."""
+        self._recalls_soon = True
+        self._set_state("recalling", "Looking for an earlier analysis …")
+
+        def recall() -> None:
+            if self._recalls_soon and self.tiles is tiles:
+                self._recall()
+
+        tiles.loaded.connect(recall)
+        QTimer.singleShot(_RECALL_AFTER_MS, self, recall)
+
     def _on_opened(self, description: Message) -> None:
         if self._candidate is None:
             return
@@ -301,7 +315,7 @@ class SlideDocument(QObject):
         if self.mpp_xy is None:
             self._set_state("ready", "The resolution is unknown: give it to analyze.")
         else:
-            self._recall()
+            self._recall_soon(self.tiles)
         self._announce_slide()
 
     def _on_refused(self, tiles: TileLoader, reason: str) -> None:

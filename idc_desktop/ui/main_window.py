@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from idc_desktop.model_file import bundled_models
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.failures import FailuresDialog
 from idc_desktop.ui.dialogs.pages import card_page, provenance_page, shortcuts_page
@@ -34,6 +35,7 @@ from idc_desktop.ui.verbs import SEPARATOR, Verb, Verbs
 from idc_desktop.ui.view.slide_view import SlideView
 
 _NOTE_MS = 15_000
+_PATIENCE_MS = 10_000
 _FILE, _VIEW, _ANALYSIS, _HELP = "&File", "&View", "&Analysis", "&Help"
 _MOUSE = {
     "Wheel": "Zoom at the cursor",
@@ -111,17 +113,23 @@ class MainWindow(QMainWindow):
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """End the children and remember the layout."""
+        """Remember the layout and end the children."""
         settings = self._settings
         settings.geometry = bytes(self.saveGeometry().toBase64().data()).decode()
         settings.layout = bytes(self.saveState().toBase64().data()).decode()
         settings.folded = self.inspector.folded
         settings.remember_display(self.document.display)
+        if str(self.document.model.path) in map(str, bundled_models().values()):
+            settings.model = self.document.card.name
         settings.save()
+        self.release()
+        event.accept()
+
+    def release(self) -> None:
+        """End the children and wait for what is being written."""
         self.slides.close_readers()
         self.document.close()
-        QThreadPool.globalInstance().waitForDone(10_000)
-        event.accept()
+        QThreadPool.globalInstance().waitForDone(_PATIENCE_MS)
 
     def _lay_out(self) -> None:
         middle = QWidget()

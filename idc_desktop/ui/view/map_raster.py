@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QLineF, QRectF, Qt
@@ -35,8 +37,8 @@ class MapRaster:
             rgba.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888
         ).convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
         upper, left = outline(probability_map, threshold)
-        self._rows = _runs(upper)
-        self._cols = _runs(left[:, ::-1])
+        self._across = _Borders(upper, lambda row, first, last: QLineF(first, row, last, row))
+        self._down = _Borders(left[:, ::-1], lambda col, first, last: QLineF(col, first, col, last))
 
     def paint(
         self,
@@ -99,19 +101,38 @@ class MapRaster:
 
     def _paint_outline(self, painter: QPainter, seen: QRectF) -> None:
         """Draw the border of the area at or above the threshold."""
-        lines = [
-            QLineF(start, at, end, at)
-            for at, start, end in _within(self._rows, seen.top(), seen.bottom())
-        ]
-        lines += [
-            QLineF(at, start, at, end)
-            for at, start, end in _within(self._cols, seen.left(), seen.right())
-        ]
+        lines = self._across.within(seen.top(), seen.bottom())
+        lines += self._down.within(seen.left(), seen.right())
         for colour, width in ((_HALO, 4), (_OUTLINE, 2)):
             pen = QPen(colour, width)
             pen.setCosmetic(True)
             painter.setPen(pen)
             painter.drawLines(lines)
+
+
+class _Borders:
+    """Borders of cells along the rows, or along the columns, as lines that can be painted.
+
+    Parameters
+    ----------
+    borders : ndarray of int, shape (n, 2)
+        (line, place) of the cells along whose side the border runs.
+    draw : callable
+        Makes the line of (line, first, beyond last).
+    """
+
+    def __init__(
+        self, borders: npt.NDArray[np.intp], draw: Callable[[int, int, int], QLineF]
+    ) -> None:
+        runs = _runs(borders)
+        self._places = runs[:, 0]
+        # Made once: making them costs more than painting them.
+        self._lines = [draw(*run) for run in runs.tolist()]
+
+    def within(self, low: float, high: float) -> list[QLineF]:
+        """Return the lines between two places."""
+        first, last = np.searchsorted(self._places, (low - 1, high + 1))
+        return self._lines[first:last]
 
 
 def _runs(borders: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
@@ -123,9 +144,3 @@ def _runs(borders: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     starts = ordered[np.concatenate([[True], breaks])]
     ends = ordered[np.concatenate([breaks, [True]])]
     return np.column_stack([starts, ends[:, 1] + 1])
-
-
-def _within(runs: npt.NDArray[np.intp], low: float, high: float) -> list[list[int]]:
-    lines = runs[:, 0]
-    found: list[list[int]] = runs[(lines >= low - 1) & (lines <= high + 1)].tolist()
-    return found

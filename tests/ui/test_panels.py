@@ -1,0 +1,219 @@
+"""The docks: every control changes the document, and shows what it holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from idc_desktop.colormap import NAMES, lookup_table
+from idc_desktop.grid import PatchState
+from idc_desktop.model_file import bundled_models
+from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.panels.magnification_field import parse_magnification
+from idc_desktop.ui.panels.map_panel import operating_point_text
+from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.theme import apply_theme
+from tests.support.scenes import Scene
+from tests.ui.conftest import OpenWindow
+from tests.ui.support import WAIT_MS, analyze, pixels_of
+
+
+@pytest.mark.parametrize(
+    ("text", "um_per_px"),
+    [
+        ("10x", 1.0),
+        ("40 x", 0.25),
+        ("20×", 0.5),
+        ("2,5x", 4.0),
+        ("5", 2.0),
+        ("2 µm", 2.0),
+        ("0.25µm/px", 0.25),
+        (".5 um / px", 0.5),
+        ("0x", None),
+        ("-2x", None),
+        ("nan x", None),
+        ("1e9x", None),
+        ("", None),
+    ],
+)
+def test_magnification_is_understood_or_refused(text: str, um_per_px: float | None) -> None:
+    assert parse_magnification(text) == um_per_px
+
+
+def test_nonsense_in_the_magnification_field_is_answered(
+    open_window: OpenWindow, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    before = window.view.scale
+    window.magnification.setText("nonsense")
+    window.magnification.returnPressed.emit()
+    assert window.view.scale == before
+    assert "10x" in window.statusBar().currentMessage()
+
+
+def test_threshold_is_set_by_mouse_keys_and_number(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    document, panel = window.document, window.inspector.map
+    control = panel.threshold_control
+    area = control._bars()
+    middle = QPoint(round(area.left() + area.width() / 2), round(area.center().y()))
+    qtbot.mouseClick(control, Qt.MouseButton.LeftButton, pos=middle)
+    assert document.threshold == pytest.approx(0.5, abs=0.01)
+    assert panel._threshold.value() == pytest.approx(document.threshold)
+
+    document.show(threshold=0.5)
+    qtbot.keyClick(control, Qt.Key.Key_Right)
+    assert document.threshold == 0.51
+    qtbot.keyClick(control, Qt.Key.Key_PageDown)
+    assert document.threshold == 0.41
+    qtbot.keyClick(control, Qt.Key.Key_End)
+    qtbot.keyClick(control, Qt.Key.Key_Right)
+    assert document.threshold == 1.0
+    panel._threshold.setValue(0.3)
+    assert document.threshold == 0.3
+    panel._reset.click()
+    assert document.threshold == document.card.threshold
+    assert not panel._reset.isEnabled()
+
+
+def test_model_threshold_is_not_rounded_by_showing_it(window: MainWindow) -> None:
+    exact = window.document.card.threshold
+    window.document.show(opacity=0.3)
+    assert window.document.display.threshold is None
+    assert window.document.threshold == exact
+
+
+def test_operating_point_says_what_a_threshold_means() -> None:
+    from idc_desktop.model_file import read_model
+
+    card = read_model(bundled_models()["baseline"]).card
+    at_default = operating_point_text(card, card.threshold)
+    assert "At this threshold" in at_default
+    assert "sensitivity 0.9" in at_default
+    assert "nearest known" in operating_point_text(card, 0.412)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_map_is_painted_in_the_chosen_colours(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene, name: str
+) -> None:
+    window = open_window(tiny_slide.path)
+    analyze(window, qtbot)
+    document = window.document
+    assert document.map is not None
+    panel = window.inspector.map
+    panel._colormap.setCurrentText(name)
+    panel._colormap.textActivated.emit(name)
+    document.show(opacity=1.0, outlined=False)
+    current = document.map
+    cells = [tuple(map(int, cell)) for cell in np.argwhere(current.analyzed)]
+    best = max(cells, key=lambda cell: current.millionths[cell])
+    x, y = current.grid.cell_centre_l0(*best)
+    at = window.view.to_device().map(x, y)
+    shown = pixels_of(window.view)[round(at[1]), round(at[0])].astype(int)
+    expected = lookup_table(name)[int(current.millionths[best]) * 255 // 1_000_000].astype(int)
+    weight = 0.25 + 0.75 * current.millionths[best] / 1e6
+    document.show(visible=False)
+    below = pixels_of(window.view)[round(at[1]), round(at[0])].astype(int)
+    assert np.abs(shown - (weight * expected + (1 - weight) * below)).max() <= 3
+
+
+def test_checkboxes_follow_the_document(window: MainWindow, qtbot: QtBot) -> None:
+    boxes = window.inspector.map._boxes
+    boxes["smooth"].click()
+    assert window.document.display.smooth
+    qtbot.keyClick(window.view, Qt.Key.Key_M)
+    assert not window.document.display.visible
+    assert not boxes["visible"].isChecked()
+
+
+def test_cancel_takes_the_map_off_and_loses_nothing(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    document = window.document
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    document.analyze()
+    window.inspector.analysis._cancel.click()
+    qtbot.waitUntil(lambda: document.state in ("ready", "done"), timeout=WAIT_MS)
+    assert document.state == "ready"
+    assert document.map is None
+    assert window.inspector.analysis.run_button.text() == "Analyze"
+    analyze(window, qtbot)
+    assert document.map is not None
+
+
+def test_failed_patches_are_named_and_gone_to(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    analyze(window, qtbot)
+    document, panel = window.document, window.inspector.statistics
+    assert document.map is not None
+    assert panel._which.isHidden()
+    document.map.states[2, 3] = PatchState.FAILED
+    document.map.reasons[2, 3] = "tile 7 cannot be decoded"
+    document.map_changed.emit()
+    qtbot.waitUntil(lambda: panel.figures["Failed"].text() == "1", timeout=WAIT_MS)
+    panel._which.click()
+    from idc_desktop.ui.dialogs.failures import FailuresDialog
+
+    dialog = window.findChild(FailuresDialog)
+    assert dialog is not None
+    texts = [dialog.table.item(0, column).text() for column in range(3)]
+    assert texts == ["2", "3", "tile 7 cannot be decoded"]
+    dialog.table.setCurrentCell(0, 2)
+    assert document.selected == (2, 3)
+    x, y = document.map.grid.cell_centre_l0(2, 3)
+    assert (window.view.centre.x(), window.view.centre.y()) == pytest.approx((x, y))
+    assert "tile 7 cannot be decoded" in window.inspector.patch.text.text()
+    dialog.close()
+
+
+def test_folded_sections_and_looks_are_remembered(window: MainWindow) -> None:
+    window.inspector.sections[1]._header.click()
+    window.document.show(colormap="cividis", opacity=0.8)
+    window.close()
+    kept = Settings.load()
+    assert kept.folded == ["Map: probability of IDC"]
+    assert (kept.colormap, kept.opacity) == ("cividis", 0.8)
+    assert kept.first_display().colormap == "cividis"
+    assert kept.layout
+
+
+def contrast(first: QColor, second: QColor) -> float:
+    """Return the contrast ratio of WCAG 2."""
+
+    def luminance(colour: QColor) -> float:
+        channels = np.array([colour.redF(), colour.greenF(), colour.blueF()])
+        linear = np.where(
+            channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+        )
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_is_readable_in_every_theme(qtbot: QtBot, theme: str) -> None:
+    apply_theme(theme)
+    role, palette = QPalette.ColorRole, QApplication.palette()
+    pairs = [
+        (role.WindowText, role.Window),
+        (role.Text, role.Base),
+        (role.Text, role.AlternateBase),
+        (role.ButtonText, role.Button),
+        (role.HighlightedText, role.Highlight),
+        (role.ToolTipText, role.ToolTipBase),
+        (role.PlaceholderText, role.Base),
+    ]
+    ratios = {pair: contrast(*(palette.color(one) for one in pair)) for pair in pairs}
+    apply_theme("light")
+    assert min(ratios.values()) >= 4.5, ratios

@@ -1,0 +1,121 @@
+"""The list of slides: folders, drops, thumbnails, files that are gone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from pytestqt.qtbot import QtBot
+
+from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.panels.slide_list import slides_in
+from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.thumbnails import Thumbnails, _file
+from tests.support.scenes import Scene
+from tests.support.slides import write_tiff
+from tests.ui.conftest import OpenWindow
+from tests.ui.support import WAIT_MS
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_slide: Scene) -> Path:
+    """A folder of two slides and a text."""
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    shutil.copy(tiny_slide.path, slides / "b.tiff")
+    write_tiff(slides / "a.tiff", [np.full((600, 900, 3), 190, np.uint8)], mpp=8.0)
+    (slides / "notes.txt").write_text("no slide", encoding="utf-8")
+    return slides
+
+
+def test_folder_gives_its_slides_and_a_dicom_folder_itself(folder: Path, tmp_path: Path) -> None:
+    assert [path.name for path in slides_in(folder)] == ["a.tiff", "b.tiff"]
+    assert slides_in(folder / "a.tiff") == [folder / "a.tiff"]
+    series = tmp_path / "series"
+    series.mkdir()
+    (series / "1.dcm").write_bytes(b"")
+    assert slides_in(series) == [series]
+
+
+def test_folder_is_listed_and_walked_through(
+    window: MainWindow, qtbot: QtBot, folder: Path
+) -> None:
+    window.open(folder)
+    qtbot.waitUntil(lambda: window.document.path == folder / "a.tiff", timeout=WAIT_MS)
+    assert window.slides.paths() == [folder / "a.tiff", folder / "b.tiff"]
+    window.verbs.action("Next slide").trigger()
+    qtbot.waitUntil(lambda: window.document.path == folder / "b.tiff", timeout=WAIT_MS)
+    window.verbs.action("Next slide").trigger()  # there is none
+    window.verbs.action("Previous slide").trigger()
+    qtbot.waitUntil(lambda: window.document.path == folder / "a.tiff", timeout=WAIT_MS)
+    assert Settings.load().slides == [str(folder / "a.tiff"), str(folder / "b.tiff")]
+
+
+def test_dropped_files_join_the_list(window: MainWindow, qtbot: QtBot, folder: Path) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(folder / name)) for name in ("b.tiff", "a.tiff")])
+    event = QDropEvent(
+        QPointF(50, 50),
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    window.dropEvent(event)
+    qtbot.waitUntil(lambda: window.document.path == folder / "b.tiff", timeout=WAIT_MS)
+    assert window.slides.paths() == [folder / "b.tiff", folder / "a.tiff"]
+
+
+def test_empty_folder_is_answered(window: MainWindow, tmp_path: Path) -> None:
+    from PySide6.QtWidgets import QMessageBox
+
+    (tmp_path / "empty").mkdir()
+    window.open(tmp_path / "empty")
+    box = window.findChild(QMessageBox)
+    assert box is not None
+    assert "no slide in this folder" in box.text()
+    box.close()
+
+
+def test_slide_taken_off_the_list_stays_on_disk(
+    open_window: OpenWindow, qtbot: QtBot, folder: Path
+) -> None:
+    window = open_window(folder / "b.tiff")
+    window.slides.setCurrentRow(0)
+    qtbot.keyClick(window.slides, Qt.Key.Key_Delete)
+    assert window.slides.count() == 0
+    assert Settings.load().slides == []
+    assert (folder / "b.tiff").exists()
+
+
+def test_opened_slide_leaves_a_thumbnail(
+    open_window: OpenWindow, qtbot: QtBot, folder: Path
+) -> None:
+    window = open_window(folder / "b.tiff")
+    qtbot.waitUntil(lambda: _file(folder / "b.tiff").exists(), timeout=WAIT_MS)
+    assert not window.slides.item(0).icon().isNull()
+    assert "b.tiff" not in _file(folder / "b.tiff").name
+
+
+def test_thumbnails_of_other_slides_are_read_and_rubbish_is_skipped(
+    window: MainWindow, qtbot: QtBot, folder: Path
+) -> None:
+    (folder / "c.tiff").write_bytes(b"rubbish" * 50)
+    thumbnails = Thumbnails(window)
+    assert thumbnails.find(folder / "c.tiff", may_read=True) is None
+    with qtbot.waitSignal(thumbnails.made, timeout=WAIT_MS) as made:
+        assert thumbnails.find(folder / "a.tiff", may_read=True) is None
+    path, picture = made.args
+    assert path == folder / "a.tiff"
+    assert abs(picture.pixelColor(picture.width() // 2, picture.height() // 2).red() - 190) < 4
+    assert thumbnails.find(folder / "a.tiff", may_read=False) is not None
+    thumbnails.close()
+
+
+def test_missing_slide_is_marked(window: MainWindow, tmp_path: Path) -> None:
+    window.slides.add([tmp_path / "gone.svs"])
+    assert "not found" in window.slides.item(0).text()

@@ -1,0 +1,79 @@
+"""The geometry of the view."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import QPointF, QRectF, QSizeF
+
+from idc_desktop.ui.view.guides import length_text, round_length_um
+from idc_desktop.ui.view.pyramid import Tile, TilePyramid
+from idc_desktop.ui.view.viewport import Viewport
+
+SIZE = QSizeF(800, 500)
+
+
+def near(first: QPointF, second: QPointF, tolerance: float = 1e-6) -> bool:
+    return (first - second).manhattanLength() < tolerance
+
+
+@pytest.mark.parametrize("angle", [0, 30, 90, 245])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_zoom_keeps_the_point_under_the_cursor(angle: float, mirrored: bool) -> None:
+    viewport = Viewport(5000, 3000, 0.1, angle, mirrored)
+    at = QPointF(610, 123)
+    before = viewport.to_l0(at, SIZE)
+    zoomed = viewport.zoomed(1.7, at, SIZE)
+    assert zoomed.scale == 1.7
+    assert near(zoomed.to_l0(at, SIZE), before)
+
+
+@pytest.mark.parametrize("angle", [0, 30, 90, 245])
+def test_flips_mirror_the_screen_however_the_slide_is_turned(angle: float) -> None:
+    viewport = Viewport(5000, 3000, 0.1, angle)
+    for point in (QPointF(100, 40), QPointF(777, 499)):
+        seen = viewport.transform(SIZE).map(viewport.to_l0(point, SIZE))
+        across = viewport.flipped_across().transform(SIZE).map(viewport.to_l0(point, SIZE))
+        down = viewport.flipped_down().transform(SIZE).map(viewport.to_l0(point, SIZE))
+        assert near(across, QPointF(SIZE.width() - seen.x(), seen.y()))
+        assert near(down, QPointF(seen.x(), SIZE.height() - seen.y()))
+
+
+def test_two_flips_are_half_a_turn_and_turns_add_up() -> None:
+    viewport = Viewport(angle_deg=300)
+    assert viewport.flipped_across().flipped_down() == viewport.turned(180)
+    assert viewport.turned(90).angle_deg == 30
+    assert viewport.flipped_across().flipped_across() == viewport
+
+
+@pytest.mark.parametrize("angle", [0, 45, 90])
+def test_fitted_slide_is_wholly_within_the_view(angle: float) -> None:
+    extent = QRectF(100, 200, 32_000, 9_000)
+    viewport = Viewport(angle_deg=angle).fitted(extent, SIZE)
+    shown = viewport.transform(SIZE).mapRect(extent)
+    assert QRectF(0, 0, SIZE.width(), SIZE.height()).contains(shown)
+    assert max(shown.width() / SIZE.width(), shown.height() / SIZE.height()) > 0.97
+
+
+def test_tiles_cover_the_part_and_those_in_its_middle_come_first() -> None:
+    pyramid = TilePyramid({"width_l0": 10_000, "height_l0": 6_000, "bounds": None})
+    part = QRectF(1_000, 900, 3_000, 2_000)
+    zoom = pyramid.zoom_for(0.5)
+    tiles = pyramid.tiles(zoom, part)
+    covered = QRectF()
+    for tile in tiles:
+        covered = covered.united(tile.area_l0)
+    assert zoom == 1
+    assert covered.contains(part)
+    assert tiles[0].area_l0.contains(part.center())
+    assert len(pyramid.top_tiles()) <= 4
+    assert pyramid.tiles(0, QRectF(-500, -500, 400, 400)) == []
+    assert Tile(2, 7, 5).parent() == Tile(3, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("longest", "expected"), [(1.0, 1), (1.99, 1), (4.9, 2), (99, 50), (5_200, 5_000)]
+)
+def test_scale_bar_has_a_round_length(longest: float, expected: float) -> None:
+    assert round_length_um(longest) == expected
+    assert length_text(200) == "200 µm"
+    assert length_text(2_000) == "2 mm"
