@@ -5,7 +5,6 @@ A folder per slide identity, in it one SQLite file per run. Only one process ope
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +18,14 @@ import numpy as np
 import platformdirs
 
 from idc_desktop.closing import Closing
+from idc_desktop.database import (
+    FileKind,
+    is_held,
+    open_file,
+    reason_of,
+    slide_folder,
+    transaction,
+)
 from idc_desktop.errors import OutputError
 from idc_desktop.grid import Block, BlockResult
 
@@ -27,26 +34,14 @@ APPLICATION_ID = 0x49444331
 
 FORMAT_VERSION = 1
 
-_PATIENCE_S = 3.0
-"""How long to wait for a run that another engine holds: one just cancelled ends its block first."""
-
 _SCHEMA = (
     "CREATE TABLE run (key TEXT NOT NULL, settings TEXT NOT NULL)",
     "CREATE TABLE block (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, "
     "first_col INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, "
     "states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
 )
-
-# Primary result codes that say nothing of the file's own state; any other means damage.
-_NOT_DAMAGE = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_PERM,
-)
+# An engine that was just cancelled ends its block before it gives the file free.
+_RUN = FileKind("run", APPLICATION_ID, FORMAT_VERSION, _SCHEMA, patience_s=3.0)
 
 
 def data_folder() -> Path:
@@ -63,7 +58,7 @@ def run_key(settings: Mapping[str, Any]) -> str:
 
 def run_path(folder: Path, slide_identity: str, settings: Mapping[str, Any]) -> Path:
     """Return where the run of these settings is, or would be."""
-    return folder / "slides" / slide_identity[:32] / f"run-{run_key(settings)[:32]}.sqlite"
+    return slide_folder(folder, slide_identity) / f"run-{run_key(settings)[:32]}.sqlite"
 
 
 class RunStore(Closing):
@@ -98,9 +93,20 @@ class RunStore(Closing):
         self._key = run_key(settings)
         self.path = run_path(folder, slide_identity, settings)
         self.notes: tuple[str, ...] = ()
+
+        def fill(database: sqlite3.Connection) -> None:
+            text = json.dumps(settings, sort_keys=True)
+            database.execute("INSERT INTO run (key, settings) VALUES (?, ?)", (self._key, text))
+
+        def check(database: sqlite3.Connection) -> str | None:
+            is_ours = database.execute("SELECT key FROM run").fetchall() == [(self._key,)]
+            return None if is_ours else "it belongs to another run"
+
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = self._open_sound(settings)
+            opened = open_file(self.path, _RUN, fill, check)
+            self._database = opened.database
+            if opened.note:
+                self.notes = (f"{opened.note} and computed again.",)
             if restart:
                 self._write("DELETE FROM block WHERE number >= ?", [(0,)])
             self.restored = self._verified_blocks()
@@ -121,68 +127,6 @@ class RunStore(Closing):
         """Close the file and give it free."""
         self._database.close()
 
-    def _open_sound(self, settings: Mapping[str, Any]) -> sqlite3.Connection:
-        """Open the file; a damaged one is kept aside under another name, never overwritten."""
-        try:
-            return self._open(settings)
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            # The latter is sqlite3 failing on its own message about a damaged schema.
-            if not self._is_damage(error):
-                raise
-            aside = _free_name(self.path)
-            self.path.rename(aside)
-            self.notes = (
-                f"The stored run was damaged ({error}); it is kept as {aside.name} and computed "
-                "again.",
-            )
-            return self._open(settings)
-
-    def _open(self, settings: Mapping[str, Any]) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
-        # Damaged text must reach our own checks instead of failing inside sqlite3.
-        database.text_factory = lambda data: data.decode("utf-8", "replace")
-        try:
-            database.execute("PRAGMA locking_mode = EXCLUSIVE")
-            database.execute("PRAGMA journal_mode = DELETE")
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute("BEGIN EXCLUSIVE")
-            (application_id,) = database.execute("PRAGMA application_id").fetchone()
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-            (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            if tables == 0 and application_id == 0:
-                for statement in _SCHEMA:
-                    database.execute(statement)
-                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-                text = json.dumps(settings, sort_keys=True)
-                database.execute("INSERT INTO run (key, settings) VALUES (?, ?)", (self._key, text))
-            elif application_id != APPLICATION_ID:
-                raise sqlite3.DatabaseError("it is not a run file")
-            elif version > FORMAT_VERSION:
-                raise OutputError(
-                    f"{self.path.name}: A newer version of IDC Desktop wrote this run (format "
-                    f"{version}). Update, or use another data folder."
-                )
-            elif _schema_of(database) != sorted(it.encode() for it in _SCHEMA):
-                raise sqlite3.DatabaseError("its tables are damaged")
-            elif database.execute("SELECT key FROM run").fetchall() != [(self._key,)]:
-                raise sqlite3.DatabaseError("it belongs to another run")
-            elif database.execute("PRAGMA quick_check").fetchone() != ("ok",):
-                raise sqlite3.DatabaseError("its pages are damaged")
-            database.execute("COMMIT")
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-    def _is_damage(self, error: Exception) -> bool:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None:  # raised by our own checks, or text that cannot be decoded
-            return True
-        if code & 0xFF == sqlite3.SQLITE_READONLY:  # also said of a damaged header
-            return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
-        return code & 0xFF not in _NOT_DAMAGE
-
     def _verified_blocks(self) -> tuple[int, ...]:
         """Return the sound blocks' numbers; a damaged one is dropped, to be computed again."""
         sound: list[int] = []
@@ -196,30 +140,22 @@ class RunStore(Closing):
 
     def _write(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(statement, rows)
-            self._database.execute("COMMIT")
+            with transaction(self._database):
+                self._database.executemany(statement, rows)
         except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> OutputError:
-        if "locked" in str(error):
+        if is_held(error):
             return OutputError(
                 f"{self.path.name}: Another process is analyzing this slide with the same "
                 "settings. Wait for it, or cancel it."
             )
-        reason = error.strerror if isinstance(error, OSError) else str(error)
         return OutputError(
-            f"{self.path.name}: The data folder cannot be written ({reason}). What was committed "
-            "is kept; free some space or check the permissions, then run the same command again."
+            f"{self.path.name}: The data folder cannot be written ({reason_of(error)}). What was "
+            "committed is kept; free some space or check the permissions, then run the same "
+            "command again."
         )
-
-
-def _schema_of(database: sqlite3.Connection) -> list[bytes]:
-    rows = database.execute("SELECT CAST(sql AS BLOB) FROM sqlite_master").fetchall()
-    return sorted(row[0] or b"" for row in rows)
 
 
 def _to_row(result: BlockResult) -> tuple[Any, ...]:
@@ -251,10 +187,3 @@ def _is_sound(row: tuple[Any, ...]) -> bool:
 def _crc(head: tuple[Any, ...], body: tuple[Any, ...]) -> int:
     states, millionths, reasons = body
     return zlib.crc32(repr(head).encode() + states + millionths + reasons.encode())
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")).exists():
-        number += 1
-    return aside
