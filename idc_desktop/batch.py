@@ -215,7 +215,7 @@ def _read_model(options: argparse.Namespace) -> ModelFile:
 def _read_regions(options: argparse.Namespace) -> list[Region]:
     if options.regions is None:
         return []
-    from idc_desktop.regions import read_regions
+    from idc_desktop.regions.files import read_regions
 
     regions, notes = read_regions(Path(options.regions))
     for note in notes:

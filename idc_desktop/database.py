@@ -38,7 +38,7 @@ class FileKind:
     Attributes
     ----------
     name : str
-        For messages, such as ``run``.
+        For messages, such as ``run file``.
     application_id, version : int
         Stand in the file's header.
     schema : tuple of str
@@ -91,7 +91,7 @@ def open_file(
         # The latter is sqlite3 failing on its own message about a damaged schema.
         if not _is_damage(path, error):
             raise
-        aside = _free_name(path)
+        aside = free_name(path)
         path.rename(aside)
         note = f"The stored {kind.name} was damaged ({error}); it is kept as {aside.name}"
         return OpenedFile(_open(path, kind, fill, check), note)
@@ -118,6 +118,14 @@ def is_held(error: Exception) -> bool:
 def reason_of(error: Exception) -> str:
     """Return the cause of a failure without any path."""
     return str(error.strerror) if isinstance(error, OSError) else str(error)
+
+
+def free_name(path: Path) -> Path:
+    """Return the name under which a damaged file is kept: one that is not taken."""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")).exists():
+        number += 1
+    return aside
 
 
 def _open(
@@ -147,7 +155,7 @@ def _open(
             database.execute(f"PRAGMA user_version = {kind.version}")
             fill(database)
         elif application_id != kind.application_id:
-            raise sqlite3.DatabaseError(f"it is not a {kind.name} file")
+            raise sqlite3.DatabaseError(f"it is not a {kind.name}")
         elif version > kind.version:
             raise OutputError(
                 f"{path.name}: A newer version of IDC Desktop wrote this {kind.name} (format "
@@ -176,12 +184,7 @@ def _is_damage(path: Path, error: Exception) -> bool:
 
 
 def _schema_of(database: sqlite3.Connection) -> list[bytes]:
-    rows = database.execute("SELECT CAST(sql AS BLOB) FROM sqlite_master").fetchall()
+    rows = database.execute(
+        "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE sql IS NOT NULL"
+    ).fetchall()
     return sorted(row[0] or b"" for row in rows)
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")).exists():
-        number += 1
-    return aside

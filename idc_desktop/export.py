@@ -284,7 +284,7 @@ def _write_regions(file: BinaryIO, analysis: Analysis, regions: Iterable[Region]
     rows = []
     for region in [*regions, whole_slide(analysis.map.grid)]:
         figures = measure(region, analysis.map, analysis.mpp, analysis.threshold)
-        head = (analysis.image, region.name, region.classification, region.roi)
+        head = (analysis.image, region.name, region.classification, region.shape.roi)
         rows.append((*map(_text, head), *map(_number, _in_order(figures)), *tail))
     _put(file, _csv(REGION_COLUMNS, rows))
 

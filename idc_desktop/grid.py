@@ -215,10 +215,13 @@ class ProbabilityMap:
     millionths : ndarray of int32, shape (rows, cols)
     reasons : dict
         (row, col) -> why that patch failed.
+    version : int
+        Rises with each result that is added.
     """
 
     def __init__(self, grid: PatchGrid) -> None:
         self.grid = grid
+        self.version = 0
         self.states = np.full((grid.rows, grid.cols), PatchState.PENDING, np.uint8)
         self.millionths = np.full((grid.rows, grid.cols), NO_PROBABILITY, np.int32)
         self.reasons: dict[tuple[int, int], str] = {}
@@ -230,6 +233,7 @@ class ProbabilityMap:
         self.states[here] = result.states
         self.millionths[here] = result.millionths
         self.reasons.update(result.reasons)
+        self.version += 1
 
     @property
     def analyzed(self) -> npt.NDArray[np.bool_]:

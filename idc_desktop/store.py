@@ -41,7 +41,7 @@ _SCHEMA = (
     "states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
 )
 # An engine that was just cancelled ends its block before it gives the file free.
-_RUN = FileKind("run", APPLICATION_ID, FORMAT_VERSION, _SCHEMA, patience_s=3.0)
+_RUN = FileKind("run file", APPLICATION_ID, FORMAT_VERSION, _SCHEMA, patience_s=3.0)
 
 
 def data_folder() -> Path:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +24,7 @@ from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
 from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
 from idc_desktop.model_file import read_model
-from idc_desktop.regions import Region
+from idc_desktop.regions import Region, rectangle
 from tests.support.command import SIX_FILES, file_sha256, read_csv, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene, paint_tiny
@@ -68,7 +67,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def region(name: str, classification: str = "") -> Region:
-    return Region(name, classification, "Rectangle", shapely.box(100, 100, 900, 700))
+    return Region(name, rectangle(100, 100, 900, 700), classification, id=name)
 
 
 def test_folder_that_was_written_is_proved_intact(tiny_model: TinyModel, tmp_path: Path) -> None:
@@ -138,7 +137,7 @@ def test_formula_is_disarmed(tiny_model: TinyModel, tmp_path: Path, start: str) 
 
 
 def test_numbers_are_never_guarded(tiny_model: TinyModel, tmp_path: Path) -> None:
-    left = Region("left", "", "Rectangle", shapely.box(-900, -700, -100, -100))
+    left = Region("left", rectangle(-900, -700, -100, -100))
 
     write_folder(tmp_path, analysis(tiny_model.path), [left])
 

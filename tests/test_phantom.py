@@ -17,7 +17,7 @@ import shapely
 from PIL import Image
 
 from idc_desktop.phantom import DESCRIPTION, Phantom, cache_folder, make_phantom
-from idc_desktop.regions import read_regions
+from idc_desktop.regions.files import read_regions
 from idc_desktop.slide import Slide
 from idc_desktop.tiling import TissueSettings
 

@@ -1,0 +1,33 @@
+"""Regions of a slide: values, statistics, editing, files.
+
+- `shape`: `Shape` and `Region`, plain values of numpy arrays.
+- `statistics`: the figures of regions on a probability map.
+- `book`: the regions of one slide with undo, redo and a file that survives kills.
+- `editing`: drawing, brush, union, split …: new shapes from old ones. The only door to shapely.
+- `foci`: regions from the map: the connected positive areas, ranked; and the wand.
+- `files`: regions from GeoJSON (QuPath, WSInfer, ours) and ASAP XML, and back to GeoJSON.
+
+What the package itself offers is imported quickly: it needs numpy only.
+"""
+
+from idc_desktop.regions.shape import Region, Shape, rectangle
+from idc_desktop.regions.statistics import (
+    WHOLE_SLIDE,
+    RegionMeter,
+    RegionStatistics,
+    measure,
+    overlaps_slide,
+    whole_slide,
+)
+
+__all__ = [
+    "WHOLE_SLIDE",
+    "Region",
+    "RegionMeter",
+    "RegionStatistics",
+    "Shape",
+    "measure",
+    "overlaps_slide",
+    "rectangle",
+    "whole_slide",
+]

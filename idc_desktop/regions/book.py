@@ -1,0 +1,380 @@
+"""The regions of one slide: what they are, how they came about, and their file.
+
+All that is drawn is kept as it happens, in the slide's folder of the user's data folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from idc_desktop.closing import Closing
+from idc_desktop.database import FileKind, free_name, is_held, open_file, reason_of, transaction
+from idc_desktop.errors import OutputError, RegionsError
+from idc_desktop.regions.shape import Region, shape_of
+
+MAX_STEPS = 2_000
+"""So many edits can be undone; older ones cannot."""
+
+_FILE = "regions.sqlite"
+_KIND = FileKind(
+    "regions file",
+    0x49444332,  # IDC2
+    1,
+    (
+        "CREATE TABLE region (id TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, "
+        "crc INTEGER NOT NULL)",
+        "CREATE TABLE view (name TEXT PRIMARY KEY, text TEXT NOT NULL, crc INTEGER NOT NULL)",
+    ),
+)
+_RETRY_S = 2.0
+
+_Damaged = list[tuple[str, int]]
+"""Table and number of rows that cannot be believed."""
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The regions at one moment, and the edit that led here."""
+
+    label: str
+    regions: tuple[Region, ...]
+
+
+class RegionBook(Closing):
+    """The regions of a slide with undo, redo and a file, and how the slide is looked at.
+
+    Edits are values: each replaces the tuple of regions by another. The file follows in a thread
+    of its own, within milliseconds, so that a slow disk never stops the window; what `flush` has
+    seen survives any kill. What was undone is not kept over a restart.
+
+    Not for two threads at once, `problem` and `flush` apart.
+
+    Parameters
+    ----------
+    folder : Path
+        The slide's (`idc_desktop.database.slide_folder`); made if need be.
+    on_problem : callable, optional
+        Told, from the book's own thread, when saving fails and when it works again.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What was found wrong with the file, and what was done about it.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be used, or another window has this slide open.
+
+    Examples
+    --------
+    >>> with RegionBook(slide_folder(data_folder(), identity)) as book:
+    ...     book.edit("Draw rectangle", put=[Region("Region 1", shape)])
+    ...     book.edit("Unite", put=[replace(one, shape=united)], remove=[other.id])
+    ...     book.undo()
+    """
+
+    def __init__(
+        self, folder: Path, on_problem: Callable[[str], object] = lambda problem: None
+    ) -> None:
+        self._path = folder / _FILE
+        try:
+            opened = open_file(self._path, _KIND, lambda database: None, lambda database: None)
+            self.notes: tuple[str, ...] = (f"{opened.note}.",) if opened.note else ()
+            try:
+                regions, self._view, damaged = _read(opened.database)
+                if damaged:
+                    self.notes += (self._leave_out(opened.database, damaged),)
+            except BaseException:
+                opened.database.close()
+                raise
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+            raise self._failure(error) from error
+        self._pages = [_Page("", regions)]
+        self._at = 0
+        self._saver = _Saver(opened.database, regions, self._view, self._failure, on_problem)
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The regions, in the order in which they are painted."""
+        return self._pages[self._at].regions
+
+    @property
+    def view(self) -> Mapping[str, Any]:
+        """What was last given to `save_view`."""
+        return self._view
+
+    @property
+    def undo_label(self) -> str | None:
+        """Name of the edit that `undo` takes back; None if there is none."""
+        return self._pages[self._at].label if self._at else None
+
+    @property
+    def redo_label(self) -> str | None:
+        """Name of the edit that `redo` brings back; None if there is none."""
+        return self._pages[self._at + 1].label if self._at + 1 < len(self._pages) else None
+
+    @property
+    def problem(self) -> str:
+        """Why the latest state is not in the file yet; empty if nothing is wrong."""
+        return self._saver.problem
+
+    def find(self, identifier: str) -> Region:
+        """Return the region of an id; `KeyError` if there is none."""
+        for region in self.regions:
+            if region.id == identifier:
+                return region
+        raise KeyError(identifier)
+
+    def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
+        """Change the regions in one step that `undo` takes back.
+
+        Parameters
+        ----------
+        label : str
+            What it is called in the menu, such as ``Move region``.
+        put : iterable of Region
+            Each takes the place of the region with its id, or comes last.
+        remove : iterable of str
+            Ids.
+
+        Returns
+        -------
+        bool
+            Whether anything changed; else there is nothing to undo either.
+
+        Raises
+        ------
+        RegionsError
+            A locked region would be changed; nothing was.
+        """
+        put = list(put)
+        regions = {region.id: region for region in self.regions}
+        for region in put:
+            _check_lock(regions.get(region.id), region)
+            regions[region.id] = region
+        for identifier in remove:
+            _check_lock(regions.get(identifier), None)
+            regions.pop(identifier, None)
+        changed = tuple(regions.values())
+        if changed == self.regions:
+            return False
+        del self._pages[self._at + 1 :]
+        self._pages.append(_Page(label, changed))
+        del self._pages[: -MAX_STEPS - 1]
+        self._go_to(len(self._pages) - 1)
+        return True
+
+    def undo(self) -> str | None:
+        """Take the last edit back; return its name, None if there is none."""
+        label = self.undo_label
+        if label is not None:
+            self._go_to(self._at - 1)
+        return label
+
+    def redo(self) -> str | None:
+        """Bring back what was undone last; return its name, None if there is none."""
+        label = self.redo_label
+        if label is not None:
+            self._go_to(self._at + 1)
+        return label
+
+    def save_view(self, view: Mapping[str, Any]) -> None:
+        """Keep how the slide is looked at: any JSON values, by name; not a step to undo."""
+        self._view = dict(view)
+        self._saver.save(self.regions, self._view)
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Wait until all is in the file; return whether it is."""
+        return self._saver.flush(timeout_s)
+
+    def close(self) -> None:
+        """Save what is left to save and give the file free."""
+        self._saver.close()
+
+    def _leave_out(self, database: sqlite3.Connection, damaged: _Damaged) -> str:
+        """Delete rows that cannot be believed, after a copy of the file was made."""
+        aside = free_name(self._path)
+        shutil.copyfile(self._path, aside)
+        with transaction(database):
+            for table, row in damaged:
+                database.execute(f"DELETE FROM {table} WHERE rowid = ?", (row,))
+        return (
+            f"{len(damaged)} stored region(s) were damaged and are left out; the file as it was is "
+            f"kept as {aside.name}."
+        )
+
+    def _go_to(self, at: int) -> None:
+        self._at = at
+        self._saver.save(self.regions, self._view)
+
+    def _failure(self, error: Exception) -> OutputError:
+        if is_held(error):
+            return OutputError(
+                f"{_FILE}: Another window has this slide open, and its regions can be drawn in "
+                "one window only. Close the other one."
+            )
+        return OutputError(
+            f"{_FILE}: The regions cannot be saved ({reason_of(error)}). Free some space or check "
+            "the permissions of the data folder; nothing that was saved before is lost."
+        )
+
+
+class _Saver:
+    """Brings the file up to the newest state, in its own thread; older states are skipped."""
+
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        regions: tuple[Region, ...],
+        view: Mapping[str, Any],
+        failure: Callable[[Exception], OutputError],
+        on_problem: Callable[[str], object],
+    ) -> None:
+        self.problem = ""
+        self._database = database
+        self._failure = failure
+        self._on_problem = on_problem
+        self._wanted = self._saved = (regions, view)
+        self._is_closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="regions", daemon=True)
+        self._thread.start()
+
+    def save(self, regions: tuple[Region, ...], view: Mapping[str, Any]) -> None:
+        with self._changed:
+            self._wanted = regions, view
+            self._changed.notify_all()
+
+    def flush(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._saved is self._wanted, timeout_s)
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                # After a failure it is tried again now and then.
+                self._changed.wait_for(
+                    lambda: (
+                        self._is_closing or (self._wanted is not self._saved and not self.problem)
+                    ),
+                    _RETRY_S if self.problem else None,
+                )
+                wanted, is_last = self._wanted, self._is_closing
+            if wanted is not self._saved:
+                problem = self._write(wanted)
+                with self._changed:
+                    was, self.problem = self.problem, problem
+                    if not problem:
+                        self._saved = wanted
+                    self._changed.notify_all()
+                if problem != was:
+                    self._on_problem(problem)
+            if is_last and (self.problem or wanted is self._wanted):
+                break
+        self._database.close()
+
+    def _write(self, wanted: tuple[tuple[Region, ...], Mapping[str, Any]]) -> str:
+        """Write what differs from the file; return what went wrong."""
+        regions, view = wanted
+        before = {region.id: (place, region) for place, region in enumerate(self._saved[0])}
+        now = {region.id: (place, region) for place, region in enumerate(regions)}
+        changed = [
+            _sealed(identifier, place, _to_text(region))
+            for identifier, (place, region) in now.items()
+            if before.get(identifier) != (place, region)
+        ]
+        gone = [(identifier,) for identifier in before.keys() - now.keys()]
+        try:
+            with transaction(self._database):
+                self._database.executemany("DELETE FROM region WHERE id = ?", gone)
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO region VALUES (?, ?, ?, ?)", changed
+                )
+                if view is not self._saved[1]:
+                    self._database.execute("DELETE FROM view")
+                    rows = [_sealed(name, json.dumps(value)) for name, value in view.items()]
+                    self._database.executemany("INSERT INTO view VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            return str(self._failure(error))
+        return ""
+
+
+def _check_lock(region: Region | None, wanted: Region | None) -> None:
+    """Refuse to change a locked region in anything but its lock and its visibility."""
+    if region is None or not region.is_locked:
+        return
+    allowed = wanted and replace(region, is_locked=wanted.is_locked, is_hidden=wanted.is_hidden)
+    if wanted != allowed or wanted is None:
+        raise RegionsError(f"{region.name!r} is locked. Unlock it first.")
+
+
+def _to_text(region: Region) -> str:
+    entry = {
+        "name": region.name,
+        "classification": region.classification,
+        "color": region.color,
+        "is_locked": region.is_locked,
+        "is_hidden": region.is_hidden,
+        "roi": region.shape.roi,
+        "polygons": [[ring.tolist() for ring in polygon] for polygon in region.shape.polygons],
+    }
+    return json.dumps(entry, separators=(",", ":"))
+
+
+def _from_text(identifier: str, text: str) -> Region:
+    entry = json.loads(text)
+    shape = shape_of(entry["polygons"], entry["roi"])
+    return Region(
+        entry["name"],
+        shape,
+        entry["classification"],
+        tuple(entry["color"]) if entry["color"] else None,
+        identifier,
+        entry["is_locked"],
+        entry["is_hidden"],
+    )
+
+
+def _read(
+    database: sqlite3.Connection,
+) -> tuple[tuple[Region, ...], dict[str, Any], _Damaged]:
+    regions, view, damaged = [], {}, []
+    rows = database.execute("SELECT rowid, id, place, text, crc FROM region ORDER BY place")
+    for row, key, place, text, crc in rows:
+        try:
+            _check(crc, key, place, text)
+            regions.append(_from_text(key, text))
+        except (ValueError, TypeError, KeyError, IndexError):
+            damaged.append(("region", row))
+    for row, name, text, crc in database.execute("SELECT rowid, name, text, crc FROM view"):
+        try:
+            _check(crc, name, text)
+            view[name] = json.loads(text)
+        except (ValueError, TypeError):
+            damaged.append(("view", row))
+    return tuple(regions), view, damaged
+
+
+def _sealed(*row: object) -> tuple[object, ...]:
+    """Return a row with its CRC."""
+    return (*row, zlib.crc32(repr(row).encode("utf-8", "surrogatepass")))
+
+
+def _check(crc: object, *row: object) -> None:
+    if _sealed(*row)[-1] != crc:
+        raise ValueError("the row was changed")

@@ -1,0 +1,245 @@
+"""New shapes: drawn, or made of others.
+
+Every function returns a valid shape or says why there is none. What crosses itself is repaired,
+and the second value of a `Drawn` says so. Coordinates and lengths are level-0 pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from idc_desktop.errors import RegionsError
+from idc_desktop.regions.shape import Point, Roi, Shape, Vertex, rectangle, shape_of
+
+_MAX_COORDINATE = 1e8  # px; far beyond any slide, and its square is still exact enough
+_ELLIPSE_CORNERS = 180
+_BRUSH_TOLERANCE = 0.01  # of the brush's radius: keeps long strokes from growing without end
+
+
+class Drawn(NamedTuple):
+    """A shape, and what was repaired in it: part of a sentence, or nothing."""
+
+    shape: Shape
+    repair: str
+
+
+def draw_rectangle(corner: Point, opposite: Point) -> Shape:
+    """Draw a rectangle between two corners; `RegionsError` if it has no area."""
+    left, top, right, bottom = _box(corner, opposite)
+    return rectangle(left, top, right, bottom)
+
+
+def draw_ellipse(corner: Point, opposite: Point) -> Shape:
+    """Draw an ellipse into the box between two corners; `RegionsError` if it has no area."""
+    left, top, right, bottom = _box(corner, opposite)
+    angles = np.arange(_ELLIPSE_CORNERS) * (2 * np.pi / _ELLIPSE_CORNERS)
+    x = (left + right) / 2 + (right - left) / 2 * np.cos(angles)
+    y = (top + bottom) / 2 + (bottom - top) / 2 * np.sin(angles)
+    return shape_of([[np.stack([x, y], axis=1)]], "Ellipse")
+
+
+def draw_polygon(points: npt.ArrayLike, tolerance: float = 0.0) -> Drawn:
+    """Draw a polygon through points, shape (n, 2), or along a freehand line.
+
+    Parameters
+    ----------
+    tolerance : float
+        How far the outline may leave the points to need fewer corners; for a freehand line about
+        one pixel of the screen.
+
+    Raises
+    ------
+    RegionsError
+        It has no area.
+    """
+    drawn = repaired([[points]])
+    if tolerance <= 0:
+        return drawn
+    simpler = shapely.simplify(to_shapely(drawn.shape), tolerance)
+    return Drawn(from_shapely(simpler), drawn.repair) if simpler.area > 0 else drawn
+
+
+def brush(shape: Shape | None, points: npt.ArrayLike, radius: float) -> Shape:
+    """Add what a round brush covers on its way through points, shape (n, 2), n >= 1."""
+    stroke = _stroke(points, radius)
+    painted = stroke if shape is None else to_shapely(shape).union(stroke)
+    return _smoothed(painted, radius)
+
+
+def erase(shape: Shape, points: npt.ArrayLike, radius: float) -> Shape | None:
+    """Take away what a round eraser covers; None if nothing is left."""
+    left = to_shapely(shape).difference(_stroke(points, radius))
+    return _smoothed(left, radius) if _has_area(left) else None
+
+
+def unite(shapes: Iterable[Shape]) -> Shape:
+    """Return all that at least one of the shapes covers."""
+    return from_shapely(shapely.union_all([to_shapely(shape) for shape in shapes]))
+
+
+def subtract(shape: Shape, others: Iterable[Shape]) -> Shape | None:
+    """Return what is left of a shape without the others; None if nothing is."""
+    left = to_shapely(shape).difference(shapely.union_all([to_shapely(it) for it in others]))
+    return from_shapely(left) if _has_area(left) else None
+
+
+def split(shape: Shape, line: npt.ArrayLike) -> list[Shape]:
+    """Cut a shape along a line through points, shape (n, 2).
+
+    Returns
+    -------
+    list of Shape
+        The parts, the largest first; a single one if the line does not cut through.
+    """
+    cut = shapely.LineString(_points(line))
+    parts: list[BaseGeometry] = []
+    for polygon in shapely.get_parts([to_shapely(shape)]):
+        lines = shapely.union(polygon.boundary, cut)
+        pieces = shapely.get_parts([shapely.polygonize([lines])])
+        inside = [it for it in pieces if polygon.contains(it.representative_point())]
+        parts += inside if len(inside) > 1 else [polygon]
+    if len(parts) == len(shape.polygons):
+        return [shape]
+    return [from_shapely(part) for part in sorted(parts, key=lambda part: -part.area)]
+
+
+def move_vertex(shape: Shape, vertex: Vertex, to: Point) -> Drawn:
+    """Put a corner elsewhere."""
+
+    def put(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        points[vertex.point] = to
+        return points
+
+    return _edited(shape, vertex, put)
+
+
+def insert_vertex(shape: Shape, vertex: Vertex, at: Point) -> Drawn:
+    """Put a new corner before another one (see `Shape.nearest_edge`)."""
+    return _edited(shape, vertex, lambda points: np.insert(points, vertex.point, at, axis=0))
+
+
+def delete_vertex(shape: Shape, vertex: Vertex) -> Drawn:
+    """Take a corner away; of a triangle the whole ring goes.
+
+    Raises
+    ------
+    RegionsError
+        It is the last ring.
+    """
+    return _edited(shape, vertex, lambda points: np.delete(points, vertex.point, axis=0))
+
+
+def repaired(polygons: Iterable[Iterable[npt.ArrayLike]], roi: Roi = "Polygon") -> Drawn:
+    """Make a shape of any rings: outline and holes of each polygon.
+
+    Raises
+    ------
+    RegionsError
+        A ring has fewer than three corners, a coordinate is not finite or far beyond any slide,
+        or there is no area. The message is part of a sentence: "has no area".
+    """
+    rings = [[_opened(_points(ring)) for ring in polygon] for polygon in polygons]
+    for ring in (ring for polygon in rings for ring in polygon):
+        if len(ring) < 3:
+            raise RegionsError(f"has a ring of {len(ring)} points")
+    geometry = _single(shapely.MultiPolygon([(part[0], part[1:]) for part in rings if part]))
+    if geometry.is_valid and _has_area(geometry):
+        return Drawn(from_shapely(geometry, roi), "")
+    why = shapely.is_valid_reason(geometry)
+    geometry = shapely.make_valid(geometry, method="structure")
+    if not _has_area(geometry):
+        raise RegionsError("has no area")
+    return Drawn(from_shapely(geometry), f"was repaired ({why})")
+
+
+def is_rectangle(shape: Shape) -> bool:
+    """Whether a shape fills its bounds."""
+    return bool(to_shapely(shape).equals(shapely.box(*shape.bounds)))
+
+
+def to_shapely(shape: Shape) -> BaseGeometry:
+    """Return a shapely Polygon or MultiPolygon."""
+    return _single(shapely.MultiPolygon([(part[0], part[1:]) for part in shape.polygons]))
+
+
+def from_shapely(geometry: BaseGeometry, roi: Roi = "Polygon") -> Shape:
+    """Take the polygons of a valid geometry; points and lines in it are dropped."""
+    polygons = [
+        [shapely.get_coordinates(ring)[:-1] for ring in (part.exterior, *part.interiors)]
+        for part in _polygons(geometry)
+    ]
+    return shape_of(polygons, roi)
+
+
+def _edited(
+    shape: Shape,
+    vertex: Vertex,
+    change: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+) -> Drawn:
+    polygons = [list(polygon) for polygon in shape.polygons]
+    rings = polygons[vertex.polygon]
+    rings[vertex.ring] = change(rings[vertex.ring].copy())
+    if len(rings[vertex.ring]) < 3:
+        # A hole that is no more is filled; an outline takes its holes with it.
+        if vertex.ring:
+            del rings[vertex.ring]
+        else:
+            del polygons[vertex.polygon]
+    if not polygons:
+        raise RegionsError("has no area")
+    return repaired(polygons)
+
+
+def _points(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    array = np.asarray(points, np.float64)
+    if array.ndim != 2 or array.shape[1] < 2:
+        raise RegionsError("has points that are not x and y")
+    array = array[:, :2]
+    if not np.all(np.abs(array) <= _MAX_COORDINATE):
+        raise RegionsError("has a coordinate that is not finite, or far beyond any slide")
+    return array
+
+
+def _opened(ring: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Drop a last point that repeats the first."""
+    return ring[:-1] if len(ring) > 1 and np.array_equal(ring[0], ring[-1]) else ring
+
+
+def _box(corner: Point, opposite: Point) -> tuple[float, float, float, float]:
+    (left, top), (right, bottom) = np.sort(_points([corner, opposite]), axis=0).tolist()
+    if not (right > left and bottom > top):
+        raise RegionsError("has no area")
+    return left, top, right, bottom
+
+
+def _stroke(points: npt.ArrayLike, radius: float) -> BaseGeometry:
+    if not (math.isfinite(radius) and radius > 0):
+        raise ValueError(f"radius {radius} is not a positive length")
+    way = _points(points)
+    line = shapely.LineString(way) if len(way) > 1 else shapely.Point(way[0])
+    return shapely.buffer(line, radius, quad_segs=8)
+
+
+def _smoothed(geometry: BaseGeometry, radius: float) -> Shape:
+    simpler = shapely.simplify(geometry, _BRUSH_TOLERANCE * radius)
+    return from_shapely(simpler if _has_area(simpler) else geometry)
+
+
+def _polygons(geometry: BaseGeometry) -> list[BaseGeometry]:
+    parts = shapely.get_parts(shapely.get_parts([geometry]))
+    return [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
+
+
+def _single(geometry: BaseGeometry) -> BaseGeometry:
+    return geometry.geoms[0] if len(geometry.geoms) == 1 else geometry
+
+
+def _has_area(geometry: BaseGeometry) -> bool:
+    return bool(geometry.area > 0)

@@ -1,0 +1,243 @@
+"""Shapes and regions as values: arrays of points that can be painted, hit and kept as they are.
+
+All geometry is in level-0 pixels, origin at the slide's top left, points are (x, y).
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Ring = npt.NDArray[np.float64]
+"""Corners of a closed line, shape (n, 2), the first not repeated at the end; read-only."""
+
+Polygon = tuple[Ring, ...]
+"""An outline and its holes."""
+
+Roi = Literal["Polygon", "Rectangle", "Ellipse"]
+Rgb = tuple[int, int, int]
+Point = tuple[float, float]
+
+_CLASS_RGB = {
+    "": (30, 90, 220),
+    "idc": (200, 0, 0),
+    "tumor": (200, 0, 0),
+    "stroma": (150, 200, 150),
+    "immune cells": (160, 90, 160),
+    "necrosis": (50, 50, 50),
+    "other": (255, 200, 0),
+}
+
+
+class Vertex(NamedTuple):
+    """A corner of a shape: number of the polygon, of its ring, of the ring's point."""
+
+    polygon: int
+    ring: int
+    point: int
+
+
+class Moments(NamedTuple):
+    """Size and place of a shape in the square of the unit it was asked in."""
+
+    area: float
+    perimeter: float
+    centroid: Point
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """An area of one or more polygons with holes.
+
+    Valid by construction: made by `shape_of` from rings that are known to be sound, or by
+    `idc_desktop.regions.editing`, which repairs them. Outlines run one way and holes the other,
+    so all rings filled by either rule give the area.
+
+    Attributes
+    ----------
+    polygons : tuple of Polygon
+    roi : {"Polygon", "Rectangle", "Ellipse"}
+        What it was drawn as; an ellipse is a polygon of many corners.
+    """
+
+    polygons: tuple[Polygon, ...]
+    roi: Roi = "Polygon"
+
+    @property
+    def rings(self) -> Iterator[Ring]:
+        """All outlines and holes, to be painted as one path."""
+        return (ring for polygon in self.polygons for ring in polygon)
+
+    @cached_property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        outlines = np.concatenate([polygon[0] for polygon in self.polygons])
+        (left, top), (right, bottom) = outlines.min(axis=0), outlines.max(axis=0)
+        return float(left), float(top), float(right), float(bottom)
+
+    @cached_property
+    def edges(self) -> npt.NDArray[np.float64]:
+        """All edges, shape (n, 4): x1, y1, x2, y2."""
+        return np.concatenate([np.hstack([ring, np.roll(ring, -1, axis=0)]) for ring in self.rings])
+
+    def moments(self, scale: Point = (1.0, 1.0)) -> Moments:
+        """Return area, perimeter (holes included) and centroid.
+
+        Parameters
+        ----------
+        scale : (x, y)
+            Size of a pixel, for instance in µm.
+        """
+        # Near the origin the products below lose no digits.
+        x0, y0 = self.bounds[:2]
+        local = (self.edges - (x0, y0, x0, y0)) * (*scale, *scale)
+        x1, y1, x2, y2 = local.T
+        cross = x1 * y2 - x2 * y1
+        twice = math.fsum(cross)
+        x = math.fsum((x1 + x2) * cross) / (3 * twice)
+        y = math.fsum((y1 + y2) * cross) / (3 * twice)
+        perimeter = math.fsum(np.hypot(x2 - x1, y2 - y1))
+        return Moments(twice / 2, perimeter, (x + x0 * scale[0], y + y0 * scale[1]))
+
+    def contains(self, point: Point) -> bool:
+        """Whether a point lies inside (left and upper edges belong to it)."""
+        x1, y1, x2, y2 = self.edges.T
+        cut = (y1 > point[1]) != (y2 > point[1])
+        x1, y1, x2, y2 = x1[cut], y1[cut], x2[cut], y2[cut]
+        crossings = x1 + (point[1] - y1) * (x2 - x1) / (y2 - y1)
+        return int(np.count_nonzero(crossings > point[0])) % 2 == 1
+
+    def nearest_vertex(self, point: Point) -> tuple[Vertex, float]:
+        """Return the corner that is nearest to a point, and its distance."""
+        return min(
+            (
+                (vertex, distance)
+                for polygon, ring, points in self._numbered()
+                for index, distance in [_nearest(np.hypot(*(points - point).T))]
+                for vertex in [Vertex(polygon, ring, index)]
+            ),
+            key=lambda found: found[1],
+        )
+
+    def nearest_edge(self, point: Point) -> tuple[Vertex, float]:
+        """Return where a corner at a point would be inserted, and the edge's distance."""
+        found = []
+        for polygon, ring, points in self._numbered():
+            along = np.roll(points, -1, axis=0) - points
+            length2 = np.maximum((along**2).sum(axis=1), 1e-300)
+            at = np.clip(((point - points) * along).sum(axis=1) / length2, 0, 1)
+            foot = points + at[:, None] * along
+            index, distance = _nearest(np.hypot(*(foot - point).T))
+            found.append((Vertex(polygon, ring, index + 1), distance))
+        return min(found, key=lambda entry: entry[1])
+
+    def moved(self, dx: float, dy: float) -> Shape:
+        """Return the shape elsewhere."""
+        return shape_of(
+            [[np.add(ring, (dx, dy)) for ring in polygon] for polygon in self.polygons], self.roi
+        )
+
+    def _numbered(self) -> Iterator[tuple[int, int, Ring]]:
+        for number, polygon in enumerate(self.polygons):
+            for ring, points in enumerate(polygon):
+                yield number, ring, points
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Shape):
+            return NotImplemented
+        return self is other or self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @cached_property
+    def _key(self) -> tuple[object, ...]:
+        return self.roi, tuple(tuple(map(bytes, polygon)) for polygon in self.polygons)
+
+
+def shape_of(polygons: Iterable[Iterable[npt.ArrayLike]], roi: Roi = "Polygon") -> Shape:
+    """Make a shape of rings that are known to be valid; their direction does not matter."""
+    return Shape(
+        tuple(
+            tuple(_directed(ring, outline=number == 0) for number, ring in enumerate(polygon))
+            for polygon in polygons
+        ),
+        roi,
+    )
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> Shape:
+    """Make a rectangle of its edges."""
+    return shape_of([[[(left, top), (right, top), (right, bottom), (left, bottom)]]], "Rectangle")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A named area of a slide.
+
+    Attributes
+    ----------
+    classification : str
+        Name of its class, or nothing.
+    color : (r, g, b) or None
+        None: the usual colour of its class.
+    id : str
+        UUID, kept through all edits, files and programs.
+    is_locked : bool
+        It can be hidden, shown and unlocked, nothing else.
+    is_hidden : bool
+        It is not painted; statistics know it nevertheless.
+    """
+
+    name: str
+    shape: Shape
+    classification: str = ""
+    color: Rgb | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    is_locked: bool = False
+    is_hidden: bool = False
+
+    @property
+    def rgb(self) -> Rgb:
+        """The colour to paint it with."""
+        return self.color or class_rgb(self.classification)
+
+
+def class_rgb(classification: str) -> Rgb:
+    """Return the usual colour of a class: always the same for the same name."""
+    name = classification.casefold()
+    if name in _CLASS_RGB:
+        return _CLASS_RGB[name]
+    hue = zlib.crc32(name.encode("utf-8", "replace")) % 360 / 360
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.75)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def length_of(points: Sequence[Point], scale: Point) -> float:
+    """Return the length of a line through points; `scale` is the size of a pixel (x, y)."""
+    steps = np.diff(np.asarray(points, float), axis=0) * scale
+    return math.fsum(np.hypot(*steps.T))
+
+
+def _directed(ring: npt.ArrayLike, *, outline: bool) -> Ring:
+    points = np.array(ring, np.float64)
+    x, y = (points - points[0]).T
+    runs_forward = float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) > 0
+    if runs_forward != outline:
+        points = np.ascontiguousarray(points[::-1])
+    points.flags.writeable = False
+    return points
+
+
+def _nearest(distances: npt.NDArray[np.float64]) -> tuple[int, float]:
+    index = int(distances.argmin())
+    return index, float(distances[index])

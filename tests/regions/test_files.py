@@ -1,0 +1,527 @@
+"""Files of regions are read whole or refused with line and reason, and written as they are."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from idc_desktop.errors import RegionsError
+from idc_desktop.grid import PatchGrid, ProbabilityMap
+from idc_desktop.regions import Region, geojson, measure
+from idc_desktop.regions.editing import draw_ellipse, to_shapely
+from idc_desktop.regions.files import read_regions
+from idc_desktop.regions.shape import rectangle, shape_of
+
+MPP = (0.7, 0.9)
+SQUARE = [[10, 20], [110, 20], [110, 120], [10, 120], [10, 20]]
+
+
+def polygon(*rings: Any, properties: Any = None, **more: Any) -> dict[str, Any]:
+    geometry = {"type": "Polygon", "coordinates": list(rings), **more}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def read(folder: Path, document: Any, *, packed: bool = False) -> tuple[list[Region], list[str]]:
+    path = folder / "r.geojson"
+    data = document if isinstance(document, bytes) else json.dumps(document).encode()
+    path.write_bytes(gzip.compress(data) if packed else data)
+    return read_regions(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("form", ["collection", "list", "single"])
+def test_every_form_that_qupath_writes_is_read(tmp_path: Path, form: str, packed: bool) -> None:
+    properties = {
+        "objectType": "annotation",
+        "name": "Tumour ½",
+        "classification": {"name": "Tumor", "color": [200, 0, 0]},
+        "isLocked": False,
+        "measurements": [],
+    }
+    feature = {"id": "PathAnnotationObject", **polygon(SQUARE, properties=properties)}
+    document = {
+        "collection": {"type": "FeatureCollection", "features": [feature]},
+        "list": [feature],
+        "single": feature,
+    }[form]
+
+    (region,), notes = read(tmp_path, document, packed=packed)
+
+    assert (region.name, region.classification, region.shape.roi) == (
+        "Tumour ½",
+        "Tumor",
+        "Rectangle",
+    )
+    assert to_shapely(region.shape).equals(shapely.box(10, 20, 110, 120))
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("classification", "text"),
+    [
+        (None, ""),
+        ("Stroma", "Stroma"),
+        ({"name": "Tumor", "colorRGB": -3670016}, "Tumor"),
+        ({"names": ["Tumor", "Positive"]}, "Tumor: Positive"),
+        ({"color": [1, 2, 3]}, ""),
+        (7, ""),
+    ],
+)
+def test_classification_is_read_in_all_its_forms(
+    tmp_path: Path, classification: Any, text: str
+) -> None:
+    (region,), _ = read(tmp_path, polygon(SQUARE, properties={"classification": classification}))
+
+    assert region.classification == text
+
+
+def test_region_without_a_name_has_its_number(tmp_path: Path) -> None:
+    regions, _ = read(
+        tmp_path, [polygon(SQUARE), polygon(SQUARE, properties={"name": 5}), polygon(SQUARE)]
+    )
+
+    assert [region.name for region in regions] == ["Region 1", "Region 2", "Region 3"]
+
+
+def test_roi_is_told_from_the_shape(tmp_path: Path) -> None:
+    triangle = [[0, 0], [10, 0], [0, 10], [0, 0]]
+    hole = [[20, 30], [20, 40], [30, 40], [20, 30]]
+    documents = [
+        polygon(SQUARE), polygon(triangle), polygon(SQUARE, hole),
+        polygon(SQUARE, isEllipse=True), polygon(SQUARE[:-1]),
+    ]  # fmt: skip
+
+    regions, _ = read(tmp_path, documents)
+
+    kinds = [region.shape.roi for region in regions]
+    assert kinds == ["Rectangle", "Polygon", "Polygon", "Ellipse", "Rectangle"]
+    assert to_shapely(regions[2].shape).area == 10_000 - 50
+
+
+def test_multipolygon_keeps_its_parts(tmp_path: Path) -> None:
+    other = (np.array(SQUARE) + 500).tolist()
+    geometry = {"type": "MultiPolygon", "coordinates": [[SQUARE], [other]]}
+
+    (region,), _ = read(tmp_path, {"type": "Feature", "geometry": geometry})
+
+    assert to_shapely(region.shape).geom_type == "MultiPolygon"
+    assert to_shapely(region.shape).area == 20_000
+
+
+def test_crossing_outline_is_repaired_and_said(tmp_path: Path) -> None:
+    bow_tie = [[0, 0], [100, 100], [100, 0], [0, 100], [0, 0]]
+
+    (region,), notes = read(tmp_path, polygon(bow_tie))
+
+    assert to_shapely(region.shape).is_valid
+    assert to_shapely(region.shape).area == pytest.approx(5_000)
+    assert len(notes) == 1
+    assert notes[0].startswith("r.geojson: Line 1: Feature 1 was repaired (Self-intersection")
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "no JSON": (b"polygon 1 2 3", "not GeoJSON (line 1"),
+    "empty": (b"", "not GeoJSON"),
+    "cut": (b'{"type": "FeatureCollection", "features": [', "not GeoJSON"),
+    "no UTF-8": (b'{"type": "\xff\xfe"}', "not GeoJSON"),
+    "nested too deep": (b"[" * 100_000, "not GeoJSON"),
+    "a number too long": (b"[" + b"1" * 5000 + b"]", "not GeoJSON"),
+    "nothing in it": ({"type": "FeatureCollection", "features": []}, "holds no regions"),
+    "other JSON": ({"a": 1}, "holds no regions"),
+    "a number": (7, "holds no regions"),
+    "a point": (
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}},
+        "Feature 1 is not a Polygon",
+    ),
+    "no geometry": ({"type": "Feature", "geometry": None}, "Feature 1 is not a Polygon"),
+    "feature is a number": ([polygon(SQUARE), 5], "Feature 2 is not a Polygon"),
+    "no rings": (polygon(), "Feature 1"),
+    "two points": (polygon([[0, 0], [1, 1]]), "Feature 1"),
+    "a line": (polygon([[0, 0], [5, 5], [10, 10], [0, 0]]), "Feature 1 has no area"),
+    "not finite": (polygon([[0, 0], [1, math.nan], [5, 5]]), "Feature 1"),
+    "infinite": (polygon([[0, 0], [1, math.inf], [5, 5]]), "Feature 1"),
+    "huge integer": (polygon([[0, 0], [10**400, 1], [5, 5]]), "Feature 1"),
+    "huge bow tie": (
+        polygon([[-1e308, -1e308], [1e308, 1e308], [1e308, -1e308], [-1e308, 1e308]]),
+        "Feature 1",
+    ),
+    "astronomic": (polygon([[0, 0], [1e200, 0], [1e200, 1e200]]), "Feature 1"),
+    "text": (polygon([["a", "b"], [1, 2], [3, 4]]), "Feature 1"),
+    "flat list": (polygon([1, 2, 3, 4]), "Feature 1"),
+    "dictionary": (polygon({"x": 1}), "Feature 1"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_file_that_cannot_be_used_whole_is_refused_with_reason(tmp_path: Path, kind: str) -> None:
+    document, words = REFUSED[kind]
+
+    with pytest.raises(RegionsError) as caught:
+        read(tmp_path, document)
+
+    assert str(caught.value).startswith("r.geojson: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_damaged_gzip_is_refused(tmp_path: Path, damage: str) -> None:
+    data = bytearray(gzip.compress(json.dumps(polygon(SQUARE)).encode()))
+    if damage == "cut":
+        del data[-20:]
+    else:
+        data[len(data) // 2] ^= 0xFF
+    path = tmp_path / "r.geojson.gz"
+    path.write_bytes(data)
+
+    with pytest.raises(RegionsError, match=r"r\.geojson\.gz: "):
+        read_regions(path)
+
+
+def test_gzip_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.geojson.gz"
+    chunk = gzip.compress(bytes(64 << 20), 1)
+    path.write_bytes(chunk * 17)
+
+    with pytest.raises(RegionsError, match="larger than"):
+        read_regions(path)
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("missing", "cannot be read"), ("folder", "not a file"), ("pipe", "not a file")],
+)
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, words: str) -> None:
+    path = tmp_path / "r.geojson"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+
+    with pytest.raises(RegionsError, match=rf"r\.geojson: .*{words}"):
+        read_regions(path)
+
+
+NUMBERS = st.one_of(st.floats(), st.integers(-(2**70), 2**70), st.floats(-1e4, 1e4))
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(
+            st.sampled_from(["type", "geometry", "coordinates", "features", "properties", "name"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+RINGS = st.lists(st.lists(st.tuples(NUMBERS, NUMBERS) | JSON, max_size=6), max_size=3)
+FEATURES = st.builds(lambda rings, more: polygon(*rings, properties=more), RINGS, JSON)
+
+
+@given(document=JSON | FEATURES | st.lists(FEATURES, max_size=3))
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_json_is_read_or_refused_and_nothing_else(tmp_path: Path, document: Any) -> None:
+    try:
+        regions, _ = read(tmp_path, document)
+    except RegionsError as error:
+        message = str(error)
+    else:
+        message = "r.geojson: "
+        assert regions
+        for region in regions:
+            assert to_shapely(region.shape).is_valid
+            assert 0 < to_shapely(region.shape).area < math.inf
+            assert math.isfinite(measure(region, SMALL_MAP, MPP, 0.5).perimeter_um)
+    assert message.startswith("r.geojson: ")
+
+
+SMALL_MAP = ProbabilityMap(PatchGrid.over((0, 0, 2_000, 2_000), MPP, 400.0))
+
+
+@given(data=st.binary(max_size=200))
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_random_bytes_are_refused(tmp_path: Path, data: bytes) -> None:
+    for head in (b"", b"\x1f\x8b\x08\0"):
+        with pytest.raises(RegionsError):
+            read(tmp_path, head + data)
+
+
+# --- lines --------------------------------------------------------------------------------------
+
+
+def test_refusal_names_the_line_of_the_feature(tmp_path: Path) -> None:
+    line = [[0, 0], [5, 5], [10, 10], [0, 0]]
+    features = [polygon(SQUARE), polygon(SQUARE), polygon(line)]
+    text = ",\n".join(json.dumps(feature) for feature in features)
+    document = f'{{"features": [\n{text}\n], "type": "FeatureCollection"}}'
+
+    with pytest.raises(RegionsError, match=r"^r\.geojson: Line 4: Feature 3 has no area\."):
+        read(tmp_path, document.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": "FeatureCollection",\n "features": [\n{"type": 1}\n{"type": 2}]}',
+        '[\n\n{"type": "Feature"]',
+        '{"type": "FeatureCollection", "features": []\n} x',
+        '{"type": "FeatureCollection", \n 7: []}',
+        '{"type" "FeatureCollection"}',
+        '{"type": "FeatureCollection",}',
+        "[1,]",
+    ],
+)
+def test_broken_json_is_refused_as_json_says(tmp_path: Path, text: str) -> None:
+    with pytest.raises(json.JSONDecodeError) as expected:
+        json.loads(text)
+
+    with pytest.raises(RegionsError, match=rf"not GeoJSON \(line {expected.value.lineno}: "):
+        read(tmp_path, text.encode())
+
+
+@given(document=JSON)
+def test_outline_reads_json_as_json_does(document: Any) -> None:
+    """Whatever the members are called and hold."""
+    wrapped = {"a": document, "type": "FeatureCollection", "features": [document, 1], "b": document}
+    text = json.dumps(wrapped, indent=1)
+
+    members, features = geojson._Outline(text).document()
+
+    again = json.dumps({**members, "features": [feature for _, feature in features]})
+    same = {"a": document, "type": "FeatureCollection", "b": document, "features": [document, 1]}
+    assert again == json.dumps(same)
+
+
+# --- what QuPath and WSInfer write ---------------------------------------------------------------
+
+
+def test_ids_are_kept_and_missing_ones_are_always_the_same(tmp_path: Path) -> None:
+    given_id = "0B6D0A3E-3C9C-4F0B-8C57-6A1A1A3A1A11"
+    documents = [{**polygon(SQUARE), "id": given_id} for _ in range(2)] + [polygon(SQUARE)]
+
+    first, again = (read(tmp_path, documents)[0] for _ in range(2))
+
+    assert first[0].id == given_id.lower()
+    assert len({region.id for region in first}) == 3
+    assert [region.id for region in first] == [region.id for region in again]
+
+
+def test_colours_and_lock_are_read(tmp_path: Path) -> None:
+    properties: list[dict[str, Any]] = [
+        {"classification": {"name": "A", "color": [1, 2, 3]}, "isLocked": True},
+        {"classification": {"name": "A", "colorRGB": -3670016}},
+        {"color": [7, 8, 9]},
+        {"classification": {"name": "Tumor", "color": ["x", 1, 2]}},
+    ]
+
+    regions, _ = read(tmp_path, [polygon(SQUARE, properties=it) for it in properties])
+
+    assert [region.rgb for region in regions] == [(1, 2, 3), (200, 0, 0), (7, 8, 9), (200, 0, 0)]
+    assert [region.is_locked for region in regions] == [True, False, False, False]
+
+
+def test_tile_of_wsinfer_has_its_most_probable_class(tmp_path: Path) -> None:
+    properties = {
+        "objectType": "tile",
+        "isLocked": True,
+        "measurements": {"prob_Other": 0.25, "prob_Tumor": 0.75, "area": 9.0},
+    }
+
+    (region,), _ = read(tmp_path, polygon(SQUARE, properties=properties))
+
+    assert region.classification == "Tumor"
+
+
+def test_file_of_qupath_is_moved_from_the_bounds_to_the_slide(tmp_path: Path) -> None:
+    (tmp_path / "r.geojson").write_text(json.dumps(polygon(SQUARE)), encoding="utf-8")
+
+    (region,), _ = read_regions(tmp_path / "r.geojson", (1000, 500))
+
+    assert region.shape.bounds == (1010, 520, 1110, 620)
+    assert region.shape.roi == "Rectangle"
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+WRITTEN = [
+    Region("Größe, µm", rectangle(10.5, 20, 30, 40.25), "Tumor", is_locked=True),
+    Region("", draw_ellipse((0, 0), (300, 200)), "", (1, 2, 3)),
+    Region(
+        "hole and parts",
+        shape_of(
+            [
+                [[(0, 0), (9, 0), (9, 9)], [(5, 2), (7, 2), (7, 4)]],
+                [[(20, 20), (30, 20), (30, 31)]],
+            ]
+        ),
+        "A: B",
+        (9, 8, 7),
+    ),
+]
+
+
+def written(regions: list[Region], **more: Any) -> str:
+    pieces: list[str] = []
+    geojson.write(pieces.append, regions, **more)
+    return "".join(pieces)
+
+
+@pytest.mark.parametrize("origin", [(0.0, 0.0), (123.0, 45.5)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_written_is_read_back_the_same(
+    tmp_path: Path, origin: tuple[float, float], packed: bool
+) -> None:
+    text = written(WRITTEN, origin_l0=origin)
+
+    regions, notes = read(tmp_path, text.encode(), packed=packed)
+
+    assert notes == []
+    for found, region in zip(regions, WRITTEN, strict=True):
+        assert (found.name, found.classification, found.rgb) == (
+            region.name, region.classification, region.rgb,
+        )  # fmt: skip
+        assert (found.id, found.is_locked) == (region.id, region.is_locked)
+        assert found.shape == region.shape
+
+
+def test_file_keeps_the_rules_of_qupath(tmp_path: Path) -> None:
+    """Closed rings, UUIDs, object types, colours inside the class, isEllipse."""
+    figures = [{"IDC fraction": 0.5}, {}, {"Area µm^2": 7.0}]
+    document = json.loads(written(WRITTEN, origin_l0=(5, 5), figures=figures))
+
+    assert document["type"] == "FeatureCollection"
+    assert document["idcDesktop"]["origin_l0"] == [5, 5]
+    for feature, region in zip(document["features"], WRITTEN, strict=True):
+        assert feature["type"] == "Feature"
+        assert feature["id"] == region.id
+        properties, geometry = feature["properties"], feature["geometry"]
+        assert properties["objectType"] == "annotation"
+        parts = geometry["coordinates"]
+        assert geometry["type"] == (
+            "Polygon" if len(region.shape.polygons) == 1 else "MultiPolygon"
+        )
+        for ring in parts if geometry["type"] == "Polygon" else [r for p in parts for r in p]:
+            assert ring[0] == ring[-1]
+            assert len(ring) >= 4
+        if region.classification:
+            assert properties["classification"]["name"] == region.classification
+            assert properties["classification"]["color"] == list(region.rgb)
+            assert "color" not in properties
+    assert document["features"][1]["geometry"]["isEllipse"] is True
+    assert document["features"][0]["properties"]["measurements"] == {"IDC fraction": 0.5}
+    assert "measurements" not in document["features"][1]["properties"]
+
+
+# --- ASAP ----------------------------------------------------------------------------------------
+
+ASAP = """<?xml version="1.0"?>
+<ASAP_Annotations>
+ <Annotations>
+  <Annotation Name="first" Type="Polygon" PartOfGroup="Tumor" Color="#F4FA58">
+   <Coordinates>
+    <Coordinate Order="1" X="110" Y="20" />
+    <Coordinate Order="0" X="10.0" Y="20,5" />
+    <Coordinate Order="2" X="110" Y="120" />
+   </Coordinates>
+  </Annotation>
+  <Annotation Name="" Type="Rectangle" PartOfGroup="None" Color="#F4FA58">
+   <Coordinates>
+    <Coordinate Order="0" X="0" Y="0" /><Coordinate Order="1" X="8" Y="0" />
+    <Coordinate Order="2" X="8" Y="9" /><Coordinate Order="3" X="0" Y="9" />
+   </Coordinates>
+  </Annotation>
+ </Annotations>
+ <AnnotationGroups>
+  <Group Name="Tumor" PartOfGroup="None" Color="#0A0B0C"><Attributes /></Group>
+ </AnnotationGroups>
+</ASAP_Annotations>
+"""
+
+
+def read_xml(folder: Path, text: str) -> tuple[list[Region], list[str]]:
+    (folder / "r.xml").write_text(text, encoding="utf-8")
+    return read_regions(folder / "r.xml")
+
+
+def test_asap_file_is_read(tmp_path: Path) -> None:
+    regions, notes = read_xml(tmp_path, ASAP)
+
+    assert notes == []
+    assert [(it.name, it.classification, it.shape.roi) for it in regions] == [
+        ("first", "Tumor", "Polygon"), ("Region 2", "", "Rectangle"),
+    ]  # fmt: skip
+    assert regions[0].rgb == (10, 11, 12)
+    assert regions[0].shape == shape_of([[[(10, 20.5), (110, 20), (110, 120)]]])
+
+
+def test_spline_is_taken_as_a_polygon_and_said(tmp_path: Path) -> None:
+    regions, notes = read_xml(tmp_path, ASAP.replace('"Polygon"', '"Spline"'))
+
+    assert len(regions) == 2
+    assert notes == ["r.xml: 1 spline(s), the first 'first', were taken as polygons."]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("</Annotations>", ""), "not XML (line 21: mismatched tag)"),
+        (('Type="Rectangle"', 'Type="Dot"'), "Line 11: Annotation 2 is a Dot, not an area"),
+        (('X="8"', 'X="eight"'), "Line 13: Annotation 2 has no valid coordinates"),
+        (('Y="9"', 'Z="9"'), "Line 14: Annotation 2 has no valid coordinates"),
+        (('X="8"', 'X="0"'), "Line 11: Annotation 2 has no area"),
+        (('X="8"', 'X="nan"'), "Line 11: Annotation 2 has a coordinate that is not finite"),
+        (('    <Coordinate Order="2" X="110" Y="120" />\n', ""), "Line 4: Annotation 1 has a ring"),
+        (("ASAP_Annotations>", "svg>"), "not an ASAP file (line 2: <svg>"),
+        (
+            ("<ASAP_Annotations>", '<!DOCTYPE a [<!ENTITY b "c">]><ASAP_Annotations>'),
+            "line 2: a doc",
+        ),
+        (("<Annotations>", '<Coordinate Order="0" X="1" Y="1"/><Annotations>'), "line 3: a coord"),
+    ],
+)
+def test_asap_file_that_cannot_be_used_whole_is_refused(
+    tmp_path: Path, change: tuple[str, str], words: str
+) -> None:
+    with pytest.raises(RegionsError) as caught:
+        read_xml(tmp_path, ASAP.replace(*change))
+
+    assert str(caught.value).startswith("r.xml: ")
+    assert words in str(caught.value)
+
+
+def test_empty_asap_file_holds_no_regions(tmp_path: Path) -> None:
+    with pytest.raises(RegionsError, match="holds no regions"):
+        read_xml(tmp_path, "<ASAP_Annotations/>")
+
+
+@given(data=st.binary(max_size=100), cut=st.integers(0, len(ASAP)))
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_damaged_xml_is_read_or_refused_and_nothing_else(
+    tmp_path: Path, data: bytes, cut: int
+) -> None:
+    raw = ASAP.encode()
+    (tmp_path / "r.xml").write_bytes(raw[:cut] + data + raw[cut:])
+    try:
+        regions, _ = read_regions(tmp_path / "r.xml")
+    except RegionsError as error:
+        assert str(error).startswith("r.xml: ")  # noqa: PT017 - both outcomes are fine
+    else:
+        assert regions
