@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.bench import bare
 from tests.bench.figure import Figure
 from tests.bench.measure import Memory, peak_memory, seconds
+from tests.bench.regions import region_figures
 from tests.bench.slide import STANDARD, TENFOLD, BenchSlide
 from tests.support.command import SIX_FILES, environment, read_json
 
@@ -98,10 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("The bench reads /proc and pins processors: it runs on Linux only.\n")
         return 2
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    figures = region_figures()
     slide = _made(STANDARD)
     with tempfile.TemporaryDirectory(prefix="idc-desktop-bench-") as folder:
         bench = Bench(options.model, Path(folder))
-        figures = bench.compare(slide, options.rounds)
+        figures += bench.compare(slide, options.rounds)
         figures.append(bench.info(slide, options.rounds))
         memory = bench.memory(slide)
         figures.append(Figure("engine, peak memory", memory.engine, "MB", ENGINE_MB))
