@@ -190,10 +190,14 @@ class RegionMeter:
         May grow between calls, by its own `add`.
     mpp : (x, y)
         Level-0 resolution, µm per pixel.
+
+    Attributes
+    ----------
+    probability_map : ProbabilityMap
     """
 
     def __init__(self, probability_map: ProbabilityMap, mpp: tuple[float, float]) -> None:
-        self._map = probability_map
+        self.probability_map = probability_map
         self._mpp = mpp
         self._overlaps: dict[Shape, tuple[Overlap, Moments]] = {}
         self._profiles: dict[Shape, _Profile] = {}
@@ -219,9 +223,12 @@ class RegionMeter:
         return np.bincount(index, areas, bins).astype(np.float64)
 
     def _take(self, shapes: list[Shape]) -> list[_Profile]:
-        if self._version != self._map.version:
+        if self._version != self.probability_map.version:
             self._profiles.clear()
-            self._version, self._order = self._map.version, _Order.of(self._map)
+            self._version, self._order = (
+                self.probability_map.version,
+                _Order.of(self.probability_map),
+            )
         px_um2 = self._mpp[0] * self._mpp[1]
         wanted = dict.fromkeys(shapes)
         if len(wanted) > 1:  # else a single question would empty the cache of all others
@@ -230,7 +237,7 @@ class RegionMeter:
                 self._profiles.pop(gone, None)
         for shape in wanted:
             if shape not in self._overlaps:
-                overlap = Overlap.of(shape, self._map.grid)
+                overlap = Overlap.of(shape, self.probability_map.grid)
                 self._overlaps[shape] = overlap, shape.moments(self._mpp)
             if shape not in self._profiles:
                 overlap, moments = self._overlaps[shape]

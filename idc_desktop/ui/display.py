@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
-from idc_desktop.colormap import DEFAULT
+from PySide6.QtGui import QUndoCommand
+
+from idc_desktop.colormap import DEFAULT, NAMES
+
+_ONE_GESTURE_S = 1.0
+_LABELS = {
+    "threshold": "Change threshold",
+    "colormap": "Change colours",
+    "opacity": "Change opacity",
+    "visible": "Show or hide the map",
+    "smooth": "Smooth the map",
+    "outlined": "Outline the map",
+}
 
 
 @dataclass(frozen=True)
@@ -30,3 +44,65 @@ class Display:
     visible: bool = True
     smooth: bool = False
     outlined: bool = True
+
+    @classmethod
+    def from_dict(cls, values: object, otherwise: Display) -> Display:
+        """Take over stored values; where they make no sense, `otherwise` as a whole."""
+        if not isinstance(values, dict) or values.keys() != {it.name for it in fields(cls)}:
+            return otherwise
+        found = replace(otherwise, **values)
+        numbers = (found.opacity, 0.0 if found.threshold is None else found.threshold)
+        flags = (found.visible, found.smooth, found.outlined)
+        is_sound = (
+            found.colormap in NAMES
+            and all(isinstance(it, int | float) and 0 <= it <= 1 for it in numbers)
+            and all(isinstance(it, bool) for it in flags)
+        )
+        return found if is_sound else otherwise
+
+
+class DisplayStep(QUndoCommand):
+    """A change of the display in the history; what a drag does in a row is one step.
+
+    Attributes
+    ----------
+    changed : tuple of str
+        Names of the fields of `Display` that it changes.
+    after : Display
+    at : float
+        When it was made, seconds.
+    """
+
+    def __init__(
+        self,
+        changed: tuple[str, ...],
+        before: Display,
+        after: Display,
+        show: Callable[[Display], None],
+    ) -> None:
+        super().__init__(_LABELS[changed[0]])
+        self.changed = changed
+        self._before, self.after = before, after
+        self._show = show
+        self.at = time.monotonic()
+
+    def id(self) -> int:
+        """Return what steps must share to become one."""
+        return 1
+
+    def mergeWith(self, other: QUndoCommand) -> bool:
+        """Take over a step that follows at once and changes the same."""
+        if not isinstance(other, DisplayStep) or other.changed != self.changed:
+            return False
+        if other.at - self.at > _ONE_GESTURE_S:
+            return False
+        self.after, self.at = other.after, other.at
+        return True
+
+    def undo(self) -> None:
+        """Show the map as before."""
+        self._show(self._before)
+
+    def redo(self) -> None:
+        """Show the map as after."""
+        self._show(self.after)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
+from PySide6.QtGui import QUndoStack
 
 from idc_desktop.card import ModelCard
+from idc_desktop.database import slide_folder
 from idc_desktop.errors import AnalysisCancelledError, IdcError
 from idc_desktop.export import Analysis, write_folder
 from idc_desktop.grid import PatchGrid, ProbabilityMap
 from idc_desktop.model_file import ModelFile, find_model, read_model
 from idc_desktop.record import RunRecord
+from idc_desktop.regions import RegionMeter
+from idc_desktop.regions.book import MAX_STEPS
 from idc_desktop.store import data_folder
 from idc_desktop.supervisor import usable_threads
-from idc_desktop.ui.display import Display
+from idc_desktop.ui.display import Display, DisplayStep
 from idc_desktop.ui.engine_run import EngineRun
+from idc_desktop.ui.region_model import RegionModel
 from idc_desktop.ui.view.pyramid import TilePyramid
 from idc_desktop.ui.view.tile_loader import TileLoader
 from idc_desktop.ui.view.viewport import Viewport
 from idc_desktop.wire import Message
 
 _RECALL_AFTER_MS = 1_000
+_SAVE_AFTER_MS = 300
 _INVITATION = "Open a slide, or drop one here."
 
 
@@ -47,6 +53,11 @@ class SlideDocument(QObject):
         The level-0 rectangle around what the user sees: it is analyzed first.
     run : RunRecord
         The run that is shown; empty if there is none.
+    kept_viewport : Viewport or None
+        Where the view looked when this slide was open last.
+    regions : RegionModel
+    history : QUndoStack
+        What can be undone: edits of regions and changes of the display.
     state : {"empty", "opening", "recalling", "ready", "running", "paused", "done", "failed"}
     message : str
         What the state means, for people; the reason if it is ``failed``.
@@ -80,12 +91,24 @@ class SlideDocument(QObject):
         self.message = _INVITATION
         self.seen_l0: QRectF | None = None
         self.selected: tuple[int, int] | None = None
+        self.history = QUndoStack(self)
+        self.history.setUndoLimit(MAX_STEPS)
+        self.regions = RegionModel(self.history, self)
+        self.regions.noted.connect(self.noted)
+        self._meter: RegionMeter | None = None
+        self.kept_viewport: Viewport | None = None
         self._display = Display() if display is None else display
         self._viewport = Viewport()
         self._mpp: float | None = None
         self._running: EngineRun | None = None
         self._is_cancelling = False
         self._recalls_soon = False
+        self._saving = QTimer(self)
+        self._saving.setSingleShot(True)
+        self._saving.setInterval(_SAVE_AFTER_MS)
+        self._saving.timeout.connect(self._save_view)
+        self.display_changed.connect(self._saving.start)
+        self.viewport_changed.connect(self._saving.start)
         self._candidate: tuple[TileLoader, Path, float | None] | None = None
 
     @property
@@ -102,6 +125,15 @@ class SlideDocument(QObject):
     def grid(self) -> PatchGrid | None:
         """The grid of the map."""
         return self.run.map.grid if self.run.map is not None else None
+
+    @property
+    def meter(self) -> RegionMeter | None:
+        """What measures regions on the map; None without a map."""
+        if self.map is None or self.mpp_xy is None:
+            self._meter = None
+        elif self._meter is None or self._meter.probability_map is not self.map:
+            self._meter = RegionMeter(self.map, self.mpp_xy)
+        return self._meter
 
     @property
     def mpp_xy(self) -> tuple[float, float] | None:
@@ -131,8 +163,15 @@ class SlideDocument(QObject):
         """Change how the map is shown; names and values as in `Display`."""
         changed = replace(self._display, **changes)
         if changed != self._display:
-            self._display = changed
-            self.display_changed.emit()
+            step = DisplayStep(tuple(changes), self._display, changed, self._set_display)
+            if self.slide:
+                self.history.push(step)
+            else:
+                step.redo()
+
+    def _set_display(self, display: Display) -> None:
+        self._display = display
+        self.display_changed.emit()
 
     @property
     def viewport(self) -> Viewport:
@@ -185,7 +224,7 @@ class SlideDocument(QObject):
             return
         self._drop_run()
         self.model, self.selected = model, None  # the grid may be another
-        self.show(threshold=None)
+        self._display = replace(self._display, threshold=None)
         if self.can_analyze:
             self._recall()
         self.model_changed.emit()
@@ -223,7 +262,7 @@ class SlideDocument(QObject):
         assert self.path is not None
         name = self.path.name if self.path.is_dir() else self.path.stem
         analysis = Analysis.of(self.run, self.model, self.path.name, self.threshold, "patch")
-        write_folder(folder / name, analysis, [])
+        write_folder(folder / name, analysis, self.regions.all)
         return folder / name
 
     def _drop_candidate(self) -> None:
@@ -244,6 +283,10 @@ class SlideDocument(QObject):
     def _leave(self) -> None:
         """Let go of the slide."""
         self._drop_run()
+        if self._saving.isActive():
+            self._save_view()
+        self.history.clear()
+        self.regions.close()
         if self.tiles is not None:
             self.tiles.close()
             self.tiles.deleteLater()
@@ -255,6 +298,19 @@ class SlideDocument(QObject):
         self._drop_run()
         self._set_state("ready", "Cancelled. What was analyzed is kept and not computed again.")
         self.map_changed.emit()
+
+    def _save_view(self) -> None:
+        """Keep where the view looks and how the map is shown."""
+        self._saving.stop()
+        if self.slide:
+            view = {"viewport": asdict(self._viewport), "display": asdict(self._display)}
+            self.regions.save_view(view)
+
+    def _restore_view(self) -> None:
+        """Look where the user looked last; what makes no sense is left as it is."""
+        view = self.regions.view
+        self.kept_viewport = Viewport.from_dict(view.get("viewport"))
+        self._display = Display.from_dict(view.get("display"), self._display)
 
     def _announce_slide(self) -> None:
         self.slide_changed.emit()
@@ -310,6 +366,8 @@ class SlideDocument(QObject):
         self.tiles, self.path, self._mpp = candidate
         self.slide, self.pyramid = description, TilePyramid(description)
         self.seen_l0 = None
+        self.regions.open(slide_folder(data_folder(), description["identity"]))
+        self._restore_view()
         for warning in description["warnings"]:
             self.noted.emit(warning)
         if self.mpp_xy is None:

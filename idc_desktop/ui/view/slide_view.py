@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSizeF, Qt, QTimer, Signal
 from PySide6.QtGui import (
@@ -51,7 +52,6 @@ class SlideView(QWidget):
         self._document = document
         self._raster: MapRaster | None = None
         self._raster_is_stale = False
-        self._is_fitted = False
         self._is_moving = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -123,8 +123,8 @@ class SlideView(QWidget):
         """Show the whole slide."""
         pyramid = self._document.pyramid
         if pyramid is not None:
-            self._look(self._document.viewport.fitted(pyramid.extent_l0, self._size()))
-            self._is_fitted = True
+            viewport = self._document.viewport
+            self._document.viewport = viewport.fitted(pyramid.extent_l0, self._size())
 
     def set_scale(self, scale: float, at: QPointF | None = None) -> None:
         """Zoom, keeping the level-0 point under the widget position `at` (else the centre)."""
@@ -135,7 +135,7 @@ class SlideView(QWidget):
         smallest = viewport.fitted(pyramid.extent_l0, size).scale * _SMALLEST_PART
         scale = min(max(scale, min(smallest, 1.0)), _LARGEST_SCALE)
         at = QPointF(size.width() / 2, size.height() / 2) if at is None else at
-        self._look(viewport.zoomed(scale, at, size))
+        self._document.viewport = viewport.zoomed(scale, at, size)
 
     def show_pixels(self) -> None:
         """Show each level-0 pixel as one pixel of the screen."""
@@ -149,7 +149,7 @@ class SlideView(QWidget):
 
     def centre_on(self, point_l0: QPointF) -> None:
         """Bring a point to the centre."""
-        self._look(self._document.viewport.centred(point_l0))
+        self._document.viewport = self._document.viewport.centred(point_l0)
 
     def rotate(self, degrees: float) -> None:
         """Turn the view around its centre."""
@@ -166,7 +166,7 @@ class SlideView(QWidget):
     def set_upright(self) -> None:
         """Undo every turn and flip."""
         viewport = self._document.viewport
-        self._turn(Viewport(viewport.x_l0, viewport.y_l0, viewport.scale))
+        self._turn(replace(viewport, angle_deg=0.0, mirrored=False))
 
     def select_patch(self, point_l0: QPointF) -> None:
         """Select the patch that holds a level-0 point; none outside the map."""
@@ -207,7 +207,7 @@ class SlideView(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep a fitted slide fitted."""
         self._minimap.place()
-        if self._is_fitted:
+        if self._document.viewport.is_fitted:
             self.fit()
         self._on_moved()
 
@@ -287,16 +287,10 @@ class SlideView(QWidget):
     def _size(self) -> QSizeF:
         return QSizeF(self.size())
 
-    def _look(self, viewport: Viewport) -> None:
-        self._is_fitted = False
-        self._document.viewport = viewport
-
     def _turn(self, viewport: Viewport) -> None:
-        if self._is_fitted:
-            self._document.viewport = viewport
+        self._document.viewport = viewport
+        if viewport.is_fitted:
             self.fit()
-        else:
-            self._look(viewport)
 
     def _visible_tiles(self) -> list[Tile]:
         pyramid = self._document.pyramid
@@ -408,8 +402,8 @@ class SlideView(QWidget):
         if tiles is not None and pyramid is not None:
             tiles.loaded.connect(self.update)
             tiles.pin(pyramid.top_zoom)
-            self._document.viewport = Viewport()
-            self.fit()
+            self._turn(self._document.kept_viewport or Viewport(is_fitted=True))
+            self._on_moved()  # another slide at the very same place needs its own tiles
         self.update()
 
     def _on_map_changed(self) -> None:

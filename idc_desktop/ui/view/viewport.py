@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
 
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 from PySide6.QtGui import QTransform
@@ -24,6 +25,8 @@ class Viewport:
         Clockwise turn around the middle.
     mirrored : bool
         Whether the slide is seen from behind (left and right exchanged, before it is turned).
+    is_fitted : bool
+        Whether it is to show the whole slide, whatever the size of the view.
     """
 
     x_l0: float = 0.0
@@ -31,6 +34,19 @@ class Viewport:
     scale: float = 1.0
     angle_deg: float = 0.0
     mirrored: bool = False
+    is_fitted: bool = False
+
+    @classmethod
+    def from_dict(cls, values: object) -> Viewport | None:
+        """Take over stored values; None where they make no sense."""
+        if not isinstance(values, dict) or values.keys() != {it.name for it in fields(cls)}:
+            return None
+        flags = (values["mirrored"], values["is_fitted"])
+        numbers = [values[name] for name in ("x_l0", "y_l0", "scale", "angle_deg")]
+        is_sound = all(isinstance(it, bool) for it in flags) and all(
+            isinstance(it, int | float) and math.isfinite(it) for it in numbers
+        )
+        return cls(**values) if is_sound and values["scale"] > 0 else None
 
     def fitted(self, extent_l0: QRectF, size: QSizeF) -> Viewport:
         """Return the viewport that shows a whole rectangle, turned as this one is."""
@@ -38,16 +54,18 @@ class Viewport:
         turn = QTransform().rotate(self.angle_deg)
         across = turn.mapRect(QRectF(0, 0, extent_l0.width(), extent_l0.height()))
         scale = min(size.width() / across.width(), size.height() / across.height())
-        return replace(self, x_l0=centre.x(), y_l0=centre.y(), scale=scale * _FITTED)
+        return replace(
+            self, x_l0=centre.x(), y_l0=centre.y(), scale=scale * _FITTED, is_fitted=True
+        )
 
     def centred(self, point_l0: QPointF) -> Viewport:
         """Return the viewport with another point in the middle."""
-        return replace(self, x_l0=point_l0.x(), y_l0=point_l0.y())
+        return replace(self, x_l0=point_l0.x(), y_l0=point_l0.y(), is_fitted=False)
 
     def zoomed(self, scale: float, at: QPointF, size: QSizeF) -> Viewport:
         """Return the viewport at another scale; what lies under the widget point `at` stays."""
         fixed = self.to_l0(at, size)
-        zoomed = replace(self, scale=scale)
+        zoomed = replace(self, scale=scale, is_fitted=False)
         moved = fixed - zoomed.to_l0(at, size)
         return replace(zoomed, x_l0=self.x_l0 + moved.x(), y_l0=self.y_l0 + moved.y())
 

@@ -1,0 +1,178 @@
+"""The regions of the open slide as widgets see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QUndoCommand, QUndoStack
+
+from idc_desktop.errors import OutputError, RegionsError
+from idc_desktop.regions import Region, Shape
+
+if TYPE_CHECKING:
+    from idc_desktop.regions.book import RegionBook
+
+
+class RegionModel(QObject):
+    """Regions, which of them are chosen, and the edits that change them.
+
+    Every edit goes into the document's history and into the slide's file as it happens.
+
+    Attributes
+    ----------
+    new_class : str
+        Class of what is drawn next.
+    """
+
+    changed = Signal()
+    """Regions came, went, or are others."""
+    choice_changed = Signal()
+    """Others are chosen."""
+    noted = Signal(str)
+    """Something to tell the user, such as why an edit was refused."""
+
+    _problem = Signal(str)
+
+    def __init__(self, history: QUndoStack, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._history = history
+        self._book: RegionBook | None = None
+        self._chosen: tuple[str, ...] = ()
+        self.new_class = ""
+        self._problem.connect(lambda text: self.noted.emit(text or "The regions are saved again."))
+
+    @property
+    def all(self) -> tuple[Region, ...]:
+        """The regions in the order in which they are painted."""
+        return self._book.regions if self._book is not None else ()
+
+    @property
+    def chosen(self) -> tuple[Region, ...]:
+        """The chosen ones, in the order in which they were chosen."""
+        known = {region.id: region for region in self.all}
+        return tuple(known[it] for it in self._chosen if it in known)
+
+    @property
+    def can_edit(self) -> bool:
+        """Whether regions can be drawn: a slide is open, in this window only."""
+        return self._book is not None
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """How the slide was looked at last, as it was given to `save_view`."""
+        return dict(self._book.view) if self._book is not None else {}
+
+    def open(self, folder: Path) -> None:
+        """Take the regions of a slide from its folder in the data folder."""
+        from idc_desktop.regions.book import RegionBook
+
+        self.close()
+        try:
+            self._book = RegionBook(folder, self._problem.emit)
+        except OutputError as error:
+            self.noted.emit(str(error))
+        else:
+            for note in self._book.notes:
+                self.noted.emit(note)
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Save what is left to save and let go of the slide."""
+        book, self._book, self._chosen = self._book, None, ()
+        if book is not None:
+            book.close()
+            self.changed.emit()
+            self.choice_changed.emit()
+
+    def save_view(self, view: dict[str, Any]) -> None:
+        """Keep how the slide is looked at."""
+        if self._book is not None:
+            self._book.save_view(view)
+
+    def choose(self, identifiers: Iterable[str]) -> None:
+        """Choose these regions and no others."""
+        chosen = tuple(dict.fromkeys(identifiers))
+        if chosen != self._chosen:
+            self._chosen = chosen
+            self.choice_changed.emit()
+
+    def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
+        """Change regions in one step; return whether anything changed.
+
+        Parameters
+        ----------
+        label : str
+            What it is called in the menu, such as ``Move region``.
+        put : iterable of Region
+            Each takes the place of the region with its id, or comes last.
+        remove : iterable of str
+            Ids.
+        """
+        if self._book is None:
+            return False
+        try:
+            changed = self._book.edit(label, put, remove)
+        except RegionsError as error:
+            self.noted.emit(str(error))
+            return False
+        if changed:
+            self._history.push(_Edit(label, self._undo, self._redo))
+            self._announce()
+        return changed
+
+    def add(self, label: str, shapes: Collection[Shape], classification: str | None = None) -> None:
+        """Add a region for each shape and choose them."""
+        chosen_class = self.new_class if classification is None else classification
+        taken = {region.name for region in self.all}
+        names = (
+            name for number in range(1, 1_000_000) if (name := f"Region {number}") not in taken
+        )
+        new = [
+            Region(name, shape, chosen_class) for shape, name in zip(shapes, names, strict=False)
+        ]
+        if self.edit(label, put=new):
+            self.choose(region.id for region in new)
+
+    def reshape(self, label: str, region: Region, shape: Shape | None) -> None:
+        """Give a region another shape; None removes it."""
+        if shape is None:
+            self.edit(label, remove=[region.id])
+        else:
+            self.edit(label, put=[replace(region, shape=shape)])
+
+    def _undo(self) -> None:
+        if self._book is not None:
+            self._book.undo()
+            self._announce()
+
+    def _redo(self) -> None:
+        if self._book is not None:
+            self._book.redo()
+            self._announce()
+
+    def _announce(self) -> None:
+        known = {region.id for region in self.all}
+        self.changed.emit()
+        self.choose(it for it in self._chosen if it in known)
+
+
+class _Edit(QUndoCommand):
+    """An edit that has already happened when it joins the history."""
+
+    def __init__(self, text: str, undo: Callable[[], None], redo: Callable[[], None]) -> None:
+        super().__init__(text)
+        self._undo, self._redo = undo, redo
+        self._is_done = True
+
+    def undo(self) -> None:
+        self._undo()
+
+    def redo(self) -> None:
+        if self._is_done:
+            self._is_done = False
+        else:
+            self._redo()
