@@ -16,7 +16,7 @@ from idc_desktop.export import Analysis, write_folder
 from idc_desktop.grid import PatchGrid, ProbabilityMap
 from idc_desktop.model_file import ModelFile, find_model, read_model
 from idc_desktop.record import RunRecord
-from idc_desktop.regions import RegionMeter
+from idc_desktop.regions import RegionMeter, Shape
 from idc_desktop.regions.book import MAX_STEPS
 from idc_desktop.store import data_folder
 from idc_desktop.supervisor import usable_threads
@@ -134,6 +134,17 @@ class SlideDocument(QObject):
         elif self._meter is None or self._meter.probability_map is not self.map:
             self._meter = RegionMeter(self.map, self.mpp_xy)
         return self._meter
+
+    def figures_text(self, shape: Shape) -> str:
+        """Say in a line how large a shape is and what the map says of it."""
+        if self.mpp_xy is None:
+            return f"{shape.moments().area:,.0f} px²"
+        text = f"{shape.moments(self.mpp_xy).area / 1e6:.3g} mm²"
+        if self.meter is not None:
+            (found,) = self.meter.measure([shape], self.threshold)
+            if found.idc_fraction is not None:
+                text += f", IDC {100 * found.idc_fraction:.0f} %"
+        return text
 
     @property
     def mpp_xy(self) -> tuple[float, float] | None:

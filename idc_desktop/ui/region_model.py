@@ -144,6 +144,15 @@ class RegionModel(QObject):
         else:
             self.edit(label, put=[replace(region, shape=shape)])
 
+    def split(self, label: str, region: Region, parts: list[Shape]) -> None:
+        """Put parts in the place of a region: the first keeps its name and id."""
+        others = [
+            Region(f"{region.name} ({number})", part, region.classification, region.color)
+            for number, part in enumerate(parts[1:], start=2)
+        ]
+        if self.edit(label, put=[replace(region, shape=parts[0]), *others]):
+            self.choose([region.id, *(other.id for other in others)])
+
     def _undo(self) -> None:
         if self._book is not None:
             self._book.undo()

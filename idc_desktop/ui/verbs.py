@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu, QToolBar
 
 from idc_desktop.ui.theme import icon
@@ -25,7 +26,9 @@ class Verb:
     keys : str
         Shortcut, as Qt writes it; empty for none.
     icon : str
-        Name of an icon; one with an icon is in the toolbar too.
+        Name of an icon; one with an icon is in a toolbar too.
+    group : str
+        Of the verbs of one group exactly one is in force; their toolbar is upright at the left.
     """
 
     menu: str
@@ -33,6 +36,7 @@ class Verb:
     run: Callable[[], object]
     keys: str = ""
     icon: str = ""
+    group: str = ""
 
     @property
     def words(self) -> str:
@@ -58,10 +62,8 @@ class Verbs:
         self._verbs: list[Verb] = []
         self._actions: dict[str, QAction] = {}
         self._menus: dict[str, QMenu] = {}
-        self.toolbar: QToolBar = window.addToolBar("Verbs")
-        self.toolbar.setObjectName("verbs")
-        self.toolbar.setMovable(False)
-        self.toolbar.toggleViewAction().setEnabled(False)
+        self.toolbar = _toolbar(window, "Verbs", Qt.ToolBarArea.TopToolBarArea)
+        self._groups: dict[str, tuple[QActionGroup, QToolBar]] = {}
         menu = None
         for verb in verbs:
             if verb is SEPARATOR:
@@ -75,12 +77,24 @@ class Verbs:
             if verb.keys:
                 action.setShortcut(QKeySequence(verb.keys))
             menu.addAction(action)
+            toolbar = self._join(window, verb.group, action) if verb.group else self.toolbar
             if verb.icon:
                 action.setToolTip(f"{verb.words} ({verb.keys})" if verb.keys else verb.words)
-                self.toolbar.addAction(action)
+                toolbar.addAction(action)
             self._verbs.append(verb)
             self._actions[verb.words] = action
         self.recolour()
+
+    def _join(self, window: QMainWindow, name: str, action: QAction) -> QToolBar:
+        """Put an action into a group; return the group's toolbar."""
+        if name not in self._groups:
+            toolbar = _toolbar(window, name.capitalize(), Qt.ToolBarArea.LeftToolBarArea)
+            self._groups[name] = QActionGroup(window), toolbar
+        group, toolbar = self._groups[name]
+        action.setCheckable(True)
+        action.setChecked(not group.actions())
+        group.addAction(action)
+        return toolbar
 
     def menu(self, window: QMainWindow, title: str) -> QMenu:
         """Return the menu of a title; made where there is none."""
@@ -110,3 +124,12 @@ class Verbs:
                 keys = QKeySequence(verb.keys).toString(QKeySequence.SequenceFormat.NativeText)
                 groups.setdefault(verb.menu.replace("&", ""), {})[keys] = verb.words
         return list(groups.items())
+
+
+def _toolbar(window: QMainWindow, title: str, area: Qt.ToolBarArea) -> QToolBar:
+    toolbar = QToolBar(title)
+    toolbar.setObjectName(title.lower())
+    toolbar.setMovable(False)
+    toolbar.toggleViewAction().setEnabled(False)
+    window.addToolBar(area, toolbar)
+    return toolbar

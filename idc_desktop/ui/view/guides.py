@@ -70,6 +70,15 @@ def paint_legend(painter: QPainter, area: QRectF, colormap: str, threshold: floa
     painter.fillRect(QRectF(at - 1, bar.top() - 3, 2, bar.height() + 6), _THRESHOLD)
 
 
+def paint_label(painter: QPainter, at: QPointF, text: str) -> None:
+    """Write a line beside a point."""
+    width = painter.fontMetrics().horizontalAdvance(text) + 14
+    box = QRectF(at.x() + 14, at.y() + 10, width, painter.fontMetrics().height() + 8)
+    _paint_paper(painter, box)
+    painter.setPen(_INK)
+    painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+
+
 def _paint_paper(painter: QPainter, box: QRectF) -> None:
     painter.save()
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)

@@ -26,6 +26,7 @@ from idc_desktop.ui.view.guides import paint_legend, paint_scale_bar
 from idc_desktop.ui.view.map_raster import MapRaster
 from idc_desktop.ui.view.minimap import Minimap
 from idc_desktop.ui.view.pyramid import Tile
+from idc_desktop.ui.view.region_layer import RegionLayer
 from idc_desktop.ui.view.tools import PanTool, Tool
 from idc_desktop.ui.view.viewport import Viewport
 from idc_desktop.wire import TILE_PX
@@ -49,7 +50,8 @@ class SlideView(QWidget):
 
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._document = document
+        self.document = document
+        self._regions = RegionLayer(document.regions)
         self._raster: MapRaster | None = None
         self._raster_is_stale = False
         self._is_moving = False
@@ -57,8 +59,8 @@ class SlideView(QWidget):
         self._rest.setSingleShot(True)
         self._rest.setInterval(_REST_MS)
         self._rest.timeout.connect(self._on_rest)
-        self._pan = PanTool(self)
-        self._tool: Tool = self._pan
+        self.pan_tool = PanTool(self)
+        self._tool: Tool = self.pan_tool
         self._has_mouse: Tool | None = None
         self._space_is_down = False
         self._minimap = Minimap(document, self)
@@ -71,6 +73,8 @@ class SlideView(QWidget):
         document.map_changed.connect(self._on_map_changed)
         document.display_changed.connect(self._on_map_changed)
         document.selection_changed.connect(self.update)
+        document.regions.changed.connect(self.update)
+        document.regions.choice_changed.connect(self.update)
         document.viewport_changed.connect(self._on_moved)
 
     @property
@@ -78,21 +82,22 @@ class SlideView(QWidget):
         """What the left mouse button does; the middle one, or the space bar held, always pans."""
         return self._tool
 
-    @tool.setter
-    def tool(self, tool: Tool | None) -> None:
-        self._tool = self._pan if tool is None else tool
-        self.setCursor(self._tool.cursor)
+    def take_up(self, tool: Tool) -> None:
+        """Take up another tool; what the former one had begun is forgotten."""
+        self._tool.abandon()
+        self._tool = tool
+        self.setCursor(tool.cursor)
         self.update()
 
     @property
     def scale(self) -> float:
         """Screen pixels per level-0 pixel."""
-        return self._document.viewport.scale
+        return self.document.viewport.scale
 
     @property
     def centre(self) -> QPointF:
         """The level-0 point in the middle of the view."""
-        return QPointF(self._document.viewport.x_l0, self._document.viewport.y_l0)
+        return QPointF(self.document.viewport.x_l0, self.document.viewport.y_l0)
 
     @property
     def is_at_limit(self) -> bool:
@@ -102,40 +107,48 @@ class SlideView(QWidget):
     @property
     def um_per_px(self) -> float | None:
         """Micrometres per pixel of the screen, if the resolution is known."""
-        mpp = self._document.mpp_xy
+        mpp = self.document.mpp_xy
         return None if mpp is None else mpp[0] / (self.scale * self.devicePixelRatioF())
 
     @property
     def is_sharp(self) -> bool:
         """Whether all that is seen is shown at its best, and nothing more is on its way."""
-        tiles = self._document.tiles
+        tiles = self.document.tiles
         return tiles is not None and tiles.is_idle and self.has_all_tiles and not self._is_moving
 
     @property
     def has_all_tiles(self) -> bool:
         """Whether every visible tile is here, or cannot be."""
-        tiles = self._document.tiles
-        if tiles is None or not self._document.slide:
+        tiles = self.document.tiles
+        if tiles is None or not self.document.slide:
             return False
         return all(tiles.get(it) or tiles.is_broken(it) for it in self._visible_tiles())
 
     def fit(self) -> None:
         """Show the whole slide."""
-        pyramid = self._document.pyramid
+        pyramid = self.document.pyramid
         if pyramid is not None:
-            viewport = self._document.viewport
-            self._document.viewport = viewport.fitted(pyramid.extent_l0, self._size())
+            viewport = self.document.viewport
+            self.document.viewport = viewport.fitted(pyramid.extent_l0, self._size())
 
     def set_scale(self, scale: float, at: QPointF | None = None) -> None:
         """Zoom, keeping the level-0 point under the widget position `at` (else the centre)."""
-        pyramid = self._document.pyramid
+        pyramid = self.document.pyramid
         if pyramid is None:
             return
-        viewport, size = self._document.viewport, self._size()
+        viewport, size = self.document.viewport, self._size()
         smallest = viewport.fitted(pyramid.extent_l0, size).scale * _SMALLEST_PART
         scale = min(max(scale, min(smallest, 1.0)), _LARGEST_SCALE)
         at = QPointF(size.width() / 2, size.height() / 2) if at is None else at
-        self._document.viewport = viewport.zoomed(scale, at, size)
+        self.document.viewport = viewport.zoomed(scale, at, size)
+
+    def show_area(self, area_l0: QRectF) -> None:
+        """Bring a part of the slide into sight, with what is around it."""
+        margin = max(area_l0.width(), area_l0.height()) / 2
+        around = area_l0.adjusted(-margin, -margin, margin, margin)
+        fitted = self.document.viewport.fitted(around, self._size())
+        scale = min(fitted.scale, 1 / self.devicePixelRatioF())
+        self.document.viewport = replace(fitted, scale=scale, is_fitted=False)
 
     def show_pixels(self) -> None:
         """Show each level-0 pixel as one pixel of the screen."""
@@ -143,44 +156,44 @@ class SlideView(QWidget):
 
     def show_um_per_px(self, um_per_px: float) -> None:
         """Zoom to a resolution, micrometres per pixel of the screen."""
-        mpp = self._document.mpp_xy
+        mpp = self.document.mpp_xy
         if mpp is not None:
             self.set_scale(mpp[0] / (um_per_px * self.devicePixelRatioF()))
 
     def centre_on(self, point_l0: QPointF) -> None:
         """Bring a point to the centre."""
-        self._document.viewport = self._document.viewport.centred(point_l0)
+        self.document.viewport = self.document.viewport.centred(point_l0)
 
     def rotate(self, degrees: float) -> None:
         """Turn the view around its centre."""
-        self._turn(self._document.viewport.turned(degrees))
+        self._turn(self.document.viewport.turned(degrees))
 
     def flip_across(self) -> None:
         """Exchange left and right."""
-        self._turn(self._document.viewport.flipped_across())
+        self._turn(self.document.viewport.flipped_across())
 
     def flip_down(self) -> None:
         """Exchange top and bottom."""
-        self._turn(self._document.viewport.flipped_down())
+        self._turn(self.document.viewport.flipped_down())
 
     def set_upright(self) -> None:
         """Undo every turn and flip."""
-        viewport = self._document.viewport
+        viewport = self.document.viewport
         self._turn(replace(viewport, angle_deg=0.0, mirrored=False))
 
     def select_patch(self, point_l0: QPointF) -> None:
         """Select the patch that holds a level-0 point; none outside the map."""
-        grid = self._document.grid
+        grid = self.document.grid
         if grid is not None:
-            self._document.select(grid.cell_at(point_l0.x(), point_l0.y()))
+            self.document.select(grid.cell_at(point_l0.x(), point_l0.y()))
 
     def to_device(self) -> QTransform:
         """Return the transform from level-0 pixels to widget pixels."""
-        return self._document.viewport.transform(self._size())
+        return self.document.viewport.transform(self._size())
 
     def to_l0(self, position: QPointF) -> QPointF:
         """Return the level-0 point under a widget position."""
-        return self._document.viewport.to_l0(position, self._size())
+        return self.document.viewport.to_l0(position, self._size())
 
     def visible_l0(self) -> QRectF:
         """Return the level-0 rectangle around what is seen."""
@@ -191,23 +204,25 @@ class SlideView(QWidget):
         """Paint what is there: sharp tiles, else coarser ones; never a hole."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), self.palette().mid())
-        if self._document.slide:
+        if self.document.slide:
             to_device = self.to_device()
             self._paint_tiles(painter, to_device)
             self._paint_map(painter, to_device)
+            handles = self._tool.shows_handles
+            self._regions.paint(painter, to_device, self.visible_l0(), handles=handles)
             self._tool.paint(painter, to_device)
             self._paint_guides(painter)
         else:
             painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
             area = self.rect().adjusted(40, 40, -40, -40)
             flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-            painter.drawText(area, int(flags), self._document.message)
+            painter.drawText(area, int(flags), self.document.message)
         painter.end()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep a fitted slide fitted."""
         self._minimap.place()
-        if self._document.viewport.is_fitted:
+        if self.document.viewport.is_fitted:
             self.fit()
         self._on_moved()
 
@@ -229,15 +244,20 @@ class SlideView(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Give the mouse to a tool until the button is released."""
-        if self._document.slide and self._has_mouse is None:
+        if self.document.slide and self._has_mouse is None:
             pans = event.button() == Qt.MouseButton.MiddleButton or self._space_is_down
             if pans or event.button() == Qt.MouseButton.LeftButton:
-                self._has_mouse = self._pan if pans else self._tool
+                self._has_mouse = self.pan_tool if pans else self._tool
                 self._has_mouse.press(event)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Let the tool have it."""
+        if self.document.slide and event.button() == Qt.MouseButton.LeftButton:
+            self._tool.double_click(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Let the tool follow, and tell what is under the cursor."""
-        if self._document.slide:
+        if self.document.slide:
             (self._has_mouse or self._tool).move(event)
             self.pointed.emit(self.to_l0(event.position()))
 
@@ -245,7 +265,7 @@ class SlideView(QWidget):
         """Take the mouse back."""
         if self._has_mouse is not None and event.buttons() == Qt.MouseButton.NoButton:
             tool, self._has_mouse = self._has_mouse, None
-            if self._document.slide:
+            if self.document.slide:
                 tool.release(event)
             self.setCursor(self._tool.cursor)
 
@@ -255,6 +275,8 @@ class SlideView(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pan by arrows, zoom by plus and minus; the space bar makes the mouse pan."""
+        if self.document.slide and self._tool.key(event):
+            return
         step = 0.1 * min(self.width(), self.height())
         steps = {
             Qt.Key.Key_Left: QPointF(-step, 0),
@@ -288,23 +310,23 @@ class SlideView(QWidget):
         return QSizeF(self.size())
 
     def _turn(self, viewport: Viewport) -> None:
-        self._document.viewport = viewport
+        self.document.viewport = viewport
         if viewport.is_fitted:
             self.fit()
 
     def _visible_tiles(self) -> list[Tile]:
-        pyramid = self._document.pyramid
+        pyramid = self.document.pyramid
         if pyramid is None:
             return []
         zoom = pyramid.zoom_for(self.scale * self.devicePixelRatioF())
         return pyramid.tiles(zoom, self.visible_l0())
 
     def _paint_tiles(self, painter: QPainter, to_device: QTransform) -> None:
-        tiles, pyramid = self._document.tiles, self._document.pyramid
+        tiles, pyramid = self.document.tiles, self.document.pyramid
         if tiles is None or pyramid is None:
             return
         ratio = self.devicePixelRatioF()
-        is_upright = self._document.viewport.is_upright
+        is_upright = self.document.viewport.is_upright
         if not is_upright:
             painter.setTransform(to_device)
         shown = self._visible_tiles()
@@ -344,11 +366,11 @@ class SlideView(QWidget):
         painter.resetTransform()
 
     def _paint_map(self, painter: QPainter, to_device: QTransform) -> None:
-        display = self._document.display
+        display = self.document.display
         raster = self._current_raster() if display.visible else None
         if raster is not None:
             raster.paint(painter, to_device, self.visible_l0(), display, self._is_moving)
-        grid, cell = self._document.grid, self._document.selected
+        grid, cell = self.document.grid, self.document.selected
         if grid is None or cell is None:
             return
         left = grid.origin_x_l0 + cell[1] * grid.step_x_l0
@@ -362,7 +384,7 @@ class SlideView(QWidget):
         painter.resetTransform()
 
     def _paint_guides(self, painter: QPainter) -> None:
-        document, area = self._document, QRectF(self.rect())
+        document, area = self.document, QRectF(self.rect())
         if document.mpp_xy is not None:
             paint_scale_bar(painter, area, document.mpp_xy[0] / self.scale)
         if document.map is not None and document.display.visible:
@@ -371,8 +393,8 @@ class SlideView(QWidget):
     def _on_moved(self) -> None:
         self._is_moving = True
         self._rest.start()
-        if self._document.slide:
-            self._document.seen_l0 = self.visible_l0()
+        if self.document.slide:
+            self.document.seen_l0 = self.visible_l0()
             self._ask_for_tiles()
         self.update()
 
@@ -381,7 +403,7 @@ class SlideView(QWidget):
         self.update()
 
     def _ask_for_tiles(self) -> None:
-        tiles, pyramid = self._document.tiles, self._document.pyramid
+        tiles, pyramid = self.document.tiles, self.document.pyramid
         if tiles is None or pyramid is None:
             return
         seen = self.visible_l0()
@@ -396,13 +418,14 @@ class SlideView(QWidget):
         tiles.want(list(dict.fromkeys([*wanted, *ahead])))
 
     def _on_slide_changed(self) -> None:
-        tiles, pyramid = self._document.tiles, self._document.pyramid
+        tiles, pyramid = self.document.tiles, self.document.pyramid
         self._raster_is_stale = True
         self._has_mouse = None
+        self._tool.abandon()
         if tiles is not None and pyramid is not None:
             tiles.loaded.connect(self.update)
             tiles.pin(pyramid.top_zoom)
-            self._turn(self._document.kept_viewport or Viewport(is_fitted=True))
+            self._turn(self.document.kept_viewport or Viewport(is_fitted=True))
             self._on_moved()  # another slide at the very same place needs its own tiles
         self.update()
 
@@ -412,7 +435,7 @@ class SlideView(QWidget):
         self.update()
 
     def _current_raster(self) -> MapRaster | None:
-        document = self._document
+        document = self.document
         if self._raster_is_stale:
             current = document.map
             self._raster = (

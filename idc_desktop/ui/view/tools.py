@@ -5,24 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QMouseEvent, QPainter, QTransform
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QTransform
+
+from idc_desktop.regions import Region
+from idc_desktop.regions.shape import Point
 
 if TYPE_CHECKING:
     from idc_desktop.ui.view.slide_view import SlideView
 
-_DRAG_STARTS_PX = 3
+DRAG_STARTS_PX = 3
 
 
 class Tool:
-    """Gets the mouse events of a view and may paint on it.
+    """Gets the mouse and the keys of a view and may paint on it.
 
     Attributes
     ----------
     cursor : Qt.CursorShape
         The mouse cursor over the view.
+    shows_handles : bool
+        Whether the corners of the chosen regions are shown.
     """
 
     cursor = Qt.CursorShape.CrossCursor
+    shows_handles = False
 
     def __init__(self, view: SlideView) -> None:
         self.view = view
@@ -36,12 +42,48 @@ class Tool:
     def release(self, event: QMouseEvent) -> None:
         """Take the release of a button."""
 
+    def double_click(self, event: QMouseEvent) -> None:
+        """Take a double click; its first press and release came before."""
+
+    def key(self, event: QKeyEvent) -> bool:
+        """Take a key; return whether it meant anything to the tool."""
+        return False
+
+    def abandon(self) -> None:
+        """Forget what was begun."""
+
     def paint(self, painter: QPainter, to_device: QTransform) -> None:
         """Paint over the slide; `to_device` maps level-0 pixels to the painter's."""
 
+    def point(self, event: QMouseEvent) -> Point:
+        """Return where the mouse is, level-0 pixels."""
+        at = self.view.to_l0(event.position())
+        return at.x(), at.y()
+
+    def region_at(self, point: Point) -> Region | None:
+        """Return the uppermost visible region that holds a level-0 point."""
+        for region in reversed(self.view.document.regions.all):
+            if not region.is_hidden and region.shape.contains(point):
+                return region
+        return None
+
+    def choose_at(self, event: QMouseEvent) -> Region | None:
+        """Choose the region under the mouse; with Shift, add it to the chosen or take it out."""
+        regions, region = self.view.document.regions, self.region_at(self.point(event))
+        chosen = [it.id for it in regions.chosen]
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            if region is not None:
+                rest = [it for it in chosen if it != region.id]
+                regions.choose(rest if region.id in chosen else [*chosen, region.id])
+        elif region is None:
+            regions.choose([])
+        elif region.id not in chosen:
+            regions.choose([region.id])
+        return region
+
 
 class PanTool(Tool):
-    """Drag to move the slide; click to select a patch of the map."""
+    """Drag to move the slide; click to select a patch of the map and the region there."""
 
     cursor = Qt.CursorShape.ArrowCursor
 
@@ -59,7 +101,7 @@ class PanTool(Tool):
         if self._grabbed_at is None:
             return
         moved = event.position() - self._grabbed_at
-        if self._is_drag or moved.manhattanLength() > _DRAG_STARTS_PX:
+        if self._is_drag or moved.manhattanLength() > DRAG_STARTS_PX:
             self._is_drag = True
             view = self.view
             step = view.to_l0(self._grabbed_at) - view.to_l0(event.position())
@@ -69,6 +111,8 @@ class PanTool(Tool):
 
     def release(self, event: QMouseEvent) -> None:
         """Let go; without a drag it was a click."""
-        if self._grabbed_at is not None and not self._is_drag:
-            self.view.select_patch(self.view.to_l0(event.position()))
+        is_click = self._grabbed_at is not None and not self._is_drag
         self._grabbed_at = None
+        if is_click and event.button() == Qt.MouseButton.LeftButton:
+            self.view.select_patch(self.view.to_l0(event.position()))
+            self.choose_at(event)

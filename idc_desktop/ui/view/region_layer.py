@@ -1,0 +1,87 @@
+"""The regions on the view."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPolygonF, QTransform
+
+from idc_desktop.regions import Region, Shape
+from idc_desktop.ui.region_model import RegionModel
+
+_HALO = QColor(255, 255, 255, 200)
+_FILL_ALPHA = 45
+_HANDLE_PX = 7.0
+_MOST_HANDLES = 600
+
+
+class RegionLayer:
+    """Paints regions; their paths are kept as long as their shapes."""
+
+    def __init__(self, model: RegionModel) -> None:
+        self._model = model
+        self._paths: dict[Shape, QPainterPath] = {}
+
+    def paint(
+        self, painter: QPainter, to_device: QTransform, visible_l0: QRectF, *, handles: bool
+    ) -> None:
+        """Paint what is visible, the chosen ones with a halo, a fill and perhaps handles."""
+        regions = [region for region in self._model.all if not region.is_hidden]
+        chosen = {region.id for region in self._model.chosen}
+        self._paths = {it.shape: self._path(it.shape) for it in regions}
+        painter.save()
+        painter.setTransform(to_device)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(regions) < _MOST_HANDLES)
+        for region in regions:
+            left, top, right, bottom = region.shape.bounds
+            if visible_l0.intersects(QRectF(left, top, right - left, bottom - top)):
+                self._paint(painter, region, is_chosen=region.id in chosen)
+        painter.restore()
+        if handles:
+            for region in self._model.chosen:
+                if not (region.is_hidden or region.is_locked):
+                    _paint_handles(painter, to_device, region.shape)
+
+    def _path(self, shape: Shape) -> QPainterPath:
+        return self._paths.get(shape) or path_of(shape)
+
+    def _paint(self, painter: QPainter, region: Region, *, is_chosen: bool) -> None:
+        path, colour = self._paths[region.shape], QColor(*region.rgb)
+        if is_chosen:
+            fill = QColor(colour)
+            fill.setAlpha(_FILL_ALPHA)
+            painter.fillPath(path, fill)
+            painter.strokePath(path, _pen(_HALO, 6))
+        line = _pen(colour, 3 if is_chosen else 2)
+        if region.is_locked:
+            line.setStyle(Qt.PenStyle.DashLine)
+        painter.strokePath(path, line)
+
+
+def path_of(shape: Shape) -> QPainterPath:
+    """Return the outlines and holes of a shape as one path, level-0 pixels."""
+    path = QPainterPath()
+    for ring in shape.rings:
+        path.addPolygon(QPolygonF([QPointF(x, y) for x, y in ring.tolist()]))
+        path.closeSubpath()
+    return path
+
+
+def _pen(colour: QColor, width: float) -> QPen:
+    pen = QPen(colour, width)
+    pen.setCosmetic(True)
+    pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    return pen
+
+
+def _paint_handles(painter: QPainter, to_device: QTransform, shape: Shape) -> None:
+    points = [point for ring in shape.rings for point in ring.tolist()]
+    if len(points) > _MOST_HANDLES:
+        return
+    painter.setPen(QPen(QColor(30, 30, 34), 1))
+    painter.setBrush(QColor(255, 255, 255))
+    for x, y in points:
+        at = to_device.map(QPointF(x, y))
+        painter.drawRect(
+            QRectF(at.x() - _HANDLE_PX / 2, at.y() - _HANDLE_PX / 2, _HANDLE_PX, _HANDLE_PX)
+        )
+    painter.setBrush(Qt.BrushStyle.NoBrush)
