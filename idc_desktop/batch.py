@@ -1,4 +1,4 @@
-"""The ``analyze`` command: several slides, one engine after the other, six files each.
+"""The ``analyze`` and ``export`` commands: several slides, one engine after the other.
 
 Imports are made where they are needed, so that a child process is at work while this one loads.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -28,13 +29,23 @@ from idc_desktop.console import (
     print_json,
     report_defect,
 )
-from idc_desktop.errors import DefectError, IdcError, ModelError, OutputError, UsageError
+from idc_desktop.errors import (
+    DefectError,
+    ExportError,
+    IdcError,
+    ModelError,
+    OutputError,
+    UsageError,
+)
 from idc_desktop.supervisor import Job
 
 if TYPE_CHECKING:
     from idc_desktop.export import Analysis
     from idc_desktop.model_file import ModelFile
     from idc_desktop.regions import Region
+
+FORMAT_NAMES = ("regions", "qupath", "wsinfer", "report", "dsa", "dicom")
+"""What ``--format`` takes: `idc_desktop.export.FORMATS`, which the start must not wait for."""
 
 _PLAIN_PROGRESS_EVERY_S = 5.0
 
@@ -75,7 +86,7 @@ class _Run:
 
 
 def analyze_slides(options: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
+    """Run either command; return its exit code."""
     runs = [_Run(absolute(given), given) for given in options.slides]
     stems: dict[str, str] = {}
     for run in runs:
@@ -128,6 +139,7 @@ def _start(run: _Run, options: argparse.Namespace) -> Job:
         "threads": options.threads,
         "tissue": not options.no_tissue_mask,
         "restart": options.restart,
+        "recall": options.recall,
         "data_folder": str(data_folder()),
     }
     return Job(job, run.slide.name)
@@ -162,7 +174,8 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
 
         analysis = _collect(job, common.model, run, options)
         name = analysis.slide["identity"][:12] if options.anonymous else _stem(run.slide)
-        write_folder(common.out / name, analysis, common.regions)
+        regions = _placed(common.regions, analysis, options)
+        write_folder(common.out / name, analysis, regions, options.formats)
     counts = analysis.map.counts()
     failed = counts["failed"] + counts["invalid_output"]
     run.status, run.out, run.counts = ("partial" if failed else "done"), common.out / name, counts
@@ -181,16 +194,17 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
             f"note: {run.slide.name}: No tissue was found, so nothing was analyzed. "
             "--no-tissue-mask analyzes everything."
         )
-    for region in common.regions:
+    for region in regions:
         if not overlaps_slide(region, analysis.map.grid):
             complain(
                 f"note: {run.slide.name}: The region {region.name!r} lies off the slide. Its "
-                "coordinates must be level-0 pixels."
+                "coordinates must be level-0 pixels (see --regions-origin)."
             )
     if not options.json:
         stored = ", all of it stored before" if analysis.is_recalled else ""
+        verb = "exported" if options.recall else "analyzed"
         print(
-            f"{run.slide.name}: {counts['ok']:,} patches analyzed, {counts['background']:,} "
+            f"{run.slide.name}: {counts['ok']:,} patches {verb}, {counts['background']:,} "
             f"background, {failed:,} failed, {run.seconds:.1f} s on the {run.provider}{stored}"
         )
         print(f"  results in {run.out}   ({RESEARCH_USE_NOTICE})")
@@ -223,6 +237,24 @@ def _read_regions(options: argparse.Namespace) -> list[Region]:
     return regions
 
 
+def _placed(regions: list[Region], analysis: Analysis, options: argparse.Namespace) -> list[Region]:
+    """Return the regions in level-0 pixels of this slide."""
+    origin = analysis.bounds_origin_l0
+    if options.regions_origin == "image" or not any(origin):
+        return regions
+    return [dataclasses.replace(it, shape=it.shape.moved(*origin)) for it in regions]
+
+
+def _refuse_formats(run: _Run, description: Mapping[str, Any], options: argparse.Namespace) -> None:
+    """Refuse what cannot be written of this slide, before anything is computed."""
+    from idc_desktop.export import FORMATS
+
+    for name in options.formats:
+        reason = FORMATS[name].refusal(description, options.anonymous)
+        if reason is not None:
+            raise ExportError(f"{run.slide.name}: --format {name} is not possible: {reason}.")
+
+
 def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace) -> Analysis:
     """Follow the engine to the end and put its messages together."""
     from idc_desktop.export import Analysis
@@ -233,15 +265,22 @@ def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace)
         for message, payload in job.events():
             said = len(record.notes)
             record.take(message, payload)
+            if message["event"] == "slide":
+                _refuse_formats(run, message, options)
             for note in record.notes[said:]:
                 progress.say(f"note: {note}")
             if message["event"] == "plan" and record.map is not None:
                 progress.begin(record.map.states.size)
             elif message["event"] == "block":
                 progress.reach(record.done_patches)
+    if record.map is None or not record.map.states.all():
+        raise ExportError(
+            f"{run.slide.name}: There is no finished analysis with these options (model, mpp, "
+            "provider, tissue mask). Run idc-desktop analyze first."
+        )
     image = record.slide["identity"][:12] if options.anonymous else run.slide.name
     threshold = model.card.threshold if options.threshold is None else options.threshold
-    return Analysis.of(record, model, image, threshold, options.map)
+    return Analysis.of(record, model, image, threshold, options.map, run.slide)
 
 
 class _Progress:

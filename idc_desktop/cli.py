@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
-from idc_desktop.batch import analyze_slides
+from idc_desktop.batch import FORMAT_NAMES, analyze_slides
 from idc_desktop.console import (
     EXIT_CANCELLED,
     EXIT_OUTPUT,
@@ -70,28 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
 
     analyze = commands.add_parser("analyze", help="compute the map of slides and write six files")
-    analyze.add_argument("slides", metavar="SLIDE", nargs="+", help="slide file or DICOM folder")
-    analyze.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
-    analyze.add_argument(
-        "--model", metavar="NAME|FILE.onnx", default="baseline", help="default: baseline"
-    )
-    analyze.add_argument("--regions", metavar="FILE.geojson", help="add rows to regions.csv")
-    analyze.add_argument(
-        "--threshold", metavar="P", type=_probability, help="IDC is p >= P; default: the model's"
-    )
-    analyze.add_argument(
-        "--map",
-        choices=("patch", "context"),
-        default="patch",
-        help="context: smoothed by the neighbours, for models that bring its parameters",
-    )
-    analyze.add_argument("--mpp", metavar="UM", type=float, help="µm per level-0 pixel")
-    analyze.add_argument(
-        "--provider",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="auto: CUDA where it works, else the CPU",
-    )
+    _add_run_options(analyze)
     analyze.add_argument(
         "--threads",
         metavar="N",
@@ -99,13 +78,17 @@ def _parser() -> argparse.ArgumentParser:
         default=usable_threads(),
         help="blocks at work at once; does not change the results",
     )
-    analyze.add_argument(
-        "--no-tissue-mask", action="store_true", help="analyze glass and background too"
-    )
-    analyze.add_argument("--anonymous", action="store_true", help="no slide names in the results")
     analyze.add_argument("--restart", action="store_true", help="forget what was computed before")
-    analyze.add_argument("--json", action="store_true", help="print one JSON object")
-    analyze.set_defaults(run=analyze_slides)
+    analyze.set_defaults(run=analyze_slides, recall=False)
+
+    export = commands.add_parser(
+        "export",
+        help="write the files of slides that are analyzed already, in more formats",
+        description="Writes what analyze writes, and more, from the analysis that is stored; "
+        "computes nothing. Give the options that the analysis had.",
+    )
+    _add_run_options(export)
+    export.set_defaults(run=analyze_slides, recall=True, restart=False, threads=1)
 
     models = commands.add_parser("models", help="list, show or verify models")
     models.set_defaults(run=_list_models)
@@ -138,6 +121,54 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    """Add what names a run, and what is to be written of it."""
+    command.add_argument("slides", metavar="SLIDE", nargs="+", help="slide file or DICOM folder")
+    command.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
+    command.add_argument(
+        "--model", metavar="NAME|FILE.onnx", default="baseline", help="default: baseline"
+    )
+    command.add_argument(
+        "--format",
+        metavar="NAME",
+        dest="formats",
+        action="append",
+        default=[],
+        choices=FORMAT_NAMES,
+        help=f"write more than the six files; may be repeated: {', '.join(FORMAT_NAMES)}",
+    )
+    command.add_argument(
+        "--regions", metavar="FILE", help="add rows to regions.csv; GeoJSON or ASAP XML"
+    )
+    command.add_argument(
+        "--regions-origin",
+        choices=("image", "bounds"),
+        default="image",
+        help="where (0, 0) of that file is: bounds for files of QuPath where it crops the slide",
+    )
+    command.add_argument(
+        "--threshold", metavar="P", type=_probability, help="IDC is p >= P; default: the model's"
+    )
+    command.add_argument(
+        "--map",
+        choices=("patch", "context"),
+        default="patch",
+        help="context: smoothed by the neighbours, for models that bring its parameters",
+    )
+    command.add_argument("--mpp", metavar="UM", type=float, help="µm per level-0 pixel")
+    command.add_argument(
+        "--provider",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: CUDA where it works, else the CPU",
+    )
+    command.add_argument(
+        "--no-tissue-mask", action="store_true", help="analyze glass and background too"
+    )
+    command.add_argument("--anonymous", action="store_true", help="no slide names in the results")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _probability(text: str) -> float:

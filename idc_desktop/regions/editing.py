@@ -16,7 +16,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.regions.shape import Point, Roi, Shape, Vertex, rectangle, shape_of
+from idc_desktop.regions.shape import Point, Region, Roi, Shape, Vertex, rectangle, shape_of
 
 _MAX_COORDINATE = 1e8  # px; far beyond any slide, and its square is still exact enough
 _ELLIPSE_CORNERS = 180
@@ -82,6 +82,20 @@ def erase(shape: Shape, points: npt.ArrayLike, radius: float) -> Shape | None:
 def unite(shapes: Iterable[Shape]) -> Shape:
     """Return all that at least one of the shapes covers."""
     return from_shapely(shapely.union_all([to_shapely(shape) for shape in shapes]))
+
+
+def by_class(regions: Iterable[Region]) -> list[Region]:
+    """Return one region per class, in the order of their names: all that its regions cover.
+
+    Where regions of a class overlap, their common area counts once.
+    """
+    members: dict[str, list[Region]] = {}
+    for region in regions:
+        members.setdefault(region.classification, []).append(region)
+    return [
+        Region(name or "No class", unite(it.shape for it in found), name, found[0].color)
+        for name, found in sorted(members.items())
+    ]
 
 
 def subtract(shape: Shape, others: Iterable[Shape]) -> Shape | None:

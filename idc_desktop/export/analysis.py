@@ -1,0 +1,163 @@
+"""A finished analysis: what every export says."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from idc_desktop import RESEARCH_USE_NOTICE, __version__
+from idc_desktop.grid import ProbabilityMap
+from idc_desktop.model_file import ModelFile
+from idc_desktop.record import RunRecord
+from idc_desktop.regions import Region, RegionMeter, RegionStatistics, whole_slide
+
+_NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e01")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A finished analysis and all that its exports say of its origin.
+
+    Attributes
+    ----------
+    image : str
+        What stands for the slide in the files: its file name, or a part of its identity.
+    slide : dict
+        As the engine describes it.
+    overview : ndarray of uint8, shape (height, width, 3)
+        The extent that the grid covers.
+    overview_px_l0 : float
+        Side of one of its pixels, level-0 pixels.
+    tissue, versions, provider : dict
+        As the engine reports them.
+    map_kind : {"patch", "context"}
+    notes : tuple of str
+        What a reader of the overlay should know.
+    is_recalled : bool
+        Everything had been computed by an earlier run.
+    source : Path or None
+        The slide itself, for formats that refer to it; never written anywhere.
+    """
+
+    image: str
+    slide: dict[str, Any]
+    model: ModelFile
+    map: ProbabilityMap
+    overview: npt.NDArray[np.uint8]
+    overview_px_l0: float
+    tissue: dict[str, Any]
+    provider: dict[str, Any]
+    versions: dict[str, str]
+    threshold: float
+    map_kind: str
+    notes: tuple[str, ...] = ()
+    is_recalled: bool = False
+    source: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        record: RunRecord,
+        model: ModelFile,
+        image: str,
+        threshold: float,
+        map_kind: str,
+        source: Path | None = None,
+    ) -> Analysis:
+        """Take a finished run."""
+        assert record.map is not None
+        return cls(
+            image=image,
+            slide=record.slide,
+            model=model,
+            map=record.map,
+            overview=record.overview,
+            overview_px_l0=record.overview_px_l0,
+            tissue=record.plan["tissue"],
+            provider=record.plan["provider"],
+            versions=record.plan["versions"],
+            threshold=threshold,
+            map_kind=map_kind,
+            is_recalled=record.plan["restored_blocks"] == record.plan["blocks"],
+            notes=tuple(it.removeprefix(f"{record.slide['file']}: ") for it in record.notes),
+            source=source,
+        )
+
+    @property
+    def mpp(self) -> tuple[float, float]:
+        """Level-0 resolution (x, y), µm per pixel."""
+        return self.slide["mpp_x"], self.slide["mpp_y"]
+
+    @property
+    def bounds_origin_l0(self) -> tuple[float, float]:
+        """Top left of what QuPath shows by default: the slide's bounds, or (0, 0)."""
+        return self.map.grid.origin_x_l0, self.map.grid.origin_y_l0
+
+    def identifier(self, part: str) -> str:
+        """Return the UUID of a part of this analysis: the same whenever it is exported."""
+        # The grid's step stands for the resolution: another one makes other patches.
+        step = f"{self.map.grid.step_x_l0!r}x{self.map.grid.step_y_l0!r}"
+        key = f"{self.slide['identity']}/{self.model.sha256}/{step}/{self.map_kind}/{part}"
+        return str(uuid.uuid5(_NAMESPACE, key))
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where the numbers come from, without the files' hashes."""
+        described = ("identity", "width_l0", "height_l0", "mpp_x", "mpp_y", "mpp_source", "vendor")
+        card = self.model.card
+        return {
+            "app_version": __version__,
+            "slide": {
+                **{name: self.slide[name] for name in described},
+                "identity_kind": "sha256 of sizes, ends and 64 samples per file",
+            },
+            "model": {
+                "name": card.name,
+                "version": card.version,
+                "sha256": self.model.sha256,
+                "recipe": card.recipe,
+                "spacing_um_px": card.spacing_um_px,
+                "card": card.without_golden(),
+            },
+            "provider": self.provider,
+            "threshold": self.threshold,
+            "map": self.map_kind,
+            "grid": self.map.grid.as_dict(),
+            "tissue": self.tissue,
+            "counts": self.map.counts(),
+            "versions": self.versions,
+            "notice": RESEARCH_USE_NOTICE,
+        }
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one export is about: an analysis, and regions with their figures.
+
+    Attributes
+    ----------
+    stem : str
+        Names the slide in file names; the folder's name.
+    """
+
+    analysis: Analysis
+    regions: tuple[Region, ...]
+    stem: str
+
+    @cached_property
+    def figures(self) -> list[RegionStatistics]:
+        """The figures of each region, and last of the whole slide."""
+        analysis = self.analysis
+        meter = RegionMeter(analysis.map, analysis.mpp)
+        return meter.measure([it.shape for it in self.rows], analysis.threshold)
+
+    @property
+    def rows(self) -> tuple[Region, ...]:
+        """The regions, and last the whole slide."""
+        whole = whole_slide(self.analysis.map.grid)
+        return (*self.regions, replace(whole, id=self.analysis.identifier("extent")))

@@ -1,0 +1,159 @@
+"""What can be exported beside the six files, and how each file is written.
+
+Each format is imported when it is used: the window and the command line start without them.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from idc_desktop.export.analysis import Content
+
+Writer = Callable[[BinaryIO], None]
+Put = Callable[[str], object]
+
+FILES = ("regions.csv", "patches.csv", "patches.geojson", "overlay.png", "probability.ome.tiff")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that can be asked for by its name.
+
+    Attributes
+    ----------
+    description : str
+        For ``--help`` and menus.
+    names : tuple of str
+        The files that it always consists of.
+    files : callable
+        Returns a writer for each file; `ExportError` if it cannot hold this analysis.
+    refusal : callable
+        Says from the engine's description of the slide, and whether its name is to be left out,
+        why the format cannot be used, before anything is computed.
+    """
+
+    description: str
+    names: tuple[str, ...]
+    files: Callable[[Content], dict[str, Writer]]
+    refusal: Callable[[Mapping[str, Any], bool], str | None] = lambda slide, nameless: None
+
+
+def text_writer(write: Callable[[Put], object], *, packed: bool = False) -> Writer:
+    """Return a writer of UTF-8 text, gzipped if asked; the same bytes every time."""
+
+    def plain(file: BinaryIO) -> None:
+        # A file name may hold bytes that are no text; they are shown as replacement marks.
+        write(lambda text: file.write(text.encode("utf-8", "replace")))
+
+    def zipped(file: BinaryIO) -> None:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as inner:
+            plain(inner)  # type: ignore[arg-type]  # it is one, but is not declared as such
+
+    return zipped if packed else plain
+
+
+def six_files(content: Content) -> dict[str, Writer]:
+    """Return the writers of the files that every export has, ``provenance.json`` apart."""
+    from idc_desktop.export.ome_tiff import write_ome_tiff
+    from idc_desktop.export.overlay import write_overlay
+    from idc_desktop.export.patches import write_patches_geojson
+    from idc_desktop.export.tables import patches_csv, regions_csv
+
+    writers: tuple[Writer, ...] = (
+        text_writer(lambda put: put(regions_csv(content))),
+        text_writer(lambda put: put(patches_csv(content))),
+        text_writer(lambda put: write_patches_geojson(put, content.analysis)),
+        lambda file: write_overlay(file, content),
+        lambda file: write_ome_tiff(file, content.analysis),
+    )
+    return dict(zip(FILES, writers, strict=True))
+
+
+def _regions(content: Content) -> dict[str, Writer]:
+    return {"regions.geojson": text_writer(_annotations(content, (0.0, 0.0)))}
+
+
+def _qupath(content: Content) -> dict[str, Writer]:
+    from idc_desktop.export.patches import write_patches_geojson
+    from idc_desktop.export.tables import measurement_table
+
+    analysis = content.analysis
+    origin = analysis.bounds_origin_l0
+    writers = (
+        text_writer(_annotations(content, origin), packed=True),
+        text_writer(lambda put: write_patches_geojson(put, analysis, origin), packed=True),
+        text_writer(lambda put: put(measurement_table(content))),
+    )
+    return dict(zip(FORMATS["qupath"].names, writers, strict=True))
+
+
+def _annotations(content: Content, origin: tuple[float, float]) -> Callable[[Put], object]:
+    from idc_desktop.export.tables import named_figures
+    from idc_desktop.regions.geojson import write
+
+    def measured() -> Iterable[dict[str, float]]:
+        for figures in content.figures:
+            yield {k: v for k, v in named_figures(figures).items() if v is not None}
+
+    return lambda put: write(put, content.regions, origin, measured())
+
+
+def _wsinfer(content: Content) -> dict[str, Writer]:
+    from idc_desktop.export.wsinfer import results_folder
+
+    return results_folder(content)
+
+
+def _report(content: Content) -> dict[str, Writer]:
+    from idc_desktop.export.report import write_report
+
+    return {"report.pdf": lambda file: write_report(file, content)}
+
+
+def _dsa(content: Content) -> dict[str, Writer]:
+    from idc_desktop.export.dsa import annotation
+
+    return {"dsa-annotation.json": text_writer(lambda put: put(annotation(content)))}
+
+
+def _dicom(content: Content) -> dict[str, Writer]:
+    from idc_desktop.export.dicom import dicom_files
+
+    return dicom_files(content)
+
+
+def _no_dicom(slide: Mapping[str, Any], nameless: bool) -> str | None:
+    if slide["vendor"] != "dicom":
+        return f"it refers to a DICOM slide, and this one is {slide['vendor']}"
+    if nameless:
+        return "it names its slide by DICOM identifiers, which --anonymous leaves out"
+    try:
+        import highdicom  # noqa: F401
+    except ImportError:
+        return 'it needs highdicom: pip install "idc-desktop[dicom]"'
+    return None
+
+
+FORMATS: Mapping[str, Format] = {
+    "regions": Format(
+        "the regions with their figures, GeoJSON in level-0 pixels", ("regions.geojson",), _regions
+    ),
+    "qupath": Format(
+        "to drop on QuPath: regions and patches from the slide's bounds, and a measurement table",
+        ("regions.qupath.geojson.gz", "patches.qupath.geojson.gz", "measurements.tsv"),
+        _qupath,
+    ),
+    "wsinfer": Format("a results folder as WSInfer writes it", (), _wsinfer),
+    "report": Format("a report of a few pages, PDF", ("report.pdf",), _report),
+    "dsa": Format("an annotation for the Digital Slide Archive", ("dsa-annotation.json",), _dsa),
+    "dicom": Format(
+        "DICOM segmentation and parametric map, of DICOM slides only",
+        ("segmentation.dcm", "parametric-map.dcm"),
+        _dicom,
+        _no_dicom,
+    ),
+}
+"""The formats by the names that ``--format`` takes."""

@@ -1,0 +1,39 @@
+"""probability.ome.tiff: the map as numbers."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+import tifffile
+
+from idc_desktop import RESEARCH_USE_NOTICE
+from idc_desktop.export.analysis import Analysis
+from idc_desktop.regions.geojson import compact
+
+
+def write_ome_tiff(file: BinaryIO, analysis: Analysis) -> None:
+    """Write the map as float32, one pixel per patch, NaN where nothing was analyzed."""
+    grid, size_um = analysis.map.grid, analysis.model.card.patch_size_um
+    provenance = analysis.provenance()
+    del provenance["model"]["card"]
+    metadata = {
+        # tifffile's own UUID would hold the time and this machine's network address.
+        "UUID": analysis.identifier("probability.ome.tiff"),
+        "axes": "YX",
+        "Name": analysis.image,
+        "Description": f"P(IDC), one pixel per patch, NaN = not analyzed. {RESEARCH_USE_NOTICE}",
+        "PhysicalSizeX": size_um,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": size_um,
+        "PhysicalSizeYUnit": "µm",
+        "Channel": {"Name": ["IDC"]},
+        "MapAnnotation": {
+            "Namespace": "idc-desktop/provenance",
+            "origin_x_l0": str(grid.origin_x_l0),
+            "origin_y_l0": str(grid.origin_y_l0),
+            "provenance": compact(provenance),
+        },
+    }
+    image = analysis.map.probabilities.astype(np.float32)
+    tifffile.imwrite(file, image, ome=True, metadata=metadata, photometric="minisblack")

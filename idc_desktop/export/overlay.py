@@ -1,0 +1,116 @@
+"""overlay.png: the slide with the map, and a legend."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from idc_desktop import RESEARCH_USE_NOTICE
+from idc_desktop.colormap import colorize, lookup_table, outline
+from idc_desktop.export.analysis import Analysis, Content
+
+_MAP_OPACITY = 0.55
+
+
+def write_overlay(file: BinaryIO, content: Content) -> None:
+    """Write the slide with the map above its legend, as PNG."""
+    analysis = content.analysis
+    um_per_px = analysis.overview_px_l0 * analysis.mpp[0]
+    page = _with_legend(paint_map(analysis), content, um_per_px)
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", RESEARCH_USE_NOTICE)
+    info.add_text("Model SHA-256", analysis.model.sha256)
+    info.add_text("Slide identity", analysis.slide["identity"])
+    # Level 1 is several times faster than the default and a fifth larger.
+    page.save(file, "PNG", pnginfo=info, compress_level=1)
+
+
+def paint_map(analysis: Analysis) -> Image.Image:
+    """Return the overview with the map and the outline of what counts as IDC, RGB."""
+    grid = analysis.map.grid
+    picture = Image.fromarray(analysis.overview).convert("RGBA")
+    small = Image.fromarray(colorize(analysis.map, _MAP_OPACITY))
+    px_l0 = analysis.overview_px_l0
+    # The cells under the picture, in fractions of a cell.
+    right = min(float(grid.cols), picture.width * px_l0 / grid.step_x_l0)
+    bottom = min(float(grid.rows), picture.height * px_l0 / grid.step_y_l0)
+    covered = small.resize(picture.size, Image.Resampling.NEAREST, box=(0.0, 0.0, right, bottom))
+    picture.alpha_composite(covered)
+    _draw_outline(picture, analysis)
+    return picture.convert("RGB")
+
+
+def _draw_outline(picture: Image.Image, analysis: Analysis) -> None:
+    """Draw the border of the area that counts as IDC."""
+    grid, px_l0 = analysis.map.grid, analysis.overview_px_l0
+    step_x, step_y = grid.step_x_l0 / px_l0, grid.step_y_l0 / px_l0
+    draw = ImageDraw.Draw(picture)
+    width = max(1, picture.width // 900)
+    upper, left = outline(analysis.map, analysis.threshold)
+    for row, col in upper.tolist():
+        y = row * step_y
+        draw.line([(col * step_x, y), ((col + 1) * step_x, y)], "black", width)
+    for row, col in left.tolist():
+        x = col * step_x
+        draw.line([(x, row * step_y), (x, (row + 1) * step_y)], "black", width)
+
+
+def _with_legend(picture: Image.Image, content: Content, um_per_px: float) -> Image.Image:
+    """Set the picture above a strip with colour bar, scale bar, origin and notice."""
+    size = max(12, min(40, picture.width // 60))
+    font = ImageFont.load_default(size)
+    lines = _legend_lines(content)
+    gap, bar_width = size // 2, max(120, picture.width // 5)
+    text_width = max(int(font.getlength(line)) for line in lines)
+    width = max(picture.width, text_width + bar_width + 6 * gap)
+    line_height = size + gap
+    height = picture.height + line_height * max(len(lines), 4) + 2 * gap
+    page = Image.new("RGB", (width, height), "white")
+    page.paste(picture, ((width - picture.width) // 2, 0))
+    draw = ImageDraw.Draw(page)
+    top = picture.height + gap
+    for number, line in enumerate(lines):
+        draw.text((bar_width + 5 * gap, top + number * line_height), line, "black", font)
+    left = 2 * gap
+    bar = Image.fromarray(lookup_table()[None]).resize((bar_width, size))
+    page.paste(bar, (left, top))
+    at = left + round(content.analysis.threshold * (bar_width - 1))
+    draw.line([(at, top - gap // 2), (at, top + size + gap // 2)], "red", max(1, size // 8))
+    below = top + line_height
+    draw.text((left, below), "0", "black", font)
+    draw.text((left + bar_width // 2, below), "P(IDC)", "black", font, anchor="ma")
+    draw.text((left + bar_width, below), "1", "black", font, anchor="ra")
+    length_um = round_length(bar_width * um_per_px)
+    ruler = round(length_um / um_per_px)
+    level = top + 3 * line_height
+    draw.rectangle([left, level, left + ruler, level + max(2, size // 5)], "black")
+    draw.text((left, level - line_height), f"{length_um / 1000:g} mm", "black", font)
+    return page
+
+
+def _legend_lines(content: Content) -> list[str]:
+    analysis, figures = content.analysis, content.figures[-1]
+    # Pillow's built-in font, the only one that is everywhere, has no µ.
+    card, counts, slide = analysis.model.card, analysis.map.counts(), analysis.slide
+    failed = counts["failed"] + counts["invalid_output"]
+    fraction = figures.idc_fraction
+    share = "" if fraction is None else f", {100 * fraction:.1f} % of the analyzed area"
+    return [
+        f"{analysis.image}   model {card.name} {card.version} ({analysis.model.sha256[:12]})",
+        f"outlined: p at or above {analysis.threshold:.3f} (red mark), "
+        f"{figures.idc_area_um2 / 1e6:.2f} mm2{share}",
+        f"{counts['ok']:,} patches analyzed, "
+        + (f"{failed:,} failed (pink)" if failed else "none failed"),
+        f"{slide['mpp_x']:g} micron/px from the {slide['mpp_source']}   "
+        f"model at {card.spacing_um_px:g} micron/px   provider {analysis.provider['used']}",
+        *analysis.notes,
+        RESEARCH_USE_NOTICE,
+    ]
+
+
+def round_length(at_most_um: float) -> float:
+    """Return the largest of 1, 2, 5 x 10^n that is not above the given length."""
+    power = 10.0 ** np.floor(np.log10(at_most_um))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= at_most_um))

@@ -1,0 +1,177 @@
+"""Tables: patches.csv, regions.csv and QuPath's measurement table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+
+from idc_desktop.export.analysis import Content
+from idc_desktop.export.patches import shown_patches
+from idc_desktop.grid import MILLIONTHS, PatchState
+from idc_desktop.regions import RegionStatistics
+
+PATCH_COLUMNS = (
+    "minx",
+    "miny",
+    "width",
+    "height",
+    "prob_Other",
+    "prob_IDC",
+    "row",
+    "col",
+    "status",
+)
+REGION_COLUMNS = (
+    "Image",
+    "Name",
+    "Classification",
+    "ROI",
+    "Centroid X µm",
+    "Centroid Y µm",
+    "Area µm^2",
+    "Perimeter µm",
+    "Patches",
+    "Patches analyzed",
+    "Patches failed",
+    "Coverage %",
+    "IDC patches",
+    "IDC fraction",
+    "IDC area µm^2",
+    "Mean probability",
+    "Median probability",
+    "Max probability",
+    "Threshold",
+    "Model",
+    "Model SHA-256",
+    "mpp used",
+    "mpp source",
+    "Provider",
+    "Map",
+)
+
+_QUPATH_COLUMNS = (
+    "Image",
+    "Object ID",
+    "Object type",
+    "Name",
+    "Classification",
+    "Parent",
+    "ROI",
+    "Centroid X µm",
+    "Centroid Y µm",
+    "Area µm^2",
+    "Perimeter µm",
+    "Num Detections",
+    "Num IDC",
+    "Num Other",
+    "Num IDC per mm^2",
+    "Num Other per mm^2",
+)
+
+
+def patches_csv(content: Content) -> str:
+    """Return patches.csv."""
+    rows = []
+    for row, col, box, state, millionths in shown_patches(content.analysis.map):
+        values = _probabilities(millionths) if state is PatchState.OK else ("", "")
+        rows.append((*box, *values, row, col, state.label))
+    return _table(PATCH_COLUMNS, rows)
+
+
+def wsinfer_csv(content: Content) -> str:
+    """Return the analyzed patches in WSInfer's columns and no others."""
+    rows = [
+        (*box, *_probabilities(millionths))
+        for _, _, box, state, millionths in shown_patches(content.analysis.map)
+        if state is PatchState.OK
+    ]
+    return _table(PATCH_COLUMNS[:6], rows)
+
+
+def regions_csv(content: Content) -> str:
+    """Return regions.csv."""
+    analysis = content.analysis
+    tail = (
+        repr(analysis.threshold),
+        _text(analysis.model.card.name),
+        analysis.model.sha256,
+        repr(analysis.mpp[0]),
+        analysis.slide["mpp_source"],
+        analysis.provider["used"],
+        analysis.map_kind,
+    )
+    rows = []
+    for region, figures in zip(content.rows, content.figures, strict=True):
+        head = (analysis.image, region.name, region.classification, region.shape.roi)
+        rows.append((*map(_text, head), *map(_number, vars(figures).values()), *tail))
+    return _table(REGION_COLUMNS, rows)
+
+
+def measurement_table(content: Content) -> str:
+    """Return the annotations as QuPath tabulates them, tab-separated, with figures of ours."""
+    image = content.analysis.image
+    rows = []
+    for region, figures in zip(content.rows, content.figures, strict=True):
+        analyzed, idc = figures.patches_analyzed, figures.idc_patches
+        area_mm2 = figures.area_um2 / 1e6
+        head = (image, region.id, "Annotation", region.name, region.classification, "Image")
+        numbers = (
+            figures.centroid_x_um,
+            figures.centroid_y_um,
+            figures.area_um2,
+            figures.perimeter_um,
+            analyzed,
+            idc,
+            analyzed - idc,
+            idc / area_mm2,
+            (analyzed - idc) / area_mm2,
+            *named_figures(figures).values(),
+        )
+        rows.append((*map(_text, head), region.shape.roi, *map(_number, numbers)))
+    return _table((*_QUPATH_COLUMNS, *named_figures(content.figures[-1])), rows, "\t")
+
+
+def named_figures(figures: RegionStatistics) -> dict[str, float | None]:
+    """Return what QuPath does not measure itself, under the names of regions.csv."""
+    own = ("Coverage %", "IDC fraction", "IDC area µm^2", "Mean probability")
+    wanted = (*own, "Median probability", "Max probability")
+    named = dict(zip(REGION_COLUMNS[4:18], vars(figures).values(), strict=True))
+    return {name: named[name] for name in wanted}
+
+
+def _probabilities(millionths: int) -> tuple[str, str]:
+    return _six_decimals(MILLIONTHS - millionths), _six_decimals(millionths)
+
+
+def _six_decimals(millionths: int) -> str:
+    return f"{millionths // MILLIONTHS}.{millionths % MILLIONTHS:06d}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _text(value: str) -> str:
+    """Disarm what a spreadsheet would run as a formula."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t")) else value
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[object]], separator: str = ",") -> str:
+    sink = _RowSink()
+    writer = csv.writer(sink, delimiter=separator)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return "".join(sink.rows)
+
+
+class _RowSink:
+    """Takes the rows of a `csv.writer` and ends them with LF.
+
+    Told to end rows with LF, the writer would not quote a CR inside a text (Python < 3.13).
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+
+    def write(self, row: str) -> None:
+        self.rows.append(row.removesuffix("\r\n") + "\n")
