@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,13 @@ class SlideDocument(QObject):
         if self._running is not None:
             self._running.cancel()
 
+    def analyze_or_pause(self) -> None:
+        """Pause the analysis if it runs, else start or resume it."""
+        if self.state == "running":
+            self.pause()
+        else:
+            self.analyze()
+
     def cancel(self) -> None:
         """Stop the analysis and take its map off the slide; what was analyzed stays stored."""
         if self._running is not None and self.state == "running":
@@ -262,19 +270,26 @@ class SlideDocument(QObject):
         elif self.state == "paused":
             self._clear_map()
 
-    def export(self, folder: Path) -> Path:
-        """Write the six files of the finished run into a folder of the slide's name.
+    def export_folder(self, folder: Path) -> Path:
+        """Return the sub-folder of the slide's name that an export into `folder` goes to."""
+        assert self.path is not None
+        return folder / (self.path.name if self.path.is_dir() else self.path.stem)
+
+    def export(self, folder: Path, formats: Sequence[str] = ()) -> Path:
+        """Write the six files of the finished run, and further formats; return their folder.
 
         Raises
         ------
+        ExportError
+            A format cannot hold this analysis.
         OutputError
             They cannot be written.
         """
         assert self.path is not None
-        name = self.path.name if self.path.is_dir() else self.path.stem
+        target = self.export_folder(folder)
         analysis = Analysis.of(self.run, self.model, self.path.name, self.threshold, "patch")
-        write_folder(folder / name, analysis, self.regions.all)
-        return folder / name
+        write_folder(target, analysis, self.regions.all, formats)
+        return target
 
     def _drop_candidate(self) -> None:
         if self._candidate is not None:

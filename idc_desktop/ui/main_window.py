@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QEvent, QPointF, Qt, QThreadPool
+from PySide6.QtCore import QByteArray, QEvent, Qt, QThreadPool
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import (
-    QDockWidget,
-    QFileDialog,
-    QMainWindow,
-    QMessageBox,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
 from idc_desktop.model_file import bundled_models
-from idc_desktop.ui.dialogs.associated import AssociatedDialog
-from idc_desktop.ui.dialogs.failures import FailuresDialog
-from idc_desktop.ui.dialogs.pages import card_page, provenance_page, shortcuts_page
-from idc_desktop.ui.dialogs.reading import ReadingDialog
+from idc_desktop.ui.dialogs.desk import DialogDesk
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.inspector import Inspector
+from idc_desktop.ui.panels.foci_panel import FociPanel
 from idc_desktop.ui.panels.magnification_field import MagnificationField
+from idc_desktop.ui.panels.region_panel import RegionPanel
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
 from idc_desktop.ui.panels.slide_list import SlideList, slides_in
 from idc_desktop.ui.panels.status_line import StatusLine
@@ -33,17 +26,11 @@ from idc_desktop.ui.task import Task
 from idc_desktop.ui.theme import THEMES, apply_theme
 from idc_desktop.ui.verbs import SEPARATOR, Verb, Verbs
 from idc_desktop.ui.view.slide_view import SlideView
+from idc_desktop.ui.view.toolbox import tool_verbs
 
 _NOTE_MS = 15_000
 _PATIENCE_MS = 10_000
-_FILE, _VIEW, _ANALYSIS, _HELP = "&File", "&View", "&Analysis", "&Help"
-_MOUSE = {
-    "Wheel": "Zoom at the cursor",
-    "Drag, arrows": "Pan",
-    "Middle button, space": "Pan whatever the tool",
-    "Click": "Select a patch of the map",
-    "+  −": "Zoom",
-}
+_FILE, _EDIT, _VIEW, _ANALYSIS, _HELP = "&File", "&Edit", "&View", "&Analysis", "&Help"
 
 
 class MainWindow(QMainWindow):
@@ -58,6 +45,9 @@ class MainWindow(QMainWindow):
         self.resolution_bar = ResolutionBar(document)
         self.inspector = Inspector(document)
         self.slides = SlideList(document, settings)
+        self.regions = RegionPanel(document, self.view)
+        self.foci = FociPanel(document, self.view)
+        self.dialogs = DialogDesk(self, document, self.view, settings)
         self.export_task = Task(self)
         self._lay_out()
         self.verbs = Verbs(self, self._table())
@@ -71,6 +61,7 @@ class MainWindow(QMainWindow):
         self._connect()
         self._on_slide_changed()
         self._on_state_changed()
+        self._on_history()
 
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide; a folder of slides is added to the list and its first one opened."""
@@ -79,19 +70,21 @@ class MainWindow(QMainWindow):
         try:
             slides = slides_in(path)
         except OSError as error:
-            self._warn("Open slide", f"{path.name}: The folder cannot be read ({error.strerror}).")
+            self.dialogs.warn(
+                "Open slide", f"{path.name}: The folder cannot be read ({error.strerror})."
+            )
             return
         if path.is_dir() and slides != [path]:
             self.slides.add(slides)
         if slides:
             self.document.open(slides[0], mpp)
         else:
-            self._warn("Open slide", f"{path.name}: There is no slide in this folder.")
+            self.dialogs.warn("Open slide", f"{path.name}: There is no slide in this folder.")
 
-    def export(self, folder: Path) -> None:
-        """Write the six files in the background."""
+    def export(self, folder: Path, formats: Sequence[str] = ()) -> None:
+        """Write the six files, and further formats, in the background."""
         self.statusBar().showMessage("Exporting …")
-        self.export_task.start(lambda: self.document.export(folder))
+        self.export_task.start(lambda: self.document.export(folder, formats))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept files."""
@@ -139,31 +132,46 @@ class MainWindow(QMainWindow):
         column.addWidget(self.resolution_bar)
         column.addWidget(self.view, 1)
         self.setCentralWidget(middle)
-        for title, content, area in (
-            ("Slides", self.slides, Qt.DockWidgetArea.LeftDockWidgetArea),
-            ("Inspector", self.inspector, Qt.DockWidgetArea.RightDockWidgetArea),
+        area = Qt.DockWidgetArea
+        self.docks: dict[str, QDockWidget] = {}
+        for title, content, where in (
+            ("Slides", self.slides, area.LeftDockWidgetArea),
+            ("Inspector", self.inspector, area.RightDockWidgetArea),
+            ("Regions", self.regions, area.BottomDockWidgetArea),
+            ("Foci", self.foci, area.BottomDockWidgetArea),
         ):
             dock = QDockWidget(title, self)
             dock.setObjectName(title.lower())
             dock.setWidget(content)
-            self.addDockWidget(area, dock)
+            self.addDockWidget(where, dock)
+            self.docks[title] = dock
+        self.tabifyDockWidget(self.docks["Regions"], self.docks["Foci"])
+        for title in ("Regions", "Foci"):
+            self.docks[title].hide()
         self.resize(1400, 900)
+        docks, sizes = list(self.docks.values()), [210, 330, 250, 250]
+        self.resizeDocks(docks[:2], sizes[:2], Qt.Orientation.Horizontal)
+        self.resizeDocks(docks[2:], sizes[2:], Qt.Orientation.Vertical)
 
     def _table(self) -> list[Verb | None]:
-        view, slides, document = self.view, self.slides, self.document
-        docks = {dock.objectName(): dock for dock in self.findChildren(QDockWidget)}
+        view, slides, document, dialogs = self.view, self.slides, self.document, self.dialogs
 
-        def toggle(name: str) -> None:
-            docks[name].setVisible(docks[name].isHidden())
+        def toggle(title: str) -> None:
+            dock = self.docks[title]
+            dock.setVisible(dock.isHidden())
+            dock.raise_()
 
         return [
-            Verb(_FILE, "&Open slide …", self._on_open, "Ctrl+O", "open"),
-            Verb(_FILE, "Open &folder …", self._on_open_folder, "Ctrl+Shift+O"),
+            Verb(_FILE, "&Open slide …", lambda: dialogs.ask_slide(self.open), "Ctrl+O", "open"),
+            Verb(_FILE, "Open &folder …", lambda: dialogs.ask_folder(self.open), "Ctrl+Shift+O"),
             Verb(_FILE, "&Next slide", lambda: slides.step(1), "Ctrl+PgDown"),
             Verb(_FILE, "&Previous slide", lambda: slides.step(-1), "Ctrl+PgUp"),
             Verb(_FILE, "&Export …", self._on_export, "Ctrl+E", "export"),
             Verb(_FILE, "&Close slide", document.close, "Ctrl+W"),
             Verb(_FILE, "&Quit", self.close, "Ctrl+Q"),
+            SEPARATOR,
+            Verb(_EDIT, "&Undo", document.history.undo, "Ctrl+Z", "undo"),
+            Verb(_EDIT, "&Redo", document.history.redo, "Ctrl+Shift+Z", "redo"),
             SEPARATOR,
             Verb(_VIEW, "&Fit slide", view.fit, "F", "fit"),
             Verb(_VIEW, "&1:1", view.show_pixels, "1", "pixels"),
@@ -173,17 +181,25 @@ class MainWindow(QMainWindow):
             Verb(_VIEW, "Turn right a little", lambda: view.rotate(5), "}"),
             Verb(_VIEW, "Flip left and ri&ght", view.flip_across, "P", "flip-across"),
             Verb(_VIEW, "Flip top and &bottom", view.flip_down, "Shift+P", "flip-down"),
-            Verb(_VIEW, "&Upright", view.set_upright, "Backspace"),
+            Verb(_VIEW, "&Upright", view.set_upright, "Shift+F"),
             SEPARATOR,
             Verb(_VIEW, "Show or hide the &map", self._toggle_map, "M", "map"),
-            Verb(_VIEW, "&Slides", lambda: toggle("slides"), "F5"),
-            Verb(_VIEW, "&Inspector", lambda: toggle("inspector"), "F6"),
-            Verb(_VIEW, "&Label and macro image …", self._show_associated),
-            Verb(_ANALYSIS, "&Analyze", self._on_run, "Ctrl+R", "analyze"),
+            Verb(_VIEW, "&Slides", lambda: toggle("Slides"), "F5"),
+            Verb(_VIEW, "&Inspector", lambda: toggle("Inspector"), "F6"),
+            Verb(_VIEW, "Re&gions", lambda: toggle("Regions"), "F7"),
+            Verb(_VIEW, "F&oci", lambda: toggle("Foci"), "F8"),
+            Verb(_VIEW, "&Label and macro image …", dialogs.show_associated),
+            Verb(_ANALYSIS, "&Analyze", document.analyze_or_pause, "Ctrl+R", "analyze"),
             Verb(_ANALYSIS, "&Cancel the analysis", document.cancel, "Ctrl+."),
-            Verb(_ANALYSIS, "&Failed patches …", self._show_failures),
-            Verb(_ANALYSIS, "&Model card …", self._show_card),
-            Verb(_ANALYSIS, "&Provenance …", self._show_provenance, "Ctrl+I", "provenance"),
+            Verb(_ANALYSIS, "&Failed patches …", dialogs.show_failures),
+            Verb(_ANALYSIS, "&Model card …", dialogs.show_card),
+            Verb(_ANALYSIS, "&Provenance …", dialogs.show_provenance, "Ctrl+I", "provenance"),
+            SEPARATOR,
+            *tool_verbs(view),
+            SEPARATOR,
+            *self.regions.verbs(),
+            SEPARATOR,
+            *self.foci.verbs(),
             SEPARATOR,
             Verb(_HELP, "&Keyboard and mouse …", self._show_shortcuts, "F1"),
         ]
@@ -202,58 +218,34 @@ class MainWindow(QMainWindow):
         self.inspector.folded = settings.folded
 
     def _connect(self) -> None:
-        document, inspector = self.document, self.inspector
+        document, inspector, dialogs = self.document, self.inspector, self.dialogs
         document.slide_changed.connect(self._on_slide_changed)
         document.state_changed.connect(self._on_state_changed)
         document.map_changed.connect(self._on_state_changed)
         document.refused.connect(self._on_refused)
         document.noted.connect(self._note)
+        history = document.history
+        for changed in (history.indexChanged, history.cleanChanged):
+            changed.connect(self._on_history)
+        self.view.tool_changed.connect(self._on_tool)
         self.slides.opened.connect(self.open)
         self.magnification.noted.connect(self._note)
-        inspector.analysis.card_asked.connect(self._show_card)
+        inspector.analysis.card_asked.connect(dialogs.show_card)
         inspector.analysis.export_asked.connect(self._on_export)
-        inspector.statistics.failures_asked.connect(self._show_failures)
+        inspector.statistics.failures_asked.connect(dialogs.show_failures)
         self.export_task.succeeded.connect(lambda folder: self._note(f"Exported to {folder}"))
-        self.export_task.failed.connect(lambda error: self._warn("Export", str(error)))
+        self.export_task.failed.connect(lambda error: self.dialogs.warn("Export", str(error)))
 
     def _note(self, text: str) -> None:
         self.statusBar().showMessage(text, _NOTE_MS)
 
-    def _warn(self, title: str, text: str) -> None:
-        self.statusBar().clearMessage()
-        box = QMessageBox(QMessageBox.Icon.Warning, title, text, parent=self)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.open()
-
-    def _on_open(self) -> None:
-        slides = self._settings.slides
-        start = str(Path(slides[0]).parent) if slides else ""
-        name, _ = QFileDialog.getOpenFileName(self, "Open slide", start)
-        if name:
-            self.open(Path(name))
-
-    def _on_open_folder(self) -> None:
-        name = QFileDialog.getExistingDirectory(self, "Open a folder of slides")
-        if name:
-            self.open(Path(name))
-
     def _on_export(self) -> None:
         if self.document.state == "done":
-            start = self._settings.export_folder
-            folder = QFileDialog.getExistingDirectory(self, "Export the six files into", start)
-            if folder:
-                self._settings.export_folder = folder
-                self.export(Path(folder))
-
-    def _on_run(self) -> None:
-        if self.document.state == "running":
-            self.document.pause()
-        else:
-            self.document.analyze()
+            self.dialogs.ask_export(self.export)
 
     def _on_refused(self, reason: str) -> None:
         if self.document.path is not None:  # else the view itself says so
-            self._warn("Open slide", reason)
+            self.dialogs.warn("Open slide", reason)
 
     def _on_slide_changed(self) -> None:
         document = self.document
@@ -276,6 +268,21 @@ class MainWindow(QMainWindow):
         verbs.action("Failed patches …").setEnabled(document.map is not None)
         self.view.update()
 
+    def _on_history(self) -> None:
+        history = self.document.history
+        for words, can, what in (
+            ("Undo", history.canUndo(), history.undoText()),
+            ("Redo", history.canRedo(), history.redoText()),
+        ):
+            action = self.verbs.action(words)
+            action.setEnabled(can)
+            action.setText(f"&{words} {what[:1].lower()}{what[1:]}" if can else f"&{words}")
+
+    def _on_tool(self) -> None:
+        """Show the list of regions before the first one is drawn: later the view would jump."""
+        if self.view.tool is not self.view.pan_tool and self.docks["Foci"].isHidden():
+            self.docks["Regions"].show()
+
     def _set_theme(self, name: str) -> None:
         self._settings.theme = name
         apply_theme(name)
@@ -283,28 +290,5 @@ class MainWindow(QMainWindow):
     def _toggle_map(self) -> None:
         self.document.show(visible=not self.document.display.visible)
 
-    def _show_associated(self) -> None:
-        AssociatedDialog(self.document, self).open()
-
-    def _show_card(self) -> None:
-        page = card_page(self.document.card, self.document.model.sha256)
-        ReadingDialog("Model card", page, self).open()
-
-    def _show_provenance(self) -> None:
-        ReadingDialog("Provenance", provenance_page(self.document), self).open()
-
     def _show_shortcuts(self) -> None:
-        page = shortcuts_page([*self.verbs.shortcuts(), ("Mouse and view", _MOUSE)])
-        ReadingDialog("Keyboard and mouse", page, self).open()
-
-    def _show_failures(self) -> None:
-        if self.document.map is not None:
-            dialog = FailuresDialog(self.document.map, self)
-            dialog.chosen.connect(self._go_to_patch)
-            dialog.open()
-
-    def _go_to_patch(self, row: int, col: int) -> None:
-        grid = self.document.grid
-        if grid is not None:
-            self.view.centre_on(QPointF(*grid.cell_centre_l0(row, col)))
-            self.document.select((row, col))
+        self.dialogs.show_shortcuts(self.verbs.shortcuts())

@@ -34,6 +34,8 @@ class Settings:
         Titles of the sections that are folded away.
     export_folder : str
         Where the last export went.
+    export_formats : list of str
+        What it held beside the six files.
     """
 
     slides: list[str] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Settings:
     layout: str = ""
     folded: list[str] = field(default_factory=list)
     export_folder: str = ""
+    export_formats: list[str] = field(default_factory=list)
 
     @classmethod
     def load(cls) -> Settings:

@@ -67,7 +67,8 @@ class Verbs:
         menu = None
         for verb in verbs:
             if verb is SEPARATOR:
-                self.toolbar.addSeparator()
+                if (last := self.toolbar.actions()) and not last[-1].isSeparator():
+                    self.toolbar.addSeparator()
                 if menu is not None:
                     menu.addSeparator()
                 continue

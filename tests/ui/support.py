@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtGui import QImage, QMouseEvent
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.ui.main_window import MainWindow
@@ -26,3 +27,30 @@ def analyze(window: MainWindow, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: window.document.state == "ready", timeout=WAIT_MS)
     window.document.analyze()
     qtbot.waitUntil(lambda: window.document.state == "done", timeout=WAIT_MS)
+
+
+def mouse(
+    widget: QWidget,
+    kind: QEvent.Type,
+    at: QPointF,
+    button: Qt.MouseButton = Qt.MouseButton.LeftButton,
+    keys: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
+) -> None:
+    """Send a mouse event as a real mouse does: a move says which button is held."""
+    none = Qt.MouseButton.NoButton
+    held = none if kind == QEvent.Type.MouseButtonRelease else button
+    which = none if kind == QEvent.Type.MouseMove else button
+    QApplication.sendEvent(widget, QMouseEvent(kind, at, at, which, held, keys))
+
+
+def drag(
+    widget: QWidget,
+    way: list[QPointF],
+    button: Qt.MouseButton = Qt.MouseButton.LeftButton,
+    keys: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
+) -> None:
+    """Press at the first point, move through the others, release at the last."""
+    mouse(widget, QEvent.Type.MouseButtonPress, way[0], button, keys)
+    for at in way[1:]:
+        mouse(widget, QEvent.Type.MouseMove, at, button, keys)
+    mouse(widget, QEvent.Type.MouseButtonRelease, way[-1], button, keys)

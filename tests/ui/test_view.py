@@ -21,7 +21,7 @@ from idc_desktop.ui.view.minimap import Minimap
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
-from tests.ui.support import WAIT_MS
+from tests.ui.support import WAIT_MS, drag
 
 DENSE = """
 import sys
@@ -81,23 +81,6 @@ def test_one_to_one_is_exact_on_a_dense_screen(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def drag(qtbot: QtBot, view: object, button: Qt.MouseButton, by: QPoint) -> None:
-    start = QPoint(300, 250)
-    qtbot.mousePress(view, button, pos=start)
-    for part in (by / 2, by):
-        # Without the button that is held, Qt would take it for a mere move.
-        from PySide6.QtCore import QEvent
-        from PySide6.QtGui import QMouseEvent
-
-        at = QPointF(start + part)
-        none = Qt.MouseButton.NoButton
-        event = QMouseEvent(
-            QEvent.Type.MouseMove, at, at, none, button, Qt.KeyboardModifier.NoModifier
-        )
-        QApplication.sendEvent(view, event)
-    qtbot.mouseRelease(view, button, pos=start + by)
-
-
 @pytest.mark.parametrize("button", [Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton])
 @pytest.mark.parametrize("angle", [0, 37])
 def test_dragging_moves_the_slide_with_the_mouse(
@@ -108,7 +91,7 @@ def test_dragging_moves_the_slide_with_the_mouse(
     view.rotate(angle)
     view.set_scale(0.5)
     grabbed = view.to_l0(QPointF(300, 250))
-    drag(qtbot, view, button, QPoint(80, -40))
+    drag(view, [QPointF(300, 250), QPointF(340, 230), QPointF(380, 210)], button)
     under = view.to_l0(QPointF(380, 210))
     assert (under - grabbed).manhattanLength() < 1e-6
     assert window.document.selected is None

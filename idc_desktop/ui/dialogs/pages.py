@@ -10,6 +10,34 @@ from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.card import ModelCard
 from idc_desktop.ui.document import SlideDocument
 
+Shortcuts = Iterable[tuple[str, Mapping[str, str]]]
+"""Groups of verbs: a title, and keys -> what they do."""
+
+_MOUSE = (
+    (
+        "Mouse and view",
+        {
+            "Wheel": "Zoom at the cursor",
+            "Drag, arrows": "Pan",
+            "Middle button, space": "Pan whatever the tool",
+            "Click": "Select a patch of the map, and the region there",
+            "+  −": "Zoom",
+        },
+    ),
+    (
+        "Drawing",
+        {
+            "Shift": "Square, circle; choose several; wand onto the chosen region",
+            "Double click, Enter": "Close the polygon",
+            "Backspace": "Take back its last corner",
+            "Escape": "Abandon",
+            ",  .": "Smaller or larger brush",
+            "Edit, double click": "Insert a corner",
+            "Edit, Alt+click": "Remove a corner",
+            "Edit, Shift+arrows": "Nudge the chosen regions",
+        },
+    ),
+)
 _FIGURES = {
     "auc": "AUC",
     "balanced_accuracy": "balanced accuracy",
@@ -72,9 +100,9 @@ def provenance_page(document: SlideDocument) -> str:
     return html + (f"<h3>Notes</h3><ul>{notes}</ul>" if notes else "")
 
 
-def shortcuts_page(groups: Iterable[tuple[str, Mapping[str, str]]]) -> str:
-    """Return keyboard shortcuts as HTML: a heading per group, a line per verb."""
-    parts = [f"<h3>{escape(title)}</h3>{_table(verbs)}" for title, verbs in groups]
+def shortcuts_page(groups: Shortcuts) -> str:
+    """Return shortcuts, and what the mouse does, as HTML: a heading per group."""
+    parts = [f"<h3>{escape(title)}</h3>{_table(verbs)}" for title, verbs in (*groups, *_MOUSE)]
     return "<h2>Keyboard and mouse</h2>" + "".join(parts)
 
 

@@ -64,7 +64,7 @@ class AnalysisPanel(QWidget):
         form.addRow("Run on", self._providers)
         self.run_button = QPushButton()
         self.run_button.setObjectName("primary")
-        self.run_button.clicked.connect(self._on_run)
+        self.run_button.clicked.connect(document.analyze_or_pause)
         self._cancel = QPushButton("Cancel")
         self._cancel.setToolTip("Stop and take the map off the slide; what was analyzed is kept")
         self._cancel.clicked.connect(document.cancel)
@@ -104,12 +104,6 @@ class AnalysisPanel(QWidget):
 
     def _on_provider_chosen(self, index: int) -> None:
         self._document.provider = self._providers.itemData(index)
-
-    def _on_run(self) -> None:
-        if self._document.state == "running":
-            self._document.pause()
-        else:
-            self._document.analyze()
 
     def _show_model(self) -> None:
         model, card = self._document.model, self._document.card

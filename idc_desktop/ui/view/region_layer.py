@@ -11,7 +11,8 @@ from idc_desktop.ui.region_model import RegionModel
 _HALO = QColor(255, 255, 255, 200)
 _FILL_ALPHA = 45
 _HANDLE_PX = 7.0
-_MOST_HANDLES = 600
+_HANDLES_APART_PX = 24.0
+_MOST_SMOOTHED = 600
 
 
 class RegionLayer:
@@ -30,7 +31,7 @@ class RegionLayer:
         self._paths = {it.shape: self._path(it.shape) for it in regions}
         painter.save()
         painter.setTransform(to_device)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(regions) < _MOST_HANDLES)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(regions) < _MOST_SMOOTHED)
         for region in regions:
             left, top, right, bottom = region.shape.bounds
             if visible_l0.intersects(QRectF(left, top, right - left, bottom - top)):
@@ -74,13 +75,14 @@ def _pen(colour: QColor, width: float) -> QPen:
 
 
 def _paint_handles(painter: QPainter, to_device: QTransform, shape: Shape) -> None:
-    points = [point for ring in shape.rings for point in ring.tolist()]
-    if len(points) > _MOST_HANDLES:
-        return
     painter.setPen(QPen(QColor(30, 30, 34), 1))
     painter.setBrush(QColor(255, 255, 255))
-    for x, y in points:
+    last = QPointF(-1e9, 0)
+    for x, y in (point for ring in shape.rings for point in ring.tolist()):
         at = to_device.map(QPointF(x, y))
+        if (at - last).manhattanLength() < _HANDLES_APART_PX:
+            continue  # the next ones show when the view is enlarged
+        last = at
         painter.drawRect(
             QRectF(at.x() - _HANDLE_PX / 2, at.y() - _HANDLE_PX / 2, _HANDLE_PX, _HANDLE_PX)
         )

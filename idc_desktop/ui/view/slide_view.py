@@ -48,6 +48,9 @@ class SlideView(QWidget):
     pointed = Signal(object)
     """The level-0 point under the cursor (QPointF), or None."""
 
+    tool_changed = Signal()
+    """Another tool was taken up."""
+
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.document = document
@@ -88,6 +91,7 @@ class SlideView(QWidget):
         self._tool = tool
         self.setCursor(tool.cursor)
         self.update()
+        self.tool_changed.emit()
 
     @property
     def scale(self) -> float:

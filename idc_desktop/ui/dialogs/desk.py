@@ -1,0 +1,97 @@
+"""Opens the dialogs of the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtWidgets import QFileDialog, QMainWindow, QMessageBox
+
+from idc_desktop.ui.dialogs.associated import AssociatedDialog
+from idc_desktop.ui.dialogs.export_dialog import ExportDialog
+from idc_desktop.ui.dialogs.failures import FailuresDialog
+from idc_desktop.ui.dialogs.pages import Shortcuts, card_page, provenance_page, shortcuts_page
+from idc_desktop.ui.dialogs.reading import ReadingDialog
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.view.slide_view import SlideView
+
+
+class DialogDesk:
+    """Asks and shows; what the user answers goes to the function that was given.
+
+    No dialog stops the window: each is opened and reports when it is closed.
+    """
+
+    def __init__(
+        self, window: QMainWindow, document: SlideDocument, view: SlideView, settings: Settings
+    ) -> None:
+        self._window = window
+        self._document = document
+        self._view = view
+        self._settings = settings
+
+    def warn(self, title: str, text: str) -> None:
+        """Tell what could not be done."""
+        box = QMessageBox(QMessageBox.Icon.Warning, title, text, parent=self._window)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+
+    def ask_slide(self, then: Callable[[Path], None]) -> None:
+        """Ask for a slide."""
+        slides = self._settings.slides
+        start = str(Path(slides[0]).parent) if slides else ""
+        name, _ = QFileDialog.getOpenFileName(self._window, "Open slide", start)
+        if name:
+            then(Path(name))
+
+    def ask_folder(self, then: Callable[[Path], None]) -> None:
+        """Ask for a folder of slides."""
+        name = QFileDialog.getExistingDirectory(self._window, "Open a folder of slides")
+        if name:
+            then(Path(name))
+
+    def ask_export(self, then: Callable[[Path, list[str]], None]) -> None:
+        """Ask for the folder and the formats of an export."""
+        settings = self._settings
+        asked = ExportDialog(
+            self._document, settings.export_folder, settings.export_formats, self._window
+        )
+
+        def on_accepted() -> None:
+            settings.export_folder, settings.export_formats = str(asked.folder), asked.formats
+            then(asked.folder, asked.formats)
+
+        asked.accepted.connect(on_accepted)
+        asked.open()
+
+    def show_associated(self) -> None:
+        """Show label and macro image."""
+        AssociatedDialog(self._document, self._window).open()
+
+    def show_card(self) -> None:
+        """Show the card of the model."""
+        page = card_page(self._document.card, self._document.model.sha256)
+        ReadingDialog("Model card", page, self._window).open()
+
+    def show_provenance(self) -> None:
+        """Show where the numbers on the screen come from."""
+        ReadingDialog("Provenance", provenance_page(self._document), self._window).open()
+
+    def show_shortcuts(self, shortcuts: Shortcuts) -> None:
+        """Show what keys and mouse do."""
+        ReadingDialog("Keyboard and mouse", shortcuts_page(shortcuts), self._window).open()
+
+    def show_failures(self) -> None:
+        """List the patches that failed; the view goes to the one that is chosen."""
+        if self._document.map is not None:
+            dialog = FailuresDialog(self._document.map, self._window)
+            dialog.chosen.connect(self._go_to_patch)
+            dialog.open()
+
+    def _go_to_patch(self, row: int, col: int) -> None:
+        grid = self._document.grid
+        if grid is not None:
+            self._view.centre_on(QPointF(*grid.cell_centre_l0(row, col)))
+            self._document.select((row, col))

@@ -1,0 +1,197 @@
+"""The foci of the map: its connected positive areas, ranked, to step through."""
+
+from __future__ import annotations
+
+import copy
+
+from PySide6.QtCore import QRectF, Qt, QTimer
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from idc_desktop.grid import ProbabilityMap
+from idc_desktop.regions.foci import Focus, FocusRules, find_foci
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.task import Task
+from idc_desktop.ui.verbs import Verb
+from idc_desktop.ui.view.slide_view import SlideView
+
+_MENU = "&Regions"
+_FIND_AFTER_MS = 250
+_MOST_ROWS = 1_000
+_COLUMNS = ("Rank", "Area, mm²", "Max p", "Mean p")
+
+
+class FociPanel(QWidget):
+    """Lists foci by area; choosing one takes the view there."""
+
+    def __init__(
+        self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._document = document
+        self._view = view
+        self.foci: list[Focus] = []
+        self._least = self._spin(0.16, "Smaller foci are left out")
+        self._hole = self._spin(0.0, "Gaps inside a focus up to this size are filled")
+        self._neighbours = QComboBox()
+        self._neighbours.addItem("sides and corners", 8)
+        self._neighbours.addItem("sides only", 4)
+        self._neighbours.setToolTip("Where two patches of one focus must touch")
+        self._neighbours.currentIndexChanged.connect(self._find_soon)
+        self._count = QLabel()
+        self._count.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._make = QPushButton("Make regions")
+        self._make.setToolTip("Turn the selected foci, or all if none is selected, into regions")
+        self._make.clicked.connect(self.make_regions)
+        self.list = QTableWidget(0, len(_COLUMNS))
+        self.list.setHorizontalHeaderLabels(_COLUMNS)
+        self.list.verticalHeader().hide()
+        self.list.verticalHeader().setDefaultSectionSize(24)
+        self.list.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.list.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.list.setAlternatingRowColors(True)
+        self.list.setAccessibleName("Foci")
+        self.list.currentCellChanged.connect(lambda row, *_: self._go_to(row))
+        self._lay_out()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_FIND_AFTER_MS)
+        self._timer.timeout.connect(self._find)
+        self._finding = Task(self)
+        self._finding.succeeded.connect(self._on_found)
+        self._is_finding = self._is_stale = False
+        self._key: object = None
+        for changed in (document.map_changed, document.display_changed, document.state_changed):
+            changed.connect(self._find_soon)
+
+    def verbs(self) -> list[Verb]:
+        """Return the verbs for the menu."""
+        return [
+            Verb(_MENU, "Ne&xt focus", lambda: self.step(1), "N"),
+            Verb(_MENU, "Pre&vious focus", lambda: self.step(-1), "Shift+N"),
+            Verb(_MENU, "Make regions of the &foci", self.make_regions, "Ctrl+Shift+F"),
+        ]
+
+    def rules(self) -> FocusRules:
+        """Return what counts as a focus."""
+        return FocusRules(
+            neighbours=self._neighbours.currentData(),
+            min_area_um2=self._least.value() * 1e6,
+            max_hole_um2=self._hole.value() * 1e6,
+        )
+
+    def step(self, by: int) -> None:
+        """Go to the next focus in rank, or the one before."""
+        if self.list.rowCount():
+            row = self.list.currentRow() + by if self.list.currentRow() >= 0 else 0
+            self.list.setCurrentCell(row % self.list.rowCount(), 0)
+
+    def make_regions(self) -> None:
+        """Make regions of the class IDC of the selected foci, or of all."""
+        rows = sorted({index.row() for index in self.list.selectionModel().selectedRows()})
+        chosen = [self.foci[row] for row in rows] if len(rows) > 1 else self.foci
+        if chosen:
+            shapes = [focus.shape for focus in chosen]
+            self._document.regions.add("Regions from the map", shapes, "IDC")
+
+    def _spin(self, value: float, tip: str) -> QDoubleSpinBox:
+        spin = QDoubleSpinBox()
+        spin.setRange(0, 1_000)
+        spin.setDecimals(2)
+        spin.setSingleStep(0.16)
+        spin.setValue(value)
+        spin.setSuffix(" mm²")
+        spin.setToolTip(tip)
+        spin.setKeyboardTracking(False)
+        spin.valueChanged.connect(lambda _: self._find_soon())
+        return spin
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        for label, field in (
+            ("At least", self._least),
+            ("Fill gaps up to", self._hole),
+            ("Touching by", self._neighbours),
+        ):
+            row.addWidget(QLabel(label))
+            row.addWidget(field)
+        for words, by in (("◀  Previous", -1), ("Next  ▶", 1)):
+            button = QPushButton(words)
+            button.clicked.connect(lambda _checked=False, by=by: self.step(by))
+            row.addWidget(button)
+        row.addWidget(self._make)
+        row.addWidget(self._count, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.addLayout(row)
+        column.addWidget(self.list, 1)
+
+    def _find_soon(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _find(self) -> None:
+        """Look for foci, once the map stands still; in the background."""
+        document = self._document
+        if document.map is None or document.mpp_xy is None or document.state == "running":
+            self._key = None
+            self._on_found([])
+            return
+        current, mpp, threshold = document.map, document.mpp_xy, document.threshold
+        key = (id(current), current.version, document.state, threshold, self.rules())
+        if key == self._key:
+            return
+        if self._is_finding:
+            self._is_stale = True
+            return
+        self._key, self._is_finding = key, True
+        snapshot, rules = _snapshot(current), self.rules()
+        self._finding.start(lambda: find_foci(snapshot, mpp, threshold, rules))
+
+    def _on_found(self, foci: list[Focus]) -> None:
+        self._is_finding = False
+        self.foci = foci[:_MOST_ROWS]
+        self.list.blockSignals(True)
+        self.list.setRowCount(len(self.foci))
+        for row, focus in enumerate(self.foci):
+            texts = (
+                f"{row + 1}",
+                f"{focus.area_um2 / 1e6:.2f}",
+                f"{focus.max_probability:.3f}",
+                f"{focus.mean_probability:.3f}",
+            )
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.list.setItem(row, column, item)
+        self.list.setCurrentCell(-1, -1)
+        self.list.blockSignals(False)
+        area = sum(focus.area_um2 for focus in foci) / 1e6
+        self._count.setText(f"{len(foci)} foci, {area:.2f} mm²" if foci else "No foci")
+        self._make.setEnabled(bool(foci))
+        if self._is_stale:
+            self._is_stale = False
+            self._find()
+
+    def _go_to(self, row: int) -> None:
+        if 0 <= row < len(self.foci):
+            left, top, right, bottom = self.foci[row].shape.bounds
+            self._view.show_area(QRectF(left, top, right - left, bottom - top))
+
+
+def _snapshot(current: ProbabilityMap) -> ProbabilityMap:
+    """Return a copy that does not change while another thread reads it."""
+    copied = copy.copy(current)
+    copied.states, copied.millionths = current.states.copy(), current.millionths.copy()
+    return copied

@@ -1,0 +1,252 @@
+"""The dock of the regions: the table, the figures per class, and what can be done with regions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import (
+    QItemSelection,
+    QItemSelectionModel,
+    QModelIndex,
+    QPoint,
+    QRectF,
+    QSortFilterProxyModel,
+    Qt,
+)
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from idc_desktop.export import write_regions
+from idc_desktop.regions import Region, editing
+from idc_desktop.regions.files import read_regions
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.panels.class_line import class_text
+from idc_desktop.ui.panels.region_table import SORT_ROLE, RegionTable
+from idc_desktop.ui.task import Task
+from idc_desktop.ui.verbs import Verb
+from idc_desktop.ui.view.slide_view import SlideView
+
+_MENU = "&Regions"
+_CLASSES = ("", "IDC", "Other", "Stroma", "Necrosis", "Immune cells")
+_READABLE = "Regions (*.geojson *.json *.geojson.gz *.gz *.xml);;All files (*)"
+_WRITABLE = "GeoJSON (*.geojson);;GeoJSON, packed (*.geojson.gz)"
+
+
+class RegionPanel(QWidget):
+    """Lists, chooses, combines, reads and writes regions."""
+
+    def __init__(
+        self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._document = document
+        self._view = view
+        self._regions = document.regions
+        self.table = RegionTable(document, self)
+        self._sorted = QSortFilterProxyModel(self)
+        self._sorted.setSourceModel(self.table)
+        self._sorted.setSortRole(SORT_ROLE)
+        self.list = QTableView()
+        self.list.setModel(self._sorted)
+        self.list.setSortingEnabled(True)
+        self._sorted.sort(-1)  # as they were drawn, until a column is clicked
+        self.list.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.list.setAlternatingRowColors(True)
+        self.list.verticalHeader().hide()
+        self.list.verticalHeader().setDefaultSectionSize(24)
+        self.list.setAccessibleName("Regions")
+        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.list.customContextMenuRequested.connect(self._on_menu)
+        self.list.selectionModel().selectionChanged.connect(self._on_selected)
+        for column, width in enumerate((220, 130, 60, 60, 84, 80, 66, 70, 66, 70, 96)):
+            self.list.setColumnWidth(column, width)
+        self._classes = QComboBox()
+        self._classes.setEditable(True)
+        self._classes.addItems(_CLASSES)
+        self._classes.setMinimumWidth(140)
+        self._classes.setToolTip("Class of what is drawn next")
+        self._classes.currentTextChanged.connect(self._on_class)
+        self._summary = QLabel()
+        self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._transfer = Task(self)
+        self._transfer.succeeded.connect(self._on_transferred)
+        self._transfer.failed.connect(lambda error: document.noted.emit(str(error)))
+        self._verbs = self._table()
+        self._lay_out()
+        self._regions.choice_changed.connect(self._on_choice)
+        self._regions.changed.connect(self._on_choice)
+        self.table.dataChanged.connect(self._show_summary)
+        self.table.modelReset.connect(self._show_summary)
+        self._on_choice()
+
+    def verbs(self) -> list[Verb]:
+        """Return what can be done with regions, for the menu."""
+        return self._verbs
+
+    def read(self, path: Path) -> None:
+        """Read regions from a file, in the background; all of them or none."""
+        origin = self._bounds_origin()
+        self._transfer.start(lambda: read_regions(path, origin))
+
+    def write(self, path: Path) -> None:
+        """Write the regions as GeoJSON, in the background."""
+        regions = self._regions.all
+
+        def work() -> str:
+            write_regions(path, regions)
+            return f"{len(regions)} regions written to {path}"
+
+        self._transfer.start(work)
+
+    def _table(self) -> list[Verb]:
+        return [
+            Verb(_MENU, "&Zoom to", self._zoom_to, "Z"),
+            Verb(_MENU, "&Delete", self._delete, "Del"),
+            Verb(_MENU, "&Unite", self._unite, "U"),
+            Verb(_MENU, "Su&btract the others from the first", self._subtract, "Shift+U"),
+            Verb(_MENU, "Dupl&icate", self._duplicate, "Ctrl+D"),
+            Verb(_MENU, "&Colour …", self._colour),
+            Verb(_MENU, "Choose &all", self._choose_all, "Ctrl+A"),
+            Verb(_MENU, "Choose &none", lambda: self._regions.choose([]), "Ctrl+Shift+A"),
+            Verb(_MENU, "I&mport regions …", self._on_read, "Ctrl+Shift+I"),
+            Verb(_MENU, "Write regions &as GeoJSON …", self._on_write, "Ctrl+Shift+S"),
+        ]
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.addWidget(QLabel("New regions:"))
+        row.addWidget(self._classes)
+        self._buttons: list[QPushButton] = []
+        for words in ("Zoom to", "Unite", "Subtract", "Delete", "Import …"):
+            verb = next(it for it in self._verbs if it.words.startswith(words.split(" …")[0]))
+            button = QPushButton(words)
+            button.setToolTip(f"{verb.words} ({verb.keys})")
+            button.clicked.connect(lambda _checked=False, verb=verb: verb.run())
+            row.addWidget(button)
+            self._buttons.append(button)
+        row.addSpacing(12)
+        row.addWidget(self._summary, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.addLayout(row)
+        column.addWidget(self.list, 1)
+
+    def _bounds_origin(self) -> tuple[float, float]:
+        bounds = self._document.slide.get("bounds")
+        return (float(bounds[0]), float(bounds[1])) if bounds else (0.0, 0.0)
+
+    def _on_class(self, name: str) -> None:
+        self._regions.new_class = name.strip()
+
+    def _on_selected(self, _selected: QItemSelection, _deselected: QItemSelection) -> None:
+        rows = self.list.selectionModel().selectedRows()
+        self._regions.choose(self._region(index).id for index in rows)
+
+    def _region(self, index: QModelIndex) -> Region:
+        return self.table.region(self._sorted.mapToSource(index).row())
+
+    def _on_choice(self) -> None:
+        """Select in the table what is chosen in the view."""
+        selection = QItemSelection()
+        for region in self._regions.chosen:
+            row = self.table.row_of(region.id)
+            if row is not None:
+                index = self._sorted.mapFromSource(self.table.index(row, 0))
+                selection.select(index, index)
+        model = self.list.selectionModel()
+        model.blockSignals(True)  # the choice is where this came from
+        flags = QItemSelectionModel.SelectionFlag
+        model.select(selection, flags.ClearAndSelect | flags.Rows)
+        model.blockSignals(False)
+        self.list.viewport().update()
+        if not selection.isEmpty():
+            self.list.scrollTo(selection.indexes()[0])
+        count = len(self._regions.chosen)
+        for button, least in zip(self._buttons, (1, 2, 2, 1, 0), strict=True):
+            button.setEnabled(self._regions.can_edit and count >= least)
+
+    def _show_summary(self) -> None:
+        self._summary.setText(class_text(self._document))
+
+    def _on_menu(self, at: QPoint) -> None:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for verb in self._verbs[:6]:
+            menu.addAction(verb.text, verb.run)
+        menu.popup(self.list.viewport().mapToGlobal(at))
+
+    def _zoom_to(self) -> None:
+        boxes = [region.shape.bounds for region in self._regions.chosen]
+        if boxes:
+            left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
+            right, bottom = max(box[2] for box in boxes), max(box[3] for box in boxes)
+            self._view.show_area(QRectF(left, top, right - left, bottom - top))
+
+    def _delete(self) -> None:
+        self._regions.edit("Delete regions", remove=[it.id for it in self._regions.chosen])
+
+    def _unite(self) -> None:
+        chosen = self._regions.chosen
+        if len(chosen) > 1:
+            united = replace(chosen[0], shape=editing.unite([it.shape for it in chosen]))
+            self._regions.edit("Unite regions", put=[united], remove=[it.id for it in chosen[1:]])
+
+    def _subtract(self) -> None:
+        chosen = self._regions.chosen
+        if len(chosen) > 1:
+            left = editing.subtract(chosen[0].shape, [it.shape for it in chosen[1:]])
+            self._regions.reshape("Subtract regions", chosen[0], left)
+
+    def _duplicate(self) -> None:
+        step = 12 / self._view.scale
+        for region in self._regions.chosen:
+            self._regions.add(
+                "Duplicate region", [region.shape.moved(step, step)], region.classification
+            )
+
+    def _colour(self) -> None:
+        chosen = self._regions.chosen
+        if chosen:
+            colour = QColorDialog.getColor(QColor(*chosen[0].rgb), self, "Colour of the regions")
+            if colour.isValid():
+                rgb = (colour.red(), colour.green(), colour.blue())
+                self._regions.edit("Change colour", put=[replace(it, color=rgb) for it in chosen])
+
+    def _choose_all(self) -> None:
+        self._regions.choose(region.id for region in self._regions.all)
+
+    def _on_read(self) -> None:
+        if self._regions.can_edit:
+            name, _ = QFileDialog.getOpenFileName(self, "Import regions", "", _READABLE)
+            if name:
+                self.read(Path(name))
+
+    def _on_write(self) -> None:
+        if self._regions.all:
+            name, _ = QFileDialog.getSaveFileName(self, "Write regions", "", _WRITABLE)
+            if name:
+                self.write(Path(name))
+
+    def _on_transferred(self, result: tuple[list[Region], list[str]] | str) -> None:
+        if isinstance(result, str):
+            self._document.noted.emit(result)
+            return
+        regions, notes = result
+        if self._regions.edit("Import regions", put=regions):
+            self._regions.choose(region.id for region in regions)
+        self._document.noted.emit("; ".join([f"{len(regions)} regions imported", *notes]))

@@ -1,0 +1,213 @@
+"""The regions as a table: names, classes and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    Qt,
+    QTimer,
+)
+from PySide6.QtGui import QColor, QPixmap
+
+from idc_desktop.regions import Region, RegionStatistics
+from idc_desktop.ui.document import SlideDocument
+
+_MEASURE_AFTER_MS = 40
+_Index = QModelIndex | QPersistentModelIndex
+_Figure = Callable[[RegionStatistics], float | None]
+
+SORT_ROLE = Qt.ItemDataRole.UserRole
+"""Gives what a column is sorted by."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    tip: str
+    figure: _Figure | None = None
+    text: str = "{:.3g}"
+
+
+_COLUMNS = (
+    _Column("Name", "Double click to rename"),
+    _Column("Class", "Double click to change"),
+    _Column("Shown", "Whether it is painted; its figures stay"),
+    _Column("Locked", "Whether it is safe from changes"),
+    _Column("Area, mm²", "The region's own area", lambda it: it.area_um2 / 1e6, "{:.4g}"),
+    _Column(
+        "IDC, mm²",
+        "Area of its patches at or above the threshold",
+        lambda it: it.idc_area_um2 / 1e6,
+        "{:.4g}",
+    ),
+    _Column(
+        "IDC, %",
+        "Share of IDC in its analyzed area",
+        lambda it: None if it.idc_fraction is None else 100 * it.idc_fraction,
+        "{:.1f}",
+    ),
+    _Column("Mean p", "Mean probability by area", lambda it: it.mean_probability, "{:.3f}"),
+    _Column("Max p", "Highest probability", lambda it: it.max_probability, "{:.3f}"),
+    _Column(
+        "Patches",
+        "Analyzed patches with their centre in it",
+        lambda it: it.patches_analyzed,
+        "{:,}",
+    ),
+    _Column(
+        "Coverage, %", "Share of it that was analyzed", lambda it: it.coverage_percent, "{:.1f}"
+    ),
+)
+_NAME, _CLASS, _SHOWN, _LOCKED = range(4)
+
+
+class RegionTable(QAbstractTableModel):
+    """A row for each region; figures follow the map and the threshold."""
+
+    def __init__(self, document: SlideDocument, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        self._regions: tuple[Region, ...] = ()
+        self._figures: list[RegionStatistics] = []
+        # Several changes in a row are measured once.
+        self._measuring = QTimer(self)
+        self._measuring.setSingleShot(True)
+        self._measuring.setInterval(_MEASURE_AFTER_MS)
+        self._measuring.timeout.connect(self._measure)
+        document.regions.changed.connect(self._on_changed)
+        document.map_changed.connect(self._measuring.start)
+        document.display_changed.connect(self._measuring.start)
+        self._on_changed()
+
+    def region(self, row: int) -> Region:
+        """Return the region of a row."""
+        return self._regions[row]
+
+    def row_of(self, identifier: str) -> int | None:
+        """Return the row of a region's id."""
+        rows = (row for row, region in enumerate(self._regions) if region.id == identifier)
+        return next(rows, None)
+
+    def rowCount(self, parent: _Index | None = None) -> int:
+        """Return the number of regions."""
+        return 0 if parent is not None and parent.isValid() else len(self._regions)
+
+    def columnCount(self, parent: _Index | None = None) -> int:
+        """Return the number of columns."""
+        return 0 if parent is not None and parent.isValid() else len(_COLUMNS)
+
+    def headerData(
+        self,
+        section: int,
+        orientation: Qt.Orientation,
+        role: int = Qt.ItemDataRole.DisplayRole,
+    ) -> Any:  # noqa: ANN401 - whatever the role asks for
+        """Return titles and tips."""
+        if orientation == Qt.Orientation.Horizontal:
+            if role == Qt.ItemDataRole.DisplayRole:
+                return _COLUMNS[section].title
+            if role == Qt.ItemDataRole.ToolTipRole:
+                return _COLUMNS[section].tip
+        return None
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: ANN401
+        """Return what a cell shows."""
+        region, column = self._regions[index.row()], index.column()
+        if role == SORT_ROLE:
+            return self._sort_value(index.row(), column)
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
+            return self._text(index.row(), column)
+        if role == Qt.ItemDataRole.CheckStateRole and column in (_SHOWN, _LOCKED):
+            is_on = region.is_locked if column == _LOCKED else not region.is_hidden
+            return Qt.CheckState.Checked if is_on else Qt.CheckState.Unchecked
+        if role == Qt.ItemDataRole.DecorationRole and column == _CLASS:
+            swatch = QPixmap(12, 12)
+            swatch.fill(QColor(*region.rgb))
+            return swatch
+        if role == Qt.ItemDataRole.TextAlignmentRole and _COLUMNS[column].figure is not None:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+    def setData(
+        self,
+        index: _Index,
+        value: Any,  # noqa: ANN401 - whatever the editor gives
+        role: int = Qt.ItemDataRole.EditRole,
+    ) -> bool:
+        """Rename, change the class, show, hide, lock or unlock."""
+        region, column = self._regions[index.row()], index.column()
+        is_on = (
+            Qt.CheckState(value) == Qt.CheckState.Checked if column in (_SHOWN, _LOCKED) else False
+        )
+        if column == _NAME and str(value).strip():
+            label, changed = "Rename region", replace(region, name=str(value).strip())
+        elif column == _CLASS:
+            label = "Change class"
+            changed = replace(region, classification=str(value).strip(), color=None)
+        elif column == _SHOWN:
+            label, changed = "Show or hide region", replace(region, is_hidden=not is_on)
+        elif column == _LOCKED:
+            label, changed = "Lock or unlock region", replace(region, is_locked=is_on)
+        else:
+            return False
+        return self._document.regions.edit(label, put=[changed])
+
+    def flags(self, index: _Index) -> Qt.ItemFlag:
+        """Say what can be done with a cell."""
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        if index.column() in (_NAME, _CLASS):
+            flags |= Qt.ItemFlag.ItemIsEditable
+        if index.column() in (_SHOWN, _LOCKED):
+            flags |= Qt.ItemFlag.ItemIsUserCheckable
+        return flags
+
+    def _text(self, row: int, column: int) -> str:
+        region = self._regions[row]
+        if column in (_NAME, _CLASS):
+            return region.name if column == _NAME else region.classification
+        value = self._figure(row, column)
+        return "" if value is None else _COLUMNS[column].text.format(value)
+
+    def _figure(self, row: int, column: int) -> float | None:
+        figure = _COLUMNS[column].figure
+        return figure(self._figures[row]) if figure and row < len(self._figures) else None
+
+    def _sort_value(self, row: int, column: int) -> float | str:
+        region = self._regions[row]
+        if column in (_NAME, _CLASS):
+            return self._text(row, column).casefold()
+        if column in (_SHOWN, _LOCKED):
+            return float(region.is_locked if column == _LOCKED else region.is_hidden)
+        value = self._figure(row, column)
+        return -1.0 if value is None else value
+
+    def _on_changed(self) -> None:
+        regions = self._document.regions.all
+        if [it.id for it in regions] == [it.id for it in self._regions]:
+            self._regions = regions
+            self._announce()
+        else:
+            self.beginResetModel()
+            self._regions, self._figures = regions, []
+            self.endResetModel()
+        self._measuring.start()
+
+    def _measure(self) -> None:
+        document = self._document
+        self._figures = []
+        if document.meter is not None:
+            shapes = [region.shape for region in self._regions]
+            self._figures = document.meter.measure(shapes, document.threshold)
+        self._announce()
+
+    def _announce(self) -> None:
+        if self._regions:
+            last = self.index(len(self._regions) - 1, len(_COLUMNS) - 1)
+            self.dataChanged.emit(self.index(0, 0), last)

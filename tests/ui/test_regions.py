@@ -1,0 +1,394 @@
+"""Regions in the window: drawing, editing, the table, foci, files, undo, and what is kept."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QPointF, Qt
+from pytestqt.qtbot import QtBot
+
+from idc_desktop.regions import Region, measure, rectangle
+from idc_desktop.regions.files import read_regions
+from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.view.drawing_tools import BrushTool
+from tests.support.scenes import Scene
+from tests.ui.conftest import OpenWindow
+from tests.ui.support import WAIT_MS, analyze, drag, mouse, pixels_of
+
+SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
+
+
+@pytest.fixture
+def analyzed(open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene) -> MainWindow:
+    """The window on the tiny slide with its map."""
+    window = open_window(tiny_slide.path)
+    window.resize(1200, 900)
+    window.view.fit()
+    analyze(window, qtbot)
+    return window
+
+
+def take(window: MainWindow, words: str) -> None:
+    window.verbs.action(words).trigger()
+
+
+def on_screen(window: MainWindow, *points: tuple[float, float]) -> list[QPointF]:
+    """Return level-0 points as points of the view."""
+    return [window.view.to_device().map(QPointF(*point)) for point in points]
+
+
+def box(region: Region) -> tuple[float, ...]:
+    return tuple(round(edge) for edge in region.shape.bounds)
+
+
+@pytest.mark.parametrize(
+    ("words", "roi"), [("Draw rectangle", "Rectangle"), ("Draw ellipse", "Ellipse")]
+)
+def test_boxes_are_drawn_between_corners(analyzed: MainWindow, words: str, roi: str) -> None:
+    take(analyzed, words)
+    drag(analyzed.view, on_screen(analyzed, (200, 300), (500, 400), (900, 700)))
+    (region,) = analyzed.document.regions.all
+    assert region.shape.roi == roi
+    assert np.abs(np.subtract(box(region), (200, 300, 900, 700))).max() <= 2
+    assert analyzed.document.regions.chosen == (region,)
+    assert analyzed.docks["Regions"].isVisible()
+
+    drag(analyzed.view, on_screen(analyzed, (200, 300), (700, 400)), keys=SHIFT)
+    left, top, right, bottom = analyzed.document.regions.all[1].shape.bounds
+    assert right - left == pytest.approx(bottom - top)
+    drag(analyzed.view, on_screen(analyzed, (200, 300), (200, 300)))  # a mere click
+    assert len(analyzed.document.regions.all) == 2
+
+
+def test_polygon_is_closed_by_enter_double_click_or_its_first_corner(
+    analyzed: MainWindow, qtbot: QtBot
+) -> None:
+    view = analyzed.view
+    corners = [(200.0, 200.0), (800.0, 250.0), (700.0, 700.0)]
+    take(analyzed, "Draw polygon")
+
+    def click(point: tuple[float, float]) -> None:
+        (at,) = on_screen(analyzed, point)
+        mouse(view, QEvent.Type.MouseButtonPress, at)
+        mouse(view, QEvent.Type.MouseButtonRelease, at)
+
+    def closes_by(end: Callable[[], object]) -> Region:
+        before = len(analyzed.document.regions.all)
+        for corner in corners:
+            click(corner)
+        end()
+        assert len(analyzed.document.regions.all) == before + 1
+        return analyzed.document.regions.all[-1]
+
+    by_key = closes_by(lambda: qtbot.keyClick(view, Qt.Key.Key_Return))
+    by_corner = closes_by(lambda: click(corners[0]))
+    by_double = closes_by(
+        lambda: mouse(view, QEvent.Type.MouseButtonDblClick, *on_screen(analyzed, corners[-1]))
+    )
+    areas = {round(region.shape.moments().area, -2) for region in (by_key, by_corner, by_double)}
+    assert len(areas) == 1
+
+    click(corners[0])
+    click(corners[1])
+    qtbot.keyClick(view, Qt.Key.Key_Backspace)
+    assert len(view.tool.points) == 1
+    qtbot.keyClick(view, Qt.Key.Key_Escape)
+    assert view.tool.points == []
+
+
+def test_crossing_polygon_is_repaired_and_said_so(analyzed: MainWindow, qtbot: QtBot) -> None:
+    take(analyzed, "Draw freehand")
+    way = [(200, 200), (800, 800), (800, 200), (200, 800)]
+    drag(analyzed.view, on_screen(analyzed, *way))
+    (region,) = analyzed.document.regions.all
+    assert region.shape.moments().area == pytest.approx(180_000, rel=0.05)
+    assert "repaired" in analyzed.statusBar().currentMessage()
+
+
+def test_brush_paints_onto_the_chosen_region_and_eraser_takes_away(
+    analyzed: MainWindow, qtbot: QtBot
+) -> None:
+    view, regions = analyzed.view, analyzed.document.regions
+    take(analyzed, "Brush")
+    brush = view.tool
+    assert isinstance(brush, BrushTool)
+    drag(view, on_screen(analyzed, (300, 500), (500, 500), (700, 500)))
+    (region,) = regions.all
+    radius = brush.radius_l0
+    expected = 2 * radius * 400 + math.pi * radius**2
+    assert region.shape.moments().area == pytest.approx(expected, rel=0.03)
+
+    drag(view, on_screen(analyzed, (500, 500), (500, 800)))
+    (grown,) = regions.all
+    assert grown.id == region.id
+    assert grown.shape.bounds[3] > 800
+
+    qtbot.keyClick(view, Qt.Key.Key_Period)
+    assert brush.radius_l0 > radius
+    take(analyzed, "Eraser")
+    drag(view, on_screen(analyzed, (250, 500), (750, 500)))
+    assert regions.all[0].shape.moments().area < grown.shape.moments().area - expected / 2
+    take(analyzed, "Undo")
+    assert regions.all == (grown,)
+
+
+def test_wand_takes_the_connected_positive_patches(analyzed: MainWindow) -> None:
+    document = analyzed.document
+    current = document.map
+    assert current is not None
+    document.show(threshold=0.3)
+    positive = current.analyzed & (current.millionths >= 300_000)
+    row, col = map(int, np.argwhere(positive)[0])
+    take(analyzed, "Wand on the map")
+    (at,) = on_screen(analyzed, current.grid.cell_centre_l0(row, col))
+    mouse(analyzed.view, QEvent.Type.MouseButtonPress, at)
+    mouse(analyzed.view, QEvent.Type.MouseButtonRelease, at)
+    (region,) = document.regions.all
+    assert region.classification == "IDC"
+    found = measure(region, current, document.mpp_xy, 0.3)
+    assert found.idc_fraction == 1.0
+
+    row, col = map(int, np.argwhere(~positive)[0])
+    (at,) = on_screen(analyzed, current.grid.cell_centre_l0(row, col))
+    mouse(analyzed.view, QEvent.Type.MouseButtonPress, at)
+    mouse(analyzed.view, QEvent.Type.MouseButtonRelease, at)
+    assert len(document.regions.all) == 1
+    assert "no patch" in analyzed.statusBar().currentMessage()
+
+
+def test_regions_are_moved_reshaped_split_and_nudged(analyzed: MainWindow, qtbot: QtBot) -> None:
+    view, regions = analyzed.view, analyzed.document.regions
+    regions.add("Draw", [rectangle(300, 300, 700, 600)])
+    take(analyzed, "Edit regions")
+    drag(view, on_screen(analyzed, (500, 450), (550, 480), (600, 500)))
+    assert np.abs(np.subtract(box(regions.all[0]), (400, 350, 800, 650))).max() <= 3
+
+    drag(view, on_screen(analyzed, (800, 650), (850, 700), (900, 800)))
+    assert np.abs(np.subtract(box(regions.all[0]), (400, 350, 900, 800))).max() <= 3
+
+    corners = len(regions.all[0].shape.polygons[0][0])
+    mouse(view, QEvent.Type.MouseButtonDblClick, *on_screen(analyzed, (600, 350)))
+    assert len(regions.all[0].shape.polygons[0][0]) == corners + 1
+    (at,) = on_screen(analyzed, (600, 350))
+    mouse(view, QEvent.Type.MouseButtonPress, at, keys=ALT)
+    mouse(view, QEvent.Type.MouseButtonRelease, at, keys=ALT)
+    assert len(regions.all[0].shape.polygons[0][0]) == corners
+
+    before = regions.all[0].shape.bounds[0]
+    qtbot.keyClick(view, Qt.Key.Key_Right, SHIFT)
+    assert regions.all[0].shape.bounds[0] == pytest.approx(before + 1 / view.scale)
+
+    take(analyzed, "Split")
+    drag(view, on_screen(analyzed, (500, 200), (500, 600), (500, 1000)))
+    assert len(regions.all) == 2
+    assert len(regions.chosen) == 2
+    while analyzed.document.history.canUndo():
+        take(analyzed, "Undo")
+    assert regions.all == ()
+    while analyzed.document.history.canRedo():
+        take(analyzed, "Redo")
+    assert len(regions.all) == 2
+
+
+def test_regions_are_combined_by_keys(analyzed: MainWindow, qtbot: QtBot) -> None:
+    regions = analyzed.document.regions
+    regions.add("Draw", [rectangle(300, 300, 700, 600), rectangle(600, 300, 900, 600)])
+    qtbot.keyClick(analyzed.view, Qt.Key.Key_U)
+    (region,) = regions.all
+    assert region.shape.moments().area == pytest.approx(600 * 300)
+    regions.add("Draw", [rectangle(400, 200, 500, 900)])
+    hole = regions.all[1]
+    regions.choose([region.id, hole.id])
+    qtbot.keyClick(analyzed.view, Qt.Key.Key_U, SHIFT)
+    assert regions.all[0].shape.moments().area == pytest.approx(500 * 300)
+    regions.choose([hole.id])
+    qtbot.keyClick(analyzed.view, Qt.Key.Key_D, Qt.KeyboardModifier.ControlModifier)
+    assert len(regions.all) == 3
+    qtbot.keyClick(analyzed.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClick(analyzed.view, Qt.Key.Key_Delete)
+    assert regions.all == ()
+
+
+def test_table_shows_the_figures_and_edits_the_regions(analyzed: MainWindow, qtbot: QtBot) -> None:
+    document, panel = analyzed.document, analyzed.regions
+    regions = document.regions
+    regions.add("Draw", [rectangle(0, 0, 700, 600), rectangle(300, 300, 1200, 900)])
+    assert document.map is not None
+    found = measure(regions.all[1], document.map, document.mpp_xy, document.threshold)
+    assert found.idc_fraction is not None
+    table = panel.table
+    text = f"{100 * found.idc_fraction:.1f}"
+    qtbot.waitUntil(lambda: table.index(1, 6).data() == text, timeout=WAIT_MS)
+    document.show(threshold=0.999)
+    qtbot.waitUntil(lambda: table.index(1, 6).data() != text, timeout=WAIT_MS)
+
+    assert table.setData(table.index(0, 0), "Tumour A")
+    assert table.setData(table.index(0, 1), "IDC")
+    assert (regions.all[0].name, regions.all[0].classification) == ("Tumour A", "IDC")
+    assert "IDC: 1" in panel._summary.text()
+
+    check = Qt.ItemDataRole.CheckStateRole
+    assert table.setData(table.index(0, 3), Qt.CheckState.Checked.value, check)
+    regions.choose([regions.all[0].id])
+    take(analyzed, "Delete")
+    assert len(regions.all) == 2  # it is locked
+    assert "locked" in analyzed.statusBar().currentMessage()
+
+    panel._sorted.sort(4, Qt.SortOrder.DescendingOrder)
+    assert panel._sorted.index(0, 0).data() == regions.all[1].name
+    panel.list.selectRow(0)
+    assert regions.chosen == (regions.all[1],)
+    take(analyzed, "Zoom to")
+    assert (analyzed.view.centre - QPointF(750, 600)).manhattanLength() < 1
+
+
+def test_hidden_regions_are_not_painted(analyzed: MainWindow) -> None:
+    regions = analyzed.document.regions
+    without = pixels_of(analyzed.view)
+    regions.add("Draw", [rectangle(300, 300, 900, 600)])
+    assert (pixels_of(analyzed.view) != without).any()
+    check = Qt.ItemDataRole.CheckStateRole
+    table = analyzed.regions.table
+    table.setData(table.index(0, 2), Qt.CheckState.Unchecked.value, check)
+    assert (pixels_of(analyzed.view) == without).all()
+
+
+def test_outline_lies_where_the_region_is(analyzed: MainWindow) -> None:
+    """Within one pixel, turned as well."""
+    view = analyzed.view
+    view.rotate(33)
+    without = pixels_of(view)
+    analyzed.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
+    analyzed.document.regions.choose([])
+    changed = (pixels_of(view) != without).any(axis=2)
+    edges = [view.to_device().map(QPointF(x, 300)) for x in range(300, 901, 5)]
+    for at in edges:
+        x, y = int(at.x()), int(at.y())
+        assert changed[y - 1 : y + 2, x - 1 : x + 2].any()
+    inside = view.to_device().map(QPointF(600, 450))
+    assert not changed[int(inside.y()), int(inside.x())]
+
+
+def test_foci_are_listed_stepped_through_and_made_regions(
+    analyzed: MainWindow, qtbot: QtBot
+) -> None:
+    document, panel = analyzed.document, analyzed.foci
+    document.show(threshold=0.3)
+    qtbot.waitUntil(lambda: bool(panel.foci), timeout=WAIT_MS)
+    qtbot.keyClick(analyzed.view, Qt.Key.Key_N)
+    left, top, right, bottom = panel.foci[0].shape.bounds
+    middle = QPointF((left + right) / 2, (top + bottom) / 2)
+    assert (analyzed.view.centre - middle).manhattanLength() < 1
+    take(analyzed, "Make regions of the foci")
+    regions = document.regions.all
+    assert len(regions) == len(panel.foci)
+    assert {region.classification for region in regions} == {"IDC"}
+    assert document.map is not None
+    whole = [measure(it, document.map, document.mpp_xy, 0.3).idc_fraction for it in regions]
+    assert whole == [1.0] * len(regions)
+    take(analyzed, "Undo")
+    assert document.regions.all == ()
+
+
+def test_regions_and_looks_are_there_when_the_slide_is_opened_again(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    document = analyzed.document
+    document.regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
+    document.show(threshold=0.42, colormap="magma")
+    analyzed.view.rotate(90)
+    analyzed.view.set_scale(0.7)
+    kept, viewport = document.regions.all, document.viewport
+    document.close()
+    assert document.regions.all == ()
+    assert not document.history.canUndo()
+
+    analyzed.open(tiny_slide.path)
+    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    assert document.regions.all == kept
+    assert document.viewport == viewport
+    assert (document.threshold, document.display.colormap) == (0.42, "magma")
+
+
+def test_second_window_shows_the_slide_but_draws_no_regions(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    from idc_desktop.ui.document import SlideDocument
+    from idc_desktop.ui.settings import Settings
+
+    other = MainWindow(Settings(), SlideDocument(str(analyzed.document.model.path)))
+    with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
+        other.open(tiny_slide.path)
+    assert "Another window" in noted.args[0]
+    other.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
+    assert other.document.regions.all == ()
+    other.close()
+
+
+def test_display_changes_of_one_gesture_are_one_step(analyzed: MainWindow) -> None:
+    document = analyzed.document
+    before = document.threshold
+    steps = document.history.count()
+    for value in (0.1, 0.2, 0.3, 0.4):
+        document.show(threshold=value)
+    document.show(colormap="magma")
+    assert document.history.count() == steps + 2
+    take(analyzed, "Undo")
+    assert document.display.colormap == "viridis"
+    assert document.threshold == 0.4
+    assert "threshold" in analyzed.verbs.action("Undo").text()
+    take(analyzed, "Undo")
+    assert document.threshold == before
+
+
+def test_exported_regions_are_those_of_the_window(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    regions = analyzed.document.regions
+    regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
+    with qtbot.waitSignal(analyzed.export_task.succeeded, timeout=WAIT_MS) as done:
+        analyzed.export(tmp_path / "out", ["qupath"])
+    with (done.args[0] / "regions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Name"] for row in rows] == ["Region 1", "Whole slide"]
+    assert any(path.name.endswith(".geojson.gz") for path in done.args[0].iterdir())
+
+
+def test_regions_go_to_a_file_and_come_back(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    regions, panel = analyzed.document.regions, analyzed.regions
+    regions.add("Draw", [rectangle(300, 300, 900, 600), rectangle(0, 0, 100, 100)], "IDC")
+    kept = regions.all
+    with qtbot.waitSignal(panel._transfer.succeeded, timeout=WAIT_MS):
+        panel.write(tmp_path / "mine.geojson.gz")
+    assert len(read_regions(tmp_path / "mine.geojson.gz")[0]) == 2
+    take(analyzed, "Choose all")
+    take(analyzed, "Delete")
+    with qtbot.waitSignal(panel._transfer.succeeded, timeout=WAIT_MS):
+        panel.read(tmp_path / "mine.geojson.gz")
+    assert [replace(it, color=None) for it in regions.all] == list(kept)
+    kept = regions.all
+
+    (tmp_path / "bad.geojson").write_text('{"type": "FeatureCollection",\n"features": [', "utf-8")
+    with qtbot.waitSignal(panel._transfer.failed, timeout=WAIT_MS):
+        panel.read(tmp_path / "bad.geojson")
+    assert regions.all == kept
+    assert "bad.geojson" in analyzed.statusBar().currentMessage()
+
+
+def test_ruler_measures_in_the_units_of_the_slide(analyzed: MainWindow, qtbot: QtBot) -> None:
+    take(analyzed, "Measure a distance")
+    without = pixels_of(analyzed.view)
+    drag(analyzed.view, on_screen(analyzed, (300, 300), (500, 300), (800, 300)))
+    assert (pixels_of(analyzed.view) != without).any()
+    (x, y), (to_x, to_y) = analyzed.view.tool.points[0], analyzed.view.tool.at
+    assert math.hypot(to_x - x, to_y - y) == pytest.approx(500, abs=3)
+    qtbot.keyClick(analyzed.view, Qt.Key.Key_Escape)
+    assert (pixels_of(analyzed.view) == without).all()
