@@ -17,7 +17,7 @@ from idc_desktop.export import Analysis, write_folder
 from idc_desktop.grid import PatchGrid, ProbabilityMap
 from idc_desktop.model_file import ModelFile, find_model, read_model
 from idc_desktop.record import RunRecord
-from idc_desktop.regions import RegionMeter, Shape
+from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
 from idc_desktop.regions.book import MAX_STEPS
 from idc_desktop.store import data_folder
 from idc_desktop.supervisor import usable_threads
@@ -135,6 +135,14 @@ class SlideDocument(QObject):
         elif self._meter is None or self._meter.probability_map is not self.map:
             self._meter = RegionMeter(self.map, self.mpp_xy)
         return self._meter
+
+    @property
+    def subject(self) -> Region | None:
+        """What figures are shown of: the chosen region if it is one, else the whole slide."""
+        chosen = self.regions.chosen
+        if len(chosen) == 1:
+            return chosen[0]
+        return whole_slide(self.grid) if self.grid is not None else None
 
     def figures_text(self, shape: Shape) -> str:
         """Say in a line how large a shape is and what the map says of it."""

@@ -28,7 +28,7 @@ class Inspector(QScrollArea):
         self.sections = [
             Section("Analysis", self.analysis),
             Section("Map: probability of IDC", self.map),
-            Section("Whole slide", self.statistics),
+            Section("Figures", self.statistics),
             Section("Patch", self.patch),
         ]
         content = QWidget()

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.colormap import NAMES, lookup_table
-from idc_desktop.grid import PatchState
+from idc_desktop.grid import Block, BlockResult
 from idc_desktop.model_file import bundled_models
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.magnification_field import parse_magnification
@@ -157,8 +157,7 @@ def test_failed_patches_are_named_and_gone_to(
     document, panel = window.document, window.inspector.statistics
     assert document.map is not None
     assert panel._which.isHidden()
-    document.map.states[2, 3] = PatchState.FAILED
-    document.map.reasons[2, 3] = "tile 7 cannot be decoded"
+    document.map.add(BlockResult.failed(Block(0, 2, 3, 1, 1), "tile 7 cannot be decoded"))
     document.map_changed.emit()
     qtbot.waitUntil(lambda: panel.figures["Failed"].text() == "1", timeout=WAIT_MS)
     panel._which.click()

@@ -392,3 +392,18 @@ def test_ruler_measures_in_the_units_of_the_slide(analyzed: MainWindow, qtbot: Q
     assert math.hypot(to_x - x, to_y - y) == pytest.approx(500, abs=3)
     qtbot.keyClick(analyzed.view, Qt.Key.Key_Escape)
     assert (pixels_of(analyzed.view) == without).all()
+
+
+def test_figures_and_histogram_are_of_the_chosen_region(analyzed: MainWindow, qtbot: QtBot) -> None:
+    document, figures = analyzed.document, analyzed.inspector.statistics.figures
+    document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
+    qtbot.waitUntil(lambda: figures["Of"].text() == "Region 1", timeout=WAIT_MS)
+    assert document.map is not None
+    found = measure(document.regions.all[0], document.map, document.mpp_xy, document.threshold)
+    assert figures["Area"].text() == "0.72 mm²"
+    assert figures["Mean probability"].text() == f"{found.mean_probability:.3f}"
+    control = analyzed.inspector.map.threshold_control
+    pixels_of(control)
+    assert control._counts.sum() == pytest.approx(found.coverage_percent / 100 * 720_000)
+    document.regions.choose([])
+    qtbot.waitUntil(lambda: figures["Of"].text() == "Whole slide", timeout=WAIT_MS)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QMessageBox,
     QProgressBar,
     QPushButton,
@@ -21,6 +20,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.errors import ModelError
 from idc_desktop.model_file import bundled_models
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 
 _OTHER_FILE = "Open a model file …"
 _PROVIDERS = {"auto": "auto (CUDA if it works)", "cpu": "CPU", "cuda": "CUDA"}
@@ -54,8 +54,7 @@ class AnalysisPanel(QWidget):
         row.addWidget(self._models, 1)
         row.addWidget(card)
         form.addRow("Model", row)
-        self._card_line = QLabel()
-        self._card_line.setWordWrap(True)
+        self._card_line = WrappedLabel()
         form.addRow(self._card_line)
         self._providers = QComboBox()
         for name, text in _PROVIDERS.items():
@@ -81,9 +80,7 @@ class AnalysisPanel(QWidget):
         self._progress.setTextVisible(False)
         self._progress.setFixedHeight(6)
         form.addRow(self._progress)
-        self._status = QLabel()
-        self._status.setWordWrap(True)
-        self._status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._status = WrappedLabel()
         form.addRow(self._status)
         document.state_changed.connect(self._show_state)
         document.model_changed.connect(self._show_model)

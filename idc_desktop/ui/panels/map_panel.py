@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSlider,
     QWidget,
@@ -20,6 +19,7 @@ from idc_desktop.card import ModelCard
 from idc_desktop.colormap import NAMES
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.threshold_control import ThresholdControl
+from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.view.guides import colour_bar
 
 _SWATCH = QSize(56, 12)
@@ -70,8 +70,7 @@ class MapPanel(QWidget):
         row.addWidget(self._threshold, 1)
         row.addWidget(self._reset)
         form.addRow("Threshold", row)
-        self._operating_point = QLabel()
-        self._operating_point.setWordWrap(True)
+        self._operating_point = WrappedLabel()
         form.addRow(self._operating_point)
         document.display_changed.connect(self._refresh)
         document.model_changed.connect(self._refresh)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPaintEvent, QPalette, QPen
-from PySide6.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from idc_desktop.card import PATCH_SIZE_PX
 from idc_desktop.grid import MILLIONTHS, PatchState, ProbabilityMap
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 
 _SIDE = 264  # 3 x 3 patches of 88 pixels
 _PAPER = QColor(255, 255, 255, 220)
@@ -79,14 +80,11 @@ class PatchPanel(QWidget):
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
-        self.text = QLabel()
-        self.text.setWordWrap(True)
-        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.text = WrappedLabel()
         self._neighbourhood = _Neighbourhood()
-        self._caption = QLabel(
+        self._caption = WrappedLabel(
             f"The pixels that the model saw, {PATCH_SIZE_PX} × {PATCH_SIZE_PX} per patch, enlarged."
         )
-        self._caption.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 0, 8, 8)
         layout.addWidget(self.text)

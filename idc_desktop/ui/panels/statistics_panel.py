@@ -1,11 +1,10 @@
-"""The figures of the whole slide."""
+"""The figures of the chosen region, or of the whole slide."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFormLayout, QLabel, QPushButton, QWidget
 
-from idc_desktop.regions import measure, whole_slide
 from idc_desktop.ui.document import SlideDocument
 
 _EVERY_MS = 200
@@ -26,11 +25,14 @@ class StatisticsPanel(QWidget):
         self.figures = {
             name: QLabel(_UNDEFINED)
             for name in (
+                "Of",
+                "Area",
                 "IDC area",
                 "IDC, of analyzed area",
                 "Mean probability",
+                "Median probability",
                 "Patches analyzed",
-                "Background",
+                "Not analyzed",
                 "Failed",
             )
         }
@@ -45,7 +47,13 @@ class StatisticsPanel(QWidget):
         self._refresh.setSingleShot(True)
         self._refresh.setInterval(_EVERY_MS)
         self._refresh.timeout.connect(self._show)
-        for changed in (document.map_changed, document.display_changed, document.slide_changed):
+        for changed in (
+            document.map_changed,
+            document.display_changed,
+            document.slide_changed,
+            document.regions.changed,
+            document.regions.choice_changed,
+        ):
             changed.connect(self._on_changed)
         self._show()
 
@@ -57,22 +65,30 @@ class StatisticsPanel(QWidget):
         document = self._document
         texts = dict.fromkeys(self.figures, _UNDEFINED)
         failed = 0
-        if document.map is not None and document.mpp_xy is not None:
-            region = whole_slide(document.map.grid)
-            found = measure(region, document.map, document.mpp_xy, document.threshold)
+        meter, subject = document.meter, document.subject
+        if document.map is not None and meter is not None and subject is not None:
+            (found,) = meter.measure([subject.shape], document.threshold)
             counts = document.map.counts()
             failed = counts["failed"] + counts["invalid_output"]
-            fraction, mean = found.idc_fraction, found.mean_probability
+            fraction = found.idc_fraction
+            remaining = found.patches - found.patches_analyzed - found.patches_failed
             texts = {
+                "Of": subject.name,
+                "Area": f"{found.area_um2 / 1e6:.2f} mm²",
                 "IDC area": f"{found.idc_area_um2 / 1e6:.2f} mm²",
-                "IDC, of analyzed area": (
-                    _UNDEFINED if fraction is None else f"{100 * fraction:.1f} %"
+                "IDC, of analyzed area": _text(
+                    None if fraction is None else 100 * fraction, "{:.1f} %"
                 ),
-                "Mean probability": _UNDEFINED if mean is None else f"{mean:.3f}",
-                "Patches analyzed": f"{counts['ok']:,}",
-                "Background": f"{counts['background']:,}",
-                "Failed": f"{failed:,}",
+                "Mean probability": _text(found.mean_probability, "{:.3f}"),
+                "Median probability": _text(found.median_probability, "{:.3f}"),
+                "Patches analyzed": f"{found.patches_analyzed:,}",
+                "Not analyzed": f"{remaining:,}",
+                "Failed": f"{found.patches_failed:,}",
             }
         for name, text in texts.items():
             self.figures[name].setText(text)
         self._which.setVisible(failed > 0)
+
+
+def _text(value: float | None, form: str) -> str:
+    return _UNDEFINED if value is None else form.format(value)

@@ -17,7 +17,6 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from idc_desktop.grid import MILLIONTHS
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.view.guides import colour_bar
 
@@ -36,17 +35,22 @@ class ThresholdControl(QWidget):
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
-        self._counts = np.zeros(_BINS, np.int64)
+        self._counts = np.zeros(_BINS)
         self._is_stale = False
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.SizeHorCursor)
         self.setAccessibleName("Threshold")
         self.setToolTip(
-            "Drag, or use the arrow keys. The bars count the patches of each probability "
-            "(square root)."
+            "Drag, or use the arrow keys. The bars show how much area has each probability "
+            "(square root), in the chosen region or on the whole slide."
         )
-        document.map_changed.connect(self._on_map_changed)
+        for changed in (
+            document.map_changed,
+            document.regions.changed,
+            document.regions.choice_changed,
+        ):
+            changed.connect(self._on_changed)
         document.display_changed.connect(self.update)
 
     def sizeHint(self) -> QSize:
@@ -144,15 +148,14 @@ class ThresholdControl(QWidget):
     def _set(self, value: float) -> None:
         self._document.show(threshold=round(min(max(value, 0.0), 1.0), 3))
 
-    def _on_map_changed(self) -> None:
+    def _on_changed(self) -> None:
         self._is_stale = True
         self.update()
 
     def _count(self) -> None:
-        current = self._document.map
+        meter, subject = self._document.meter, self._document.subject
         self._is_stale = False
-        if current is None:
+        if meter is None or subject is None:
             self._counts[:] = 0
         else:
-            values = current.millionths[current.analyzed] / MILLIONTHS
-            self._counts, _ = np.histogram(values, bins=_BINS, range=(0, 1))
+            self._counts = meter.histogram(subject.shape, _BINS)
