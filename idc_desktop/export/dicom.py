@@ -164,8 +164,9 @@ def _parametric_map(place: _Place, analysis: Analysis) -> Dataset:
         pixel_array=values,
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
-        window_center=0.5,
-        window_width=1.0,
+        voi_lut_transformations=[
+            highdicom.VOILUTTransformation(window_center=0.5, window_width=1.0)
+        ],
         content_label="PROBABILITY",
         **place.arguments(analysis, "parametric map", 9002),
     )

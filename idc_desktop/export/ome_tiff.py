@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import BinaryIO
 
 import numpy as np
@@ -10,6 +11,8 @@ import tifffile
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.export.analysis import Analysis
 from idc_desktop.regions.geojson import compact
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_ome_tiff(file: BinaryIO, analysis: Analysis) -> None:
@@ -21,7 +24,7 @@ def write_ome_tiff(file: BinaryIO, analysis: Analysis) -> None:
         # tifffile's own UUID would hold the time and this machine's network address.
         "UUID": analysis.identifier("probability.ome.tiff"),
         "axes": "YX",
-        "Name": analysis.image,
+        "Name": _NOT_XML.sub("?", analysis.image),
         "Description": f"P(IDC), one pixel per patch, NaN = not analyzed. {RESEARCH_USE_NOTICE}",
         "PhysicalSizeX": size_um,
         "PhysicalSizeXUnit": "µm",

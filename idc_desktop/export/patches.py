@@ -26,11 +26,11 @@ def shown_patches(
     """
     grid = probability_map.grid
     x, y = grid.column_edges_px().tolist(), grid.row_edges_px().tolist()
-    shown = ~np.isin(probability_map.states, _HIDDEN_STATES)
-    for row, col in np.argwhere(shown).tolist():
-        box = (x[col], y[row], x[col + 1] - x[col], y[row + 1] - y[row])
-        state = PatchState(probability_map.states[row, col])
-        yield row, col, box, state, int(probability_map.millionths[row, col])
+    for row, states in enumerate(probability_map.states):
+        for col in np.flatnonzero(~np.isin(states, _HIDDEN_STATES)).tolist():
+            box = (x[col], y[row], x[col + 1] - x[col], y[row + 1] - y[row])
+            millionths = int(probability_map.millionths[row, col])
+            yield row, col, box, PatchState(states[col]), millionths
 
 
 def write_patches_geojson(

@@ -40,6 +40,7 @@ _WIDTH = pagesizes.A4[0] - 2 * _MARGIN
 _MAP_PX = 1_800  # longer side of the map: about 250 dpi
 _MAP_HEIGHT = 120 * mm
 _MAX_FOCI = 12
+_LONGEST_NAME = 120
 _RULES = FocusRules()
 _FOCI_ACROSS = 4
 _FOCUS_PX = 320
@@ -112,7 +113,7 @@ def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
     analysis, whole = content.analysis, content.figures[-1]
     card, counts = analysis.model.card, analysis.map.counts()
     failed = counts["failed"] + counts["invalid_output"]
-    yield Paragraph(_text(analysis.image), _TITLE)
+    yield Paragraph(_text(_shortened(analysis.image)), _TITLE)
     yield Paragraph(
         _text(
             f"Probability of invasive ductal carcinoma (IDC) per patch of "
@@ -202,8 +203,13 @@ def _figures_table(rows: Sequence[tuple[Region, RegionStatistics]]) -> Table:
             _percent(figures.idc_fraction).removesuffix(" %"),
             *(_probability(p) for p in _three(figures)),
         )
-        texts = [Paragraph(_text(it), _SMALL) for it in (region.name, region.classification)]
-        cells.append([*texts, *(Paragraph(it, _RIGHT) for it in numbers)])
+        texts = (_shortened(region.name), _shortened(region.classification))
+        cells.append(
+            [
+                *(Paragraph(_text(it), _SMALL) for it in texts),
+                *(Paragraph(it, _RIGHT) for it in numbers),
+            ]
+        )
     widths = [0.2, 0.14, 0.08, 0.075, 0.08, 0.065, 0.08, 0.07, 0.07, 0.07, 0.07]
     return Table(cells, [_WIDTH * it for it in widths], repeatRows=1, style=_GRID)
 
@@ -345,6 +351,11 @@ def _picture(image: Image.Image, pt_per_px: float) -> Picture:
 def _plain(text: str) -> str:
     """Write what the fonts of every PDF reader have; other signs as their code."""
     return text.encode("cp1252", "backslashreplace").decode("cp1252")
+
+
+def _shortened(text: str) -> str:
+    """Cut what would fill a page of its own; regions.csv has it whole."""
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 
 def _text(text: str) -> str:
