@@ -2,14 +2,18 @@
 
 The `corrected` policy: the eight flips and quarter turns, jitter of stain and light in optical
 density, and jitter of sharpness (scanners and resampling differ). No rotation by odd angles: it
-would invent corners.
+would invent corners. The `paper` policy is Table 1 of the paper, which does.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
 
-from trainer.dataset import PatchArray
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from trainer.dataset import PATCH, PatchArray
 from trainer.painting import EOSIN, HEMATOXYLIN, soften
 
 STAIN_GAIN = 0.25
@@ -31,7 +35,13 @@ _STAINS = (_STAINS / np.linalg.norm(_STAINS, axis=1, keepdims=True)).astype(np.f
 _UNMIX = np.linalg.inv(_STAINS).astype(np.float32)
 
 
-def corrected(rng: np.random.Generator, patches: PatchArray) -> PatchArray:
+Kinds = NDArray[np.integer]
+"""Which of the eight flips and quarter turns, 0 ... 7."""
+
+
+def corrected(
+    rng: np.random.Generator, patches: PatchArray, kinds: Kinds | None = None
+) -> PatchArray:
     """Return one random variant of each patch.
 
     Parameters
@@ -39,18 +49,21 @@ def corrected(rng: np.random.Generator, patches: PatchArray) -> PatchArray:
     rng : numpy.random.Generator
         All randomness comes from it: the same state gives the same variants.
     patches : ndarray of uint8, shape (n, 50, 50, 3)
+    kinds : ndarray of int, shape (n,), optional
+        Flips and turns to apply; drawn where not given.
 
     Returns
     -------
     ndarray of uint8, shape (n, 50, 50, 3)
     """
-    return jitter(rng, turn(rng, patches))
+    return jitter(rng, turn(rng, patches, kinds))
 
 
-def turn(rng: np.random.Generator, patches: PatchArray) -> PatchArray:
+def turn(rng: np.random.Generator, patches: PatchArray, kinds: Kinds | None = None) -> PatchArray:
     """Apply one of the eight flips and quarter turns to each patch."""
     turned = np.empty_like(patches)
-    kinds = rng.integers(0, 8, len(patches))
+    if kinds is None:
+        kinds = rng.integers(0, 8, len(patches))
     for kind in range(8):
         which = kinds == kind
         group = np.rot90(patches[which], kind % 4, axes=(1, 2))
@@ -84,5 +97,72 @@ def _jitter(rng: np.random.Generator, patches: PatchArray) -> PatchArray:
     return (values + 0.5).astype(np.uint8).reshape(patches.shape)
 
 
-POLICIES = {"corrected": corrected, "turns": turn}
+ROTATION_DEG = 40.0
+SHIFT = 0.2
+SHEAR_DEG = 0.2
+ZOOM = 0.2
+"""Table 1 of the paper as Keras 2 read it: shear in degrees (0.2 of one moves no pixel by more
+than 0.1 px), zoom of x and y drawn apart, what comes in from outside repeats the edge."""
+
+
+def paper(rng: np.random.Generator, patches: PatchArray, kinds: Kinds | None = None) -> PatchArray:
+    """Rotate, shift, shear and zoom each patch as the paper's Table 1 says, in one interpolation.
+
+    `kinds` is without effect: the paper neither flips nor turns.
+    """
+    moved = np.empty_like(patches)
+    for number, patch in enumerate(patches):
+        matrix = affine(
+            rng.uniform(-ROTATION_DEG, ROTATION_DEG),
+            rng.uniform(-SHIFT, SHIFT, 2) * PATCH,
+            rng.uniform(-SHEAR_DEG, SHEAR_DEG),
+            rng.uniform(1 - ZOOM, 1 + ZOOM, 2),
+        )
+        for channel in range(3):
+            values = ndimage.affine_transform(
+                patch[..., channel].astype(np.float32), matrix, order=1, mode="nearest"
+            )
+            moved[number, ..., channel] = values + 0.5
+    return moved
+
+
+def affine(
+    rotation_deg: float, shift_px: NDArray[np.float64], shear_deg: float, zoom: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Compose the Keras 2 generator's steps about the patch's centre; its arguments are (x, y).
+
+    Returns
+    -------
+    ndarray of float64, shape (3, 3)
+        From output (row, col) to input (row, col), pixels.
+    """
+    turned, sheared = np.deg2rad((rotation_deg, shear_deg))
+    cos, sin = np.cos(turned), np.sin(turned)
+    rotate = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    shift = np.array([[1, 0, shift_px[0]], [0, 1, shift_px[1]], [0, 0, 1]])
+    shear = np.array([[1, -np.sin(sheared), 0], [0, np.cos(sheared), 0], [0, 0, 1]])
+    scale = np.diag([*zoom, 1.0])
+    centre = PATCH / 2 - 0.5
+    to_centre = np.array([[1, 0, centre], [0, 1, centre], [0, 0, 1]])
+    whole = to_centre @ rotate @ shift @ shear @ scale @ np.linalg.inv(to_centre)
+    # The steps are in (x, y), the array's axes are (row, col).
+    return whole[[1, 0, 2]][:, [1, 0, 2]]
+
+
+def unchanged(
+    rng: np.random.Generator, patches: PatchArray, kinds: Kinds | None = None
+) -> PatchArray:
+    """Return the patches as they are."""
+    del rng, kinds
+    return patches
+
+
+Policy = Callable[[np.random.Generator, PatchArray, Kinds | None], PatchArray]
+
+POLICIES: dict[str, Policy] = {
+    "corrected": corrected,
+    "turns": turn,
+    "paper": paper,
+    "none": unchanged,
+}
 """Policies by the names of `trainer.settings.POLICY_NAMES`."""

@@ -111,7 +111,7 @@ def build_card(
                 "case_ids": cases,
                 "case_ids_sha256": hashlib.sha256("\n".join(cases).encode()).hexdigest(),
                 "data_sha256": index.digest(),
-                "settings": asdict(run.settings),
+                "settings": run.settings.recorded(),
             },
             "calibration": {
                 "method": "platt",

@@ -10,12 +10,12 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from idc_desktop.errors import IdcError
-from trainer.settings import OPTIONS, Settings
+from trainer.settings import OPTIONS, recipe_settings
 
 OK, DEFECT = 0, 1
 
@@ -68,23 +68,29 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    settings = recipe_settings(**{one.name: getattr(arguments, one.name) for one in OPTIONS})
     _import_tensorflow()
+    from trainer.devices import gpu_names, set_up
     from trainer.files import make_folder
+    from trainer.networks import digest, needs_imagenet, read_imagenet
     from trainer.runs import RUN_FILE, Run, Sources, load_data, load_run
-    from trainer.training import train
+    from trainer.training import Means, train
 
-    settings = Settings(**{one.name: getattr(arguments, one.name) for one in OPTIONS})
+    if arguments.mixed_precision is None:
+        settings = replace(settings, mixed_precision=bool(gpu_names()))
     sources = Sources(
         arguments.data, arguments.splits, arguments.counts, not arguments.official_only
     )
     data = load_data(sources)
     make_folder(arguments.out)
+    imagenet = read_imagenet(arguments.weights) if needs_imagenet(settings) else None
     outcome = train(
         data.train,
         data.validation,
         settings,
         arguments.out,
         lambda line: print(line, flush=True),
+        Means(imagenet, arguments.cache, set_up(arguments.strategy)),
     )
     minutes = sum(line.seconds for line in outcome.history) / 60
     if (arguments.out / RUN_FILE).exists():
@@ -92,7 +98,8 @@ def _train(arguments: argparse.Namespace) -> None:
         date = load_run(arguments.out).finished
     else:
         date = datetime.now(UTC).strftime("%Y-%m-%d")
-    Run(settings, sources, date, minutes).save(arguments.out)
+    weights = None if imagenet is None else digest(imagenet)
+    Run(settings, sources, date, minutes, weights).save(arguments.out)
     best = outcome.history[outcome.best_epoch]
     print(f"best epoch {best.epoch + 1}: val AUC {best.auc:.4f}, AUPRC {best.auprc:.4f}")
 
@@ -180,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sources(train)
     train.add_argument("--out", type=Path, required=True, help="run folder")
     train.add_argument("--official-only", action="store_true", help="leave out unlisted cases")
+    _add_means(train)
     _add_settings(train)
     train.set_defaults(run=_train)
 
@@ -209,8 +217,37 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--counts", type=Path, required=True, help="CSV of natural counts per case")
 
 
+def _add_means(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="file of VGG-16's ImageNet weights without top (default: Keras downloads them)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, help="folder for the frozen part's output (default: in the run)"
+    )
+    parser.add_argument(
+        "--strategy",
+        choices=("none", "mirrored"),
+        default="none",
+        help="mirrored: a copy of the network on each GPU",
+    )
+
+
 def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add an option per setting; what is not given comes from the recipe."""
+    group = parser.add_argument_group(
+        "settings", "What is not given comes from the recipe for the network: trainer/settings.py."
+    )
     for one in OPTIONS:
-        option = f"--{one.name.replace('_', '-')}"
-        kind = type(one.default)
-        parser.add_argument(option, type=kind, default=one.default, help=one.metadata["help"])
+        option, about = f"--{one.name.replace('_', '-')}", one.metadata
+        text, choices = about["help"], about["choices"]
+        if choices:
+            text += f": {', '.join(choices)}"
+        if about["type"] is bool:
+            group.add_argument(
+                option, action=argparse.BooleanOptionalAction, default=None, help=text
+            )
+        else:
+            default = one.default if one.name in ("network", "recipe") else None
+            group.add_argument(option, type=about["type"], default=default, help=text)

@@ -1,18 +1,120 @@
-"""The networks. Each takes raw uint8 RGB and scales it itself, so no caller can do it wrongly."""
+"""The networks. Each takes raw uint8 RGB and scales it itself, so no caller can do it wrongly.
+
+A network is two models in a row: a *frozen* part that never changes (none in the baseline), whose
+output is computed once per patch and cached, and the part that is *trained*.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from trainer.dataset import PATCH
+from trainer.errors import RunError
+from trainer.settings import Settings
 
 WIDTHS = (24, 48, 96, 128)
-"""Filters of the baseline's four convolutions: 18 million multiply-adds per patch."""
+"""Filters of the corrected baseline's convolutions: 18 million multiply-adds per patch."""
+
+PAPER_WIDTHS = (32, 64, 128, 128)
+
+Weights = dict[str, list[NDArray[np.float32]]]
+"""Layer name -> kernel and bias."""
 
 
-def baseline(dropout: float = 0.4) -> keras.Model:
-    """Build the four-convolution network, of uint8 (n, 50, 50, 3) to one logit (n, 1).
+@dataclass(frozen=True)
+class Network:
+    """A network, cut where training begins.
+
+    Attributes
+    ----------
+    frozen : keras.Model or None
+        Of uint8 (n, 50, 50, 3) to what `trained` takes.
+    trained : keras.Model
+        To one logit, (n, 1).
+    pretrained : frozenset of str
+        Layers of `trained` that start from ImageNet and are trained at a rate of their own.
+    """
+
+    frozen: keras.Model | None
+    trained: keras.Model
+    pretrained: frozenset[str] = frozenset()
+
+    @property
+    def whole(self) -> keras.Model:
+        """Of uint8 (n, 50, 50, 3) to one logit, (n, 1); shares its weights with the parts."""
+        if self.frozen is None:
+            return self.trained
+        return keras.Model(self.frozen.input, self.trained(self.frozen.output))
+
+
+def read_imagenet(path: Path | None) -> Weights:
+    """Read the ImageNet weights of VGG-16 without its top.
+
+    Parameters
+    ----------
+    path : Path or None
+        A file for ``keras.applications.VGG16(include_top=False)``; `None` lets Keras download it.
+
+    Raises
+    ------
+    RunError
+        The file is missing, damaged or of another network, or it cannot be downloaded.
+    """
+    if path is not None and not path.is_file():
+        raise RunError(f"{path} does not exist. Name a file of VGG-16 weights with --weights.")
+    try:
+        model = _vgg16("imagenet" if path is None else str(path))
+    # Keras and h5py raise whatever the damage leads to, a download anything from a URL to a proxy.
+    except Exception as cause:
+        where = "The ImageNet weights cannot be downloaded" if path is None else f"{path} holds no"
+        what = "" if path is None else " weights of VGG-16 without its top"
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise RunError(
+            f"{where}{what} ({reason}). Pass a file that "
+            "keras.applications.VGG16(include_top=False) can load with --weights."
+        ) from cause
+    weights = {one.name: one.get_weights() for one in model.layers if one.name in CONVOLUTIONS}
+    if not all(np.isfinite(value).all() for pair in weights.values() for value in pair):
+        raise RunError(f"{path} holds weights that are not numbers. Fetch it again.")
+    return weights
+
+
+def digest(weights: Weights) -> str:
+    """SHA-256 over all arrays, first layer first: which weights these are."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        for value in weights[name]:
+            found.update(np.ascontiguousarray(value).tobytes())
+    return found.hexdigest()
+
+
+def needs_imagenet(settings: Settings) -> bool:
+    """Whether the network starts from ImageNet weights."""
+    return settings.network != "baseline"
+
+
+def build(settings: Settings, imagenet: Weights | None = None) -> Network:
+    """Build a network: new layers drawn from the seed, the others from `imagenet` if given."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(settings.seed)
+    network = NETWORKS[settings.recipe, settings.network]()
+    for model in (network.frozen, network.trained):
+        for layer in model.layers if imagenet is not None and model is not None else ():
+            if layer.name in CONVOLUTIONS:
+                layer.set_weights(imagenet[layer.name])
+    return network
+
+
+def _baseline(dropout: float = 0.4) -> Network:
+    """Four convolutions with batch normalisation.
 
     Pooling comes before normalisation and ReLU: the maximum commutes with the (monotonic) ReLU,
     and the two then work on a quarter of the values.
@@ -28,15 +130,137 @@ def baseline(dropout: float = 0.4) -> keras.Model:
     x = layers.Dropout(dropout)(x)
     x = layers.Dense(64, activation="relu")(x)
     x = layers.Dropout(dropout)(x)
-    return keras.Model(patches, layers.Dense(1, name="logit")(x), name="baseline")
+    return Network(None, keras.Model(patches, _logit(x), name="baseline"))
 
 
-NETWORKS = {"baseline": baseline}
-"""Builders by the names of `trainer.settings.NETWORK_NAMES`."""
+def _paper_baseline() -> Network:
+    patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+    x = layers.Rescaling(1 / 255)(patches)
+    for width, dropout in zip(PAPER_WIDTHS, (0.25, 0.25, 0.25, 0.5), strict=True):
+        x = layers.Conv2D(width, 3, padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D(2)(x)
+        x = layers.Dropout(dropout)(x)
+    return Network(None, keras.Model(patches, _softmax_logit(layers.Flatten()(x))))
 
 
-def build(name: str, seed: int) -> keras.Model:
-    """Build a network with weights drawn from `seed`."""
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
-    return NETWORKS[name]()
+def _features() -> Network:
+    patches, x = _caffe_input()
+    third = _blocks(x, 1, 2, 3)
+    pooled = [_average(third), _average(_blocks(third, 4))]
+    return _cut(patches, layers.Concatenate()(pooled), _head)
+
+
+def _finetuned() -> Network:
+    patches, x = _caffe_input()
+
+    def trained(third: keras.KerasTensor) -> keras.KerasTensor:
+        fourth = _blocks(third, 4)
+        fifth = _blocks(fourth, 5)
+        return _head(layers.Concatenate()([_average(third), _average(fourth), _average(fifth)]))
+
+    return _cut(patches, _blocks(x, 1, 2, 3), trained)
+
+
+def _paper_features() -> Network:
+    patches, x = _plain_input()
+
+    def head(features: keras.KerasTensor) -> keras.KerasTensor:
+        hidden = layers.Dense(512, activation="relu")(features)
+        return _softmax_logit(layers.Dropout(0.5)(hidden))
+
+    return _cut(patches, layers.Flatten()(_blocks(x, 1, 2, 3, 4, 5)), head)
+
+
+def _paper_finetuned() -> Network:
+    patches, x = _plain_input()
+
+    def trained(third: keras.KerasTensor) -> keras.KerasTensor:
+        fifth = layers.Flatten()(_blocks(third, 4, 5))
+        return _softmax_logit(layers.Dense(512, activation="relu")(fifth))
+
+    return _cut(patches, _blocks(x, 1, 2, 3), trained)
+
+
+NETWORKS: dict[tuple[str, str], Callable[[], Network]] = {
+    ("corrected", "baseline"): _baseline,
+    ("corrected", "vgg16-features"): _features,
+    ("corrected", "vgg16-finetuned"): _finetuned,
+    ("paper", "baseline"): _paper_baseline,
+    ("paper", "vgg16-features"): _paper_features,
+    ("paper", "vgg16-finetuned"): _paper_finetuned,
+}
+"""(recipe, network) -> builder; the recipes decide layers as well as settings."""
+
+DEPTHS = {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}
+"""Convolutions of each block of VGG-16."""
+CONVOLUTIONS = tuple(
+    f"block{block}_conv{number}"
+    for block, depth in DEPTHS.items()
+    for number in range(1, depth + 1)
+)
+
+
+def _vgg16(weights: str | None) -> keras.Model:
+    return keras.applications.VGG16(
+        include_top=False, weights=weights, input_shape=(PATCH, PATCH, 3)
+    )
+
+
+def _caffe_input() -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Input scaled as VGG-16 was trained: BGR, unscaled, less the mean colour of ImageNet."""
+    patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+    rgb = layers.Rescaling(1.0)(patches)
+    return patches, keras.applications.vgg16.preprocess_input(rgb)
+
+
+def _plain_input() -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+    return patches, layers.Rescaling(1 / 255)(patches)
+
+
+def _blocks(x: keras.KerasTensor, *blocks: int) -> keras.KerasTensor:
+    """Apply blocks of VGG-16, each with its pooling; widths and names are the published ones."""
+    for block in blocks:
+        for number in range(1, DEPTHS[block] + 1):
+            width = min(64 * 2 ** (block - 1), 512)
+            name = f"block{block}_conv{number}"
+            x = layers.Conv2D(width, 3, padding="same", activation="relu", name=name)(x)
+        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    return x
+
+
+def _average(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def _head(features: keras.KerasTensor) -> keras.KerasTensor:
+    x = layers.BatchNormalization()(features)
+    x = layers.Dropout(0.5)(x)
+    x = layers.Dense(128, activation="relu")(x)
+    x = layers.Dropout(0.5)(x)
+    return _logit(x)
+
+
+def _logit(x: keras.KerasTensor) -> keras.KerasTensor:
+    """One neuron, in float32 whatever the precision of the rest."""
+    return layers.Dense(1, dtype="float32", name="logit")(x)
+
+
+def _softmax_logit(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Two neurons, as in the paper; the softmax of two is the sigmoid of their difference."""
+    scores = layers.Dense(2, dtype="float32")(x)
+    return layers.Subtract(dtype="float32", name="logit")([scores[:, 1:], scores[:, :1]])
+
+
+def _cut(
+    patches: keras.KerasTensor,
+    features: keras.KerasTensor,
+    rest: Callable[[keras.KerasTensor], keras.KerasTensor],
+) -> Network:
+    """Put a frozen part and a trained part side by side."""
+    frozen = keras.Model(patches, features, name="frozen")
+    frozen.trainable = False
+    given = keras.Input(features.shape[1:], name="features")
+    trained = keras.Model(given, rest(given), name="trained")
+    names = {layer.name for layer in trained.layers}
+    return Network(frozen, trained, frozenset(names.intersection(CONVOLUTIONS)))

@@ -29,7 +29,8 @@ from trainer.golden import choose_golden
 from trainer.painting import paint_background
 from trainer.report import BackgroundCheck, render
 from trainer.runs import load_data, load_run
-from trainer.training import Part, compiled, load_best, logits
+from trainer.feeding import Part
+from trainer.training import compiled, load_best, logits
 
 FEWEST = PARITY_PATCHES
 
@@ -71,7 +72,8 @@ def release(
     """
     run = load_run(folder)
     data = load_data(run.sources)
-    model, history = load_best(run.settings, folder)
+    network, history = load_best(run.settings, folder)
+    model = network.whole
     round_weights(model)
     validation = data.validation
     forward = compiled(model)

@@ -8,7 +8,7 @@ from trainer.carding import Document
 from trainer.evaluation import Metrics
 from trainer.export import Exported
 from trainer.runs import Run
-from trainer.training import Epoch
+from trainer.checkpoint import Epoch
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from trainer.dataset import PatchStore, load_store
 from trainer.errors import DataError, RunError
+from trainer.feeding import Part
 from trainer.files import replacing
 from trainer.settings import Settings
 from trainer.splits import Split, read_official_split, with_unlisted
-from trainer.training import Part
 from trainer.weighting import natural_weights, read_natural_counts
 
 RUN_FILE = "run.json"
@@ -80,23 +80,28 @@ def load_data(sources: Sources) -> Data:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training: its settings and sources, the UTC date, and what it took."""
+    """A finished training: its settings and sources, the UTC date, and what it took.
+
+    `imagenet` is the digest of the weights that the network started from, if any.
+    """
 
     settings: Settings
     sources: Sources
     finished: str
     minutes: float
+    imagenet: str | None = None
 
     def save(self, folder: Path) -> None:
         """Write ``run.json``."""
         document = {
-            "settings": asdict(self.settings),
+            "settings": self.settings.recorded(),
             "sources": {
                 name: str(value.resolve()) if isinstance(value, Path) else value
                 for name, value in vars(self.sources).items()
             },
             "finished": self.finished,
             "minutes": self.minutes,
+            "imagenet": self.imagenet,
         }
         with replacing(folder / RUN_FILE) as file:
             file.write((json.dumps(document, indent=1) + "\n").encode())
@@ -117,6 +122,7 @@ def load_run(folder: Path) -> Run:
             ),
             document["finished"],
             document["minutes"],
+            document.get("imagenet"),
         )
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise RunError(

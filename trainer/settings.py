@@ -1,52 +1,155 @@
-"""What a training can be told; free of TensorFlow, so that ``--help`` answers at once."""
+"""What a training can be told; free of TensorFlow, so that ``--help`` answers at once.
+
+`RECIPES` is the one place that says what each recipe does to each network.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 from trainer.errors import DataError
+
+NETWORK_NAMES = ("baseline", "vgg16-features", "vgg16-finetuned")
+RECIPE_NAMES = ("corrected", "paper")
+POLICY_NAMES = ("corrected", "turns", "paper", "none")
+BALANCE_NAMES = ("class-weights", "oversample")
+
+
+def _option(
+    kind: type, text: str, default: Any = None, choices: tuple[str, ...] | None = None
+) -> Any:  # noqa: ANN401
+    return field(default=default, metadata={"type": kind, "help": text, "choices": choices})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides the weights, besides the data; each is an option of ``train``."""
+    """Everything that decides the weights, besides the data; each is an option of ``train``.
 
-    network: str = field(default="baseline", metadata={"help": "network to train"})
-    recipe: str = field(default="corrected", metadata={"help": "name of the recipe, for the card"})
-    augmentation: str = field(
-        default="corrected",
-        metadata={"help": "corrected (flips, turns, stain, light, sharpness) or turns"},
+    `None` and `False` mean "not used"; such settings are left out of cards and logs.
+    """
+
+    network: str = _option(str, "network to train", "baseline", NETWORK_NAMES)
+    recipe: str = _option(str, "where the other settings come from", "corrected", RECIPE_NAMES)
+    augmentation: str = _option(
+        str, "random variants of training patches", "corrected", POLICY_NAMES
     )
-    epochs: int = field(default=30, metadata={"help": "epochs; a cosine takes the rate to 0"})
-    batch: int = field(default=64, metadata={"help": "real patches per step"})
-    learning_rate: float = field(default=2e-3, metadata={"help": "peak, after a warm-up"})
-    weight_decay: float = field(default=0.02, metadata={"help": "AdamW's, per unit of rate"})
-    patience: int = field(default=15, metadata={"help": "epochs without a better AUPRC, then stop"})
-    painted: float = field(
-        default=0.06, metadata={"help": "painted background patches per real patch"}
+    epochs: int = _option(int, "epochs; a cosine takes the rate to 0", 30)
+    batch: int = _option(int, "real patches per step", 64)
+    learning_rate: float = _option(float, "peak, after a warm-up", 2e-3)
+    weight_decay: float = _option(float, "AdamW's, per unit of rate", 0.02)
+    patience: int = _option(int, "epochs without a better AUPRC, then stop", 15)
+    painted: float = _option(float, "painted background patches per real patch", 0.06)
+    balance: float = _option(
+        float, "exponent of the natural-count weights in the loss; 0: all alike", 0.5
     )
-    balance: float = field(
-        default=0.5,
-        metadata={"help": "exponent of the natural-count weights in the loss; 0: all alike"},
+    seed: int = _option(int, "of all randomness", 1)
+    classes: str | None = _option(str, "how the rarer class is made up for", choices=BALANCE_NAMES)
+    variants: int | None = _option(int, "random variants that the frozen part is run on")
+    pretrained_rate: float | None = _option(float, "peak rate of ImageNet layers that are trained")
+    head_epochs: int | None = _option(int, "epochs at the start that train only the new layers")
+    clipnorm: float | None = _option(float, "largest norm of the gradient of a step")
+    beta_2: float | None = _option(float, "Adam's second decay, where not 0.999")
+    plain: bool = _option(
+        bool, "constant rate, no running mean of the weights, last epoch taken", False
     )
-    seed: int = field(default=1, metadata={"help": "of all randomness"})
+    mixed_precision: bool = _option(bool, "compute in bfloat16", False)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "learning_rate", "patience"):
-            if not getattr(self, name) > 0:
-                raise DataError(f"--{name.replace('_', '-')} must be above 0.")
-        for name in ("weight_decay", "painted", "balance", "seed"):
-            if not getattr(self, name) >= 0:
-                raise DataError(f"--{name.replace('_', '-')} must not be negative.")
-        known = {"network": NETWORK_NAMES, "augmentation": POLICY_NAMES, "recipe": RECIPES}
-        for name, choices in known.items():
-            if getattr(self, name) not in choices:
-                raise DataError(f"--{name} must be one of: {', '.join(choices)}.")
+        for one in fields(self):
+            value, choices = getattr(self, one.name), one.metadata["choices"]
+            option = f"--{one.name.replace('_', '-')}"
+            if choices and value is not None and value not in choices:
+                raise DataError(f"{option} must be one of: {', '.join(choices)}.")
+            least = _LEAST.get(one.name)
+            if least is not None and value is not None and not value >= least:
+                raise DataError(f"{option} must be at least {least:g}.")
+        if not self.learning_rate > 0 or self.pretrained_rate == 0:
+            raise DataError("--learning-rate and --pretrained-rate must be above 0.")
+        if (self.variants is None) != (self.network == "baseline"):
+            raise DataError("--variants belongs to the VGG-16 networks, and they need it.")
+        if (self.pretrained_rate is None) != (self.network != "vgg16-finetuned"):
+            raise DataError("--pretrained-rate belongs to vgg16-finetuned, which needs it.")
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the settings that are in use, by name."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None and value is not False
+        }
 
 
-NETWORK_NAMES = ("baseline",)
-POLICY_NAMES = ("corrected", "turns")
-RECIPES = ("corrected",)
+_LEAST = {
+    "epochs": 1,
+    "batch": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "patience": 1,
+    "painted": 0,
+    "balance": 0,
+    "seed": 0,
+    "variants": 1,
+    "pretrained_rate": 0,
+    "head_epochs": 0,
+    "clipnorm": 1e-6,
+    "beta_2": 0.5,
+}
 
 OPTIONS = fields(Settings)
 """The settings as fields, for the command line."""
+
+_PAPER = Settings(
+    recipe="paper",
+    augmentation="none",
+    epochs=50,
+    batch=32,
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    painted=0.0,
+    balance=0.0,
+    plain=True,
+)
+
+RECIPES: dict[tuple[str, str], Settings] = {
+    ("corrected", "baseline"): Settings(),
+    ("corrected", "vgg16-features"): Settings(
+        network="vgg16-features",
+        variants=8,
+        learning_rate=1e-3,
+    ),
+    ("corrected", "vgg16-finetuned"): Settings(
+        network="vgg16-finetuned",
+        variants=8,
+        epochs=8,
+        learning_rate=1e-3,
+        pretrained_rate=3e-5,
+        head_epochs=2,
+        clipnorm=1.0,
+        patience=4,
+    ),
+    ("paper", "baseline"): replace(_PAPER, augmentation="paper", epochs=20),
+    ("paper", "vgg16-features"): replace(_PAPER, network="vgg16-features", variants=1, beta_2=0.99),
+    ("paper", "vgg16-finetuned"): replace(
+        _PAPER, network="vgg16-finetuned", variants=1, pretrained_rate=1e-3
+    ),
+}
+"""(recipe, network) -> its settings; options of the command line replace single ones."""
+
+
+def recipe_settings(recipe: str, network: str, **given: Any) -> Settings:  # noqa: ANN401
+    """Return a recipe's settings with single ones replaced; `None` keeps the recipe's.
+
+    Raises
+    ------
+    DataError
+        No such recipe or network, or a value that cannot be used.
+    """
+    for name, value, choices in (
+        ("recipe", recipe, RECIPE_NAMES),
+        ("network", network, NETWORK_NAMES),
+    ):
+        if value not in choices:
+            raise DataError(f"--{name} must be one of: {', '.join(choices)}.")
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return replace(RECIPES[recipe, network], **chosen)

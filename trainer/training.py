@@ -6,96 +6,99 @@ the checkpoint, so a resumed run ends with the weights of an undisturbed one.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainer.augmentation import POLICIES, turn
-from trainer.dataset import PATCH, PatchArray, PatchStore
+from trainer.caching import Frozen
+from trainer.checkpoint import (
+    CHECKPOINT,
+    Arrays,
+    Epoch,
+    History,
+    State,
+    read_checkpoint,
+    write_logs,
+)
+from trainer.dataset import PatchStore
+from trainer.devices import gpu_names
 from trainer.errors import RunError
 from trainer.evaluation import Scored
+from trainer.feeding import Batch, Inputs, Part, Rows, batch_count, batches, make_feed
 from trainer.files import make_folder, replacing
-from trainer.networks import build
-from trainer.painting import paint_background
+from trainer.networks import Network, Weights, build, digest
 from trainer.settings import Settings
 
 AVERAGING = 0.997
 """Memory of the weights' running mean per step (300 steps). Validation of single epochs jumps by
 several hundredths of AUC between cases; that of the mean does not."""
 
-_NO_PATCHES = np.empty((0, PATCH, PATCH, 3), np.uint8)
+FROZEN_WEIGHTS = "frozen.npz"
 
-CHECKPOINT = "checkpoint.npz"
-LOG = "log.csv"
-
-PAINTED_POOL = 2000
-"""Painted patches are made once and turned anew each time: painting costs more than a step."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Patches with their weights: what an epoch is made of, or is judged on."""
-
-    store: PatchStore
-    weight: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of the log; `epoch` counts from 0.
-
-    `auc` and `auprc` are those of the weighted validation patches, `seconds` includes validation,
-    `patches_per_second` counts real training patches and does not.
-    """
-
-    epoch: int
-    loss: float
-    auc: float
-    auprc: float
-    seconds: float
-    patches_per_second: float
+Forward = Callable[[Inputs], NDArray[np.float64]]
+"""Inputs of a network, (n, ...), to logits (n,)."""
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training: the averaged network of the best epoch, and the log."""
+    """A finished training: the network of the chosen epoch, and the log."""
 
-    model: keras.Model
-    history: tuple[Epoch, ...]
+    network: Network
+    history: History
     best_epoch: int
 
 
-Forward = Callable[[PatchArray], NDArray[np.float64]]
-"""uint8 (n, 50, 50, 3) to logits (n,)."""
+@dataclass(frozen=True)
+class Means:
+    """What a training runs with; none of it is asked of the data.
+
+    Attributes
+    ----------
+    imagenet : Weights or None
+        For networks that start from them.
+    cache : Path or None
+        Folder for the frozen part's output; `None`: ``cache`` in the run folder.
+    strategy : tf.distribute.Strategy or None
+        Over several GPUs; `None`: one device.
+    """
+
+    imagenet: Weights | None = None
+    cache: Path | None = None
+    strategy: tf.distribute.Strategy | None = None
 
 
 def compiled(model: keras.Model) -> Forward:
     """Compile a network for inference; the function follows later changes of the weights."""
+    dtype = model.inputs[0].dtype
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)])
-    def forward(patches: tf.Tensor) -> tf.Tensor:
-        return model(patches, training=False)[:, 0]
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), dtype)])
+    def forward(inputs: tf.Tensor) -> tf.Tensor:
+        return tf.cast(model(inputs, training=False)[:, 0], tf.float32)
 
-    return lambda patches: forward(patches).numpy().astype(np.float64)
+    return lambda inputs: forward(inputs.astype(dtype, copy=False)).numpy().astype(np.float64)
 
 
 def logits(forward: Forward, store: PatchStore, batch: int = 256) -> NDArray[np.float64]:
     """Run a network over a store; float64, shape (n,)."""
-    order = np.arange(len(store.index))
-    starts = range(0, len(order), batch)
-    return np.concatenate([forward(store.read(order[at : at + batch])) for at in starts])
+    return _run(forward, store.read, len(store.index), batch)
+
+
+def _run(
+    forward: Forward, read: Callable[[Rows], Inputs], count: int, batch: int = 256
+) -> NDArray[np.float64]:
+    order = np.arange(count)
+    return np.concatenate([forward(read(order[at : at + batch])) for at in range(0, count, batch)])
 
 
 def train(
@@ -103,7 +106,8 @@ def train(
     validation: Part,
     settings: Settings,
     out: Path,
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = lambda line: None,
+    means: Means = Means(),  # noqa: B008 - frozen
 ) -> Outcome:
     """Train a network, or go on with a training that was interrupted.
 
@@ -113,189 +117,338 @@ def train(
         Disjoint cases. Validation picks the epoch (largest weighted AUPRC) and ends training.
     settings : Settings
     out : Path
-        Run folder: ``checkpoint.npz`` and ``log.csv``. A checkpoint of the same settings and data
-        is continued; one of others is refused.
+        Run folder: the checkpoint and the logs. A checkpoint of the same settings and data is
+        continued; one of others is refused.
     report : callable
         Gets a line per epoch, with the time left.
+    means : Means
 
     Raises
     ------
     RunError
         `out` holds a run of other settings or data, or a damaged checkpoint.
     OutputError
-        A checkpoint cannot be written; the one before is kept.
+        A checkpoint or the cache cannot be written; what was there before is kept.
     """
     make_folder(out)
-    model, averaged = (build(settings.network, settings.seed) for _ in range(2))
-    steps = math.ceil(len(train_part.store.index) / settings.batch)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate / 20,
-        decay_steps=(settings.epochs - 1) * steps + 1,
-        warmup_target=settings.learning_rate,
-        warmup_steps=min(steps, 500),
+    strategy = means.strategy or tf.distribute.get_strategy()
+    with _precision(settings), strategy.scope():
+        network, averaged = (build(settings, means.imagenet) for _ in range(2))
+        optimizers = _Optimizers(network, settings, batch_count(train_part, settings))
+    identity = settings.recorded() | {
+        "train": train_part.store.index.digest(),
+        "val": validation.store.index.digest(),
+    }
+    if means.imagenet is not None:
+        identity["imagenet"] = digest(means.imagenet)
+    state = State(
+        averaged.trained,
+        [*network.trained.variables, *optimizers.variables],
+        json.dumps(identity, sort_keys=True),
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
-    optimizer.build(model.trainable_variables)
-    identity = json.dumps(
-        asdict(settings)
-        | {"train": train_part.store.index.digest(), "val": validation.store.index.digest()},
-        sort_keys=True,
-    )
-    state = _State(averaged, [*model.variables, *optimizer.variables], identity)
     history, best = state.load(out / CHECKPOINT)
-    forward = compiled(averaged)
-    wanted = math.ceil(settings.painted * len(train_part.store.index) * settings.epochs)
-    pool = np.random.default_rng(settings.seed)
-    painted = paint_background(pool, min(wanted, PAINTED_POOL)) if wanted else _NO_PATCHES
-
-    @tf.function(reduce_retracing=True)
-    def step(patches: tf.Tensor, label: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            logit = model(patches, training=True)[:, 0]
-            each = tf.nn.sigmoid_cross_entropy_with_logits(label, logit)
-            loss = tf.reduce_mean(weight * each)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        # The first steps forget faster, or the mean would long hold the random start.
-        done = tf.cast(optimizer.iterations, tf.float32)
-        keep = tf.minimum(AVERAGING, (1 + done) / (10 + done))
-        for mean, now in zip(averaged.weights, model.weights, strict=True):
-            mean.assign(keep * mean.value + (1 - keep) * now.value)
-        return loss
-
+    if network.frozen is not None:
+        _save_frozen(out / FROZEN_WEIGHTS, network.frozen)
+    feed = make_feed(
+        _frozen(network, settings, means.imagenet),
+        train_part,
+        validation,
+        settings,
+        means.cache or out / "cache",
+        _Progress(report),
+    )
+    forward = compiled(averaged.trained)
+    step = _stepper(network, averaged, optimizers, settings, strategy)
     for epoch in range(len(history), settings.epochs):
-        if history and epoch - 1 - _best_epoch(history) >= settings.patience:
+        if history and epoch - 1 - best_epoch(history, settings) >= settings.patience:
             break
         started = time.perf_counter()
-        batches = _batches(train_part, painted, settings, epoch)
-        losses = [step(*batch) for batch in batches]
-        loss = float(np.mean([float(value) for value in losses]))
+        tune = epoch >= (settings.head_epochs or 0)
+        found = [step(batch, tune) for batch in batches(train_part, feed, settings, epoch)]
+        loss, accuracy = (float(value) for value in np.mean(found, axis=0, dtype=np.float64))
         rate = len(train_part.store.index) / (time.perf_counter() - started)
         if not math.isfinite(loss):
             raise RunError(f"The loss of epoch {epoch + 1} is not a number; lower --learning-rate.")
-        logit = logits(forward, validation.store)
-        probability = 1 / (1 + np.exp(-logit))
-        scored = Scored(probability, validation.store.index.label)
-        judged = scored.metrics(validation.weight, 0.5)
+        judged = _judge(_run(forward, feed.judged, len(validation.store.index)), validation)
         seconds = time.perf_counter() - started
-        line = Epoch(epoch, loss, judged.auc, judged.auprc, seconds, rate)
-        history = (*history, line)
-        if _best_epoch(history) == epoch:
-            best = [variable.numpy() for variable in averaged.variables]
-        state.save(out / CHECKPOINT, history, best)
-        _write_log(out / LOG, history)
-        left = seconds * (settings.epochs - epoch - 1)
-        report(
-            f"epoch {epoch + 1}/{settings.epochs}  loss {loss:.4f}  val AUC {judged.auc:.4f}  "
-            f"AUPRC {judged.auprc:.4f}  {rate:,.0f} patches/s  at most {left / 60:.1f} min left"
+        line = Epoch(
+            epoch=epoch,
+            loss=loss,
+            accuracy=accuracy,
+            **judged,
+            seconds=seconds,
+            patches_per_second=rate,
         )
-    for variable, value in zip(averaged.variables, best, strict=True):
-        variable.assign(value)
-    return Outcome(averaged, history, _best_epoch(history))
+        history = (*history, line)
+        if best_epoch(history, settings) == epoch:
+            best = [np.asarray(variable) for variable in averaged.trained.variables]
+        state.save(out / CHECKPOINT, history, best)
+        write_logs(out, history, _about(settings, identity, strategy))
+        report(_line(line, settings))
+        if line.collapsed:
+            report(f"ALARM: the network has collapsed: {line.collapsed}.")
+    _assign(averaged.trained, best)
+    return Outcome(averaged, history, best_epoch(history, settings))
 
 
-def load_best(settings: Settings, out: Path) -> tuple[keras.Model, tuple[Epoch, ...]]:
-    """Rebuild the best network of a run from its checkpoint."""
-    model = build(settings.network, settings.seed)
-    stored = _read_checkpoint(out / CHECKPOINT, len(model.variables))
-    for variable, value in zip(model.variables, stored.best, strict=True):
-        variable.assign(value)
-    return model, stored.history
+def load_best(settings: Settings, out: Path) -> tuple[Network, History]:
+    """Rebuild the chosen network of a run from its folder.
+
+    Raises
+    ------
+    RunError
+        A file of the run is missing or damaged.
+    """
+    network = build(settings)
+    stored = read_checkpoint(out / CHECKPOINT, len(network.trained.variables))
+    _assign(network.trained, stored.best)
+    if network.frozen is not None:
+        path = out / FROZEN_WEIGHTS
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                network.frozen.set_weights([arrays[name] for name in arrays.files])
+        except (OSError, EOFError, ValueError) as cause:
+            raise RunError(
+                f"{path} is missing or damaged. Remove it and run `idc-trainer train` again."
+            ) from cause
+    return network, stored.history
 
 
-def _best_epoch(history: tuple[Epoch, ...]) -> int:
+def best_epoch(history: History, settings: Settings) -> int:
+    """Return the epoch whose network is taken: the last one of a plain run, else the best."""
+    if settings.plain:
+        return len(history) - 1
     return max(range(len(history)), key=lambda epoch: history[epoch].auprc)
 
 
-def _batches(
-    part: Part, painted: PatchArray, settings: Settings, epoch: int
-) -> Iterator[tuple[PatchArray, NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield (patches, labels, weights) of an epoch; the next batch is made while one is used."""
-    order = np.random.default_rng([settings.seed, epoch]).permutation(len(part.store.index))
-    balance = part.weight**settings.balance
-    weight = (balance / balance.mean()).astype(np.float32)
-    label = part.store.index.label.astype(np.float32)
-    augment = POLICIES[settings.augmentation]
+class _Optimizers:
+    """AdamW of the new layers, and one at a lower rate of the pretrained layers, if any."""
 
-    def make(start: int) -> tuple[PatchArray, NDArray[np.float32], NDArray[np.float32]]:
-        rng = np.random.default_rng([settings.seed, epoch, start])
-        rows = order[start : start + settings.batch]
-        patches = augment(rng, part.store.read(rows))
-        extra = round(settings.painted * len(rows))
-        if not extra:
-            return patches, label[rows], weight[rows]
-        background = turn(rng, painted[rng.integers(0, len(painted), extra)])
-        return (
-            np.concatenate([patches, background]),
-            np.concatenate([label[rows], np.zeros(extra, np.float32)]),
-            np.concatenate([weight[rows], np.ones(extra, np.float32)]),
+    def __init__(self, network: Network, settings: Settings, steps: int) -> None:
+        tuned = {
+            variable.path
+            for layer in network.trained.layers
+            if layer.name in network.pretrained
+            for variable in layer.trainable_variables
+        }
+        trainable = network.trained.trainable_variables
+        self.new = [variable for variable in trainable if variable.path not in tuned]
+        self.tuned = [variable for variable in trainable if variable.path in tuned]
+        self._of_new = _optimizer(settings, settings.learning_rate, settings.epochs, steps)
+        self._of_new.build(self.new)
+        self._of_tuned = None
+        if self.tuned and settings.pretrained_rate is not None:
+            epochs = settings.epochs - (settings.head_epochs or 0)
+            self._of_tuned = _optimizer(settings, settings.pretrained_rate, epochs, steps)
+            self._of_tuned.build(self.tuned)
+        self._clipnorm = settings.clipnorm
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        tuned = [] if self._of_tuned is None else self._of_tuned.variables
+        return [*self._of_new.variables, *tuned]
+
+    @property
+    def steps_done(self) -> tf.Tensor:
+        return tf.cast(self._of_new.iterations, tf.float32)
+
+    def apply(self, tape: tf.GradientTape, loss: tf.Tensor, tune: bool) -> None:
+        tuned = self.tuned if tune else []
+        gradients = tape.gradient(loss, [*self.new, *tuned])
+        if self._clipnorm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clipnorm)
+        count = len(self.new)
+        self._of_new.apply_gradients(zip(gradients[:count], self.new, strict=True))
+        if tuned and self._of_tuned is not None:
+            self._of_tuned.apply_gradients(zip(gradients[count:], tuned, strict=True))
+
+
+def _optimizer(settings: Settings, rate: float, epochs: int, steps: int) -> keras.optimizers.AdamW:
+    schedule: Any = rate
+    if not settings.plain:
+        schedule = keras.optimizers.schedules.CosineDecay(
+            rate / 20,
+            decay_steps=max(epochs - 1, 0) * steps + 1,
+            warmup_target=rate,
+            warmup_steps=min(steps, 500),
         )
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(make, 0)
-        for start in range(settings.batch, len(order) + settings.batch, settings.batch):
-            batch = waiting.result()
-            if start < len(order):
-                waiting = pool.submit(make, start)
-            yield batch
+    return keras.optimizers.AdamW(
+        schedule, weight_decay=settings.weight_decay, beta_2=settings.beta_2 or 0.999
+    )
 
 
-@dataclass(frozen=True)
-class _Stored:
-    identity: str
-    history: tuple[Epoch, ...]
-    best: list[NDArray[np.generic]]
-    now: list[NDArray[np.generic]]
+def _stepper(
+    network: Network,
+    averaged: Network,
+    optimizers: _Optimizers,
+    settings: Settings,
+    strategy: tf.distribute.Strategy,
+) -> Callable[[Batch, bool], NDArray[np.float32]]:
+    """Return the function that does one step and returns (loss, accuracy)."""
+    model = network.trained
+    dtype = model.inputs[0].dtype
+
+    def replica(
+        inputs: tf.Tensor, label: tf.Tensor, weight: tf.Tensor, share: tf.Tensor, tune: bool
+    ) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logit = tf.cast(model(tf.cast(inputs, dtype), training=True)[:, 0], tf.float32)
+            each = tf.nn.sigmoid_cross_entropy_with_logits(label, logit)
+            loss = tf.reduce_mean(weight * each) * share
+        optimizers.apply(tape, loss, tune)
+        right = tf.cast((logit > 0) == (label > 0.5), tf.float32)
+        return tf.stack([loss, tf.reduce_mean(right) * share])
+
+    @tf.function(reduce_retracing=True)
+    def step(batch: Any, tune: bool) -> tf.Tensor:  # noqa: ANN401 - one batch, or one per replica
+        found = strategy.reduce("SUM", strategy.run(replica, (*batch, tune)), axis=None)
+        # The first steps forget faster, or the mean would long hold the random start.
+        done = optimizers.steps_done
+        keep = tf.minimum(AVERAGING, (1 + done) / (10 + done))
+        for mean, now in zip(averaged.trained.weights, model.weights, strict=True):
+            mean.assign(now.value if settings.plain else keep * mean.value + (1 - keep) * now.value)
+        return found
+
+    replicas = strategy.num_replicas_in_sync
+    return lambda batch, tune: step(
+        (*batch, np.float32(1)) if replicas == 1 else _spread(batch, strategy), tune
+    ).numpy()
 
 
-def _read_checkpoint(path: Path, best: int, now: int = 0) -> _Stored:
-    try:
-        # Opened here, since NumPy leaves a file open that is no archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            meta = json.loads(str(arrays["meta"]))
-            return _Stored(
-                meta["identity"],
-                tuple(Epoch(**line) for line in meta["history"]),
-                [arrays[f"best{i}"] for i in range(best)],
-                [arrays[f"now{i}"] for i in range(now)],
-            )
-    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as cause:
-        raise RunError(f"{path} is missing or damaged. Remove it and train again.") from cause
+def _spread(batch: Batch, strategy: tf.distribute.Strategy) -> Any:  # noqa: ANN401
+    """Cut a batch into one part per replica; each part's share of the loss goes with it."""
+    inputs, label, weight = batch
+    replicas = strategy.num_replicas_in_sync
+    if (lacking := replicas - len(label)) > 0:
+        # A replica without any patch could not normalise its batch: give it one that weighs 0.
+        again = np.arange(lacking) % len(label)
+        inputs = np.concatenate([inputs, inputs[again]])
+        label = np.concatenate([label, label[again]])
+        weight = np.concatenate([weight, np.zeros(lacking, np.float32)])
+    cuts = zip(*(np.array_split(one, replicas) for one in (inputs, label, weight)), strict=True)
+    parts = [(*cut, np.float32(len(cut[1]) / len(label))) for cut in cuts]
+
+    def part(context: tf.distribute.InputContext, which: int) -> tf.Tensor:
+        return tf.convert_to_tensor(parts[context.replica_id_in_sync_group][which])
+
+    return tuple(
+        strategy.experimental_distribute_values_from_function(
+            lambda context, which=which: part(context, which)
+        )
+        for which in range(4)
+    )
 
 
-class _State:
-    """Everything that a checkpoint holds, in one file: weights, optimizer, dropout, history."""
+def _judge(logit: NDArray[np.float64], part: Part) -> dict[str, Any]:
+    """Compute the validation figures of an epoch."""
+    label = part.store.index.label
+    share = part.weight / part.weight.sum()
+    probability = 0.5 + 0.5 * np.tanh(0.5 * logit)
+    figures = Scored(probability, label).metrics(part.weight, 0.5)
+    loss = float(share @ (np.logaddexp(0, logit) - label * logit))
+    positive = float(share @ (probability >= 0.5))
+    return {
+        "val_loss": loss,
+        "auc": figures.auc,
+        "auprc": figures.auprc,
+        "val_accuracy": figures.accuracy,
+        "positive_share": positive,
+        "collapsed": _collapse(loss, positive, float(share @ label)),
+    }
 
-    def __init__(self, averaged: keras.Model, others: list[keras.Variable], identity: str) -> None:
-        self._variables = [*averaged.variables, *others]
-        self._best_count = len(averaged.variables)
-        self._identity = identity
 
-    def load(self, path: Path) -> tuple[tuple[Epoch, ...], list[NDArray[np.generic]]]:
-        if not path.exists():
-            return (), []
-        stored = _read_checkpoint(path, self._best_count, len(self._variables))
-        if stored.identity != self._identity:
-            raise RunError(
-                f"{path} belongs to a training with other settings or data. Choose another --out."
-            )
-        for variable, value in zip(self._variables, stored.now, strict=True):
-            variable.assign(value)
-        return stored.history, stored.best
+def _collapse(loss: float, positive: float, prior: float) -> str:
+    """Say why a network is taken to answer the same whatever it sees; empty where it is not."""
+    if not 0.01 <= positive <= 0.99:
+        return f"{positive:.2%} of the validation patches are called IDC"
+    entropy = -(prior * math.log(prior) + (1 - prior) * math.log(1 - prior))
+    if abs(loss / entropy - 1) <= 0.01:
+        return f"the validation loss {loss:.4f} is that of guessing ({entropy:.4f})"
+    return ""
 
-    def save(self, path: Path, history: tuple[Epoch, ...], best: list[NDArray[np.generic]]) -> None:
-        meta = {"identity": self._identity, "history": [asdict(line) for line in history]}
-        arrays = {f"now{i}": variable.numpy() for i, variable in enumerate(self._variables)}
-        arrays |= {f"best{i}": value for i, value in enumerate(best)}
+
+def _line(line: Epoch, settings: Settings) -> str:
+    left = line.seconds * (settings.epochs - line.epoch - 1) / 60
+    return (
+        f"epoch {line.epoch + 1}/{settings.epochs}  loss {line.loss:.4f}  "
+        f"val AUC {line.auc:.4f}  AUPRC {line.auprc:.4f}  "
+        f"{line.patches_per_second:,.0f} patches/s  at most {left:.1f} min left"
+    )
+
+
+class _Progress:
+    """Turns the frozen part's progress into a line now and then, with the time left."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._started = self._told = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._told < 10:
+            return
+        took = now - self._started
+        left = took / done * (total - done) / 60
+        self._report(
+            f"frozen part, {what}: {done:,}/{total:,} patches  {done / took:,.0f} patches/s  "
+            f"{left:.1f} min left"
+        )
+        self._told = now
+        if done == total:
+            self._started = now
+
+
+def _frozen(network: Network, settings: Settings, imagenet: Weights | None) -> Frozen | None:
+    model = network.frozen
+    if model is None:
+        return None
+    dtype = model.inputs[0].dtype
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), dtype)])
+    def run(patches: tf.Tensor) -> tf.Tensor:
+        return tf.cast(model(patches, training=False), tf.float32)
+
+    key = digest(imagenet)[:12] if imagenet is not None else "random"
+    precision = "-mixed" if settings.mixed_precision else ""
+    return Frozen(
+        lambda patches: run(patches).numpy(),
+        model.output_shape[1:],
+        f"{settings.network}-{settings.recipe}-{key}{precision}",
+    )
+
+
+def _save_frozen(path: Path, frozen: keras.Model) -> None:
+    """Keep the frozen weights with the run, so that it can be exported without their source."""
+    if not path.exists():
         with replacing(path) as file:
-            np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
+            np.savez(file, **{f"w{i}": value for i, value in enumerate(frozen.get_weights())})
 
 
-def _write_log(path: Path, history: tuple[Epoch, ...]) -> None:
-    with replacing(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([field.name for field in fields(Epoch)])
-        writer.writerows(asdict(line).values() for line in history)
-        text.flush()
-        text.detach()
+def _assign(model: keras.Model, values: Arrays) -> None:
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)
+
+
+@contextmanager
+def _precision(settings: Settings) -> Iterator[None]:
+    """Build layers that compute in bfloat16, which needs no scaling of the loss, if asked for."""
+    before = keras.config.dtype_policy()
+    if settings.mixed_precision:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _about(
+    settings: Settings, identity: dict[str, Any], strategy: tf.distribute.Strategy
+) -> dict[str, Any]:
+    return {
+        "settings": settings.recorded(),
+        "data": {name: value for name, value in identity.items() if name in ("train", "val")},
+        "imagenet": identity.get("imagenet"),
+        "devices": gpu_names() or ["CPU"],
+        "replicas": strategy.num_replicas_in_sync,
+        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+    }

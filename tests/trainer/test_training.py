@@ -25,10 +25,11 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 
 from trainer import export, release
 from trainer.cli import main
+from trainer.checkpoint import CHECKPOINT
 from trainer.dataset import load_store, prepare
 from trainer.networks import build
 from trainer.runs import Data, Sources, load_data
-from trainer.training import CHECKPOINT, compiled, logits, train
+from trainer.training import compiled, logits, train
 
 SETTINGS = Settings(epochs=2, batch=16)
 
@@ -121,7 +122,7 @@ def test_training_never_sees_validation_or_test_cases(data: Data) -> None:
 
 
 def test_store_runs_through_the_network_in_order(data: Data) -> None:
-    forward = compiled(build("baseline", 1))
+    forward = compiled(build(SETTINGS).whole)
     store = data.test.store
     one_by_one = [logits(forward, store.select(frozenset({case}))) for case in ("301", "302")]
     assert np.allclose(np.concatenate(one_by_one), logits(forward, store, batch=7), atol=1e-4)
@@ -182,7 +183,7 @@ def test_file_that_differs_from_its_network_is_not_written(
 ) -> None:
     session = export.load_file(exported / "small.onnx")
     card = session.get_modelmeta().custom_metadata_map[CARD_KEY]
-    model = build("baseline", 3)
+    model = build(replace(SETTINGS, seed=3)).whole
     patches = paint_background(np.random.default_rng(0), 40)
     honest: Callable[..., np.ndarray] = export.predict_logits
     monkeypatch.setattr(export, "predict_logits", lambda *given: honest(*given) + 0.01)
@@ -194,7 +195,7 @@ def test_file_that_differs_from_its_network_is_not_written(
 
 
 def test_weights_beyond_float16_are_refused() -> None:
-    model = build("baseline", 1)
+    model = build(SETTINGS).whole
     kernel = model.weights[0]
     kernel.assign(kernel.numpy() + 1e6)
     with pytest.raises(RunError, match="float16"):

@@ -1,0 +1,187 @@
+"""What an epoch is made of: which patches, in which order and weight, as which random variants.
+
+A network without a frozen part is fed pixels, varied anew in every batch. One with a frozen part
+is fed that part's cached output, another of the cached variants in every epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.augmentation import POLICIES, Policy, turn, unchanged
+from trainer.caching import CHUNK, Frozen, PatchSet, cached
+from trainer.dataset import PATCH, PatchArray, PatchStore
+from trainer.painting import paint_background
+from trainer.settings import Settings
+
+PAINTED_POOL = 2000
+"""Painted patches are made once and turned anew each time: painting costs more than a step."""
+
+_NO_PATCHES = np.empty((0, PATCH, PATCH, 3), np.uint8)
+
+Inputs = NDArray[Any]
+Rows = NDArray[np.intp]
+Draw = Callable[[np.random.Generator, int, Rows], Inputs]
+"""(randomness, epoch, positions) to random variants of training patches."""
+Batch = tuple[Inputs, NDArray[np.float32], NDArray[np.float32]]
+"""Inputs, labels and weights."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Patches with their weights: what an epoch is made of, or is judged on."""
+
+    store: PatchStore
+    weight: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What the trained part of a network is given.
+
+    Attributes
+    ----------
+    real : callable
+        Variants of training patches.
+    painted : callable
+        Variants of painted background patches.
+    painted_count : int
+    judged : callable
+        Validation patches at some positions, as they are.
+    """
+
+    real: Draw
+    painted: Draw
+    painted_count: int
+    judged: Callable[[Rows], Inputs]
+
+
+def make_feed(
+    frozen: Frozen | None,
+    train_part: Part,
+    validation: Part,
+    settings: Settings,
+    cache: Path,
+    report: Callable[[str, int, int], None],
+) -> Feed:
+    """Prepare what the network is fed, running its frozen part over all patches if it has one.
+
+    Parameters
+    ----------
+    cache : Path
+        Folder for the frozen part's output.
+    report : callable
+        Called with (what, patches done, patches in all) while the frozen part runs.
+
+    Raises
+    ------
+    OutputError, RunError
+        See `trainer.caching.cached`.
+    """
+    wanted = math.ceil(settings.painted * len(train_part.store.index) * settings.epochs)
+    pool = np.random.default_rng(settings.seed)
+    painted = paint_background(pool, min(wanted, PAINTED_POOL)) if wanted else _NO_PATCHES
+    augment = POLICIES[settings.augmentation]
+    if frozen is None:
+        return Feed(
+            lambda rng, epoch, rows: augment(rng, train_part.store.read(rows), None),
+            lambda rng, epoch, rows: turn(rng, painted[rows]),
+            len(painted),
+            validation.store.read,
+        )
+
+    def run(what: str, read: Callable[[Rows], PatchArray], count: int, policy: Policy) -> Draw:
+        if not count:
+            return lambda rng, epoch, rows: np.empty((0, *frozen.shape), np.float16)
+
+        def vary(variant: int, rows: Rows, patches: PatchArray) -> PatchArray:
+            rng = np.random.default_rng([settings.seed, variant, int(rows[0])])
+            # Eight variants show each patch in each of its eight flips and turns.
+            return policy(rng, patches, (rows + variant) % 8)
+
+        first = np.arange(min(CHUNK, count))
+        # The varied pixels themselves are in the key, so that other code gets other files.
+        key = hashlib.sha256(vary(0, first, read(first)).tobytes())
+        for start in range(0, count, CHUNK):
+            key.update(read(np.arange(start, min(start + CHUNK, count))).tobytes())
+        key.update(str(settings.seed).encode())
+        variants = 1 if policy is unchanged else (settings.variants or 1)
+        found = cached(
+            frozen,
+            PatchSet(read, count, key.hexdigest()[:16]),
+            variants,
+            vary,
+            cache,
+            lambda done, total: report(what, done, total),
+        )
+        return lambda rng, epoch, rows: found[epoch % variants][rows]
+
+    judged = run("validation", validation.store.read, len(validation.store.index), unchanged)
+    nothing = np.random.default_rng(0)
+    return Feed(
+        run("training", train_part.store.read, len(train_part.store.index), augment),
+        run("painted", lambda rows: painted[rows], len(painted), turn),
+        len(painted),
+        lambda rows: judged(nothing, 0, rows),
+    )
+
+
+def batches(part: Part, feed: Feed, settings: Settings, epoch: int) -> Iterator[Batch]:
+    """Yield the batches of an epoch; the next one is made while one is used.
+
+    All randomness comes from (seed, epoch, batch).
+    """
+    label = part.store.index.label.astype(np.float32)
+    order, weight = _plan(part, settings, epoch)
+
+    def make(start: int) -> Batch:
+        rng = np.random.default_rng([settings.seed, epoch, start])
+        rows = order[start : start + settings.batch]
+        inputs = feed.real(rng, epoch, rows)
+        extra = round(settings.painted * len(rows))
+        if not extra:
+            return inputs, label[rows], weight[rows]
+        background = feed.painted(rng, epoch, rng.integers(0, feed.painted_count, extra))
+        return (
+            np.concatenate([inputs, background]),
+            np.concatenate([label[rows], np.zeros(extra, np.float32)]),
+            np.concatenate([weight[rows], np.ones(extra, np.float32)]),
+        )
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(make, 0)
+        for start in range(settings.batch, len(order) + settings.batch, settings.batch):
+            batch = waiting.result()
+            if start < len(order):
+                waiting = pool.submit(make, start)
+            yield batch
+
+
+def batch_count(part: Part, settings: Settings) -> int:
+    """Count the batches of an epoch."""
+    return math.ceil(len(_plan(part, settings, 0)[0]) / settings.batch)
+
+
+def _plan(part: Part, settings: Settings, epoch: int) -> tuple[Rows, NDArray[np.float32]]:
+    """Return the order in which an epoch takes the patches, and each patch's weight in the loss."""
+    rng = np.random.default_rng([settings.seed, epoch])
+    label = part.store.index.label
+    counts = np.bincount(label, minlength=2)
+    balance = part.weight**settings.balance
+    if settings.classes == "class-weights":
+        balance = balance * (len(label) / (2 * counts))[label]
+    weight = (balance / balance.mean()).astype(np.float32)
+    if settings.classes != "oversample":
+        return rng.permutation(len(label)), weight
+    rare = np.flatnonzero(label == counts.argmin())
+    again = rng.choice(rare, int(counts.max() - counts.min()))
+    return rng.permutation(np.concatenate([np.arange(len(label)), again])), weight
