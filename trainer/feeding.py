@@ -22,6 +22,7 @@ from trainer.caching import CHUNK, Frozen, PatchSet, cached
 from trainer.dataset import PATCH, PatchArray, PatchStore
 from trainer.painting import paint_background
 from trainer.settings import Settings
+from trainer.weighting import loss_weights
 
 PAINTED_POOL = 2000
 """Painted patches are made once and turned anew each time: painting costs more than a step."""
@@ -38,10 +39,14 @@ Batch = tuple[Inputs, NDArray[np.float32], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Part:
-    """Patches with their weights: what an epoch is made of, or is judged on."""
+    """Patches with their weights: what an epoch is made of, or is judged on.
+
+    `class_weights` makes both classes weigh alike in the loss.
+    """
 
     store: PatchStore
     weight: NDArray[np.float64]
+    class_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,8 +145,9 @@ def batches(part: Part, feed: Feed, settings: Settings, epoch: int) -> Iterator[
 
     All randomness comes from (seed, epoch, batch).
     """
+    order = np.random.default_rng([settings.seed, epoch]).permutation(len(part.store.index))
+    weight = loss_weights(part.weight, part.store.index.label, settings.balance, part.class_weights)
     label = part.store.index.label.astype(np.float32)
-    order, weight = _plan(part, settings, epoch)
 
     def make(start: int) -> Batch:
         rng = np.random.default_rng([settings.seed, epoch, start])
@@ -164,24 +170,3 @@ def batches(part: Part, feed: Feed, settings: Settings, epoch: int) -> Iterator[
             if start < len(order):
                 waiting = pool.submit(make, start)
             yield batch
-
-
-def batch_count(part: Part, settings: Settings) -> int:
-    """Count the batches of an epoch."""
-    return math.ceil(len(_plan(part, settings, 0)[0]) / settings.batch)
-
-
-def _plan(part: Part, settings: Settings, epoch: int) -> tuple[Rows, NDArray[np.float32]]:
-    """Return the order in which an epoch takes the patches, and each patch's weight in the loss."""
-    rng = np.random.default_rng([settings.seed, epoch])
-    label = part.store.index.label
-    counts = np.bincount(label, minlength=2)
-    balance = part.weight**settings.balance
-    if settings.classes == "class-weights":
-        balance = balance * (len(label) / (2 * counts))[label]
-    weight = (balance / balance.mean()).astype(np.float32)
-    if settings.classes != "oversample":
-        return rng.permutation(len(label)), weight
-    rare = np.flatnonzero(label == counts.argmin())
-    again = rng.choice(rare, int(counts.max() - counts.min()))
-    return rng.permutation(np.concatenate([np.arange(len(label)), again])), weight

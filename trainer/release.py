@@ -24,12 +24,12 @@ from trainer.export import (
     round_weights,
     run_session,
 )
+from trainer.feeding import Part
 from trainer.files import replacing
 from trainer.golden import choose_golden
 from trainer.painting import paint_background
 from trainer.report import BackgroundCheck, render
 from trainer.runs import load_data, load_run
-from trainer.feeding import Part
 from trainer.training import compiled, load_best, logits
 
 FEWEST = PARITY_PATCHES

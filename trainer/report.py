@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from trainer.carding import Document
+from trainer.checkpoint import Epoch
 from trainer.evaluation import Metrics
 from trainer.export import Exported
 from trainer.runs import Run
-from trainer.checkpoint import Epoch
 
 
 @dataclass(frozen=True)

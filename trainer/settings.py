@@ -13,11 +13,13 @@ from trainer.errors import DataError
 NETWORK_NAMES = ("baseline", "vgg16-features", "vgg16-finetuned")
 RECIPE_NAMES = ("corrected", "paper")
 POLICY_NAMES = ("corrected", "turns", "paper", "none")
-BALANCE_NAMES = ("class-weights", "oversample")
 
 
 def _option(
-    kind: type, text: str, default: Any = None, choices: tuple[str, ...] | None = None
+    kind: type,
+    text: str,
+    default: object = None,
+    choices: tuple[str, ...] | None = None,
 ) -> Any:  # noqa: ANN401
     return field(default=default, metadata={"type": kind, "help": text, "choices": choices})
 
@@ -44,7 +46,6 @@ class Settings:
         float, "exponent of the natural-count weights in the loss; 0: all alike", 0.5
     )
     seed: int = _option(int, "of all randomness", 1)
-    classes: str | None = _option(str, "how the rarer class is made up for", choices=BALANCE_NAMES)
     variants: int | None = _option(int, "random variants that the frozen part is run on")
     pretrained_rate: float | None = _option(float, "peak rate of ImageNet layers that are trained")
     head_epochs: int | None = _option(int, "epochs at the start that train only the new layers")

@@ -34,7 +34,7 @@ from trainer.dataset import PatchStore
 from trainer.devices import gpu_names
 from trainer.errors import RunError
 from trainer.evaluation import Scored
-from trainer.feeding import Batch, Inputs, Part, Rows, batch_count, batches, make_feed
+from trainer.feeding import Batch, Inputs, Part, Rows, batches, make_feed
 from trainer.files import make_folder, replacing
 from trainer.networks import Network, Weights, build, digest
 from trainer.settings import Settings
@@ -107,7 +107,7 @@ def train(
     settings: Settings,
     out: Path,
     report: Report = lambda line: None,
-    means: Means = Means(),  # noqa: B008 - frozen
+    means: Means = Means(),
 ) -> Outcome:
     """Train a network, or go on with a training that was interrupted.
 
@@ -134,11 +134,14 @@ def train(
     strategy = means.strategy or tf.distribute.get_strategy()
     with _precision(settings), strategy.scope():
         network, averaged = (build(settings, means.imagenet) for _ in range(2))
-        optimizers = _Optimizers(network, settings, batch_count(train_part, settings))
+        steps = math.ceil(len(train_part.store.index) / settings.batch)
+        optimizers = _Optimizers(network, settings, steps)
     identity = settings.recorded() | {
         "train": train_part.store.index.digest(),
         "val": validation.store.index.digest(),
     }
+    if train_part.class_weights:
+        identity["class_weights"] = True
     if means.imagenet is not None:
         identity["imagenet"] = digest(means.imagenet)
     state = State(

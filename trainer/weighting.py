@@ -79,3 +79,25 @@ def natural_weights(
         total = weights[of_case].sum()
         weights[of_case] *= min(1.0, case_cap / total)
     return weights
+
+
+def loss_weights(
+    weight: NDArray[np.float64],
+    label: NDArray[np.uint8],
+    exponent: float,
+    class_weights: bool = False,
+) -> NDArray[np.float32]:
+    """Weights of patches in the loss, of mean 1.
+
+    Parameters
+    ----------
+    weight, label : ndarray, shape (n,)
+    exponent : float
+        Of `weight`: 0 lets all patches count alike, 1 those of full weight.
+    class_weights : bool
+        Scale each class so that both have the same sum.
+    """
+    balance = weight**exponent
+    if class_weights:
+        balance = balance / np.bincount(label, balance)[label]
+    return (balance / balance.mean()).astype(np.float32)

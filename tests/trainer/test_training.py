@@ -24,8 +24,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
 from trainer import export, release
-from trainer.cli import main
 from trainer.checkpoint import CHECKPOINT
+from trainer.cli import main
 from trainer.dataset import load_store, prepare
 from trainer.networks import build
 from trainer.runs import Data, Sources, load_data
