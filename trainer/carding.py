@@ -26,13 +26,32 @@ _LIMITATIONS = [
     "For Research Use Only. Not for use in diagnostic procedures.",
     "Trained on one archive: IDC against all other tissue of slides with IDC. There is no evidence "
     "on DCIS, lobular carcinoma, other stains, other scanners or other organs.",
-    "The archive left out glass and fat; the network knows them from painted patches only, and the "
-    "probability is calibrated to the archive's mix, not to a whole slide's.",
+    "The archive left out glass and fat; {glass}, and the probability is calibrated to the "
+    "archive's mix, not to a whole slide's.",
     "Of the complete slides of the development data 8865, 10254 (training), 10253 (unlisted, "
     "training) and 8867 (validation) are not held out.",
     "Validation figures chose the epoch, the calibration and the threshold; only the figures named "
     "test are of held-out cases.",
 ]
+_OWN_LIMITATIONS = {
+    "vgg16-features": "The convolutions are those of VGG-16 for photographs (ImageNet) and never "
+    "saw tissue; only the layers after them were trained.",
+    "vgg16-finetuned": "Blocks 1 to 3 are those of VGG-16 for photographs (ImageNet); blocks 4 and "
+    "5 and the layers after them were trained on tissue.",
+}
+_PAPER_LIMITATION = (
+    "Made with the literal settings of Abdolahi et al. 2020 to show what they lead to; not for use."
+)
+_LICENCE = "Apache-2.0"
+_ATTRIBUTION = (
+    "Trained on the IDC patch set of Cruz-Roa et al. 2014 and Janowczyk & Madabhushi 2016; method "
+    "after Abdolahi et al. 2020."
+)
+_VGG_LICENCE = "Apache-2.0; the weights taken from VGG-16 are CC BY 4.0"
+_VGG_ATTRIBUTION = (
+    " Starts from the ImageNet weights of VGG-16 (Karen Simonyan and Andrew Zisserman, Visual "
+    "Geometry Group, University of Oxford, 2014; CC BY 4.0); the limitations say which are changed."
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +131,7 @@ def build_card(
                 "case_ids_sha256": hashlib.sha256("\n".join(cases).encode()).hexdigest(),
                 "data_sha256": index.digest(),
                 "settings": run.settings.recorded(),
+                **({} if run.imagenet is None else {"imagenet_sha256": run.imagenet}),
             },
             "calibration": {
                 "method": "platt",
@@ -142,16 +162,28 @@ def build_card(
                 "stain": "haematoxylin and eosin",
                 "scanner": "bright field; trained on scans at 40x (0.25 um/px) reduced 32:1",
             },
-            "limitations": _LIMITATIONS,
-            "licence": "Apache-2.0",
-            "attribution": "Trained on the IDC patch set of Cruz-Roa et al. 2014 and Janowczyk & "
-            "Madabhushi 2016; method after Abdolahi et al. 2020.",
+            "limitations": _limitations(run),
+            "licence": _LICENCE if run.imagenet is None else _VGG_LICENCE,
+            "attribution": _ATTRIBUTION + ("" if run.imagenet is None else _VGG_ATTRIBUTION),
             "golden": [
                 encode_golden(pixels, float(probability))
                 for pixels, probability in zip(*golden, strict=True)
             ],
         },
     }
+
+
+def _limitations(run: Run) -> list[str]:
+    """Return what every card says, then what is true of this network and recipe."""
+    own = _OWN_LIMITATIONS.get(run.settings.network)
+    paper = _PAPER_LIMITATION if run.settings.recipe == "paper" else None
+    glass = (
+        "the network knows them from painted patches only"
+        if run.settings.painted
+        else "the network never saw them and may call them IDC"
+    )
+    common = [line.format(glass=glass) for line in _LIMITATIONS]
+    return [*common, *(line for line in (own, paper) if line is not None)]
 
 
 def _rounded(figure: Interval) -> dict[str, float]:

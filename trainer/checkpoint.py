@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from trainer.errors import RunError
 from trainer.files import replacing
+from trainer.settings import Settings
 
 CHECKPOINT = "checkpoint.npz"
 LOG_CSV = "log.csv"
@@ -48,6 +49,13 @@ class Epoch:
 
 
 History = tuple[Epoch, ...]
+
+
+def best_epoch(history: History, settings: Settings) -> int:
+    """Return the epoch whose network is taken: the last one of a plain run, else the best."""
+    if settings.plain:
+        return len(history) - 1
+    return max(range(len(history)), key=lambda epoch: history[epoch].auprc)
 
 
 @dataclass(frozen=True)

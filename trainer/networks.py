@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,11 @@ def read_imagenet(path: Path | None) -> Weights:
             f"{where}{what} ({reason}). Pass a file that "
             "keras.applications.VGG16(include_top=False) can load with --weights."
         ) from cause
-    weights = {one.name: one.get_weights() for one in model.layers if one.name in CONVOLUTIONS}
+    weights = {
+        layer.name: [variable.numpy() for variable in layer.weights]
+        for layer in model.layers
+        if layer.name in CONVOLUTIONS
+    }
     if not all(np.isfinite(value).all() for pair in weights.values() for value in pair):
         raise RunError(f"{path} holds weights that are not numbers. Fetch it again.")
     return weights
@@ -101,11 +106,27 @@ def needs_imagenet(settings: Settings) -> bool:
     return settings.network != "baseline"
 
 
-def build(settings: Settings, imagenet: Weights | None = None) -> Network:
-    """Build a network: new layers drawn from the seed, the others from `imagenet` if given."""
+def build(
+    settings: Settings,
+    imagenet: Weights | None = None,
+    scope: AbstractContextManager[object] | None = None,
+    precision: str = "float32",
+) -> Network:
+    """Build a network: new layers drawn from the seed, the others from `imagenet` if given.
+
+    Parameters
+    ----------
+    scope : context manager, optional
+        Of a distribution strategy; the variables are made within.
+    precision : str
+        Keras' name of what the layers compute in.
+    """
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
-    network = NETWORKS[settings.recipe, settings.network]()
+    with scope or nullcontext():
+        keras.config.set_dtype_policy(precision)
+        network = NETWORKS[settings.recipe, settings.network]()
+        keras.config.set_dtype_policy("float32")
     for model in (network.frozen, network.trained):
         for layer in model.layers if imagenet is not None and model is not None else ():
             if layer.name in CONVOLUTIONS:

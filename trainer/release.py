@@ -12,6 +12,8 @@ import numpy as np
 
 from trainer.calibration import Platt, fit_platt
 from trainer.carding import build_card, to_json, validation_curve
+from trainer.checkpoint import best_epoch
+from trainer.curves import draw_curves
 from trainer.dataset import PatchArray
 from trainer.evaluation import Interval, Scored, evaluate, youden_threshold
 from trainer.export import (
@@ -103,7 +105,11 @@ def release(
         background = BackgroundCheck(
             len(painted), float(called.mean()), float((called >= threshold).mean())
         )
-        text = render(card, exported, run, history, background, speed)
+        curves = report.with_name(f"{report.stem}_curves.png")
+        text = render(card, exported, run, history, background, speed, curves.name)
+        chosen = best_epoch(history, run.settings)
+        with replacing(curves) as file:
+            file.write(draw_curves(history, chosen, f"{name} {version}"))
         with replacing(report) as file:
             file.write(text.encode())
     return Release(exported, platt, threshold, metrics, speed)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from trainer.carding import Document
-from trainer.checkpoint import Epoch
+from trainer.checkpoint import History, best_epoch
 from trainer.evaluation import Metrics
 from trainer.export import Exported
 from trainer.runs import Run
+from trainer.settings import ASSUMPTIONS
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,16 @@ def render(
     card: Document,
     exported: Exported,
     run: Run,
-    history: tuple[Epoch, ...],
+    history: History,
     background: BackgroundCheck,
     patches_per_second: float,
+    curves: str,
 ) -> str:
-    """Return the report as Markdown."""
+    """Return the report as Markdown; `curves` is the name of the picture beside it."""
     idc = card["idc"]
-    best = max(history, key=lambda line: line.auprc)
+    best = history[best_epoch(history, run.settings)]
+    rule = "the last one" if run.settings.plain else "largest weighted AUPRC on validation"
+    alarms = sum(bool(line.collapsed) for line in history)
     rates = sorted(line.patches_per_second for line in history)
     lines = [
         f"# {idc['name']} {idc['version']}",
@@ -42,8 +46,11 @@ def render(
         f"- training: {idc['training']['patches']:,} patches "
         f"({idc['training']['patches_idc']:,} IDC) of {idc['training']['cases']} cases, "
         f"split `{idc['training']['split']}`",
-        f"- {len(history)} epochs in {run.minutes:.1f} min, epoch {best.epoch + 1} taken (largest "
-        f"weighted AUPRC on validation); median {rates[len(rates) // 2]:,.0f} patches/s",
+        f"- {len(history)} epochs in {run.minutes:.1f} min, epoch {best.epoch + 1} taken "
+        f"({rule}); median {rates[len(rates) // 2]:,.0f} patches/s",
+        *([] if run.imagenet is None else [f"- ImageNet weights: SHA-256 `{run.imagenet}`"]),
+        f"- collapse alarm: {best.collapsed or 'none'}"
+        + (f" ({alarms} of {len(history)} epochs)" if alarms else ""),
         f"- calibration (Platt): a = {idc['calibration']['a']:.4f}, "
         f"b = {idc['calibration']['b']:.4f}, on {idc['calibration']['fitted_on']}",
         f"- threshold {idc['threshold']:.4f}: {idc['threshold_rule']}",
@@ -85,15 +92,25 @@ def render(
     lines += ["", "## Limits", "", *(f"- {line}" for line in idc["limitations"])]
     lines += ["", "## Settings", ""]
     lines += [f"- {name}: {value}" for name, value in idc["training"]["settings"].items()]
+    if run.settings.recipe == "paper":
+        lines += ["", "## What the paper leaves open, and what was assumed", ""]
+        lines += [f"- {line}" for line in ASSUMPTIONS[run.settings.network]]
     lines += [
         "",
         "## Log",
         "",
-        "| epoch | loss | val AUC | val AUPRC | s |",
-        "|---|---|---|---|---|",
+        f"![training curves]({curves})",
+        "",
+        "`accuracy` is of the training batches as augmented; figures after it are of the weighted "
+        "validation cases, `called` the share called IDC at 0.5.",
+        "",
+        "| epoch | loss | accuracy | val loss | val accuracy | called | AUC | AUPRC | s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {e.epoch + 1} | {e.loss:.4f} | {e.auc:.4f} | {e.auprc:.4f} | {e.seconds:.1f} |"
+        f"| {e.epoch + 1} | {e.loss:.4f} | {e.accuracy:.4f} | {e.val_loss:.4f} "
+        f"| {e.val_accuracy:.4f} | {e.positive_share:.3f} | {e.auc:.4f} | {e.auprc:.4f} "
+        f"| {e.seconds:.1f} |"
         for e in history
     ]
     return "\n".join(lines) + "\n"

@@ -138,6 +138,51 @@ RECIPES: dict[tuple[str, str], Settings] = {
 """(recipe, network) -> its settings; options of the command line replace single ones."""
 
 
+_PAPER_INPUT = (
+    "input: the text names gray level (0, 1) as well as mean 0 and deviation 1; RGB / 255 is taken"
+)
+_PAPER_LOSS = (
+    "loss: of two softmax neurons, binary and categorical cross-entropy are the same; it is "
+    "computed from the difference of the two"
+)
+_PAPER_REST = (
+    "no weighting of cases, no class weights, a constant rate; glorot-uniform initial weights "
+    "(Keras' default)",
+    "the checkpoint rule is not stated: the network of the last epoch is taken",
+    "validation cases, calibration and threshold are the split's own, not a random 19 or 20 %",
+)
+
+ASSUMPTIONS: dict[str, tuple[str, ...]] = {
+    "baseline": (
+        "filters of convolutions 2-4: 64, 128, 128, 3x3; padding same, stride 1, max-pooling 2x2 "
+        "after each; ReLU after all four (the text excepts the last layer, read as the softmax)",
+        "dropout after the four poolings: 0.25, 0.25, 0.25, 0.5; no hidden dense layer",
+        "augmentation: Table 1 as the Keras 2 generator reads it: shear 0.2 degrees, zoom of x and "
+        "y apart, nearest fill; shifts of 0.2 are shares of the width, not per cent",
+        _PAPER_INPUT,
+        _PAPER_LOSS,
+        *_PAPER_REST,
+    ),
+    "vgg16-features": (
+        "Dense 512: ReLU, dropout 0.5; flatten and global average pooling are the same at 50 px",
+        "no augmentation: 50 epochs in 21.6 minutes need features computed once",
+        "preprocessing is not stated: the same RGB / 255 as the baseline, not VGG's own",
+        _PAPER_LOSS,
+        *_PAPER_REST,
+    ),
+    "vgg16-finetuned": (
+        "Dense 512: ReLU, no dropout (the text names none here); blocks 4 and 5 are trained from "
+        "the first step on together with the new layers, all at rate 0.001",
+        "no augmentation is stated for this network",
+        "beta 0.9 and 0.999 (the text gives 0.99 for the features only)",
+        "preprocessing is not stated: the same RGB / 255 as the baseline, not VGG's own",
+        _PAPER_LOSS,
+        *_PAPER_REST,
+    ),
+}
+"""What the paper leaves open and the recipe `paper` had to decide, by network."""
+
+
 def recipe_settings(recipe: str, network: str, **given: Any) -> Settings:  # noqa: ANN401
     """Return a recipe's settings with single ones replaced; `None` keeps the recipe's.
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,23 +26,26 @@ from trainer.checkpoint import (
     Epoch,
     History,
     State,
+    best_epoch,
     read_checkpoint,
     write_logs,
 )
-from trainer.dataset import PatchStore
+from trainer.curves import draw_curves
+from trainer.dataset import PatchArray, PatchStore
 from trainer.devices import gpu_names
 from trainer.errors import RunError
 from trainer.evaluation import Scored
 from trainer.feeding import Batch, Inputs, Part, Rows, batches, make_feed
 from trainer.files import make_folder, replacing
 from trainer.networks import Network, Weights, build, digest
-from trainer.settings import Settings
+from trainer.settings import ASSUMPTIONS, Settings
 
 AVERAGING = 0.997
 """Memory of the weights' running mean per step (300 steps). Validation of single epochs jumps by
 several hundredths of AUC between cases; that of the mean does not."""
 
 FROZEN_WEIGHTS = "frozen.npz"
+CURVES = "curves.png"
 
 Forward = Callable[[Inputs], NDArray[np.float64]]
 """Inputs of a network, (n, ...), to logits (n,)."""
@@ -89,6 +91,16 @@ def compiled(model: keras.Model) -> Forward:
     return lambda inputs: forward(inputs.astype(dtype, copy=False)).numpy().astype(np.float64)
 
 
+def compiled_frozen(model: keras.Model) -> Callable[[PatchArray], NDArray[np.float32]]:
+    """Compile the frozen part of a network: uint8 (n, 50, 50, 3) to float32 (n, ...)."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)])
+    def run(patches: tf.Tensor) -> tf.Tensor:
+        return tf.cast(model(patches, training=False), tf.float32)
+
+    return lambda patches: run(patches).numpy()
+
+
 def logits(forward: Forward, store: PatchStore, batch: int = 256) -> NDArray[np.float64]:
     """Run a network over a store; float64, shape (n,)."""
     return _run(forward, store.read, len(store.index), batch)
@@ -132,8 +144,12 @@ def train(
     """
     make_folder(out)
     strategy = means.strategy or tf.distribute.get_strategy()
-    with _precision(settings), strategy.scope():
-        network, averaged = (build(settings, means.imagenet) for _ in range(2))
+    # bfloat16 has the range of float32, so that the loss needs no scaling.
+    precision = "mixed_bfloat16" if settings.mixed_precision else "float32"
+    network, averaged = (
+        build(settings, means.imagenet, strategy.scope(), precision) for _ in range(2)
+    )
+    with strategy.scope():
         steps = math.ceil(len(train_part.store.index) / settings.batch)
         optimizers = _Optimizers(network, settings, steps)
     identity = settings.recorded() | {
@@ -187,6 +203,8 @@ def train(
             best = [np.asarray(variable) for variable in averaged.trained.variables]
         state.save(out / CHECKPOINT, history, best)
         write_logs(out, history, _about(settings, identity, strategy))
+        with replacing(out / CURVES) as file:
+            file.write(draw_curves(history, best_epoch(history, settings), settings.network))
         report(_line(line, settings))
         if line.collapsed:
             report(f"ALARM: the network has collapsed: {line.collapsed}.")
@@ -215,13 +233,6 @@ def load_best(settings: Settings, out: Path) -> tuple[Network, History]:
                 f"{path} is missing or damaged. Remove it and run `idc-trainer train` again."
             ) from cause
     return network, stored.history
-
-
-def best_epoch(history: History, settings: Settings) -> int:
-    """Return the epoch whose network is taken: the last one of a plain run, else the best."""
-    if settings.plain:
-        return len(history) - 1
-    return max(range(len(history)), key=lambda epoch: history[epoch].auprc)
 
 
 class _Optimizers:
@@ -345,29 +356,49 @@ def _spread(batch: Batch, strategy: tf.distribute.Strategy) -> Any:  # noqa: ANN
 def _judge(logit: NDArray[np.float64], part: Part) -> dict[str, Any]:
     """Compute the validation figures of an epoch."""
     label = part.store.index.label
-    share = part.weight / part.weight.sum()
-    probability = 0.5 + 0.5 * np.tanh(0.5 * logit)
-    figures = Scored(probability, label).metrics(part.weight, 0.5)
-    loss = float(share @ (np.logaddexp(0, logit) - label * logit))
-    positive = float(share @ (probability >= 0.5))
+    figures = Scored(_probability(logit), label).metrics(part.weight, 0.5)
+    loss, positive = _loss_and_share(logit, label, part.weight)
     return {
         "val_loss": loss,
         "auc": figures.auc,
         "auprc": figures.auprc,
         "val_accuracy": figures.accuracy,
         "positive_share": positive,
-        "collapsed": _collapse(loss, positive, float(share @ label)),
+        "collapsed": collapse(logit, label, part.weight),
     }
 
 
-def _collapse(loss: float, positive: float, prior: float) -> str:
-    """Say why a network is taken to answer the same whatever it sees; empty where it is not."""
+def collapse(
+    logit: NDArray[np.float64], label: NDArray[np.uint8], weight: NDArray[np.float64]
+) -> str:
+    """Say why a network is taken to answer the same whatever it sees; empty where it is not.
+
+    Parameters
+    ----------
+    logit, label, weight : ndarray, shape (n,)
+        Of validation patches.
+    """
+    loss, positive = _loss_and_share(logit, label, weight)
     if not 0.01 <= positive <= 0.99:
         return f"{positive:.2%} of the validation patches are called IDC"
+    prior = float(np.average(label, weights=weight))
     entropy = -(prior * math.log(prior) + (1 - prior) * math.log(1 - prior))
     if abs(loss / entropy - 1) <= 0.01:
         return f"the validation loss {loss:.4f} is that of guessing ({entropy:.4f})"
     return ""
+
+
+def _loss_and_share(
+    logit: NDArray[np.float64], label: NDArray[np.uint8], weight: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return the weighted cross-entropy, and the weighted share that is called IDC at 0.5."""
+    loss = np.average(np.logaddexp(0, logit) - label * logit, weights=weight)
+    return float(loss), float(np.average(logit >= 0, weights=weight))
+
+
+def _probability(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    # tanh does not overflow where exp would.
+    return 0.5 + 0.5 * np.tanh(0.5 * logit)
 
 
 def _line(line: Epoch, settings: Settings) -> str:
@@ -402,20 +433,13 @@ class _Progress:
 
 
 def _frozen(network: Network, settings: Settings, imagenet: Weights | None) -> Frozen | None:
-    model = network.frozen
-    if model is None:
+    if network.frozen is None:
         return None
-    dtype = model.inputs[0].dtype
-
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), dtype)])
-    def run(patches: tf.Tensor) -> tf.Tensor:
-        return tf.cast(model(patches, training=False), tf.float32)
-
     key = digest(imagenet)[:12] if imagenet is not None else "random"
     precision = "-mixed" if settings.mixed_precision else ""
     return Frozen(
-        lambda patches: run(patches).numpy(),
-        model.output_shape[1:],
+        compiled_frozen(network.frozen),
+        network.frozen.output_shape[1:],
         f"{settings.network}-{settings.recipe}-{key}{precision}",
     )
 
@@ -424,7 +448,7 @@ def _save_frozen(path: Path, frozen: keras.Model) -> None:
     """Keep the frozen weights with the run, so that it can be exported without their source."""
     if not path.exists():
         with replacing(path) as file:
-            np.savez(file, **{f"w{i}": value for i, value in enumerate(frozen.get_weights())})
+            np.savez(file, **{f"w{i}": np.asarray(one) for i, one in enumerate(frozen.weights)})
 
 
 def _assign(model: keras.Model, values: Arrays) -> None:
@@ -432,23 +456,12 @@ def _assign(model: keras.Model, values: Arrays) -> None:
         variable.assign(value)
 
 
-@contextmanager
-def _precision(settings: Settings) -> Iterator[None]:
-    """Build layers that compute in bfloat16, which needs no scaling of the loss, if asked for."""
-    before = keras.config.dtype_policy()
-    if settings.mixed_precision:
-        keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def _about(
     settings: Settings, identity: dict[str, Any], strategy: tf.distribute.Strategy
 ) -> dict[str, Any]:
     return {
         "settings": settings.recorded(),
+        "assumptions": ASSUMPTIONS[settings.network] if settings.recipe == "paper" else (),
         "data": {name: value for name, value in identity.items() if name in ("train", "val")},
         "imagenet": identity.get("imagenet"),
         "devices": gpu_names() or ["CPU"],

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import bare
+from tests.bench import bare, trainer
 from tests.bench.figure import Figure
 from tests.bench.measure import Memory, peak_memory, seconds
 from tests.bench.regions import region_figures
@@ -113,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures.append(Figure("engine, tenfold slide", tenfold.engine, "MB", ENGINE_MB))
             figures.append(Figure("  times the standard one", tenfold.engine / memory.engine, ""))
             figures.append(Figure("its parent, tenfold slide", tenfold.parent, "MB"))
+    figures += trainer.figures(options.rounds)
     sys.stdout.write("".join(f"{figure}\n" for figure in figures))
     return 0 if all(figure.passed for figure in figures) else 1
 

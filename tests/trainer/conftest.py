@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,20 @@ def write_case(root: Path, case: str, count: int, rng: np.random.Generator) -> N
         for number, pixels in enumerate(paint(rng, count)):
             name = f"{case}_idx5_x{1 + 50 * number}_y{1 + 50 * label}_class{label}.png"
             Image.fromarray(pixels).save(folder / name)
+
+
+@pytest.fixture(scope="session")
+def vgg_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of VGG-16 in the file form that Keras loads; the real ones are downloaded."""
+    keras = pytest.importorskip("keras", reason="the trainer needs the extra 'trainer'")
+    path = tmp_path_factory.mktemp("vgg") / "vgg16.weights.h5"
+    keras.utils.set_random_seed(11)
+    model = keras.applications.VGG16(include_top=False, weights=None, input_shape=(50, 50, 3))
+    with warnings.catch_warnings():
+        # Keras copies its variables in a way that NumPy is about to change.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model.save_weights(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,108 @@
+"""The random variants: the paper's Table 1 against Keras itself, and what every policy keeps."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
+
+from keras.src.legacy.preprocessing import image as keras_legacy
+from scipy import ndimage
+
+from trainer.augmentation import POLICIES, affine, turn
+from trainer.painting import paint_tissue
+
+
+@pytest.fixture(scope="module")
+def tissue() -> np.ndarray:
+    return paint_tissue(np.random.default_rng(3), 40)
+
+
+def _keras(patch: np.ndarray, **steps: float) -> np.ndarray:
+    with warnings.catch_warnings():
+        # The legacy code reaches into a namespace of SciPy that is about to go.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return keras_legacy.apply_affine_transform(
+            patch.astype(np.float32), row_axis=0, col_axis=1, channel_axis=2, **steps
+        )
+
+
+def _ours(patch: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    channels = [
+        ndimage.affine_transform(patch[..., c].astype(np.float32), matrix, order=1, mode="nearest")
+        for c in range(3)
+    ]
+    return np.stack(channels, axis=-1)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        {"theta": 33.0},
+        {"tx": 6.0, "ty": -9.5},
+        {"shear": 20.0},
+        {"zx": 0.85, "zy": 1.2},
+        {"theta": -40.0, "tx": 10.0, "ty": 3.0, "shear": 0.2, "zx": 1.2, "zy": 0.8},
+    ],
+)
+def test_affine_is_that_of_the_keras_generator(tissue: np.ndarray, steps: dict[str, float]) -> None:
+    all_steps = {"theta": 0.0, "tx": 0.0, "ty": 0.0, "shear": 0.0, "zx": 1.0, "zy": 1.0} | steps
+    matrix = affine(
+        all_steps["theta"],
+        np.array([all_steps["tx"], all_steps["ty"]]),
+        all_steps["shear"],
+        np.array([all_steps["zx"], all_steps["zy"]]),
+    )
+    expected = _keras(tissue[0], **all_steps)
+    assert np.abs(expected - tissue[0]).max() > 30
+    assert np.abs(_ours(tissue[0], matrix) - expected).max() < 0.01
+
+
+def test_paper_policy_draws_what_the_keras_generator_draws(tissue: np.ndarray) -> None:
+    """Both move a marked pixel over the same area: mean and spread of its position agree."""
+    marked = np.zeros((400, 50, 50, 3), np.uint8)
+    marked[:, 10:13, 20:23] = 255
+    moved = POLICIES["paper"](np.random.default_rng(0), marked, None)
+    generator = keras_legacy.ImageDataGenerator(
+        rotation_range=40,
+        width_shift_range=0.2,
+        height_shift_range=0.2,
+        shear_range=0.2,
+        zoom_range=0.2,
+        fill_mode="nearest",
+    )
+    np.random.seed(0)  # noqa: NPY002 - the legacy generator knows no other
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        theirs = np.stack([generator.random_transform(one.astype(np.float32)) for one in marked])
+
+    def positions(images: np.ndarray) -> np.ndarray:
+        mass = images[..., 0].astype(float)
+        seen = mass.sum((1, 2)) > 0
+        yx = np.indices((50, 50)).reshape(2, -1)
+        mass = mass[seen].reshape(seen.sum(), -1)
+        return (mass @ yx.T) / mass.sum(1, keepdims=True)
+
+    one, other = positions(moved), positions(theirs)
+    assert np.abs(one.mean(0) - other.mean(0)).max() < 1.2
+    assert np.abs(one.std(0) / other.std(0) - 1).max() < 0.15
+
+
+def test_same_seed_gives_the_same_variants_and_none_changes_nothing(tissue: np.ndarray) -> None:
+    for name, policy in POLICIES.items():
+        one, other = (policy(np.random.default_rng(7), tissue, None) for _ in range(2))
+        assert one.dtype == np.uint8
+        assert np.array_equal(one, other), name
+        assert np.array_equal(one, tissue) == (name == "none"), name
+
+
+def test_given_kinds_are_the_eight_flips_and_turns(tissue: np.ndarray) -> None:
+    same = np.repeat(tissue[:1], 8, axis=0)
+    turned = turn(np.random.default_rng(0), same, np.arange(8))
+    assert len({one.tobytes() for one in turned}) == 8
+    assert all(np.array_equal(np.sort(one, axis=None), np.sort(same[0], None)) for one in turned)

@@ -1,0 +1,119 @@
+"""The networks, where their weights come from, and the recipes that set them up."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
+
+import keras
+
+from trainer.errors import DataError, RunError
+from trainer.networks import Weights, build, digest, read_imagenet
+from trainer.painting import paint_tissue
+from trainer.settings import ASSUMPTIONS, NETWORK_NAMES, RECIPES, recipe_settings
+
+
+@pytest.fixture(scope="module")
+def imagenet(vgg_weights: Path) -> Weights:
+    return read_imagenet(vgg_weights)
+
+
+@pytest.fixture(scope="module")
+def patches() -> np.ndarray:
+    return paint_tissue(np.random.default_rng(1), 3)
+
+
+@pytest.mark.parametrize(("recipe", "name"), sorted(RECIPES))
+def test_every_recipe_builds_a_network_of_raw_pixels_to_one_logit(
+    recipe: str, name: str, imagenet: Weights, patches: np.ndarray
+) -> None:
+    settings = recipe_settings(recipe, name)
+    network = build(settings, imagenet)
+    logit = network.whole(patches).numpy()
+    assert logit.shape == (3, 1)
+    if network.frozen is not None:
+        assert not network.frozen.trainable_variables
+        features = network.frozen(patches)
+        assert np.allclose(network.trained(features), logit, atol=1e-4)
+    tuned = {layer.split("_")[0] for layer in network.pretrained}
+    assert tuned == ({"block4", "block5"} if name == "vgg16-finetuned" else set())
+    again = build(settings, imagenet)
+    pairs = zip(network.whole.weights, again.whole.weights, strict=True)
+    assert all(np.array_equal(one.numpy(), other.numpy()) for one, other in pairs)
+
+
+def test_corrected_vgg_sees_pixels_scaled_as_it_was_trained(
+    vgg_weights: Path, imagenet: Weights, patches: np.ndarray
+) -> None:
+    network = build(recipe_settings("corrected", "vgg16-finetuned"), imagenet)
+    vgg = keras.applications.VGG16(include_top=False, weights=vgg_weights, input_shape=(50, 50, 3))
+    third = keras.Model(vgg.input, vgg.get_layer("block3_pool").output)
+    expected = third(keras.applications.vgg16.preprocess_input(patches.astype(np.float32)))
+    assert np.allclose(network.frozen(patches), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_paper_networks_have_the_stated_layers() -> None:
+    baseline, features, finetuned = (
+        build(recipe_settings("paper", name)).trained for name in NETWORK_NAMES[:3]
+    )
+    convolutions = [one for one in baseline.layers if isinstance(one, keras.layers.Conv2D)]
+    assert [one.filters for one in convolutions] == [32, 64, 128, 128]
+    for model in (features, finetuned):
+        dense = [one.units for one in model.layers if isinstance(one, keras.layers.Dense)]
+        assert dense == [512, 2]
+    # The head that the reference counts: 512 * 512 + 512 + 512 * 2 + 2.
+    assert features.count_params() == 263_682
+    settings = recipe_settings("paper", "vgg16-features")
+    assert (settings.epochs, settings.batch, settings.learning_rate) == (50, 32, 1e-3)
+    assert (settings.beta_2, settings.weight_decay, settings.plain) == (0.99, 0, True)
+    assert all(ASSUMPTIONS[name] for name in NETWORK_NAMES[:3])
+
+
+def test_weights_of_another_kind_are_refused(tmp_path: Path, vgg_weights: Path) -> None:
+    with pytest.raises(RunError, match="does not exist"):
+        read_imagenet(tmp_path / "none.weights.h5")
+    damaged = tmp_path / "damaged.weights.h5"
+    damaged.write_bytes(vgg_weights.read_bytes()[:100_000])
+    with pytest.raises(RunError, match="--weights"):
+        read_imagenet(damaged)
+    other = tmp_path / "other.weights.h5"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(other)
+    with pytest.raises(RunError, match="--weights"):
+        read_imagenet(other)
+
+
+def test_digest_tells_weights_apart(imagenet: Weights) -> None:
+    kernel, bias = imagenet["block1_conv1"]
+    changed = imagenet | {"block1_conv1": [kernel, bias + 1]}
+    assert digest(imagenet) == digest(dict(reversed(imagenet.items())))
+    assert digest(imagenet) != digest(changed)
+
+
+def test_settings_that_do_not_fit_the_network_are_refused() -> None:
+    with pytest.raises(DataError, match="--recipe"):
+        recipe_settings("best", "baseline")
+    with pytest.raises(DataError, match="--network"):
+        recipe_settings("paper", "resnet")
+    with pytest.raises(DataError, match="--variants"):
+        recipe_settings("corrected", "baseline", variants=3)
+    with pytest.raises(DataError, match="--pretrained-rate"):
+        recipe_settings("corrected", "vgg16-features", pretrained_rate=1e-4)
+    with pytest.raises(DataError, match="at least 1"):
+        recipe_settings("corrected", "vgg16-features", variants=0)
+    assert recipe_settings("corrected", "baseline", epochs=None) == RECIPES["corrected", "baseline"]
+
+
+def test_recorded_settings_of_the_baseline_are_those_of_its_shipped_card() -> None:
+    assert list(recipe_settings("corrected", "baseline").recorded()) == [
+        *("network", "recipe", "augmentation", "epochs", "batch", "learning_rate"),
+        *("weight_decay", "patience", "painted", "balance", "seed"),
+    ]

@@ -1,0 +1,252 @@
+"""The networks with a frozen part: trained, interrupted, exported; and the alarm."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from idc_desktop.card import CARD_KEY, parse_card
+from tests.trainer.conftest import SmallData
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
+
+import keras
+
+from idc_desktop.errors import OutputError
+from trainer import checkpoint, golden, release
+from trainer.checkpoint import CHECKPOINT, LOG_CSV, LOG_JSON
+from trainer.cli import main
+from trainer.dataset import prepare
+from trainer.errors import RunError
+from trainer.export import load_file, run_session
+from trainer.networks import Weights, read_imagenet
+from trainer.runs import Data, Sources, load_data
+from trainer.settings import Settings, recipe_settings
+from trainer.training import CURVES, FROZEN_WEIGHTS, Means, collapse, load_best, train
+
+
+@pytest.fixture(scope="module")
+def sources(small_data: SmallData, tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    store = tmp_path_factory.mktemp("store")
+    prepare(small_data.patches, store)
+    return Sources(store, small_data.splits, small_data.counts, unlisted=False)
+
+
+@pytest.fixture(scope="module")
+def data(sources: Sources) -> Data:
+    return load_data(sources)
+
+
+@pytest.fixture(scope="module")
+def imagenet(vgg_weights: Path) -> Weights:
+    return read_imagenet(vgg_weights)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def _settings(network: str, recipe: str = "corrected", **given: object) -> Settings:
+    variants = {} if network == "baseline" else {"variants": 1}
+    return recipe_settings(recipe, network, **{"epochs": 2, "batch": 16, **variants, **given})
+
+
+def _same(one: keras.Model, other: keras.Model) -> bool:
+    pairs = zip(one.weights, other.weights, strict=True)
+    return all(np.array_equal(first.numpy(), second.numpy()) for first, second in pairs)
+
+
+@pytest.mark.parametrize("network", ["vgg16-features", "vgg16-finetuned"])
+def test_run_of_the_command_line_is_exported_with_its_origin(
+    network: str,
+    sources: Sources,
+    vgg_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(release, "FEWEST", 10)
+    monkeypatch.setattr(release, "_BACKGROUND", 20)
+    monkeypatch.setattr(golden, "CANDIDATES", 40)
+    run, report = tmp_path / "run", tmp_path / "report" / "small.md"
+    where = [
+        *("--data", str(sources.store), "--splits", str(sources.splits)),
+        *("--counts", str(sources.counts)),
+    ]
+    few = ["--epochs", "1", "--batch", "16", "--variants", "1"]
+    command = ["train", *where, "--out", str(run), "--network", network, *few]
+    assert main([*command, "--weights", str(vgg_weights)]) == 0
+    assert {CHECKPOINT, LOG_CSV, LOG_JSON, CURVES, FROZEN_WEIGHTS, "cache", "run.json"} == {
+        path.name for path in run.iterdir()
+    }
+    model = tmp_path / "small.onnx"
+    command = ["export", str(run), "--out", str(model), "--name", "small"]
+    # The weights file is not asked for again: the run holds all that it needs.
+    assert main([*command, "--report", str(report)]) == 0
+    session = load_file(model)
+    card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], "small.onnx")
+    idc = card.document["idc"]
+    assert "CC BY 4.0" in idc["licence"]
+    assert "Oxford" in idc["attribution"]
+    assert any("ImageNet" in line for line in idc["limitations"])
+    assert len(idc["training"]["imagenet_sha256"]) == 64
+    found, _ = run_session(session, card.golden_patches)
+    assert np.abs(found - card.golden_probabilities).max() < 1e-4
+    # Blocks 1 to 4 hold 7.6, all five 14.7 million weights of two bytes each.
+    assert model.stat().st_size < {"vgg16-features": 16e6, "vgg16-finetuned": 30.2e6}[network]
+    assert report.with_name("small_curves.png").read_bytes().startswith(b"\x89PNG")
+    text = report.read_text(encoding="utf-8")
+    assert "small_curves.png" in text
+    assert "collapse alarm: " in text
+
+
+def test_interrupted_fine_tuning_ends_as_an_undisturbed_one(
+    data: Data, imagenet: Weights, cache: Path, tmp_path: Path
+) -> None:
+    settings = _settings("vgg16-finetuned", head_epochs=1)
+    means = Means(imagenet, cache)
+
+    def interrupt(line: str) -> None:
+        if line.startswith("epoch"):
+            raise KeyboardInterrupt(line)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data.train, data.validation, settings, tmp_path / "two", interrupt, means)
+    resumed = train(data.train, data.validation, settings, tmp_path / "two", means=means)
+    whole = train(data.train, data.validation, settings, tmp_path / "one", means=means)
+    assert _same(resumed.network.trained, whole.network.trained)
+    first, second = whole.history
+    assert first.val_loss != second.val_loss
+    network, _ = load_best(settings, tmp_path / "one")
+    assert _same(network.whole, whole.network.whole)
+
+
+def test_head_epochs_leave_the_pretrained_layers_alone(
+    data: Data, imagenet: Weights, cache: Path, tmp_path: Path
+) -> None:
+    for head_epochs, same in ((1, True), (0, False)):
+        settings = _settings("vgg16-finetuned", epochs=1, head_epochs=head_epochs)
+        folder = tmp_path / str(head_epochs)
+        done = train(data.train, data.validation, settings, folder, means=Means(imagenet, cache))
+        kernel = done.network.trained.get_layer("block5_conv3").kernel.numpy()
+        # The running mean of a constant rounds in its last digit.
+        assert np.allclose(kernel, imagenet["block5_conv3"][0], atol=1e-7) == same
+
+
+def test_other_weights_are_another_training(data: Data, imagenet: Weights, tmp_path: Path) -> None:
+    settings = _settings("vgg16-features", epochs=1)
+    train(data.train, data.validation, settings, tmp_path, means=Means(imagenet))
+    kernel, bias = imagenet["block2_conv1"]
+    other = imagenet | {"block2_conv1": [kernel * 2, bias]}
+    with pytest.raises(RunError, match="other settings"):
+        train(data.train, data.validation, settings, tmp_path, means=Means(other))
+    (tmp_path / FROZEN_WEIGHTS).write_bytes(b"PK damaged")
+    with pytest.raises(RunError, match=FROZEN_WEIGHTS):
+        load_best(settings, tmp_path)
+
+
+def test_full_disk_keeps_the_last_checkpoint_and_the_training_goes_on_later(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings("baseline", epochs=2)
+    honest = checkpoint.np.savez
+    written = 0
+
+    def full(*given: object, **arrays: object) -> None:
+        nonlocal written
+        written += 1
+        if written == 2:
+            raise OSError(28, "No space left on device")
+        honest(*given, **arrays)
+
+    monkeypatch.setattr(checkpoint.np, "savez", full)
+    with pytest.raises(OutputError, match="No space left"):
+        train(data.train, data.validation, settings, tmp_path)
+    kept = checkpoint.read_checkpoint(tmp_path / CHECKPOINT, 0)
+    assert [line.epoch for line in kept.history] == [0]
+    done = train(data.train, data.validation, settings, tmp_path)
+    assert [line.epoch for line in done.history] == [0, 1]
+
+
+def test_plain_training_takes_the_last_epoch(data: Data, tmp_path: Path) -> None:
+    settings = _settings("baseline", "paper", epochs=3)
+    done = train(data.train, data.validation, settings, tmp_path)
+    assert done.best_epoch == 2
+
+
+def test_mixed_precision_is_trained_and_rebuilt_in_float32(
+    data: Data, imagenet: Weights, tmp_path: Path
+) -> None:
+    settings = _settings("vgg16-features", epochs=1, mixed_precision=True)
+    done = train(data.train, data.validation, settings, tmp_path, means=Means(imagenet))
+    assert done.network.trained.layers[2].compute_dtype == "bfloat16"
+    network, _ = load_best(settings, tmp_path)
+    assert {layer.compute_dtype for layer in network.whole.layers[1:]} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("logit", "alarm"),
+    [
+        (np.full(100, -5.0), "0.00%"),
+        (np.full(100, 5.0), "100.00%"),
+        (np.concatenate([[0.1], np.full(98, math.log(0.3 / 0.7)), [0.1]]), "guessing"),
+        (np.where(np.arange(100) < 30, 1.0, -1.0), ""),
+    ],
+)
+def test_collapse_is_told(logit: np.ndarray, alarm: str) -> None:
+    label = (np.arange(100) < 30).astype(np.uint8)
+    assert alarm in collapse(logit, label, np.ones(100))
+    assert bool(collapse(logit, label, np.ones(100))) == bool(alarm)
+
+
+def test_alarm_reaches_the_log_of_a_network_that_a_high_rate_destroyed(
+    data: Data, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    settings = _settings("baseline", "paper", epochs=1, learning_rate=0.3)
+    done = train(data.train, data.validation, settings, tmp_path, lines.append)
+    line = done.history[-1]
+    assert line.collapsed
+    assert any(text.startswith("ALARM") for text in lines)
+    assert line.collapsed in (tmp_path / LOG_CSV).read_text(encoding="utf-8")
+
+
+def test_two_replicas_train_like_one(sources: Sources, tmp_path: Path) -> None:
+    """In a process of its own: logical devices are laid out before TensorFlow starts."""
+    script = f"""
+import tensorflow as tf
+from pathlib import Path
+device = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from trainer.runs import Sources, load_data
+from trainer.settings import recipe_settings
+from trainer.training import Means, train
+root = Path({str(tmp_path)!r})
+data = load_data(Sources(Path({str(sources.store)!r}), Path({str(sources.splits)!r}),
+    Path({str(sources.counts)!r}), unlisted=False))
+# Dropout differs between replicas; the paper's rates are at their place without it.
+settings = recipe_settings("corrected", "baseline", epochs=2, batch=17)
+two = Means(strategy=tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+done = train(data.train, data.validation, settings, root / "two", means=two)
+again = train(data.train, data.validation, settings, root / "two", means=two)
+one = train(data.train, data.validation, settings, root / "one")
+assert again.history == done.history
+assert two.strategy.num_replicas_in_sync == 2
+print(*(line.auc for line in done.history), *(line.auc for line in one.history))
+print(*(line.loss for line in done.history), *(line.loss for line in one.history))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    auc, loss = (np.array(line.split(), float) for line in done.stdout.splitlines()[-2:])
+    assert auc[1] > 0.8
+    assert np.abs(loss[:2] - loss[2:]).max() < 0.1
