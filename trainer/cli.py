@@ -13,9 +13,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from idc_desktop.errors import IdcError
-from trainer.settings import OPTIONS, recipe_settings
+from trainer.settings import OPTIONS, SPLITS, recipe_settings
+
+if TYPE_CHECKING:
+    from trainer.runs import Sources
 
 OK, DEFECT = 0, 1
 
@@ -54,7 +58,11 @@ def _import_tensorflow() -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from trainer.dataset import prepare
+    import numpy as np
+
+    from trainer.dataset import load_store, prepare
+    from trainer.figures import draw_distribution, draw_samples
+    from trainer.files import make_folder
 
     started = time.monotonic()
 
@@ -65,6 +73,13 @@ def _prepare(arguments: argparse.Namespace) -> None:
             print(f"{done:,}/{total:,} files, {left:.0f} s left ", end=end, file=sys.stderr)
 
     print("\n".join(prepare(arguments.data, arguments.out, progress).lines()))
+    store = load_store(arguments.out)
+    figures = arguments.out / "figures"
+    make_folder(figures)
+    draw_samples(store, figures / "samples.png")
+    before = np.bincount(store.index.label, minlength=2).tolist()
+    draw_distribution(before, [max(before)] * 2, figures / "class_distribution.png")
+    print(f"figures: {figures}")
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -73,15 +88,15 @@ def _train(arguments: argparse.Namespace) -> None:
     from trainer.devices import gpu_names, set_up
     from trainer.files import make_folder
     from trainer.networks import digest, needs_imagenet, read_imagenet
-    from trainer.runs import RUN_FILE, Run, Sources, load_data, load_run
+    from trainer.runs import RUN_FILE, Run, load_data, load_run
     from trainer.training import Means, train
 
     if arguments.mixed_precision is None:
         settings = replace(settings, mixed_precision=bool(gpu_names()))
-    sources = Sources(
-        arguments.data, arguments.splits, arguments.counts, not arguments.official_only
-    )
+    sources = _sources(arguments)
     data = load_data(sources)
+    if data.split.leaky:
+        print(data.split.name, flush=True)
     make_folder(arguments.out)
     imagenet = read_imagenet(arguments.weights) if needs_imagenet(settings) else None
     outcome = train(
@@ -106,34 +121,56 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     _import_tensorflow()
-    from idc_desktop.card import CARD_KEY, parse_card
-    from trainer.evaluation import evaluate
-    from trainer.export import load_file, run_session
-    from trainer.runs import Sources, load_data
+    from trainer.assessment import assess, draw
+    from trainer.runs import load_data
 
-    session = load_file(arguments.model)
-    properties = session.get_modelmeta().custom_metadata_map
-    card = parse_card(properties.get(CARD_KEY, ""), arguments.model.name)
-    data = load_data(Sources(arguments.data, arguments.splits, arguments.counts, unlisted=True))
-    part = {"train": data.train, "validation": data.validation, "test": data.test}[arguments.part]
-    index = part.store.index
-    probability, _ = run_session(session, part.store.pixels[part.store.rows])
-    weightings = {"weighted": part.weight, "unweighted": part.weight * 0 + 1}
-    figures = {
-        name: evaluate(probability, index.label, index.case, weight, card.threshold)
-        for name, weight in weightings.items()
-    }
+    data = load_data(_sources(arguments))
+    part = getattr(data, arguments.part)
+    found = assess(arguments.model, part)
+    leaky = data.split.leaky and arguments.part != "unseen"
+    if arguments.out is not None:
+        draw(found, part, arguments.out, arguments.maps)
     if arguments.json:
-        found = {
-            name: {figure: asdict(one) for figure, one in group.items()}
-            for name, group in figures.items()
+        document = {"part": arguments.part, "split": data.split.name, "leaky": leaky}
+        figures = {
+            name: {of: asdict(one) for of, one in group.items()}
+            for name, group in found.figures.items()
         }
-        print(json.dumps({"part": arguments.part, "threshold": card.threshold, **found}))
+        print(json.dumps({**document, "threshold": found.threshold, **figures}))
         return
-    print(f"{arguments.part}: {len(index)} patches, threshold {card.threshold:.4f}")
-    for name, group in figures.items():
+    if leaky:
+        print(data.split.name)
+    print(f"{arguments.part}: {len(part.store.index)} patches, threshold {found.threshold:.4f}")
+    for name, group in found.figures.items():
         for figure, one in group.items():
             print(f"{name:10} {figure:18} {one.value:.4f}  ({one.low:.4f} to {one.high:.4f})")
+        for cell, weight in asdict(found.confusions[name]).items():
+            print(f"{name:10} {cell:18} {weight:,.1f}")
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    _import_tensorflow()
+    from trainer.comparison import compare
+    from trainer.runs import Sources
+    from trainer.tables import MARKDOWN, write_tables
+
+    if not arguments.tables_only:
+        done = compare(
+            Sources(arguments.data, arguments.splits, arguments.counts),
+            arguments.out,
+            arguments.methods,
+            arguments.protocols,
+            arguments.epochs,
+            lambda line: print(line, flush=True),
+        )
+        for result in done:
+            write_tables(arguments.out)
+            group, figures = next(iter(result.figures.items()))
+            shown = ("auc", "balanced_accuracy", "f1_positive")
+            text = "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
+            print(f"{result.method}, {result.split}: {group} {text}", flush=True)
+    write_tables(arguments.out)
+    print(f"tables: {arguments.out / MARKDOWN}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -186,7 +223,6 @@ def _parser() -> argparse.ArgumentParser:
     train = verb("train", "train a network; the same command resumes an interrupted training")
     _add_sources(train)
     train.add_argument("--out", type=Path, required=True, help="run folder")
-    train.add_argument("--official-only", action="store_true", help="leave out unlisted cases")
     _add_means(train)
     _add_settings(train)
     train.set_defaults(run=_train)
@@ -194,9 +230,25 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = verb("evaluate", "score an exported model on a part of the data")
     evaluate.add_argument("model", type=Path, help="ONNX file")
     _add_sources(evaluate)
-    evaluate.add_argument("--part", choices=("train", "validation", "test"), default="validation")
+    evaluate.add_argument(
+        "--part",
+        choices=("train", "validation", "test", "unseen"),
+        default="validation",
+        help="unseen: the official test cases, beside a random-patch split",
+    )
+    evaluate.add_argument("--out", type=Path, help="folder for figures; they show patches")
+    evaluate.add_argument("--maps", nargs="*", default=(), metavar="CASE", help="cases to map")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=_evaluate)
+
+    compare = verb("compare", "the paper's Tables 2 to 5 beside what this data set gives")
+    _add_data(compare)
+    compare.add_argument("--out", type=Path, required=True, help="folder of results and tables")
+    compare.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
+    compare.add_argument("--protocols", nargs="+", metavar="NAME", help="paper, official, or both")
+    compare.add_argument("--epochs", type=int, help="budget of each network")
+    compare.add_argument("--tables-only", action="store_true", help="run nothing")
+    compare.set_defaults(run=_compare)
 
     export = verb("export", "write a finished run as one ONNX file with its card")
     export.add_argument("folder", metavar="RUN", type=Path, help="run folder")
@@ -212,9 +264,41 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="prepared data folder")
-    parser.add_argument("--splits", type=Path, required=True, help="folder of official_*.txt")
-    parser.add_argument("--counts", type=Path, required=True, help="CSV of natural counts per case")
+    _add_data(parser)
+    parser.add_argument("--official-only", action="store_true", help="leave out unlisted cases")
+    parser.add_argument(
+        "--split", choices=SPLITS, default="official", help="random-patch is the paper's, and leaky"
+    )
+    parser.add_argument("--fold", type=int, default=1, help="test fold of grouped-kfold, 1 to 5")
+    parser.add_argument("--split-seed", type=int, default=1, help="of folds and random draws")
+    balance = parser.add_mutually_exclusive_group()
+    balance.add_argument(
+        "--imbalance",
+        choices=("none", "class-weights", "oversample"),
+        default="none",
+        help="what to do about the rarer class in training",
+    )
+    balance.add_argument(
+        "--smote",
+        choices=("training", "before-split"),
+        help="synthetic patches: of the training part only, or the paper's way, which leaks",
+    )
+
+
+def _sources(arguments: argparse.Namespace) -> Sources:
+    from trainer.runs import Sources
+
+    smote = {"training": "smote", "before-split": "smote-before-split"}
+    return Sources(
+        arguments.data,
+        arguments.splits,
+        arguments.counts,
+        not arguments.official_only,
+        arguments.split,
+        arguments.fold,
+        arguments.split_seed,
+        smote.get(arguments.smote, arguments.imbalance),
+    )
 
 
 def _add_means(parser: argparse.ArgumentParser) -> None:

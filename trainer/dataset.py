@@ -10,7 +10,8 @@ is counted under exactly one `Status`, and only `Status.OK` patches are ever use
 - *unreadable*: not decodable as an image: left out;
 - *odd size*: edge patches that are not 50x50 would need invented pixels: left out;
 - *duplicate*: the same pixels again with the same label: only the first (by case, x, y) is kept;
-- *contradiction*: the same pixels under both labels: all of them are left out.
+- *contradiction*: the same pixels, or the same position of a case, under both labels: all of them
+  are left out.
 """
 
 from __future__ import annotations
@@ -94,8 +95,24 @@ class PatchIndex:
 
 
 @dataclass(frozen=True)
+class Blend:
+    """What synthetic patches are made of: ``(1 - share) * patch + share * partner``.
+
+    Attributes
+    ----------
+    partner : ndarray of int, shape (n,)
+        Where the second patch lies in the array file.
+    share : ndarray of float32, shape (n,)
+        0 for a real patch.
+    """
+
+    partner: NDArray[np.intp]
+    share: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class PatchStore:
-    """Patches on disk, read as they are needed.
+    """Patches on disk, read as they are needed; some may be blends of two.
 
     Attributes
     ----------
@@ -103,21 +120,43 @@ class PatchStore:
     rows : ndarray of int, shape (n,)
         Where each patch of `index` lies in `pixels`.
     pixels : memmap of uint8, shape (m, 50, 50, 3)
-        RGB; m >= n.
+        RGB; m >= n unless patches are repeated or blended.
+    blend : Blend or None
+        None: all patches are real.
     """
 
     index: PatchIndex
     rows: NDArray[np.intp]
     pixels: PatchArray
+    blend: Blend | None = None
 
     def read(self, which: NDArray[np.intp]) -> PatchArray:
         """Read patches by their position in the index; uint8, shape (len(which), 50, 50, 3)."""
-        return self.pixels[self.rows[which]]
+        patches = self.pixels[self.rows[which]]
+        if self.blend is None:
+            return patches
+        mixed = np.flatnonzero(self.blend.share[which])
+        # In float: the difference of two uint8 wraps without a word.
+        one = patches[mixed].astype(np.float32)
+        other = self.pixels[self.blend.partner[which[mixed]]].astype(np.float32)
+        share = self.blend.share[which[mixed]].reshape(-1, 1, 1, 1)
+        patches[mixed] = np.rint(one + share * (other - one)).astype(np.uint8)
+        return patches
+
+    def batches(self, size: int = 1024) -> Iterator[PatchArray]:
+        """Yield all patches in the order of the index, `size` at a time."""
+        order = np.arange(len(self.index))
+        for start in range(0, len(order), size):
+            yield self.read(order[start : start + size])
+
+    def take(self, which: NDArray[np.intp]) -> PatchStore:
+        """Return the store of some patches, by their position in the index, in the order given."""
+        blend = self.blend and Blend(self.blend.partner[which], self.blend.share[which])
+        return PatchStore(self.index.take(which), self.rows[which], self.pixels, blend)
 
     def select(self, cases: frozenset[str]) -> PatchStore:
         """Return the part of the store that belongs to some cases."""
-        keep = np.flatnonzero(np.isin(self.index.case, sorted(cases)))
-        return PatchStore(self.index.take(keep), self.rows[keep], self.pixels)
+        return self.take(np.flatnonzero(np.isin(self.index.case, sorted(cases))))
 
 
 @dataclass
@@ -312,14 +351,16 @@ def _decode(record: _Record) -> PatchArray | None:
 
 
 def _mark_duplicates(records: list[_Record]) -> None:
-    groups: dict[str, list[_Record]] = {}
-    for record in records:
-        if record.status is Status.OK:
-            groups.setdefault(record.sha256, []).append(record)
-    for group in groups.values():
+    readable = [record for record in records if record.status is Status.OK]
+    pixels: dict[str, list[_Record]] = {}
+    places: dict[tuple[str, int, int], list[_Record]] = {}
+    for record in readable:
+        pixels.setdefault(record.sha256, []).append(record)
+        places.setdefault((record.case, record.x, record.y), []).append(record)
+    for group in pixels.values():
+        for record in group[1:]:
+            record.status = Status.DUPLICATE
+    for group in [*pixels.values(), *places.values()]:
         if len({record.label for record in group}) > 1:
             for record in group:
                 record.status = Status.CONTRADICTION
-        else:
-            for record in group[1:]:
-                record.status = Status.DUPLICATE

@@ -20,19 +20,68 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """Figures of one set of predictions; those after `ece` depend on the threshold."""
+class Confusion:
+    """Weights (counts, where all weights are 1) of patches by what they are and are called."""
+
+    tn: float
+    fp: float
+    fn: float
+    tp: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What the probabilities of each of `ECE_BINS` equal bins promise, and what came of them.
+
+    Attributes
+    ----------
+    weight : ndarray of float, shape (bins,)
+    promised, observed : ndarray of float, shape (bins,)
+        Mean probability and share of IDC; not a number where a bin is empty.
+    """
+
+    weight: Values
+    promised: Values
+    observed: Values
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: the mean gap, bins weighted by their weight."""
+        gap = np.nan_to_num(np.abs(self.promised - self.observed))
+        return float((self.weight * gap).sum() / self.weight.sum())
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Figures of probabilities, without a threshold."""
 
     auc: float
     auprc: float
     brier: float
     ece: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Figures at one threshold.
+
+    `precision` and `f1_positive` are of the class IDC, `..._macro` the plain mean of both classes'.
+    A share of nothing is 0.
+    """
+
     accuracy: float
     balanced_accuracy: float
     sensitivity: float
     specificity: float
     precision: float
     f1_positive: float
+    precision_macro: float
+    f1_macro: float
+
+
+@dataclass(frozen=True)
+class Metrics(Decision, Ranking):
+    """All figures of one set of predictions: first those of `Ranking`, then of `Decision`."""
 
 
 @dataclass(frozen=True)
@@ -80,35 +129,64 @@ class Scored:
         below = np.cumsum(negative) - negative
         return above / positive.sum(), below / negative.sum()
 
-    def metrics(self, weight: Values, threshold: float) -> Metrics:
-        """Compute all figures; ties in AUC count half, AUPRC is the average precision."""
+    def auc(self, weight: Values) -> float:
+        """Area under the receiver operating characteristic; ties count half."""
         negative, positive = self._masses(weight)
-        n, p = negative.sum(), positive.sum()
-        auc = float((positive * (np.cumsum(negative) - negative / 2)).sum() / (n * p))
+        below = np.cumsum(negative) - negative / 2
+        return float((positive * below).sum() / (negative.sum() * positive.sum()))
+
+    def confusion(self, weight: Values, threshold: float) -> Confusion:
+        """Count "IDC if p >= threshold" against the labels."""
+        negative, positive = self._masses(weight)
+        called = self.values >= threshold
+        fp, tp = float(negative[called].sum()), float(positive[called].sum())
+        fn, tn = float(positive[~called].sum()), float(negative[~called].sum())
+        return Confusion(tn, fp, fn, tp)
+
+    def metrics(self, weight: Values, threshold: float) -> Metrics:
+        """Compute all figures; AUPRC is the average precision."""
+        negative, positive = self._masses(weight)
         hits = np.cumsum(positive[::-1])
         calls = hits + np.cumsum(negative[::-1])
         precisions = np.divide(hits, calls, out=np.zeros_like(hits), where=calls > 0)
-        called = self.values >= threshold
-        tp, fp = positive[called].sum(), negative[called].sum()
-        sensitivity, specificity = float(tp / p), float(1 - fp / n)
         return Metrics(
-            auc=auc,
-            auprc=float((precisions * positive[::-1]).sum() / p),
+            auc=self.auc(weight),
+            auprc=float((precisions * positive[::-1]).sum() / positive.sum()),
             brier=float(np.average((self._probability - self._positive) ** 2, weights=weight)),
-            ece=self._ece(weight),
-            accuracy=float((tp + n - fp) / (n + p)),
-            balanced_accuracy=(sensitivity + specificity) / 2,
-            sensitivity=sensitivity,
-            specificity=specificity,
-            precision=float(tp / (tp + fp)) if tp + fp > 0 else 0.0,
-            f1_positive=float(2 * tp / (tp + fp + p)),
+            ece=self.reliability(weight).ece,
+            **vars(decide(self.confusion(weight, threshold))),
         )
 
-    def _ece(self, weight: Values) -> float:
-        """Compute the expected calibration error over equal-width bins."""
+    def reliability(self, weight: Values) -> Reliability:
+        """Compare promised with observed shares of IDC over equal-width bins."""
         bins = np.minimum((self._probability * ECE_BINS).astype(int), ECE_BINS - 1)
-        gap = np.bincount(bins, weight * (self._probability - self._positive), ECE_BINS)
-        return float(np.abs(gap).sum() / weight.sum())
+        total = np.bincount(bins, weight, ECE_BINS)
+        filled = np.where(total > 0, total, np.nan)
+        promised = np.bincount(bins, weight * self._probability, ECE_BINS)
+        observed = np.bincount(bins, weight * self._positive, ECE_BINS)
+        return Reliability(total, promised / filled, observed / filled)
+
+
+def decide(confusion: Confusion) -> Decision:
+    """Compute the figures of a confusion matrix."""
+    tn, fp, fn, tp = confusion.tn, confusion.fp, confusion.fn, confusion.tp
+    sensitivity, specificity = _share(tp, tp + fn), _share(tn, tn + fp)
+    precision, other_precision = _share(tp, tp + fp), _share(tn, tn + fn)
+    f1, other_f1 = _share(2 * tp, 2 * tp + fp + fn), _share(2 * tn, 2 * tn + fp + fn)
+    return Decision(
+        accuracy=_share(tp + tn, tp + tn + fp + fn),
+        balanced_accuracy=(sensitivity + specificity) / 2,
+        sensitivity=sensitivity,
+        specificity=specificity,
+        precision=precision,
+        f1_positive=f1,
+        precision_macro=(precision + other_precision) / 2,
+        f1_macro=(f1 + other_f1) / 2,
+    )
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 0.0
 
 
 def youden_threshold(scored: Scored, weight: Values) -> float:

@@ -48,6 +48,10 @@ class Part:
     weight: NDArray[np.float64]
     class_weights: bool = False
 
+    def take(self, which: Rows) -> Part:
+        """Return the part of some patches, by position."""
+        return Part(self.store.take(which), self.weight[which], self.class_weights)
+
 
 @dataclass(frozen=True)
 class Feed:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -17,9 +18,10 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from trainer.comparators import COMPARATORS
 from trainer.dataset import PATCH
 from trainer.errors import RunError
-from trainer.settings import Settings
+from trainer.settings import COMPARATOR_NAMES, RECIPE_NAMES, VGG16_NAMES, Settings
 
 WIDTHS = (24, 48, 96, 128)
 """Filters of the corrected baseline's convolutions: 18 million multiply-adds per patch."""
@@ -103,7 +105,7 @@ def digest(weights: Weights) -> str:
 
 def needs_imagenet(settings: Settings) -> bool:
     """Whether the network starts from ImageNet weights."""
-    return settings.network != "baseline"
+    return settings.network in VGG16_NAMES
 
 
 def build(
@@ -202,6 +204,10 @@ def _paper_finetuned() -> Network:
     return _cut(patches, _blocks(x, 1, 2, 3), trained)
 
 
+def _comparator(name: str) -> Network:
+    return Network(None, COMPARATORS[name]())
+
+
 NETWORKS: dict[tuple[str, str], Callable[[], Network]] = {
     ("corrected", "baseline"): _baseline,
     ("corrected", "vgg16-features"): _features,
@@ -209,6 +215,11 @@ NETWORKS: dict[tuple[str, str], Callable[[], Network]] = {
     ("paper", "baseline"): _paper_baseline,
     ("paper", "vgg16-features"): _paper_features,
     ("paper", "vgg16-finetuned"): _paper_finetuned,
+    **{
+        (recipe, name): partial(_comparator, name)
+        for recipe in RECIPE_NAMES
+        for name in COMPARATOR_NAMES
+    },
 }
 """(recipe, network) -> builder; the recipes decide layers as well as settings."""
 

@@ -66,7 +66,8 @@ def render(
         "",
         f"*weighted*: {idc['calibration']['weighting']}. *unweighted*: each patch at hand counts "
         "once. The mix at hand is uneven, so the weighted figures are the ones to compare. "
-        "`f1_positive` is the F1 of the class IDC; the last six are at the threshold above.",
+        "`precision` and `f1_positive` are of the class IDC, `..._macro` the mean of both; figures "
+        "after `ece` are at the threshold above.",
         "",
         "| figure | " + " | ".join(idc["metrics"]) + " |",
         "|---" * (len(idc["metrics"]) + 1) + "|",

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from trainer.dataset import PatchStore, load_store
+from trainer.dataset import PatchIndex, load_store
 from trainer.errors import DataError, RunError
 from trainer.feeding import Part
 from trainer.files import replacing
+from trainer.imbalance import oversample, smote
 from trainer.settings import Settings
-from trainer.splits import Split, read_official_split, with_unlisted
+from trainer.splits import (
+    OfficialCases,
+    Split,
+    grouped_kfold,
+    official,
+    random_patch,
+    read_official_cases,
+)
 from trainer.weighting import natural_weights, read_natural_counts
 
 RUN_FILE = "run.json"
+
+PARTS = ("train", "validation", "test", "unseen")
+_PATHS = ("store", "splits", "counts")
 
 
 @dataclass(frozen=True)
@@ -32,23 +43,47 @@ class Sources:
     counts : Path
         Natural counts per case.
     unlisted : bool
-        Whether cases outside the split join the training part.
+        Whether cases outside the official split join the training part.
+    split : str
+        One of `trainer.settings.SPLITS`.
+    fold : int
+        Of grouped-kfold, from 1.
+    split_seed : int
+        Of grouped-kfold, random-patch and oversampling.
+    imbalance : str
+        One of `trainer.settings.IMBALANCES`.
     """
 
     store: Path
     splits: Path
     counts: Path
-    unlisted: bool
+    unlisted: bool = True
+    split: str = "official"
+    fold: int = 1
+    split_seed: int = 1
+    imbalance: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.imbalance == "smote-before-split" and self.split != "random-patch":
+            raise DataError(
+                "--smote before-split reproduces the paper's leak and needs --split random-patch; "
+                "for an honest split take --smote training."
+            )
 
 
 @dataclass(frozen=True)
 class Data:
-    """The three parts of a data set, each with its natural-count weights."""
+    """The parts of a data set, each with its natural-count weights.
+
+    Beside a leaky split, `unseen` holds the official test cases, which are in none of its parts:
+    the honest figures of the same weights are theirs. It is empty otherwise.
+    """
 
     split: Split
     train: Part
     validation: Part
     test: Part
+    unseen: Part
 
 
 def load_data(sources: Sources) -> Data:
@@ -61,21 +96,43 @@ def load_data(sources: Sources) -> Data:
     """
     store = load_store(sources.store)
     counts = read_natural_counts(sources.counts)
-    split = read_official_split(sources.splits)
-    if sources.unlisted:
-        split = with_unlisted(split, frozenset(str(case) for case in np.unique(store.index.case)))
-
-    def part(cases: frozenset[str]) -> Part:
-        chosen: PatchStore = store.select(cases)
-        return Part(chosen, natural_weights(chosen.index.case, chosen.index.label, counts))
-
-    data = Data(split, part(split.train), part(split.validation), part(split.test))
-    for name, one in (("training", data.train), ("validation", data.validation)):
+    cases = read_official_cases(sources.splits)
+    whole = Part(store, natural_weights(store.index.case, store.index.label, counts))
+    tested = np.isin(store.index.case, sorted(cases.test))
+    kept = np.flatnonzero(~tested) if sources.split == "random-patch" else np.arange(len(tested))
+    pool = whole.take(kept)
+    if sources.imbalance == "smote-before-split":
+        pool = _grown(pool, sources)
+    split = _cut(pool.store.index, cases, sources)
+    train, validation, test = (pool.take(getattr(split, name)) for name in PARTS[:3])
+    for name, one in (("training", train), ("validation", validation)):
         if len(np.unique(one.store.index.label)) < 2:
             raise DataError(
-                f"{sources.store}: the {name} cases of the split have no patches of both classes."
+                f"{sources.store}: the {name} part of the split has no patches of both classes."
             )
-    return data
+    if sources.imbalance in ("smote", "oversample"):
+        train = _grown(train, sources)
+    train = replace(train, class_weights=sources.imbalance == "class-weights")
+    unseen = whole.take(np.setdiff1d(np.arange(len(tested)), kept))
+    return Data(split, train, validation, test, unseen)
+
+
+def _grown(part: Part, sources: Sources) -> Part:
+    """Balance the classes of a part; an added patch weighs as the one that it goes by."""
+    grow = oversample if sources.imbalance == "oversample" else smote
+    grown = grow(part.store, sources.split_seed)
+    return Part(grown.store, part.weight[grown.origin])
+
+
+def _cut(index: PatchIndex, cases: OfficialCases, sources: Sources) -> Split:
+    if sources.split == "grouped-kfold":
+        return grouped_kfold(index, sources.fold, sources.split_seed)
+    if sources.split == "random-patch":
+        split = random_patch(index, sources.split_seed)
+        if sources.imbalance == "smote-before-split":
+            return replace(split, name=f"SMOTE, then {split.name}")
+        return split
+    return official(index, cases, sources.unlisted)
 
 
 @dataclass(frozen=True)
@@ -114,12 +171,7 @@ def load_run(folder: Path) -> Run:
         sources = document["sources"]
         return Run(
             Settings(**document["settings"]),
-            Sources(
-                Path(sources["store"]),
-                Path(sources["splits"]),
-                Path(sources["counts"]),
-                bool(sources["unlisted"]),
-            ),
+            Sources(**sources | {name: Path(sources[name]) for name in _PATHS}),
             document["finished"],
             document["minutes"],
             document.get("imagenet"),

@@ -10,7 +10,11 @@ from typing import Any
 
 from trainer.errors import DataError
 
-NETWORK_NAMES = ("baseline", "vgg16-features", "vgg16-finetuned")
+SPLITS = ("official", "grouped-kfold", "random-patch")
+IMBALANCES = ("none", "class-weights", "oversample", "smote", "smote-before-split")
+VGG16_NAMES = ("vgg16-features", "vgg16-finetuned")
+COMPARATOR_NAMES = ("cruz-roa", "alexnet-resize", "alexnet-crop", "accept-reject")
+NETWORK_NAMES = ("baseline", *VGG16_NAMES, *COMPARATOR_NAMES)
 RECIPE_NAMES = ("corrected", "paper")
 POLICY_NAMES = ("corrected", "turns", "paper", "none")
 
@@ -67,7 +71,7 @@ class Settings:
                 raise DataError(f"{option} must be at least {least:g}.")
         if not self.learning_rate > 0 or self.pretrained_rate == 0:
             raise DataError("--learning-rate and --pretrained-rate must be above 0.")
-        if (self.variants is None) != (self.network == "baseline"):
+        if (self.variants is None) != (self.network not in VGG16_NAMES):
             raise DataError("--variants belongs to the VGG-16 networks, and they need it.")
         if (self.pretrained_rate is None) != (self.network != "vgg16-finetuned"):
             raise DataError("--pretrained-rate belongs to vgg16-finetuned, which needs it.")
@@ -134,6 +138,13 @@ RECIPES: dict[tuple[str, str], Settings] = {
     ("paper", "vgg16-finetuned"): replace(
         _PAPER, network="vgg16-finetuned", variants=1, pretrained_rate=1e-3
     ),
+    **{
+        ("corrected", name): Settings(
+            network=name, augmentation="turns", learning_rate=1e-3, painted=0.0
+        )
+        for name in COMPARATOR_NAMES
+    },
+    **{("paper", name): replace(_PAPER, network=name, epochs=20) for name in COMPARATOR_NAMES},
 }
 """(recipe, network) -> its settings; options of the command line replace single ones."""
 

@@ -1,4 +1,9 @@
-"""Which cases train, which validate, which test: always whole cases, never patches."""
+"""Which patches train, which validate, which test.
+
+*official* and *grouped-kfold* keep whole cases together. *random-patch* is the split of Abdolahi et
+al. 2020: patches of one slide are on both sides of it, so its test figures say little about a new
+slide. It is there to reproduce the paper, and whatever comes of it is called leaky.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,28 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.dataset import PatchIndex
 from trainer.errors import DataError
+
+LEAKY = "LEAKY, not a performance claim"
+"""What every figure of a leaky protocol is stamped with."""
+
+FOLDS = 5
+TEST_SHARE = 0.2
+"""Share of the patches that the paper's random split tests on."""
+VALIDATION_SHARE = 0.19
+"""Share of its training patches that the paper validates on ("81 % of the training set" train)."""
+
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Split:
-    """Three disjoint sets of case ids; `name` says where they come from."""
+class OfficialCases:
+    """The published split: three disjoint sets of case ids."""
 
-    name: str
     train: frozenset[str]
     validation: frozenset[str]
     test: frozenset[str]
@@ -28,7 +47,27 @@ class Split:
                 )
 
 
-def read_official_split(folder: Path) -> Split:
+@dataclass(frozen=True)
+class Split:
+    """Positions in an index, in disjoint parts.
+
+    Attributes
+    ----------
+    name : str
+        Says where the parts come from; that of a leaky split says so.
+    train, validation, test : ndarray of int
+    leaky : bool
+        Whether patches of one case are in several parts.
+    """
+
+    name: str
+    train: Rows
+    validation: Rows
+    test: Rows
+    leaky: bool = False
+
+
+def read_official_cases(folder: Path) -> OfficialCases:
     """Read the published split: ``official_{train,val,test}.txt``, one case id per line.
 
     Raises
@@ -46,10 +85,58 @@ def read_official_split(folder: Path) -> Split:
         if not cases:
             raise DataError(f"{path} names no case. Put one case id on each line.")
         parts.append(cases)
-    return Split("official", *parts)
+    return OfficialCases(*parts)
 
 
-def with_unlisted(split: Split, cases: frozenset[str]) -> Split:
-    """Add the cases that the split does not name to its training part."""
-    unlisted = cases - split.train - split.validation - split.test
-    return Split(f"{split.name}+unlisted", split.train | unlisted, split.validation, split.test)
+def official(index: PatchIndex, cases: OfficialCases, unlisted: bool) -> Split:
+    """Cut by the published split; `unlisted` adds the cases that it does not name to training."""
+    train = _rows(index, cases.train)
+    validation, test = _rows(index, cases.validation), _rows(index, cases.test)
+    others = np.setdiff1d(np.arange(len(index)), np.concatenate([train, validation, test]))
+    if unlisted:
+        train = np.union1d(train, others)
+    name = "official+unlisted" if unlisted else "official"
+    return Split(name, train, validation, test)
+
+
+def grouped_kfold(index: PatchIndex, fold: int, seed: int, folds: int = FOLDS) -> Split:
+    """Cut all cases into `folds` groups of alike size and share of positives.
+
+    Parameters
+    ----------
+    fold : int
+        1 ... `folds`: the group that tests. The next one validates, the others train.
+    seed : int
+        Decides the groups.
+
+    Raises
+    ------
+    DataError
+        Fewer cases than folds, or no such fold.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    count = len(np.unique(index.case))
+    if count < folds:
+        raise DataError(f"{folds} folds need at least {folds} cases; the data hold {count}.")
+    if not 1 <= fold <= folds:
+        raise DataError(f"--fold must be 1 to {folds}.")
+    cutter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    groups = [test for _, test in cutter.split(index.label, index.label, index.case)]
+    test, validation = groups[fold - 1], groups[fold % folds]
+    train = np.setdiff1d(np.arange(len(index)), np.concatenate([test, validation]))
+    name = f"grouped-kfold, fold {fold} of {folds}, seed {seed}"
+    return Split(name, train, validation, test)
+
+
+def random_patch(index: PatchIndex, seed: int) -> Split:
+    """Cut patches at random, 80/20, whatever case they are of; 19 % of the 80 validate."""
+    order = np.random.default_rng(seed).permutation(len(index))
+    test, rest = np.split(order, [round(TEST_SHARE * len(order))])
+    validation, train = np.split(rest, [round(VALIDATION_SHARE * len(rest))])
+    parts = (np.sort(part) for part in (train, validation, test))
+    return Split(f"random-patch, seed {seed}: {LEAKY}", *parts, leaky=True)
+
+
+def _rows(index: PatchIndex, cases: frozenset[str]) -> Rows:
+    return np.flatnonzero(np.isin(index.case, sorted(cases)))

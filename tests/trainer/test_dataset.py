@@ -103,3 +103,14 @@ def test_damaged_store_is_refused(small_data: SmallData, tmp_path: Path) -> None
     (tmp_path / "patches.u8").write_bytes(pixels[:-7500])
     with pytest.raises(DataError, match=r"patches\.u8"):
         load_store(tmp_path)
+
+
+def test_position_under_both_labels_is_left_out(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_case(data, "7", 4, np.random.default_rng(0))
+    (data / "7" / "1" / "7_idx5_x1_y51_class1.png").rename(
+        data / "7" / "1" / "7_idx5_x1_y1_class1.png"
+    )
+    report = prepare(data, tmp_path / "store")
+    assert report.counts[Status.CONTRADICTION] == 2
+    assert report.counts[Status.OK] == 6

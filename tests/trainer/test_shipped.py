@@ -12,7 +12,7 @@ import pytest
 from idc_desktop.card import CARD_KEY, ModelCard, parse_card
 from trainer.evaluation import Metrics, Scored
 from trainer.painting import paint_background
-from trainer.splits import read_official_split
+from trainer.splits import read_official_cases
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -71,7 +71,7 @@ def validation(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         pytest.skip(f"no patches at {patches}")
     folder = tmp_path_factory.mktemp("validation")
     (folder / "patches").mkdir()
-    wanted = read_official_split(official).validation | {"8865"}
+    wanted = read_official_cases(official).validation | {"8865"}
     for case in sorted(wanted):
         if (patches / case).is_dir():
             (folder / "patches" / case).symlink_to(patches / case)

@@ -1,0 +1,81 @@
+"""What ``evaluate`` does: an exported model against a part of the data, in figures and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idc_desktop.card import CARD_KEY, parse_card
+from trainer.embedding import hidden_features, plane, some
+from trainer.errors import DataError
+from trainer.evaluation import Confusion, Interval, Scored, evaluate
+from trainer.export import load_file, run_session
+from trainer.figures import draw_confusions, draw_embedding, draw_map, draw_reliability
+from trainer.files import make_folder
+from trainer.maps import lay_out
+from trainer.training import Part
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A model's probabilities for a part, and what they are worth, by weighting."""
+
+    model: Path
+    threshold: float
+    probability: NDArray[np.float64]
+    figures: dict[str, dict[str, Interval]]
+    confusions: dict[str, Confusion]
+
+
+def assess(model: Path, part: Part) -> Assessment:
+    """Score an exported model on a part, weighted and unweighted, at its card's threshold.
+
+    Raises
+    ------
+    ModelError
+        The file is no exported model.
+    DataError
+        The part lacks a class.
+    """
+    session = load_file(model)
+    properties = session.get_modelmeta().custom_metadata_map
+    threshold = parse_card(properties.get(CARD_KEY, ""), model.name).threshold
+    index = part.store.index
+    if len(np.unique(index.label)) < 2:
+        raise DataError("This part has no patches of both classes to score; choose another --part.")
+    probability = np.concatenate([run_session(session, some)[0] for some in part.store.batches()])
+    scored = Scored(probability, index.label)
+    weightings = _weightings(part)
+    return Assessment(
+        model,
+        threshold,
+        probability,
+        {
+            name: evaluate(probability, index.label, index.case, weight, threshold)
+            for name, weight in weightings.items()
+        },
+        {name: scored.confusion(weight, threshold) for name, weight in weightings.items()},
+    )
+
+
+def draw(found: Assessment, part: Part, out: Path, cases: Sequence[str]) -> None:
+    """Write confusion matrices, reliability diagrams, t-SNE and maps of cases to a folder."""
+    maps = [lay_out(part.store, found.probability, case) for case in cases]
+    make_folder(out)
+    draw_confusions(found.confusions, out / "confusion.png")
+    scored = Scored(found.probability, part.store.index.label)
+    curves = {name: scored.reliability(weight) for name, weight in _weightings(part).items()}
+    draw_reliability(curves, out / "reliability.png")
+    shown = part.take(some(len(part.store.index))).store
+    features = hidden_features(found.model.read_bytes(), shown)
+    draw_embedding(plane(features), shown.index.label, out / "tsne.png")
+    for one in maps:
+        draw_map(one, found.threshold, out / f"map_{one.case}.png")
+
+
+def _weightings(part: Part) -> dict[str, NDArray[np.float64]]:
+    return {"weighted": part.weight, "unweighted": np.ones_like(part.weight)}
