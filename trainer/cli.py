@@ -165,10 +165,10 @@ def _compare(arguments: argparse.Namespace) -> None:
         )
         for result in done:
             write_tables(arguments.out)
-            group, figures = next(iter(result.figures.items()))
+            figures = result.figures["test_weighted"]
             shown = ("auc", "balanced_accuracy", "f1_positive")
             text = "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
-            print(f"{result.method}, {result.split}: {group} {text}", flush=True)
+            print(f"{result.method}, {result.split}: weighted test {text}", flush=True)
     write_tables(arguments.out)
     print(f"tables: {arguments.out / MARKDOWN}")
 

@@ -9,7 +9,16 @@ import pytest
 
 from trainer.calibration import Platt, fit_platt
 from trainer.errors import DataError
-from trainer.evaluation import Scored, case_bootstrap, evaluate, youden_threshold
+from trainer.evaluation import (
+    ECE_BINS,
+    Confusion,
+    Scored,
+    case_bootstrap,
+    decide,
+    evaluate,
+    youden_threshold,
+)
+from trainer.paper import TABLE_2
 from trainer.weighting import natural_weights, read_natural_counts
 
 CASE = np.array(["a"] * 6 + ["b"] * 4 + ["c"] * 3)
@@ -85,9 +94,46 @@ def test_metrics_equal_those_of_scikit_learn() -> None:
         "precision": sklearn.precision_score(label, called, sample_weight=weight),
         "sensitivity": sklearn.recall_score(label, called, sample_weight=weight),
         "f1_positive": sklearn.f1_score(label, called, sample_weight=weight),
+        "f1_macro": sklearn.f1_score(label, called, sample_weight=weight, average="macro"),
+        "precision_macro": sklearn.precision_score(
+            label, called, sample_weight=weight, average="macro"
+        ),
     }
     for name, value in expected.items():
         assert getattr(found, name) == pytest.approx(value), name
+
+
+def test_confusion_and_reliability_equal_those_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    calibration = pytest.importorskip("sklearn.calibration")
+    rng = np.random.default_rng(6)
+    label = rng.integers(0, 2, 500).astype(np.uint8)
+    probability, weight = rng.random(500), rng.uniform(0.2, 3, 500)
+    scored = Scored(probability, label)
+    one = scored.confusion(weight, 0.4)
+    expected = metrics.confusion_matrix(label, probability >= 0.4, sample_weight=weight)
+    assert np.allclose([[one.tn, one.fp], [one.fn, one.tp]], expected)
+    curve = scored.reliability(np.ones(500))
+    observed, promised = calibration.calibration_curve(label, probability, n_bins=ECE_BINS)
+    assert np.allclose(curve.observed, observed)
+    assert np.allclose(curve.promised, promised)
+    assert curve.ece == pytest.approx(scored.metrics(np.ones(500), 0.4).ece)
+
+
+def test_figures_of_the_papers_confusion_matrices() -> None:
+    """The paper's Table 3 is at odds with its Table 2; these are the figures that follow."""
+    baseline, finetuned = (decide(TABLE_2[name]) for name in ("baseline", "vgg16-finetuned"))
+    assert baseline.accuracy == pytest.approx(0.839, abs=1e-3)
+    assert baseline.f1_positive == pytest.approx(0.834, abs=1e-3)
+    assert finetuned.precision == pytest.approx(0.984, abs=1e-3)
+    assert finetuned.f1_positive == pytest.approx(0.069, abs=1e-3)
+    assert finetuned.precision_macro == pytest.approx(0.745, abs=1e-3)
+    assert finetuned.f1_macro == pytest.approx(0.371, abs=1e-3)
+
+
+def test_figures_of_nothing_called_are_zero_not_an_error() -> None:
+    found = decide(Confusion(tn=5, fp=0, fn=3, tp=0))
+    assert (found.precision, found.f1_positive, found.balanced_accuracy) == (0, 0, 0.5)
 
 
 def test_ece_is_zero_for_honest_and_large_for_boastful_probabilities() -> None:

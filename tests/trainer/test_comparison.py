@@ -1,0 +1,184 @@
+"""The comparison with the paper, end to end on painted patches."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.trainer.conftest import SmallData
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
+from sklearn.ensemble import RandomForestClassifier
+
+from trainer import comparison
+from trainer.cli import main
+from trainer.comparators import AcceptRejectPooling, ToYuv
+from trainer.comparison import METHODS, PROTOCOLS, fit_forest, read_results
+from trainer.dataset import load_store, prepare
+from trainer.handcrafted import FEATURES
+from trainer.networks import build
+from trainer.paper import NOTES, TABLE_2, TABLE_3, TABLE_4, TABLE_5
+from trainer.runs import Sources, load_data
+from trainer.settings import COMPARATOR_NAMES
+from trainer.splits import LEAKY
+from trainer.tables import NOT_AT_HAND, NOT_RUN, render
+
+
+@pytest.fixture(scope="module")
+def options(small_data: SmallData, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    store = tmp_path_factory.mktemp("store")
+    prepare(small_data.patches, store)
+    files = ["--splits", str(small_data.splits), "--counts", str(small_data.counts)]
+    return ["--data", str(store), *files]
+
+
+@pytest.fixture(scope="module")
+def folder(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A feature and a network under both protocols."""
+    folder = tmp_path_factory.mktemp("comparison")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "TREES", 20)
+        methods = ["gray-histogram", "alexnet-crop"]
+        command = ["compare", *options, "--out", str(folder), "--epochs", "1", "--methods"]
+        assert main([*command, *methods]) == 0
+    return folder
+
+
+def test_tables_hold_what_was_run_and_say_what_was_not(folder: Path) -> None:
+    text = (folder / "tables.md").read_text(encoding="utf-8")
+    for number in (2, 3, 4, 5):
+        assert f"## Table {number}" in text
+    for number, rows in ((3, TABLE_3), (4, TABLE_4), (5, TABLE_5)):
+        section = text.split(f"## Table {number}")[1].split("##")[0]
+        for row in rows:
+            [line] = [one for one in section.splitlines() if one.startswith(f"| {row.title}")]
+            assert (NOT_RUN in line) is (row.method not in ("gray-histogram", "alexnet-crop"))
+            assert (NOT_AT_HAND in line) is (None in (row.precision, row.minutes))
+    assert LEAKY in text
+    with (folder / "tables.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    of_gray = [row for row in rows if row["method"] == "gray-histogram"]
+    assert {row["patches"] for row in of_gray} >= {
+        *("train", "test_weighted", "test_unweighted", "unseen_weighted", "validation_weighted"),
+    }
+    for row in rows:
+        if row["patches"].startswith("test") and row["source"].startswith("paper"):
+            assert LEAKY in row["source"]
+        if row["patches"].startswith("unseen"):
+            assert LEAKY not in row["source"]
+
+
+def test_every_footnote_is_mentioned_and_every_mention_is_a_footnote() -> None:
+    text = render({})
+    _, after = text.split("## Notes")
+    assert len([line for line in after.splitlines() if line[:1].isdigit()]) == len(NOTES)
+    assert text.count(NOT_RUN) > 20
+
+
+def test_printed_rows_name_methods_that_can_be_run() -> None:
+    printed = {row.method for row in (*TABLE_3, *TABLE_4, *TABLE_5)} | set(TABLE_2)
+    vgg = {"vgg16-features", "vgg16-finetuned"}
+    assert printed == set(METHODS) | vgg
+
+
+def test_finished_results_are_not_computed_again(
+    folder: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object) -> None:
+        raise AssertionError(given)
+
+    monkeypatch.setattr(comparison, "TREES", 20)
+    monkeypatch.setattr(comparison, "fit_forest", refuse)
+    monkeypatch.setattr(comparison, "_fit_network", refuse)
+    before = (folder / "tables.md").read_bytes()
+    command = ["compare", *options, "--out", str(folder), "--epochs", "1", "--methods"]
+    assert main([*command, "gray-histogram", "alexnet-crop"]) == 0
+    assert main(["compare", *options, "--out", str(folder), "--tables-only"]) == 0
+    assert (folder / "tables.md").read_bytes() == before
+    monkeypatch.setattr(comparison, "TREES", 21)
+    with pytest.raises(AssertionError):
+        list(comparison.compare(_sources(options), folder, ["gray-histogram"], PROTOCOLS))
+
+
+def _sources(options: list[str]) -> Sources:
+    return Sources(*(Path(value) for value in options[1::2]))
+
+
+def test_protocols_differ_as_they_should(folder: Path) -> None:
+    results = read_results(folder)
+    assert set(results) == {
+        (method, protocol)
+        for method in ("gray-histogram", "alexnet-crop")
+        for protocol in PROTOCOLS
+    }
+    for (_, protocol), one in results.items():
+        leaky = protocol == "paper"
+        assert (LEAKY in one.split) is leaky
+        assert (one.threshold == 0.5) is leaky
+        assert set(one.figures) == {
+            f"{part}_{kind}"
+            for part in (("test", "unseen") if leaky else ("validation", "test"))
+            for kind in ("weighted", "unweighted")
+        }
+    # The painted classes are easily told apart, by any honest method.
+    assert results["gray-histogram", "official"].figures["test_weighted"]["auc"].value > 0.9
+
+
+def test_forest_is_scikit_learns_on_the_best_variant(options: list[str]) -> None:
+    data = load_data(_sources(options))
+    fitted = fit_forest("gray-histogram", data)
+    found = fitted.predict(data.test.store)
+    texts = [text for text in FEATURES["gray-histogram"].variants if text in fitted.detail]
+    assert len(texts) == 1
+    extract = FEATURES["gray-histogram"].variants[texts[0]]
+    train, test = (
+        (extract(part.store.read(np.arange(len(part.store.index)))), part.store.index.label)
+        for part in (data.train, data.test)
+    )
+    forest = RandomForestClassifier(500, class_weight="balanced", random_state=1).fit(*train)
+    share = forest.predict_proba(test[0])[:, 1]
+    assert np.allclose(1 / (1 + np.exp(-found)), share.clip(0.001, 0.999))
+
+
+def test_damaged_result_and_unknown_names_are_refused(
+    folder: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path)]
+    assert main(["compare", *options, *out, "--methods", "magic"]) == 3
+    assert "fuzzy-colour" in capsys.readouterr().err
+    assert main(["compare", *options, *out, "--protocols", "magic"]) == 3
+    (tmp_path / "results").mkdir(exist_ok=True)
+    content = json.loads((folder / "results" / "gray-histogram.paper.json").read_text())
+    del content["figures"]
+    (tmp_path / "results" / "gray-histogram.paper.json").write_text(json.dumps(content))
+    assert main(["compare", *options, *out, "--tables-only"]) == 3
+    assert "gray-histogram.paper.json" in capsys.readouterr().err
+    assert not (tmp_path / "tables.md").exists()
+
+
+@pytest.mark.parametrize("name", COMPARATOR_NAMES)
+def test_comparator_takes_patches_and_gives_a_logit(name: str, options: list[str]) -> None:
+    store = load_store(Path(options[1]))
+    model = build(name, 1)
+    assert model(store.read(np.arange(5)), training=False).shape == (5, 1)
+    assert model.input.dtype == "uint8"
+
+
+def test_accept_reject_pooling_rejects_what_is_below_the_mean() -> None:
+    window = np.array([[[[1.0], [2], [9]], [[3], [6], [9]], [[9], [9], [9]]]], np.float32)
+    assert np.array(AcceptRejectPooling()(window)).ravel().tolist() == [4.5]
+    plain = np.full((1, 4, 4, 2), 7, np.float32)
+    assert (np.array(AcceptRejectPooling()(plain)) == 7).all()
+
+
+def test_yuv_of_gray_is_without_colour() -> None:
+    found = np.array(ToYuv()(np.full((1, 2, 2, 3), 51.0, np.float32)))
+    assert np.allclose(found, [0.2, 0, 0], atol=1e-4)
+    red = np.array(ToYuv()(np.array([[[[255.0, 0, 0]]]], np.float32))).ravel()
+    assert np.allclose(red, [0.299, -0.147, 0.615], atol=1e-3)
