@@ -151,8 +151,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _compare(arguments: argparse.Namespace) -> None:
     _import_tensorflow()
     from trainer.comparison import compare
+    from trainer.devices import set_up
     from trainer.runs import Sources
     from trainer.tables import MARKDOWN, write_tables
+    from trainer.training import Means
 
     if not arguments.tables_only:
         done = compare(
@@ -161,6 +163,8 @@ def _compare(arguments: argparse.Namespace) -> None:
             arguments.methods,
             arguments.protocols,
             arguments.epochs,
+            arguments.weights,
+            Means(cache=arguments.cache, strategy=set_up(arguments.strategy)),
             lambda line: print(line, flush=True),
         )
         for result in done:
@@ -243,6 +247,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = verb("compare", "the paper's Tables 2 to 5 beside what this data set gives")
     _add_data(compare)
+    _add_means(compare)
     compare.add_argument("--out", type=Path, required=True, help="folder of results and tables")
     compare.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     compare.add_argument("--protocols", nargs="+", metavar="NAME", help="paper, official, or both")
@@ -261,6 +266,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(run=_export)
     return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="prepared data folder")
+    parser.add_argument("--splits", type=Path, required=True, help="folder of official_*.txt")
+    parser.add_argument("--counts", type=Path, required=True, help="CSV of natural counts per case")
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:

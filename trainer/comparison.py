@@ -28,11 +28,13 @@ from trainer.calibration import Platt, fit_platt
 from trainer.dataset import PatchStore
 from trainer.errors import DataError, RunError
 from trainer.evaluation import Confusion, Interval, Scored, evaluate, youden_threshold
+from trainer.feeding import Part
 from trainer.files import make_folder, replacing
 from trainer.handcrafted import FEATURES, Extract
+from trainer.networks import needs_imagenet, read_imagenet
 from trainer.runs import Data, Sources, load_data
-from trainer.settings import COMPARATOR_NAMES, NETWORK_NAMES, Settings
-from trainer.training import Part, compiled, logits, train
+from trainer.settings import NETWORK_NAMES, Settings, recipe_settings
+from trainer.training import Means, compiled, logits, train
 
 PROTOCOLS = ("paper", "official")
 METHODS = (*FEATURES, *NETWORK_NAMES)
@@ -46,10 +48,11 @@ Predict = Callable[[PatchStore], Logits]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained method; `detail` says what was chosen."""
+    """A trained method, what was chosen, and how long training took (with its features)."""
 
     predict: Predict
     detail: str
+    minutes: float
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Result:
         Of method, settings and data: a result of another one is not reused.
     split, detail : str
     minutes : float
-        Of training, with the computation of its features.
+        Of training; of a forest with the computation of its features.
     patches : int
         Trained on.
     threshold : float
@@ -90,6 +93,8 @@ def compare(
     methods: Sequence[str] | None = None,
     protocols: Sequence[str] | None = None,
     epochs: int | None = None,
+    weights: Path | None = None,
+    means: Means | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Result]:
     """Run what is missing; yields each result when it is there.
@@ -104,6 +109,10 @@ def compare(
         Of `METHODS` and `PROTOCOLS`; None: all.
     epochs : int or None
         Budget of networks; None: what their recipe says.
+    weights : Path or None
+        ImageNet weights of VGG-16, for the networks that start from them; None: Keras downloads.
+    means : Means or None
+        None: the defaults.
 
     Raises
     ------
@@ -118,19 +127,23 @@ def compare(
     for protocol in chosen["protocol"]:
         data = load_data(_protocol_sources(sources, protocol))
         for method in chosen["method"]:
-            settings = None if method in FEATURES else _settings(method, protocol, epochs)
+            recipe = "paper" if protocol == "paper" else "corrected"
+            settings = None
+            if method not in FEATURES:
+                settings = recipe_settings(recipe, method, epochs=epochs)
             identity = _identity(method, settings, data)
             path = _result_path(out, method, protocol)
             done = read_result(path) if path.exists() else None
             if done is None or done.identity != identity:
                 report(f"{method}, {protocol}: {data.split.name}")
-                started = time.perf_counter()
                 if settings is None:
                     fitted = fit_forest(method, data)
                 else:
-                    fitted = _fit_network(settings, data, out / "runs" / path.stem, report)
-                minutes = (time.perf_counter() - started) / 60
-                done = _score(method, protocol, identity, fitted, minutes, data)
+                    of = means or Means()
+                    if needs_imagenet(settings):
+                        of = replace(of, imagenet=read_imagenet(weights))
+                    fitted = _fit_network(settings, data, out / "runs" / path.stem, of, report)
+                done = _score(method, protocol, identity, fitted, data)
                 _write_result(path, done)
             yield done
 
@@ -159,16 +172,18 @@ def fit_forest(method: str, data: Data) -> Fitted:
     """Train a random forest per variant of a feature; the validation part chooses the variant."""
     best: tuple[float, Fitted] | None = None
     for variant, extract in FEATURES[method].variants.items():
+        started = time.perf_counter()
         forest = RandomForestClassifier(
             TREES, class_weight="balanced", n_jobs=-1, random_state=_SEED
         )
         forest.fit(_extract(extract, data.train.store), data.train.store.index.label)
+        minutes = (time.perf_counter() - started) / 60
         predict = _forest_logits(forest, extract)
         validation = data.validation
         scored = Scored(predict(validation.store), validation.store.index.label)
         auc = scored.auc(validation.weight)
         if best is None or auc > best[0]:
-            best = auc, Fitted(predict, f"{FEATURES[method].source}; {variant}")
+            best = auc, Fitted(predict, f"{FEATURES[method].source}; {variant}", minutes)
     if best is None:
         raise DataError(f"{method} has no variant to compute.")
     return best[1]
@@ -188,23 +203,17 @@ def _extract(extract: Extract, store: PatchStore) -> NDArray[np.float32]:
     return np.concatenate([extract(patches) for patches in store.batches()])
 
 
-def _settings(method: str, protocol: str, epochs: int | None) -> Settings:
-    settings = Settings(network=method, recipe="corrected")
-    if method in COMPARATOR_NAMES:
-        settings = replace(settings, augmentation="turns", learning_rate=1e-3, painted=0.0)
-    if protocol == "paper":
-        settings = replace(settings, balance=0.0, painted=0.0)
-    return settings if epochs is None else replace(settings, epochs=epochs)
-
-
 def _fit_network(
-    settings: Settings, data: Data, folder: Path, report: Callable[[str], None]
+    settings: Settings, data: Data, folder: Path, means: Means, report: Callable[[str], None]
 ) -> Fitted:
-    outcome = train(data.train, data.validation, settings, folder, report)
-    forward = compiled(outcome.model)
-    done = len(outcome.history)
-    detail = f"recipe {settings.recipe}, epoch {outcome.best_epoch + 1} of {done}"
-    return Fitted(lambda store: logits(forward, store), detail)
+    outcome = train(data.train, data.validation, settings, folder, report, means)
+    forward = compiled(outcome.network.whole)
+    last = outcome.history[outcome.best_epoch]
+    detail = f"recipe {settings.recipe}, epoch {last.epoch + 1} of {len(outcome.history)}"
+    if last.collapsed:
+        detail += f", COLLAPSED: {last.collapsed}"
+    minutes = sum(line.seconds for line in outcome.history) / 60
+    return Fitted(lambda store: logits(forward, store), detail, minutes)
 
 
 def _protocol_sources(sources: Sources, protocol: str) -> Sources:
@@ -215,14 +224,12 @@ def _protocol_sources(sources: Sources, protocol: str) -> Sources:
 
 def _identity(method: str, settings: Settings | None, data: Data) -> str:
     parts = [getattr(data, name).store.index.digest() for name in ("train", "validation", "test")]
-    what = {"trees": TREES} if settings is None else asdict(settings)
+    what = {"trees": TREES} if settings is None else settings.recorded()
     text = json.dumps([method, what, data.split.name, parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _score(
-    method: str, protocol: str, identity: str, fitted: Fitted, minutes: float, data: Data
-) -> Result:
+def _score(method: str, protocol: str, identity: str, fitted: Fitted, data: Data) -> Result:
     if data.split.leaky:
         platt, threshold = Platt(1.0, 0.0), 0.5
         parts = {"test": data.test, "unseen": data.unseen}
@@ -244,7 +251,7 @@ def _score(
     patches = len(data.train.store.index)
     return Result(
         *(method, protocol, identity, data.split.name, fitted.detail),
-        *(minutes, patches, threshold, figures, confusions),
+        *(fitted.minutes, patches, threshold, figures, confusions),
     )
 
 

@@ -25,7 +25,7 @@ from trainer.handcrafted import FEATURES
 from trainer.networks import build
 from trainer.paper import NOTES, TABLE_2, TABLE_3, TABLE_4, TABLE_5
 from trainer.runs import Sources, load_data
-from trainer.settings import COMPARATOR_NAMES
+from trainer.settings import COMPARATOR_NAMES, RECIPE_NAMES, recipe_settings
 from trainer.splits import LEAKY
 from trainer.tables import NOT_AT_HAND, NOT_RUN, render
 
@@ -83,8 +83,7 @@ def test_every_footnote_is_mentioned_and_every_mention_is_a_footnote() -> None:
 
 def test_printed_rows_name_methods_that_can_be_run() -> None:
     printed = {row.method for row in (*TABLE_3, *TABLE_4, *TABLE_5)} | set(TABLE_2)
-    vgg = {"vgg16-features", "vgg16-finetuned"}
-    assert printed == set(METHODS) | vgg
+    assert printed == set(METHODS)
 
 
 def test_finished_results_are_not_computed_again(
@@ -103,7 +102,7 @@ def test_finished_results_are_not_computed_again(
     assert (folder / "tables.md").read_bytes() == before
     monkeypatch.setattr(comparison, "TREES", 21)
     with pytest.raises(AssertionError):
-        list(comparison.compare(_sources(options), folder, ["gray-histogram"], PROTOCOLS))
+        list(comparison.compare(_sources(options), folder, ["gray-histogram"]))
 
 
 def _sources(options: list[str]) -> Sources:
@@ -165,9 +164,10 @@ def test_damaged_result_and_unknown_names_are_refused(
 @pytest.mark.parametrize("name", COMPARATOR_NAMES)
 def test_comparator_takes_patches_and_gives_a_logit(name: str, options: list[str]) -> None:
     store = load_store(Path(options[1]))
-    model = build(name, 1)
-    assert model(store.read(np.arange(5)), training=False).shape == (5, 1)
-    assert model.input.dtype == "uint8"
+    for recipe in RECIPE_NAMES:
+        model = build(recipe_settings(recipe, name)).whole
+        assert model(store.read(np.arange(5)), training=False).shape == (5, 1)
+        assert model.input.dtype == "uint8"
 
 
 def test_accept_reject_pooling_rejects_what_is_below_the_mean() -> None:
