@@ -130,22 +130,26 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     leaky = data.split.leaky and arguments.part != "unseen"
     if arguments.out is not None:
         draw(found, part, arguments.out, arguments.maps)
+    figures = {
+        name: {figure: asdict(one) for figure, one in group.items()}
+        for name, group in found.figures.items()
+    }
+    confusions = {name: asdict(one) for name, one in found.confusions.items()}
     if arguments.json:
         document = {"part": arguments.part, "split": data.split.name, "leaky": leaky}
-        figures = {
-            name: {of: asdict(one) for of, one in group.items()}
-            for name, group in found.figures.items()
-        }
-        print(json.dumps({**document, "threshold": found.threshold, **figures}))
+        document |= {"threshold": found.threshold, "confusion": confusions}
+        print(json.dumps(document | figures))
         return
     if leaky:
         print(data.split.name)
     print(f"{arguments.part}: {len(part.store.index)} patches, threshold {found.threshold:.4f}")
-    for name, group in found.figures.items():
-        for figure, one in group.items():
-            print(f"{name:10} {figure:18} {one.value:.4f}  ({one.low:.4f} to {one.high:.4f})")
-        for cell, weight in asdict(found.confusions[name]).items():
-            print(f"{name:10} {cell:18} {weight:,.1f}")
+    print(f"{'':18}" + "".join(f" {name:>26}" for name in figures))
+    for figure in next(iter(figures.values())):
+        cells = (group[figure] for group in found.figures.values())
+        texts = (f"{one.value:.4f} ({one.low:.4f}–{one.high:.4f})" for one in cells)
+        print(f"{figure:18}" + "".join(f" {text:>26}" for text in texts))
+    for cell in next(iter(confusions.values())):
+        print(f"{cell:18}" + "".join(f" {one[cell]:>26,.0f}" for one in confusions.values()))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
