@@ -1,13 +1,11 @@
 """The networks that the paper's Table 5 cites, as far as their publications tell.
 
-- *cruz-roa* (Cruz-Roa et al. 2014): "3-layer CNN" on YUV: 16 and 32 filters of 8x8, each with 2x2
-  pooling, 128 hidden units. Theirs took 100x100 px at twice the resolution. Assumed: tanh, maximum
-  pooling, no padding.
+- *cruz-roa* (Cruz-Roa et al. 2014): a "3-layer CNN" on YUV.
 - *alexnet-resize*, *alexnet-crop* (Janowczyk & Madabhushi 2016): the network of their published
-  configuration (Caffe's CIFAR-10 network), on patches resized to 32x32 px, or on their middle
-  32x32 px. Theirs crops at random in training.
-- *accept-reject* (Romano & Hernandez 2019): the publication could not be read. The baseline's
-  widths, with pooling that rejects what is below its window's mean and averages the rest.
+  configuration (Caffe's CIFAR-10 network), on patches resized or cut to 32x32 px.
+- *accept-reject* (Romano & Hernandez 2019): the publication could not be read.
+
+What was assumed of each: `trainer.settings.ASSUMPTIONS`.
 """
 
 from __future__ import annotations
@@ -90,7 +88,7 @@ def _input() -> keras.KerasTensor:
 
 
 def _model(patches: keras.KerasTensor, hidden: keras.KerasTensor) -> keras.Model:
-    return keras.Model(patches, layers.Dense(1, name="logit")(hidden))
+    return keras.Model(patches, layers.Dense(1, dtype="float32", name="logit")(hidden))
 
 
 COMPARATORS = {

@@ -163,6 +163,11 @@ _PAPER_REST = (
     "validation cases, calibration and threshold are the split's own, not a random 19 or 20 %",
 )
 
+_COMPARATOR_REST = (
+    "optimiser, epochs and batch are those of the recipe, not of the publication",
+    "one logit and a sigmoid, where theirs has two neurons and a softmax",
+)
+
 ASSUMPTIONS: dict[str, tuple[str, ...]] = {
     "baseline": (
         "filters of convolutions 2-4: 64, 128, 128, 3x3; padding same, stride 1, max-pooling 2x2 "
@@ -189,6 +194,29 @@ ASSUMPTIONS: dict[str, tuple[str, ...]] = {
         "preprocessing is not stated: the same RGB / 255 as the baseline, not VGG's own",
         _PAPER_LOSS,
         *_PAPER_REST,
+    ),
+    "cruz-roa": (
+        "two convolutions of 16 and 32 filters 8x8 on YUV, 2x2 pooling after each, 128 hidden "
+        "units, as remembered of a publication that could not be read; theirs took 100x100 px at "
+        "twice the resolution",
+        "tanh, maximum pooling, no padding, no dropout",
+        *_COMPARATOR_REST,
+    ),
+    "alexnet-resize": (
+        "layers as in the published configuration; patches resized bilinearly to 32x32 px",
+        *_COMPARATOR_REST,
+    ),
+    "alexnet-crop": (
+        "layers as in the published configuration; the middle 32x32 px, where theirs crops at "
+        "random in training",
+        *_COMPARATOR_REST,
+    ),
+    "accept-reject": (
+        "the publication could not be read: of each 2x2 window, values below its mean are "
+        "rejected and the others averaged",
+        "four convolutions of 24, 48, 96 and 128 filters 3x3 with batch normalisation, one hidden "
+        "layer of 64, dropout 0.4",
+        *_COMPARATOR_REST,
     ),
 }
 """What the paper leaves open and the recipe `paper` had to decide, by network."""

@@ -22,6 +22,7 @@ from trainer.paper import (
     TABLE_5,
     Printed,
 )
+from trainer.settings import ASSUMPTIONS
 from trainer.splits import LEAKY
 from trainer.weighting import DESCRIPTION
 
@@ -100,6 +101,10 @@ def render(results: Results) -> str:
         lines += [_printed_row(row, results, notes) for row in rows]
     lines += ["", "## Notes", "", *notes.lines()]
     lines += ["", "## What was run", "", *_details(results)]
+    run = sorted({method for method, _ in results if method in ASSUMPTIONS})
+    if run:
+        lines += ["", "## What the publications leave open, and what was assumed", ""]
+        lines += [f"- {method}: {'; '.join(ASSUMPTIONS[method])}" for method in run]
     return "\n".join(lines) + "\n"
 
 
