@@ -66,8 +66,8 @@ class Result:
     split, detail : str
     minutes : float
         Of training; of a forest with the computation of its features.
-    patches : int
-        Trained on.
+    patches, tested, cases : int
+        Patches trained on; patches and cases of the protocol's own test.
     threshold : float
     figures : dict
         Set of patches and weighting -> figure -> value and interval.
@@ -82,6 +82,8 @@ class Result:
     detail: str
     minutes: float
     patches: int
+    tested: int
+    cases: int
     threshold: float
     figures: dict[str, dict[str, Interval]]
     confusions: dict[str, Confusion]
@@ -248,10 +250,20 @@ def _score(method: str, protocol: str, identity: str, fitted: Fitted, data: Data
         for group, weight in _weightings(name, part).items():
             figures[group] = evaluate(probability, index.label, index.case, weight, threshold)
             confusions[group] = scored.confusion(weight, threshold)
-    patches = len(data.train.store.index)
+    test = data.test.store.index
     return Result(
-        *(method, protocol, identity, data.split.name, fitted.detail),
-        *(fitted.minutes, patches, threshold, figures, confusions),
+        method=method,
+        protocol=protocol,
+        identity=identity,
+        split=data.split.name,
+        detail=fitted.detail,
+        minutes=fitted.minutes,
+        patches=len(data.train.store.index),
+        tested=len(test),
+        cases=len(np.unique(test.case)),
+        threshold=threshold,
+        figures=figures,
+        confusions=confusions,
     )
 
 

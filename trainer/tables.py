@@ -38,17 +38,19 @@ _TABLES = {
     "Table 4": ("Handcrafted features with a random forest", TABLE_4),
     "Table 5": ("Networks of other publications", TABLE_5),
 }
-_HEADER = (
-    "method",
-    "printed accuracy",
-    "printed precision",
-    "printed F1",
-    "printed min",
-    f"paper's protocol here, {LEAKY}: accuracy; precision, F1 of IDC; macro precision, F1; min",
-    "same weights, unseen test cases: balanced accuracy; F1 of IDC",
-    "official split, weighted: balanced accuracy; F1 of IDC; AUC",
-    "official split, unweighted: balanced accuracy; F1 of IDC; AUC",
-    "min",
+_PRINTED = {"accuracy": "accuracy", "precision": "precision", "f1": "F1", "minutes": "min"}
+_LEAKY = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "f1_positive": "F1",
+    "precision_macro": "macro precision",
+    "f1_macro": "macro F1",
+}
+_HONEST = {"balanced_accuracy": "BAC", "f1_positive": "F1", "auc": "AUC"}
+_GROUPS = (
+    ("paper", "unseen_weighted", "same weights, unseen cases"),
+    ("official", "test_weighted", "official"),
+    ("official", "test_unweighted", "official, unweighted"),
 )
 _COLUMNS = ("table", "method", "source", "patches", "figure", "value", "low", "high")
 
@@ -87,18 +89,22 @@ def render(results: Results) -> str:
         "",
         f"*Paper's protocol*: SMOTE on all patches, random 80/20 split of patches, threshold 0.5. "
         f"**{LEAKY}**: patches of one slide, and what was interpolated from them, are on both "
-        "sides. The official test cases take no part in it; *same weights* scores them.",
+        "sides; its columns are marked LEAKY. The official test cases take no part in it: *same "
+        "weights, unseen cases* are the figures of the same weights on them, weighted.",
         "",
         "*Official split*: the published split of whole cases; Platt scaling and threshold "
         "(largest Youden index) from its validation cases. In brackets: 95 % intervals by "
         f"bootstrap over cases. *Weighted*: {DESCRIPTION}. *Unweighted*: each patch counts once.",
         "",
+        "BAC: balanced accuracy. F1 and precision are those of the class IDC unless called macro. "
+        "min: of training, on a machine shared with other work. The printed figures are of other "
+        "patches and cases than those at hand, so our columns compare with each other first.",
+        "",
         *_sizes(results),
         *_table_2(results, notes),
     ]
     for name, (title, rows) in _TABLES.items():
-        lines += ["", f"## {name}. {title}", "", _row(*_HEADER), _rule(len(_HEADER))]
-        lines += [_printed_row(row, results, notes) for row in rows]
+        lines += ["", f"## {name}. {title}", "", *_table(rows, results, notes)]
     lines += ["", "## Notes", "", *notes.lines()]
     lines += ["", "## What was run", "", *_details(results)]
     run = sorted({method for method, _ in results if method in ASSUMPTIONS})
@@ -129,11 +135,10 @@ def _table_2(results: Results, notes: _Footnotes) -> list[str]:
     lines = ["", title + notes.mark("sums", "half"), "", _row(*header), _rule(len(header))]
     for method, printed in TABLE_2.items():
         mark = notes.mark("last-cell") if method == "vgg16-finetuned" else ""
-        lines.append(_confusion_row(method, "printed" + mark, printed))
-        lines += [
-            _confusion_row(method, source, found) if found else _row(method, source, NOT_RUN)
-            for source, found in _confusions(method, results)
-        ]
+        cells = (printed.fn, printed.tn, printed.fp, printed.tp)
+        lines.append(_row(method, "printed" + mark, *map(str, cells), *_decided(printed)))
+        for source, found in _confusions(method, results):
+            lines.append(_row(method, source, *(_percent(found) if found else [NOT_RUN] * 9)))
     return lines
 
 
@@ -148,41 +153,57 @@ def _confusions(method: str, results: Results) -> Iterator[tuple[str, Confusion 
         yield source, result.confusions[group] if result else None
 
 
-def _confusion_row(method: str, source: str, one: Confusion) -> str:
+def _percent(one: Confusion) -> list[str]:
     total = one.tn + one.fp + one.fn + one.tp
-    cells = [f"{100 * cell / total:.2f}" for cell in (one.fn, one.tn, one.fp, one.tp)]
-    if source.startswith("printed"):
-        cells = [f"{cell:g}" for cell in (one.fn, one.tn, one.fp, one.tp)]
+    cells = (one.fn, one.tn, one.fp, one.tp)
+    return [*(f"{100 * cell / total:.2f}" for cell in cells), *_decided(one)]
+
+
+def _decided(one: Confusion) -> list[str]:
     found = decide(one)
     of_idc = (found.accuracy, found.precision, found.f1_positive)
-    figures = (*of_idc, found.precision_macro, found.f1_macro)
-    return _row(method, source, *cells, *(f"{value:.3f}" for value in figures))
+    return [f"{value:.3f}" for value in (*of_idc, found.precision_macro, found.f1_macro)]
 
 
-def _printed_row(row: Printed, results: Results, notes: _Footnotes) -> str:
-    paper, official = (results.get((row.method, one)) for one in ("paper", "official"))
-    cells = [row.title + notes.mark(*row.notes)]
-    cells += [_plain(value) for value in (row.accuracy, row.precision, row.f1, row.minutes)]
-    if paper:
-        leaky, unseen = paper.figures["test_unweighted"], paper.figures["unseen_weighted"]
-        names = ("accuracy", "precision", "f1_positive", "precision_macro", "f1_macro")
-        values = [f"{leaky[name].value:.3f}" for name in names]
-        cells.append(
-            f"{values[0]}; {values[1]}, {values[2]}; {values[3]}, {values[4]}; {paper.minutes:.1f}"
-        )
-        cells.append(_intervals(unseen, "balanced_accuracy", "f1_positive"))
-    else:
-        cells += [NOT_RUN, NOT_RUN]
-    for group in ("test_weighted", "test_unweighted"):
-        names = ("balanced_accuracy", "f1_positive", "auc")
-        cells.append(_intervals(official.figures[group], *names) if official else NOT_RUN)
-    cells.append(f"{official.minutes:.1f}" if official else NOT_RUN)
-    return _row(*cells)
+def _table(rows: tuple[Printed, ...], results: Results, notes: _Footnotes) -> list[str]:
+    """Lay out a table; columns that the paper's table has not are left out."""
+    printed = {
+        field: name
+        for field, name in _PRINTED.items()
+        if any(getattr(row, field) is not None for row in rows)
+    }
+    header = ["method", *(f"printed {name}" for name in printed.values())]
+    header += [f"LEAKY {name}" for name in (*_LEAKY.values(), "min")]
+    for _, _, title in _GROUPS:
+        header += [f"{title}: {name}" for name in _HONEST.values()]
+    lines = [_row(*header, "official: min"), _rule(len(header) + 1)]
+    for row in rows:
+        paper, official = (results.get((row.method, one)) for one in ("paper", "official"))
+        cells = [row.title + notes.mark(*row.notes)]
+        cells += [_plain(getattr(row, field)) for field in printed]
+        if paper:
+            figures = paper.figures["test_unweighted"]
+            cells += [f"{figures[name].value:.3f}" for name in _LEAKY]
+        else:
+            cells += [NOT_RUN] * len(_LEAKY)
+        cells.append(_minutes(paper))
+        for protocol, group, _ in _GROUPS:
+            result = results.get((row.method, protocol))
+            cells += (
+                [_interval(result.figures[group][name]) for name in _HONEST]
+                if result
+                else [NOT_RUN] * len(_HONEST)
+            )
+        lines.append(_row(*cells, _minutes(official)))
+    return lines
 
 
-def _intervals(figures: Mapping[str, Interval], *names: str) -> str:
-    found = [figures[name] for name in names]
-    return "; ".join(f"{one.value:.3f} ({one.low:.3f}–{one.high:.3f})" for one in found)
+def _interval(one: Interval) -> str:
+    return f"{one.value:.3f} ({one.low:.3f}–{one.high:.3f})"
+
+
+def _minutes(result: Result | None) -> str:
+    return f"{result.minutes:.1f}" if result else NOT_RUN
 
 
 def _plain(value: float | None) -> str:
@@ -190,22 +211,14 @@ def _plain(value: float | None) -> str:
 
 
 def _sizes(results: Results) -> list[str]:
-    """Say how many patches and cases the results stand on, per protocol."""
-    lines = []
-    for protocol in ("paper", "official"):
-        of = [one for one in results.values() if one.protocol == protocol]
-        if of:
-            counts = sorted({one.patches for one in of})
-            patches = " or ".join(f"{count:,}" for count in counts)
-            test = {round(_total(one.confusions["test_unweighted"])) for one in of}
-            tested = " or ".join(f"{count:,}" for count in sorted(test))
-            name = " / ".join(sorted({one.split for one in of}))
-            lines.append(f"- {name}: {patches} patches train, {tested} test")
-    return lines
-
-
-def _total(one: Confusion) -> float:
-    return one.tn + one.fp + one.fn + one.tp
+    """Say how many patches and cases the results stand on."""
+    return sorted(
+        {
+            f"- {one.split}: {one.patches:,} patches train, {one.tested:,} of {one.cases} cases "
+            "test"
+            for one in results.values()
+        }
+    )
 
 
 def _details(results: Results) -> list[str]:
