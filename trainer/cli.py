@@ -207,6 +207,13 @@ def _export(arguments: argparse.Namespace) -> None:
         print(group, "  ".join(f"{name} {figures[name].value:.4f}" for name in shown))
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the default of an option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="idc-trainer",
@@ -220,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=text,
             description=text,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
 
     prepare = verb("prepare", "index a folder of patches and store them in one array file")

@@ -267,8 +267,8 @@ def _average(x: keras.KerasTensor) -> keras.KerasTensor:
 
 def _head(features: keras.KerasTensor) -> keras.KerasTensor:
     x = layers.BatchNormalization()(features)
-    x = layers.Dropout(0.5)(x)
-    x = layers.Dense(128, activation="relu")(x)
+    x = layers.Dropout(0.3)(x)
+    x = layers.Dense(512, activation="relu")(x)
     x = layers.Dropout(0.5)(x)
     return _logit(x)
 
