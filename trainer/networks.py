@@ -28,6 +28,9 @@ WIDTHS = (24, 48, 96, 128)
 
 PAPER_WIDTHS = (32, 64, 128, 128)
 
+FEATURE_SCALE = 1 / 64
+"""Averages of VGG-16's blocks reach thousands, and their variances would not fit float16."""
+
 Weights = dict[str, list[NDArray[np.float32]]]
 """Layer name -> kernel and bias."""
 
@@ -266,7 +269,8 @@ def _average(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _head(features: keras.KerasTensor) -> keras.KerasTensor:
-    x = layers.BatchNormalization()(features)
+    x = layers.Rescaling(FEATURE_SCALE)(features)
+    x = layers.BatchNormalization()(x)
     x = layers.Dropout(0.3)(x)
     x = layers.Dense(512, activation="relu")(x)
     x = layers.Dropout(0.5)(x)
