@@ -15,6 +15,7 @@ from trainer.calibration import Platt
 from trainer.dataset import PATCH, PatchArray, PatchIndex
 from trainer.evaluation import Interval, Scored, case_bootstrap
 from trainer.runs import Data, Run
+from trainer.splits import LEAKY
 from trainer.weighting import DESCRIPTION
 
 SPACING_UM_PX = 8.0
@@ -33,6 +34,10 @@ _LIMITATIONS = [
     "Validation figures chose the epoch, the calibration and the threshold; only the figures named "
     "test are of held-out cases.",
 ]
+_LEAK = (
+    f"{LEAKY}: patches of one case train, validate and test. Only the figures named unseen are of "
+    "held-out cases."
+)
 _OWN_LIMITATIONS = {
     "vgg16-features": "The convolutions are those of VGG-16 for photographs (ImageNet) and never "
     "saw tissue; only the layers after them were trained.",
@@ -107,6 +112,8 @@ def build_card(
     """Put together the card's document (see ``resources/card.schema.json``)."""
     index = data.train.store.index
     cases = sorted({str(case) for case in index.case})
+    imbalance = run.sources.imbalance
+    official = "official " if run.sources.split == "official" else ""
     return {
         "spec_version": "1.0",
         "architecture": f"idc-{run.settings.network}",
@@ -121,8 +128,8 @@ def build_card(
             "recipe": run.settings.recipe,
             "created": run.finished,
             "training": {
-                "data": "part of the public IDC patch set (IDC_regular_ps50_idx5), official "
-                "training cases" + (" and cases outside the split" if run.sources.unlisted else ""),
+                "data": "part of the public IDC patch set (IDC_regular_ps50_idx5), "
+                + _trained_on(run),
                 "split": data.split.name,
                 "patches": len(index),
                 "patches_idc": int(index.label.sum()),
@@ -132,12 +139,13 @@ def build_card(
                 "data_sha256": index.digest(),
                 "settings": run.settings.recorded(),
                 **({} if run.imagenet is None else {"imagenet_sha256": run.imagenet}),
+                **({} if imbalance == "none" else {"imbalance": imbalance}),
             },
             "calibration": {
                 "method": "platt",
                 "a": platt.a,
                 "b": platt.b,
-                "fitted_on": f"{_part_name(data.validation.store.index)} of the official "
+                "fitted_on": f"{_part_name(data.validation.store.index)} of the {official}"
                 "validation part",
                 "weighting": DESCRIPTION,
             },
@@ -162,7 +170,7 @@ def build_card(
                 "stain": "haematoxylin and eosin",
                 "scanner": "bright field; trained on scans at 40x (0.25 um/px) reduced 32:1",
             },
-            "limitations": _limitations(run),
+            "limitations": limitations(run, data.split.leaky),
             "licence": _LICENCE if run.imagenet is None else _VGG_LICENCE,
             "attribution": _ATTRIBUTION + ("" if run.imagenet is None else _VGG_ATTRIBUTION),
             "golden": [
@@ -173,17 +181,27 @@ def build_card(
     }
 
 
-def _limitations(run: Run) -> list[str]:
-    """Return what every card says, then what is true of this network and recipe."""
-    own = _OWN_LIMITATIONS.get(run.settings.network)
-    paper = _PAPER_LIMITATION if run.settings.recipe == "paper" else None
+def _trained_on(run: Run) -> str:
+    if run.sources.split != "official":
+        return "training part of the split"
+    unlisted = " and cases outside the split" if run.sources.unlisted else ""
+    return f"official training cases{unlisted}"
+
+
+def limitations(run: Run, leaky: bool) -> list[str]:
+    """Return what every card says, then what is true of this split, network and recipe."""
     glass = (
         "the network knows them from painted patches only"
         if run.settings.painted
         else "the network never saw them and may call them IDC"
     )
-    common = [line.format(glass=glass) for line in _LIMITATIONS]
-    return [*common, *(line for line in (own, paper) if line is not None)]
+    *general, slides, held_out = (line.format(glass=glass) for line in _LIMITATIONS)
+    if run.sources.split == "official":
+        general.append(slides)
+    general.append(_LEAK if leaky else held_out)
+    own = _OWN_LIMITATIONS.get(run.settings.network)
+    paper = _PAPER_LIMITATION if run.settings.recipe == "paper" else None
+    return [*general, *(line for line in (own, paper) if line is not None)]
 
 
 def _rounded(figure: Interval) -> dict[str, float]:

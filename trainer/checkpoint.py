@@ -7,16 +7,18 @@ import io
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import RunError
 from trainer.files import replacing
 from trainer.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
 
 CHECKPOINT = "checkpoint.npz"
 LOG_CSV = "log.csv"

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from trainer.checkpoint import History
 from trainer.dataset import PatchArray, PatchStore
 from trainer.evaluation import Confusion, Reliability
 from trainer.files import replacing
@@ -159,3 +161,37 @@ def _errors(case: CaseMap, threshold: float) -> PatchArray:
     image = _painted(case.label >= 0, (case.label == 0) & called)
     image[(case.label == 1) & ~called] = (59, 111, 182)
     return image
+
+
+def draw_curves(history: History, chosen: int, title: str, path: Path) -> None:
+    """Draw loss, accuracy and ranking over the epochs, as the paper's figures 7, 8 and 10 do.
+
+    Parameters
+    ----------
+    history : tuple of Epoch
+    chosen : int
+        The epoch whose network is taken, from 0; marked.
+    """
+    training, validation = COLOURS
+    panels = {
+        "loss": (("loss", "training", training), ("val_loss", "validation", validation)),
+        "accuracy at 0.5": (
+            ("accuracy", "training, as augmented", training),
+            ("val_accuracy", "validation", validation),
+        ),
+        "validation ranking": (("auc", "AUC", validation), ("auprc", "AUPRC", "#7a5195")),
+    }
+    epochs = [line.epoch + 1 for line in history]
+    with _figure(path, 11, 3.4) as figure:
+        figure.suptitle(f"{title} (validation: weighted cases)", fontsize=10)
+        for axes, (name, lines) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+            for field, label, colour in lines:
+                values = [getattr(line, field) for line in history]
+                axes.plot(epochs, values, ".-", color=colour, label=label, markersize=4)
+            axes.axvline(chosen + 1, color="#888888", linewidth=0.8, linestyle=":", label="taken")
+            axes.set_title(name, fontsize=9)
+            axes.set_xlabel("epoch", fontsize=8)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.tick_params(labelsize=8)
+            axes.grid(alpha=0.25)
+            axes.legend(fontsize=7)

@@ -13,7 +13,6 @@ import numpy as np
 from trainer.calibration import Platt, fit_platt
 from trainer.carding import build_card, to_json, validation_curve
 from trainer.checkpoint import best_epoch
-from trainer.curves import draw_curves
 from trainer.dataset import PatchArray
 from trainer.evaluation import Interval, Scored, evaluate, youden_threshold
 from trainer.export import (
@@ -27,6 +26,7 @@ from trainer.export import (
     run_session,
 )
 from trainer.feeding import Part
+from trainer.figures import draw_curves
 from trainer.files import replacing
 from trainer.golden import choose_golden
 from trainer.painting import paint_background
@@ -88,8 +88,11 @@ def release(
     )
     metrics = _both_weightings("validation", validation, probability, threshold)
     if test_log is not None:
-        tested = platt.probability(logits(forward, data.test.store)).round(6)
-        metrics |= _both_weightings("test", data.test, tested, threshold)
+        # Beside a leaky split's own test part stand cases that it never saw.
+        for part in ("test", "unseen") if data.split.leaky else ("test",):
+            held_out: Part = getattr(data, part)
+            tested = platt.probability(logits(forward, held_out.store)).round(6)
+            metrics |= _both_weightings(part, held_out, tested, threshold)
     golden = choose_golden(lambda patches: platt.probability(predict_logits(model, patches)))
     curve = validation_curve(probability, validation.store.index, validation.weight, threshold)
     card = build_card(name, version, run, data, platt, threshold, curve, metrics, golden)
@@ -108,8 +111,7 @@ def release(
         curves = report.with_name(f"{report.stem}_curves.png")
         text = render(card, exported, run, history, background, speed, curves.name)
         chosen = best_epoch(history, run.settings)
-        with replacing(curves) as file:
-            file.write(draw_curves(history, chosen, f"{name} {version}"))
+        draw_curves(history, chosen, f"{name} {version}", curves)
         with replacing(report) as file:
             file.write(text.encode())
     return Release(exported, platt, threshold, metrics, speed)

@@ -34,6 +34,7 @@ def render(
     idc = card["idc"]
     best = history[best_epoch(history, run.settings)]
     rule = "the last one" if run.settings.plain else "largest weighted AUPRC on validation"
+    without = "" if run.imagenet is None else " without the frozen part, which is run before"
     alarms = sum(bool(line.collapsed) for line in history)
     rates = sorted(line.patches_per_second for line in history)
     lines = [
@@ -46,7 +47,7 @@ def render(
         f"- training: {idc['training']['patches']:,} patches "
         f"({idc['training']['patches_idc']:,} IDC) of {idc['training']['cases']} cases, "
         f"split `{idc['training']['split']}`",
-        f"- {len(history)} epochs in {run.minutes:.1f} min, epoch {best.epoch + 1} taken "
+        f"- {len(history)} epochs in {run.minutes:.1f} min{without}, epoch {best.epoch + 1} taken "
         f"({rule}); median {rates[len(rates) // 2]:,.0f} patches/s",
         *([] if run.imagenet is None else [f"- ImageNet weights: SHA-256 `{run.imagenet}`"]),
         f"- collapse alarm: {best.collapsed or 'none'}"

@@ -30,12 +30,12 @@ from trainer.checkpoint import (
     read_checkpoint,
     write_logs,
 )
-from trainer.curves import draw_curves
 from trainer.dataset import PatchArray, PatchStore
 from trainer.devices import gpu_names
 from trainer.errors import RunError
 from trainer.evaluation import Scored
 from trainer.feeding import Batch, Inputs, Part, Rows, batches, make_feed
+from trainer.figures import draw_curves
 from trainer.files import make_folder, replacing
 from trainer.networks import Network, Weights, build, digest
 from trainer.settings import ASSUMPTIONS, Settings
@@ -203,8 +203,7 @@ def train(
             best = [np.asarray(variable) for variable in averaged.trained.variables]
         state.save(out / CHECKPOINT, history, best)
         write_logs(out, history, _about(settings, identity, strategy))
-        with replacing(out / CURVES) as file:
-            file.write(draw_curves(history, best_epoch(history, settings), settings.network))
+        draw_curves(history, best_epoch(history, settings), settings.network, out / CURVES)
         report(_line(line, settings))
         if line.collapsed:
             report(f"ALARM: the network has collapsed: {line.collapsed}.")

@@ -21,13 +21,14 @@ import keras
 
 from idc_desktop.errors import OutputError
 from trainer import checkpoint, golden, release
+from trainer.carding import limitations
 from trainer.checkpoint import CHECKPOINT, LOG_CSV, LOG_JSON
 from trainer.cli import main
 from trainer.dataset import prepare
 from trainer.errors import RunError
 from trainer.export import load_file, run_session
 from trainer.networks import Weights, read_imagenet
-from trainer.runs import Data, Sources, load_data
+from trainer.runs import Data, Run, Sources, load_data
 from trainer.settings import Settings, recipe_settings
 from trainer.training import CURVES, FROZEN_WEIGHTS, Means, collapse, load_best, train
 
@@ -250,3 +251,17 @@ print(*(line.loss for line in done.history), *(line.loss for line in one.history
     auc, loss = (np.array(line.split(), float) for line in done.stdout.splitlines()[-2:])
     assert auc[1] > 0.8
     assert np.abs(loss[:2] - loss[2:]).max() < 0.1
+
+
+@pytest.mark.parametrize("split", ["official", "grouped-kfold", "random-patch"])
+def test_limitations_are_those_of_the_split_and_recipe(split: str) -> None:
+    where = Path("nowhere")
+    sources = Sources(where, where, where, split=split)
+    run = Run(recipe_settings("paper", "vgg16-finetuned"), sources, "2026-01-01", 1.0, "0" * 64)
+    lines = "\n".join(limitations(run, leaky=split == "random-patch"))
+    assert ("8867" in lines) == (split == "official")
+    assert ("LEAKY" in lines) == (split == "random-patch")
+    assert ("named test" in lines) == (split != "random-patch")
+    assert "never saw them" in lines
+    assert "blocks 4 and 5" in lines.lower()
+    assert "literal settings" in lines
