@@ -25,10 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from idc_desktop.grid import MILLIONTHS, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.regions import rectangle
 from tests.bench.figure import Figure
 
 FRAME_MS, ROTATED_MS, GAP_MS = 16.0, 25.0, 50.0
 START_S = 1.5
+UNDO_MS = 100.0
 FIRST_PICTURE_S, SHARP_MS, MEMORY_MB = 0.5, 300.0, 400.0
 SIZE = (1600, 1000)
 FRAMES, JUMPS, MANY_JUMPS = 200, 200, 2000
@@ -139,8 +141,35 @@ class _Bench:
                 self._jump(patience_s=0.05)
             figures.append(Figure("memory after 2,000 jumps", _memory_mb(), "MB", MEMORY_MB))
             figures.append(Figure("  grown in the second half", _memory_mb() - half, "MB"))
+        figures.append(Figure("undo with 1,000 regions", self._undo_ms(), "ms", UNDO_MS))
         self._window.close()
         return figures
+
+    def _undo_ms(self) -> float:
+        """Move one region of a thousand; return how long it takes to undo and to paint that."""
+        document, slide = self._document, self._document.slide
+        regions = document.regions
+        self._window.docks["Regions"].show()
+        self._view.fit()
+        width, height = slide["width_l0"], slide["height_l0"]
+        side = min(width, height) / 30
+        places = [
+            (self._random.uniform(0, width - side), self._random.uniform(0, height - side))
+            for _ in range(1000)
+        ]
+        regions.add("Draw", [rectangle(x, y, x + side, y + side / 2) for x, y in places])
+        moved = regions.all[500]
+        regions.choose([moved.id])
+        regions.reshape("Move", moved, moved.shape.moved(side, side))
+        self._until_sharp()
+        times = []
+        for undo_or_redo in (document.history.undo, document.history.redo) * 5:
+            start = time.perf_counter()
+            undo_or_redo()
+            self._view.repaint()
+            self._application.processEvents()
+            times.append((time.perf_counter() - start) * 1000)
+        return max(times)
 
     def _opening(self) -> list[Figure]:
         start = time.perf_counter()

@@ -15,10 +15,13 @@ from pytestqt.qtbot import QtBot
 
 from idc_desktop.colormap import NAMES
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.view.toolbox import tool_verbs
 from tests.support.processes import engines_of
 from tests.support.scenes import Scene
+from tests.ui.support import drag
 
 GROWTH_MB = 60.0
+REGION_VERBS = ("Unite", "Subtract the others from the first", "Duplicate", "Delete", "Zoom to")
 
 
 def memory_mb() -> float:
@@ -40,6 +43,21 @@ def actions(
         at = QPoint(chance.randrange(view.width()), chance.randrange(view.height()))
         qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=at)
 
+    def stroke() -> None:
+        size = view.size()
+        way = [
+            QPointF(chance.uniform(0, size.width()), chance.uniform(0, size.height()))
+            for _ in range(chance.randrange(2, 6))
+        ]
+        held = chance.choice([Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier])
+        drag(view, way, keys=held)
+
+    def prune() -> None:
+        if len(document.regions.all) > 40:
+            document.regions.edit("Prune", remove=[it.id for it in document.regions.all[10:]])
+
+    tools = [verb.run for verb in tool_verbs(view)]
+    region_verbs = [window.verbs.action(words).trigger for words in REGION_VERBS]
     keys = [Qt.Key.Key_Left, Qt.Key.Key_Down, Qt.Key.Key_Plus, Qt.Key.Key_Minus, Qt.Key.Key_M]
     return [
         lambda: view.set_scale(view.scale * chance.uniform(0.3, 3)),
@@ -57,6 +75,14 @@ def actions(
         lambda: panel.map._boxes["smooth"].toggle(),
         lambda: panel.map._boxes["visible"].toggle(),
         lambda: document.show(threshold=None),
+        lambda: chance.choice(tools)(),
+        stroke,
+        stroke,
+        lambda: chance.choice(region_verbs)(),
+        document.history.undo,
+        document.history.redo,
+        prune,
+        lambda: window.foci.step(chance.choice([1, -1])),
         document.analyze,
         document.pause,
         document.cancel,

@@ -75,6 +75,7 @@ class RegionTable(QAbstractTableModel):
         super().__init__(parent)
         self._document = document
         self._regions: tuple[Region, ...] = ()
+        self._rows: dict[str, int] = {}
         self._figures: list[RegionStatistics] = []
         # Several changes in a row are measured once.
         self._measuring = QTimer(self)
@@ -92,8 +93,7 @@ class RegionTable(QAbstractTableModel):
 
     def row_of(self, identifier: str) -> int | None:
         """Return the row of a region's id."""
-        rows = (row for row, region in enumerate(self._regions) if region.id == identifier)
-        return next(rows, None)
+        return self._rows.get(identifier)
 
     def rowCount(self, parent: _Index | None = None) -> int:
         """Return the number of regions."""
@@ -196,6 +196,7 @@ class RegionTable(QAbstractTableModel):
         else:
             self.beginResetModel()
             self._regions, self._figures = regions, []
+            self._rows = {region.id: row for row, region in enumerate(regions)}
             self.endResetModel()
         self._measuring.start()
 

@@ -12,7 +12,7 @@ _HALO = QColor(255, 255, 255, 200)
 _FILL_ALPHA = 45
 _HANDLE_PX = 7.0
 _HANDLES_APART_PX = 24.0
-_MOST_SMOOTHED = 600
+_MOST_SMOOTHED = 150  # more regions are painted without what makes a few look good
 
 
 class RegionLayer:
@@ -31,11 +31,12 @@ class RegionLayer:
         self._paths = {it.shape: self._path(it.shape) for it in regions}
         painter.save()
         painter.setTransform(to_device)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(regions) < _MOST_SMOOTHED)
+        few = len(regions) <= _MOST_SMOOTHED
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, few)
         for region in regions:
             left, top, right, bottom = region.shape.bounds
             if visible_l0.intersects(QRectF(left, top, right - left, bottom - top)):
-                self._paint(painter, region, is_chosen=region.id in chosen)
+                self._paint(painter, region, is_chosen=region.id in chosen, halo=few)
         painter.restore()
         if handles:
             for region in self._model.chosen:
@@ -45,13 +46,14 @@ class RegionLayer:
     def _path(self, shape: Shape) -> QPainterPath:
         return self._paths.get(shape) or path_of(shape)
 
-    def _paint(self, painter: QPainter, region: Region, *, is_chosen: bool) -> None:
+    def _paint(self, painter: QPainter, region: Region, *, is_chosen: bool, halo: bool) -> None:
         path, colour = self._paths[region.shape], QColor(*region.rgb)
         if is_chosen:
             fill = QColor(colour)
             fill.setAlpha(_FILL_ALPHA)
             painter.fillPath(path, fill)
-            painter.strokePath(path, _pen(_HALO, 6))
+            if halo:
+                painter.strokePath(path, _pen(_HALO, 6))
         line = _pen(colour, 3 if is_chosen else 2)
         if region.is_locked:
             line.setStyle(Qt.PenStyle.DashLine)
