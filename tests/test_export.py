@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import csv
+import gzip
 import hashlib
 import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from idc_desktop.batch import FORMAT_NAMES
 from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
 from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
@@ -300,7 +306,8 @@ def canary_run(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) 
     users = dict.fromkeys(("USER", "LOGNAME", "USERNAME", "HOSTNAME"), CANARY)
     outcome = run_cli(
         "analyze", whole, torn, "--out", base / "out", "--model", tiny_model.path, "--anonymous",
-        "--provider", "cpu", data_dir=base / "data", env=users,
+        "--provider", "cpu", *(f"--format={name}" for name in FORMAT_NAMES if name != "dicom"),
+        data_dir=base / "data", env=users,
     )  # fmt: skip
     assert outcome.code == 4, outcome
     return base
@@ -317,8 +324,32 @@ def test_anonymous_run_writes_no_name_anywhere(canary_run: Path, place: str) -> 
     ]
     for path in files:
         assert CANARY not in str(path.relative_to(canary_run))
-        data = path.read_bytes()
+        data = unpacked(path)
         assert not [canary for canary in canaries if canary in data], path
+
+
+def unpacked(path: Path) -> bytes:
+    """Return a file's bytes, with what is compressed in it unfolded."""
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        return gzip.decompress(data)
+    if path.suffix == ".pdf":
+        # A stream that unfolds to text is text; one of pixels holds no words.
+        streams = re.findall(rb"stream\r?\n(.*?)endstream", data, re.DOTALL)
+        for stream in streams:
+            with contextlib.suppress(ValueError, zlib.error):
+                data += zlib.decompress(base64.a85decode(stream.strip().removesuffix(b"~>")))
+    return data
+
+
+def test_canary_would_be_found_in_a_report(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """A check of the check above."""
+    found = analysis(tiny_model.path, image=CANARY)
+
+    write_folder(tmp_path / "s", found, [], ("report", "qupath"))
+
+    for name in ("report.pdf", "measurements.tsv", "regions.csv"):
+        assert CANARY.encode() in unpacked(tmp_path / "s" / name)
 
 
 def test_torn_tile_is_told_in_the_anonymous_export(canary_run: Path) -> None:

@@ -32,6 +32,17 @@ def test_export_needs_neither_decoder_nor_inference() -> None:
     assert "numpy" in found  # the list is not empty for want of looking
 
 
+@pytest.mark.parametrize(
+    "module", ["idc_desktop.export", "idc_desktop.regions", "idc_desktop.regions.book"]
+)
+def test_what_the_window_starts_with_loads_no_library_that_it_does_not_need_yet(
+    module: str,
+) -> None:
+    late = {"shapely", "tifffile", "PIL", "reportlab", "highdicom", "pydicom"}
+
+    assert loaded_by(module) & late == set()
+
+
 def test_telemetry_is_off_before_anything_else_is_imported() -> None:
     script = "import idc_desktop, os; print(os.environ.get('ORT_DISABLE_TELEMETRY'))"
     done = subprocess.run(

@@ -1,0 +1,100 @@
+"""``idc-desktop export``: more files of what is analyzed already, and nothing computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import SIX_FILES, read_csv, run_cli
+from tests.support.models import TinyModel
+from tests.support.scenes import Scene
+
+REGIONS = {
+    "type": "Feature",
+    "properties": {"name": "mine"},
+    "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [500, 0], [500, 500], [0, 500]]]},
+}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data that all tests of this module share: one of them analyzes."""
+    return tmp_path_factory.mktemp("export") / "data"
+
+
+@pytest.fixture(scope="module")
+def analyzed(data_dir: Path, tiny_slide: Scene, tiny_model: TinyModel) -> Path:
+    """The slide, after it was analyzed."""
+    outcome = run_cli(
+        "analyze", tiny_slide.path, "--out", data_dir.parent / "first", "--model", tiny_model.path,
+        "--provider", "cpu", data_dir=data_dir,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome
+    return tiny_slide.path
+
+
+def test_export_writes_more_from_the_stored_run(
+    analyzed: Path, data_dir: Path, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.geojson").write_text(json.dumps(REGIONS), encoding="utf-8")
+
+    outcome = run_cli(
+        "export", analyzed, "--out", tmp_path, "--model", tiny_model.path, "--provider", "cpu",
+        "--regions", tmp_path / "mine.geojson", "--threshold", "0.25", "--format", "report",
+        "--format", "qupath", "--json", data_dir=data_dir,
+    )  # fmt: skip
+
+    assert outcome.code == 0, outcome
+    folder = tmp_path / "tiny"
+    more = {
+        "report.pdf", "measurements.tsv", "regions.qupath.geojson.gz", "patches.qupath.geojson.gz",
+    }  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == {*SIX_FILES, *more}
+    assert [row["Name"] for row in read_csv(folder / "regions.csv")] == ["mine", "Whole slide"]
+    assert {row["Threshold"] for row in read_csv(folder / "regions.csv")} == {"0.25"}
+    first = data_dir.parent / "first" / "tiny"
+    assert (folder / "patches.csv").read_bytes() == (first / "patches.csv").read_bytes()
+    assert outcome.document["slides"][0]["status"] == "done"
+    assert run_cli("verify", folder, data_dir=data_dir).code == 0
+
+
+@pytest.mark.parametrize("change", [["--mpp", "2.5"], ["--no-tissue-mask"]])
+def test_what_is_not_analyzed_is_refused_and_not_computed(
+    analyzed: Path, data_dir: Path, tiny_model: TinyModel, tmp_path: Path, change: list[str]
+) -> None:
+    runs = sorted(data_dir.rglob("run-*"))
+
+    outcome = run_cli(
+        "export", analyzed, "--out", tmp_path / "out", "--model", tiny_model.path,
+        "--provider", "cpu", *change, data_dir=data_dir,
+    )  # fmt: skip
+
+    assert outcome.code == 3, outcome
+    assert len(outcome.error_lines) == 1
+    assert "tiny.tiff: There is no finished analysis" in outcome.error_lines[0]
+    assert sorted(data_dir.rglob("run-*")) == runs
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_format_that_cannot_hold_the_slide_is_refused_before_any_work(
+    tiny_slide: Scene, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    outcome = run_cli(
+        "analyze", tiny_slide.path, "--out", tmp_path / "out", "--model", tiny_model.path,
+        "--format", "dicom", data_dir=tmp_path / "data",
+    )  # fmt: skip
+
+    assert outcome.code == 3, outcome
+    assert "--format dicom is not possible: it refers to a DICOM slide" in outcome.stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_unknown_format_is_wrong_usage(tiny_slide: Scene, tmp_path: Path) -> None:
+    outcome = run_cli(
+        "export", tiny_slide.path, "--out", tmp_path, "--format", "docx", data_dir=tmp_path / "d"
+    )
+
+    assert outcome.code == 2, outcome
+    assert "docx" in outcome.error_lines[-1]
