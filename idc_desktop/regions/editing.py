@@ -167,7 +167,8 @@ def repaired(polygons: Iterable[Iterable[npt.ArrayLike]], roi: Roi = "Polygon") 
     if geometry.is_valid and _has_area(geometry):
         return Drawn(from_shapely(geometry, roi), "")
     why = shapely.is_valid_reason(geometry)
-    geometry = shapely.make_valid(geometry, method="structure")
+    # The union joins parts that share an edge, which GEOS leaves apart.
+    geometry = shapely.union_all(_polygons(shapely.make_valid(geometry, method="structure")))
     if not _has_area(geometry):
         raise RegionsError("has no area")
     return Drawn(from_shapely(geometry), f"was repaired ({why})")

@@ -59,6 +59,15 @@ def test_polygon_that_crosses_itself_is_repaired_and_said() -> None:
     assert len(shape.polygons) == 2
 
 
+def test_parts_that_share_an_edge_become_one() -> None:
+    """GEOS repairs this line to two polygons side by side, which are not valid together."""
+    shape, repair = draw_polygon([(0, 2), (2, 1), (5, 0), (0, 0), (2, 1), (5, 0)])
+
+    assert "was repaired" in repair
+    assert to_shapely(shape).is_valid
+    assert len(shape.polygons) == 1
+
+
 def test_freehand_line_keeps_its_area_with_fewer_corners() -> None:
     angles = np.linspace(0, 2 * np.pi, 2_000, endpoint=False)
     line = np.stack([500 * np.cos(angles), 500 * np.sin(angles)], axis=1)
