@@ -31,6 +31,7 @@ from idc_desktop.wire import Message
 
 _RECALL_AFTER_MS = 1_000
 _SAVE_AFTER_MS = 300
+_PSEUDONYM_DIGITS = 12
 _INVITATION = "Open a slide, or drop one here."
 
 
@@ -278,13 +279,24 @@ class SlideDocument(QObject):
         elif self.state == "paused":
             self._clear_map()
 
-    def export_folder(self, folder: Path) -> Path:
-        """Return the sub-folder of the slide's name that an export into `folder` goes to."""
+    def export_folder(self, folder: Path, anonymous: bool = False) -> Path:
+        """Return the sub-folder that an export into `folder` goes to, named after the slide."""
         assert self.path is not None
+        if anonymous:
+            return folder / self._pseudonym
         return folder / (self.path.name if self.path.is_dir() else self.path.stem)
 
-    def export(self, folder: Path, formats: Sequence[str] = ()) -> Path:
+    def export(self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False) -> Path:
         """Write the six files of the finished run, and further formats; return their folder.
+
+        Parameters
+        ----------
+        folder : Path
+            Gets a sub-folder.
+        formats : sequence of str
+            Of `idc_desktop.export.FORMATS`.
+        anonymous : bool
+            Put a part of the slide's identity in the place of its file name.
 
         Raises
         ------
@@ -294,10 +306,17 @@ class SlideDocument(QObject):
             They cannot be written.
         """
         assert self.path is not None
-        target = self.export_folder(folder)
-        analysis = Analysis.of(self.run, self.model, self.path.name, self.threshold, "patch")
+        target = self.export_folder(folder, anonymous)
+        image = self._pseudonym if anonymous else self.path.name
+        analysis = Analysis.of(
+            self.run, self.model, image, self.threshold, "patch", source=self.path
+        )
         write_folder(target, analysis, self.regions.all, formats)
         return target
+
+    @property
+    def _pseudonym(self) -> str:
+        return str(self.slide["identity"][:_PSEUDONYM_DIGITS])
 
     def _drop_candidate(self) -> None:
         if self._candidate is not None:

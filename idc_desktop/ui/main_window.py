@@ -81,10 +81,10 @@ class MainWindow(QMainWindow):
         else:
             self.dialogs.warn("Open slide", f"{path.name}: There is no slide in this folder.")
 
-    def export(self, folder: Path, formats: Sequence[str] = ()) -> None:
+    def export(self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False) -> None:
         """Write the six files, and further formats, in the background."""
         self.statusBar().showMessage("Exporting …")
-        self.export_task.start(lambda: self.document.export(folder, formats))
+        self.export_task.start(lambda: self.document.export(folder, formats, anonymous))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept files."""

@@ -36,6 +36,8 @@ class Settings:
         Where the last export went.
     export_formats : list of str
         What it held beside the six files.
+    export_anonymous : bool
+        Whether it left out the slide's name.
     """
 
     slides: list[str] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Settings:
     folded: list[str] = field(default_factory=list)
     export_folder: str = ""
     export_formats: list[str] = field(default_factory=list)
+    export_anonymous: bool = False
 
     @classmethod
     def load(cls) -> Settings:

@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from idc_desktop.regions import Region, measure, rectangle
 from idc_desktop.regions.files import read_regions
+from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.view.drawing_tools import BrushTool
 from tests.support.scenes import Scene
@@ -407,3 +408,24 @@ def test_figures_and_histogram_are_of_the_chosen_region(analyzed: MainWindow, qt
     assert control._counts.sum() == pytest.approx(found.coverage_percent / 100 * 720_000)
     document.regions.choose([])
     qtbot.waitUntil(lambda: figures["Of"].text() == "Whole slide", timeout=WAIT_MS)
+
+
+def test_export_is_asked_for_and_can_leave_out_the_name(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path, tiny_slide: Scene
+) -> None:
+    take(analyzed, "Export …")
+    dialog = analyzed.findChild(ExportDialog)
+    assert dialog is not None
+    assert not dialog._write.isEnabled()
+    dialog._folder.setText(str(tmp_path / "out"))
+    assert tiny_slide.path.stem in dialog._where.text()
+    assert not dialog._boxes["dicom"].isEnabled()
+    dialog._boxes["report"].setChecked(True)
+    dialog._anonymous.setChecked(True)
+    with qtbot.waitSignal(analyzed.export_task.succeeded, timeout=WAIT_MS) as done:
+        dialog._write.click()
+    folder = done.args[0]
+    assert folder.name == analyzed.document.slide["identity"][:12]
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
+    name = tiny_slide.path.name.encode()
+    assert not any(name in path.read_bytes() for path in folder.rglob("*") if path.is_file())

@@ -52,16 +52,15 @@ class DialogDesk:
         if name:
             then(Path(name))
 
-    def ask_export(self, then: Callable[[Path, list[str]], None]) -> None:
-        """Ask for the folder and the formats of an export."""
+    def ask_export(self, then: Callable[[Path, list[str], bool], None]) -> None:
+        """Ask where an export goes, what it holds, and whether it names the slide."""
         settings = self._settings
-        asked = ExportDialog(
-            self._document, settings.export_folder, settings.export_formats, self._window
-        )
+        asked = ExportDialog(self._document, settings, self._window)
 
         def on_accepted() -> None:
             settings.export_folder, settings.export_formats = str(asked.folder), asked.formats
-            then(asked.folder, asked.formats)
+            settings.export_anonymous = asked.is_anonymous
+            then(asked.folder, asked.formats, asked.is_anonymous)
 
         asked.accepted.connect(on_accepted)
         asked.open()

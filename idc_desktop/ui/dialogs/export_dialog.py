@@ -20,22 +20,19 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.export import FILES, FORMATS, PROVENANCE
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.settings import Settings
 
 
 class ExportDialog(QDialog):
     """Asks for a folder and for formats beside the six files."""
 
     def __init__(
-        self,
-        document: SlideDocument,
-        folder: str,
-        formats: list[str],
-        parent: QWidget | None = None,
+        self, document: SlideDocument, settings: Settings, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Export")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self._folder = QLineEdit(folder)
+        self._folder = QLineEdit(settings.export_folder)
         self._folder.setPlaceholderText("Choose a folder")
         self._folder.textChanged.connect(self._refresh)
         choose = QPushButton("Choose …")
@@ -58,14 +55,15 @@ class ExportDialog(QDialog):
         layout.addWidget(QLabel("Also:"))
         for name, known in FORMATS.items():
             box = QCheckBox(known.description[:1].upper() + known.description[1:])
-            refusal = known.refusal(document.slide, False)
-            box.setEnabled(refusal is None)
-            box.setChecked(refusal is None and name in formats)
-            if refusal is not None:
-                box.setToolTip(f"Not for this slide: {refusal}")
-                box.setText(f"{box.text()} (not for this slide: {refusal})")
+            box.setChecked(name in settings.export_formats)
             layout.addWidget(box)
             self._boxes[name] = box
+        self._anonymous = QCheckBox("Leave out the slide's name")
+        self._anonymous.setToolTip("A part of the slide's identity stands in its place")
+        self._anonymous.setChecked(settings.export_anonymous)
+        self._anonymous.toggled.connect(self._refresh)
+        layout.addSpacing(8)
+        layout.addWidget(self._anonymous)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self._write = buttons.addButton("Export", QDialogButtonBox.ButtonRole.AcceptRole)
         buttons.accepted.connect(self.accept)
@@ -83,7 +81,12 @@ class ExportDialog(QDialog):
     @property
     def formats(self) -> list[str]:
         """Names of the formats beside the six files."""
-        return [name for name, box in self._boxes.items() if box.isChecked()]
+        return [name for name, box in self._boxes.items() if box.isEnabled() and box.isChecked()]
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the slide's name is left out."""
+        return self._anonymous.isChecked()
 
     def _on_choose(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Export into", self._folder.text())
@@ -93,5 +96,11 @@ class ExportDialog(QDialog):
     def _refresh(self) -> None:
         is_folder = bool(self._folder.text().strip())
         self._write.setEnabled(is_folder)
-        target = self._document.export_folder(self.folder) if is_folder else None
-        self._where.setText(f"The files go to {target}" if target else "")
+        self._where.setText("")
+        if is_folder:
+            target = self._document.export_folder(self.folder, self.is_anonymous)
+            self._where.setText(f"The files go to {target}")
+        for name, box in self._boxes.items():
+            refusal = FORMATS[name].refusal(self._document.slide, self.is_anonymous)
+            box.setEnabled(refusal is None)
+            box.setToolTip(f"Not now: {refusal}" if refusal else "")
