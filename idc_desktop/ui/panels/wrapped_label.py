@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
@@ -18,12 +18,16 @@ class WrappedLabel(QLabel):
     def setText(self, text: str) -> None:
         """Show another text."""
         super().setText(text)
-        self._fit()
+        self._fit_soon()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Take the height for the new width."""
         super().resizeEvent(event)
-        self._fit()
+        self._fit_soon()
+
+    def _fit_soon(self) -> None:
+        # Not at once: a layout that is just placing its widgets does not hear of it.
+        QTimer.singleShot(0, self, self._fit)
 
     def _fit(self) -> None:
-        self.setMinimumHeight(max(0, self.heightForWidth(self.width())))
+        self.setFixedHeight(max(0, self.heightForWidth(self.width())))
