@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
+from idc_desktop import batch
+from idc_desktop.regions import Region, rectangle
 from tests.support.command import SIX_FILES, read_csv, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
+from tests.test_export import analysis
+from tests.test_formats import with_bounds
 
 REGIONS = {
     "type": "Feature",
@@ -98,3 +103,16 @@ def test_unknown_format_is_wrong_usage(tiny_slide: Scene, tmp_path: Path) -> Non
 
     assert outcome.code == 2, outcome
     assert "docx" in outcome.error_lines[-1]
+
+
+@pytest.mark.parametrize(("origin", "left"), [("image", 100.0), ("bounds", 740.0)])
+def test_regions_of_qupath_are_moved_to_the_bounds(
+    tiny_model: TinyModel, origin: str, left: float
+) -> None:
+    found = with_bounds(analysis(tiny_model.path))
+    region = Region("r", rectangle(100, 100, 200, 200))
+
+    (placed,) = batch._placed([region], found, argparse.Namespace(regions_origin=origin))
+
+    assert placed.shape.bounds[0] == left
+    assert placed.id == region.id

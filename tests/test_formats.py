@@ -633,11 +633,11 @@ def test_real_dicom_slide_is_written_and_read(
     few = ProbabilityMap(grid)
     few.states[:], few.millionths[:] = PatchState.OK, 600_000
     slide = {**found.slide, "vendor": "dicom", "width_l0": 2220, "height_l0": 2967}
+    write_folder(
+        tmp_path / "s", replace(found, map=few, slide=slide, source=folder), [], ("dicom",)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # pydicom complains of this very slide
-        write_folder(
-            tmp_path / "s", replace(found, map=few, slide=slide, source=folder), [], ("dicom",)
-        )
         segmentation = highdicom.seg.segread(tmp_path / "s" / "segmentation.dcm")
 
     assert segmentation.pixel_array.shape == few.states.shape

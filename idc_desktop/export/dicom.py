@@ -7,8 +7,10 @@ for is the model's.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,17 +56,25 @@ def dicom_files(content: Content) -> dict[str, Writer]:
     analysis = content.analysis
     assert analysis.source is not None
     try:
-        place = _Place(_level_0(analysis.source, analysis), analysis)
+        with _unworried():
+            place = _Place(_level_0(analysis.source, analysis), analysis)
     except (OSError, AttributeError, IndexError, ValueError, KeyError) as error:
         raise ExportError(
             f"{analysis.source.name}: The slide's DICOM headers lack what a segmentation refers "
             f"to ({error}). Leave out --format dicom."
         ) from error
-    date = analysis.model.card.created.replace("-", "")
     return {
-        "segmentation.dcm": lambda file: _save(file, _segmentation(place, analysis), date),
-        "parametric-map.dcm": lambda file: _save(file, _parametric_map(place, analysis), date),
+        "segmentation.dcm": lambda file: _save(file, _segmentation, place, analysis),
+        "parametric-map.dcm": lambda file: _save(file, _parametric_map, place, analysis),
     }
+
+
+@contextlib.contextmanager
+def _unworried() -> Iterator[None]:
+    """Keep to ourselves what pydicom thinks of the slide's own values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 class _Place:
@@ -236,8 +246,20 @@ def _uid(analysis: Analysis, part: str) -> UID:
     return UID(f"2.25.{uuid.UUID(analysis.identifier(f'dicom {part}')).int}")
 
 
-def _save(file: BinaryIO, found: Dataset, date: str) -> None:
-    """Write an object after taking out of it what depends on the hour and on chance."""
+def _save(
+    file: BinaryIO,
+    make: Callable[[_Place, Analysis], Dataset],
+    place: _Place,
+    analysis: Analysis,
+) -> None:
+    with _unworried():
+        found = make(place, analysis)
+        _settle(found, analysis.model.card.created.replace("-", ""))
+        found.save_as(file, enforce_file_format=True)
+
+
+def _settle(found: Dataset, date: str) -> None:
+    """Take out of an object what depends on the hour and on chance."""
     dimension = found.DimensionOrganizationSequence[0].DimensionOrganizationUID
     steady = UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, str(found.SOPInstanceUID)).int}")
 
@@ -250,4 +272,3 @@ def _save(file: BinaryIO, found: Dataset, date: str) -> None:
     for equipment in found.get("ContributingEquipmentSequence", []):
         del equipment.ContributionDateTime
     found.ContentDate, found.ContentTime = date, "000000"
-    found.save_as(file, enforce_file_format=True)

@@ -220,12 +220,10 @@ def _foci(analysis: Analysis, foci: Sequence[Focus]) -> Iterable[Flowable]:
         yield Paragraph("No area is at or above the threshold.", _BODY)
         return
     shown = foci[:_MAX_FOCI]
-    yield Paragraph(
-        f"{len(foci):,} connected areas at or above the threshold ({_RULES.neighbours} neighbours, "
-        f"at least {_RULES.min_area_um2 / 1e6:g} mm²), the largest first"
-        + (f"; the first {len(shown)} are shown." if len(foci) > len(shown) else "."),
-        _LEAD,
-    )
+    rules = f"{_RULES.neighbours} neighbours, at least {_RULES.min_area_um2 / 1e6:g} mm²"
+    found = f"{len(foci):,} connected area{'' if len(foci) == 1 else 's'}"
+    cut = f"; the first {len(shown)} are shown" if len(foci) > len(shown) else ""
+    yield Paragraph(f"{found} at or above the threshold ({rules}), the largest first{cut}.", _LEAD)
     width = _WIDTH / _FOCI_ACROSS
     cells = [_focus_cell(n, focus, analysis, width) for n, focus in enumerate(shown, 1)]
     cells += [[]] * (-len(cells) % _FOCI_ACROSS)
@@ -317,7 +315,7 @@ class _Scales(Flowable):  # type: ignore[misc]  # reportlab is not typed
         self._um = round_length(_WIDTH / 4 * um_per_pt)
         self._length = self._um / um_per_pt
         self._threshold = threshold
-        self.width, self.height = _WIDTH, 9 * mm
+        self.width, self.height = _WIDTH, 12 * mm
 
     def draw(self) -> None:
         """Draw them side by side."""

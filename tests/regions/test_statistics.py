@@ -37,8 +37,6 @@ def test_figures_of_random_regions_equal_brute_force(origin: tuple[int, int]) ->
     compare(painted_map(origin), origin, range(60))
 
 
-@pytest.mark.long
-@pytest.mark.timeout(600)
 def test_figures_of_500_random_regions_equal_brute_force() -> None:
     compare(painted_map(ORIGINS[1]), ORIGINS[1], range(500))
 
