@@ -86,13 +86,16 @@ def release(
     threshold = youden_threshold(
         Scored(probability, validation.store.index.label), validation.weight
     )
-    metrics = _both_weightings("validation", validation, probability, threshold)
+    leaky = "leaky_" if data.split.leaky else ""
+    metrics = _both_weightings(f"{leaky}validation", validation, probability, threshold)
+    tested: dict[str, dict[str, Interval]] = {}
     if test_log is not None:
         # Beside a leaky split's own test part stand cases that it never saw.
-        for part in ("test", "unseen") if data.split.leaky else ("test",):
-            held_out: Part = getattr(data, part)
-            tested = platt.probability(logits(forward, held_out.store)).round(6)
-            metrics |= _both_weightings(part, held_out, tested, threshold)
+        for part_name, part in ((f"{leaky}test", data.test), ("unseen", data.unseen)):
+            if len(part.store.index):
+                found = platt.probability(logits(forward, part.store)).round(6)
+                tested |= _both_weightings(part_name, part, found, threshold)
+        metrics |= tested
     golden = choose_golden(lambda patches: platt.probability(predict_logits(model, patches)))
     curve = validation_curve(probability, validation.store.index, validation.weight, threshold)
     card = build_card(name, version, run, data, platt, threshold, curve, metrics, golden)
@@ -101,7 +104,7 @@ def release(
     content = out.read_bytes()
     speed = measure_speed(content, patches[:1024], time.perf_counter)
     if test_log is not None:
-        _log_test(test_log, exported, metrics)
+        _log_test(test_log, exported, tested)
     if report is not None:
         painted = paint_background(np.random.default_rng(_BACKGROUND_SEED), _BACKGROUND)
         called, _ = run_session(open_session(content), painted)
@@ -133,7 +136,7 @@ def _parity_patches(part: Part) -> PatchArray:
     return part.store.read(np.unique(np.linspace(0, count - 1, min(count, 2000)).astype(np.intp)))
 
 
-def _log_test(path: Path, exported: Exported, metrics: dict[str, dict[str, Interval]]) -> None:
+def _log_test(path: Path, exported: Exported, tested: dict[str, dict[str, Interval]]) -> None:
     before = path.read_bytes() if path.exists() else b"file,sha256,cases,figure,value,low,high\n"
     if exported.sha256.encode() in before:
         return
@@ -141,8 +144,8 @@ def _log_test(path: Path, exported: Exported, metrics: dict[str, dict[str, Inter
         file.write(before)
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
-        for group in ("test_weighted", "test_unweighted"):
-            for figure, one in metrics[group].items():
+        for group, figures in tested.items():
+            for figure, one in figures.items():
                 numbers = (f"{value:.6f}" for value in (one.value, one.low, one.high))
                 writer.writerow((exported.path.name, exported.sha256, group, figure, *numbers))
         text.flush()

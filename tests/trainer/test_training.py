@@ -29,6 +29,7 @@ from trainer.cli import main
 from trainer.dataset import load_store, prepare
 from trainer.networks import build
 from trainer.runs import Data, Sources, load_data
+from trainer.splits import LEAKY
 from trainer.training import compiled, logits, train
 
 SETTINGS = Settings(epochs=2, batch=16)
@@ -176,6 +177,25 @@ def test_export_repeats_byte_for_byte_and_logs_the_file(
     assert again.exported.sha256 in (exported / "test.csv").read_text(encoding="utf-8")
     assert again.exported.sha256 in (exported / "small.md").read_text(encoding="utf-8")
     assert again.exported.parity <= 1e-4
+
+
+def test_export_of_a_leaky_run_says_so_on_every_figure(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(release, "FEWEST", 10)
+    options = [*_options(sources), "--split", "random-patch", "--smote", "before-split"]
+    run = tmp_path / "run"
+    assert main(["train", *options, "--out", str(run), "--epochs", "1", "--batch", "16"]) == 0
+    found = release.release(run, tmp_path / "x.onnx", "x", "1.0.0", None, tmp_path / "log")
+    honest = {"unseen_weighted", "unseen_unweighted"}
+    assert honest < set(found.metrics)
+    assert all(name.startswith("leaky_") for name in set(found.metrics) - honest)
+    session = export.load_file(tmp_path / "x.onnx")
+    card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], "x.onnx").document
+    assert LEAKY in card["idc"]["training"]["split"]
+    assert LEAKY in " ".join(card["idc"]["limitations"])
+    assert card["idc"]["training"]["imbalance"] == "smote-before-split"
+    assert "leaky_test_weighted" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 def test_file_that_differs_from_its_network_is_not_written(
