@@ -281,8 +281,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared data folder")
-    parser.add_argument("--splits", type=Path, required=True, help="folder of official_*.txt")
-    parser.add_argument("--counts", type=Path, required=True, help="CSV of natural counts per case")
+    parser.add_argument("--splits", type=Path, help="folder of official_*.txt")
+    parser.add_argument(
+        "--counts", type=Path, help="CSV of natural counts per case (default: those at hand)"
+    )
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:

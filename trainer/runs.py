@@ -15,6 +15,7 @@ from trainer.files import replacing
 from trainer.imbalance import oversample, smote
 from trainer.settings import Settings
 from trainer.splits import (
+    NO_CASES,
     OfficialCases,
     Split,
     grouped_kfold,
@@ -38,10 +39,10 @@ class Sources:
     ----------
     store : Path
         Prepared data folder.
-    splits : Path
-        Folder of the official split's three files.
-    counts : Path
-        Natural counts per case.
+    splits : Path or None
+        Folder of the official split's three files; other splits do without.
+    counts : Path or None
+        Natural counts per case; None: the patches at hand are all there are.
     unlisted : bool
         Whether cases outside the official split join the training part.
     split : str
@@ -55,8 +56,8 @@ class Sources:
     """
 
     store: Path
-    splits: Path
-    counts: Path
+    splits: Path | None = None
+    counts: Path | None = None
     unlisted: bool = True
     split: str = "official"
     fold: int = 1
@@ -64,6 +65,11 @@ class Sources:
     imbalance: str = "none"
 
     def __post_init__(self) -> None:
+        if self.split == "official" and self.splits is None:
+            raise DataError(
+                "--split official needs the folder of official_*.txt: name it with --splits, or "
+                "let --split grouped-kfold make the parts."
+            )
         if self.imbalance == "smote-before-split" and self.split != "random-patch":
             raise DataError(
                 "--smote before-split reproduces the paper's leak and needs --split random-patch; "
@@ -95,8 +101,8 @@ def load_data(sources: Sources) -> Data:
         Files that cannot be used, or no patches for training or validation.
     """
     store = load_store(sources.store)
-    counts = read_natural_counts(sources.counts)
-    cases = read_official_cases(sources.splits)
+    counts = {} if sources.counts is None else read_natural_counts(sources.counts)
+    cases = NO_CASES if sources.splits is None else read_official_cases(sources.splits)
     whole = Part(store, natural_weights(store.index.case, store.index.label, counts))
     tested = np.isin(store.index.case, sorted(cases.test))
     kept = np.flatnonzero(~tested) if sources.split == "random-patch" else np.arange(len(tested))
@@ -171,7 +177,7 @@ def load_run(folder: Path) -> Run:
         sources = document["sources"]
         return Run(
             Settings(**document["settings"]),
-            Sources(**sources | {name: Path(sources[name]) for name in _PATHS}),
+            Sources(**sources | {name: Path(sources[name]) for name in _PATHS if sources[name]}),
             document["finished"],
             document["minutes"],
             document.get("imagenet"),

@@ -47,6 +47,9 @@ class OfficialCases:
                 )
 
 
+NO_CASES = OfficialCases(frozenset(), frozenset(), frozenset())
+
+
 @dataclass(frozen=True)
 class Split:
     """Positions in an index, in disjoint parts.

@@ -146,5 +146,18 @@ def test_class_weights_make_both_classes_weigh_alike(sources: Sources) -> None:
 def test_run_remembers_its_split_and_imbalance(sources: Sources, tmp_path: Path) -> None:
     for imbalance in IMBALANCES:
         of = replace(sources, split="random-patch", split_seed=7, imbalance=imbalance)
-        Run(Settings(), of, "2026-01-01", 1.0).save(tmp_path)
-        assert load_run(tmp_path).sources == of
+        for one in (of, replace(of, splits=None, counts=None)):
+            Run(Settings(), one, "2026-01-01", 1.0).save(tmp_path)
+            assert load_run(tmp_path).sources == one
+
+
+def test_own_data_need_neither_official_split_nor_counts(sources: Sources) -> None:
+    own = Sources(sources.store, split="grouped-kfold", fold=2)
+    data = load_data(own)
+    assert {len(part.store.index) > 0 for part in (data.train, data.validation, data.test)} == {
+        True
+    }
+    assert (data.train.weight == 1).all()
+    assert not len(load_data(replace(own, split="random-patch")).unseen.store.index)
+    with pytest.raises(DataError, match="--splits"):
+        Sources(sources.store)
