@@ -26,7 +26,7 @@ from trainer.settings import ASSUMPTIONS
 from trainer.splits import LEAKY
 from trainer.weighting import DESCRIPTION
 
-MARKDOWN, CSV = "tables.md", "tables.csv"
+MARKDOWN, CSV = "comparison.md", "comparison.csv"
 
 NOT_RUN = "not run"
 NOT_AT_HAND = "not at hand"
@@ -56,7 +56,7 @@ _COLUMNS = ("table", "method", "source", "patches", "figure", "value", "low", "h
 
 
 def write_tables(out: Path) -> None:
-    """Write ``tables.md`` and ``tables.csv`` from the results in a comparison's folder.
+    """Write ``comparison.md`` and ``comparison.csv`` from the results in a comparison's folder.
 
     Raises
     ------

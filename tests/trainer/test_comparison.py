@@ -51,7 +51,7 @@ def folder(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_tables_hold_what_was_run_and_say_what_was_not(folder: Path) -> None:
-    text = (folder / "tables.md").read_text(encoding="utf-8")
+    text = (folder / "comparison.md").read_text(encoding="utf-8")
     for number in (2, 3, 4, 5):
         assert f"## Table {number}" in text
     for number, rows in ((3, TABLE_3), (4, TABLE_4), (5, TABLE_5)):
@@ -61,7 +61,7 @@ def test_tables_hold_what_was_run_and_say_what_was_not(folder: Path) -> None:
             assert (NOT_RUN in line) is (row.method not in ("gray-histogram", "alexnet-crop"))
             assert (NOT_AT_HAND in line) is (None in (row.accuracy, row.f1))
     assert LEAKY in text
-    with (folder / "tables.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / "comparison.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     of_gray = [row for row in rows if row["method"] == "gray-histogram"]
     assert {row["patches"] for row in of_gray} >= {
@@ -95,11 +95,11 @@ def test_finished_results_are_not_computed_again(
     monkeypatch.setattr(comparison, "TREES", 20)
     monkeypatch.setattr(comparison, "fit_forest", refuse)
     monkeypatch.setattr(comparison, "_fit_network", refuse)
-    before = (folder / "tables.md").read_bytes()
+    before = (folder / "comparison.md").read_bytes()
     command = ["compare", *options, "--out", str(folder), "--epochs", "1", "--methods"]
     assert main([*command, "gray-histogram", "alexnet-crop"]) == 0
     assert main(["compare", *options, "--out", str(folder), "--tables-only"]) == 0
-    assert (folder / "tables.md").read_bytes() == before
+    assert (folder / "comparison.md").read_bytes() == before
     monkeypatch.setattr(comparison, "TREES", 21)
     with pytest.raises(AssertionError):
         list(comparison.compare(_sources(options), folder, ["gray-histogram"]))
@@ -158,7 +158,7 @@ def test_damaged_result_and_unknown_names_are_refused(
     (tmp_path / "results" / "gray-histogram.paper.json").write_text(json.dumps(content))
     assert main(["compare", *options, *out, "--tables-only"]) == 3
     assert "gray-histogram.paper.json" in capsys.readouterr().err
-    assert not (tmp_path / "tables.md").exists()
+    assert not (tmp_path / "comparison.md").exists()
 
 
 @pytest.mark.parametrize("name", COMPARATOR_NAMES)
