@@ -146,6 +146,18 @@ class Shape:
             [[np.add(ring, (dx, dy)) for ring in polygon] for polygon in self.polygons], self.roi
         )
 
+    def scaled(self, across: float, down: float) -> Shape:
+        """Return the shape stretched around the middle of its bounds; factors above 0."""
+        left, top, right, bottom = self.bounds
+        middle = np.array(((left + right) / 2, (top + bottom) / 2))
+        return shape_of(
+            [
+                [(ring - middle) * (across, down) + middle for ring in polygon]
+                for polygon in self.polygons
+            ],
+            self.roi,
+        )
+
     def _numbered(self) -> Iterator[tuple[int, int, Ring]]:
         for number, polygon in enumerate(self.polygons):
             for ring, points in enumerate(polygon):

@@ -197,6 +197,22 @@ def test_regions_are_moved_reshaped_split_and_nudged(analyzed: MainWindow, qtbot
     assert len(regions.all) == 2
 
 
+def test_region_is_made_moved_and_stretched_by_keys_alone(
+    analyzed: MainWindow, qtbot: QtBot
+) -> None:
+    view, regions = analyzed.view, analyzed.document.regions
+    qtbot.keyClick(view, Qt.Key.Key_Insert)
+    qtbot.keyClick(view, Qt.Key.Key_E)
+    before = regions.all[0].shape.moments()
+    qtbot.keyClick(view, Qt.Key.Key_Down, SHIFT)
+    for _ in range(3):
+        qtbot.keyClick(view, Qt.Key.Key_Right, ALT)
+    qtbot.keyClick(view, Qt.Key.Key_Up, ALT)
+    after = regions.all[0].shape.moments()
+    assert after.area == pytest.approx(before.area * 1.02**2)
+    assert after.centroid[1] == pytest.approx(before.centroid[1] + 1 / view.scale)
+
+
 def test_regions_are_combined_by_keys(analyzed: MainWindow, qtbot: QtBot) -> None:
     regions = analyzed.document.regions
     regions.add("Draw", [rectangle(300, 300, 700, 600), rectangle(600, 300, 900, 600)])

@@ -35,6 +35,7 @@ _MOUSE = (
             "Edit, double click": "Insert a corner",
             "Edit, Alt+click": "Remove a corner",
             "Edit, Shift+arrows": "Nudge the chosen regions",
+            "Edit, Alt+arrows": "Stretch the chosen regions",
         },
     ),
 )

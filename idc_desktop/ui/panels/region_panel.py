@@ -31,7 +31,7 @@ from PySide6.QtWidgets import (
 )
 
 from idc_desktop.export import write_regions
-from idc_desktop.regions import Region, editing
+from idc_desktop.regions import Region, editing, rectangle
 from idc_desktop.regions.files import read_regions
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
@@ -42,6 +42,7 @@ from idc_desktop.ui.view.slide_view import SlideView
 
 _MENU = "&Regions"
 _CLASSES = ("", "IDC", "Other", "Stroma", "Necrosis", "Immune cells")
+_SHARE_OF_VIEW = 0.3
 _READABLE = "Regions (*.geojson *.json *.geojson.gz *.gz *.xml);;All files (*)"
 _WRITABLE = "GeoJSON (*.geojson);;GeoJSON, packed (*.geojson.gz)"
 
@@ -115,6 +116,7 @@ class RegionPanel(QWidget):
 
     def _table(self) -> list[Verb]:
         return [
+            Verb(_MENU, "Ne&w rectangle in the view", self._add_rectangle, "Ins"),
             Verb(_MENU, "&Zoom to", self._zoom_to, "Z"),
             Verb(_MENU, "&Delete", self._delete, "Del"),
             Verb(_MENU, "&Unite", self._unite, "U"),
@@ -186,9 +188,16 @@ class RegionPanel(QWidget):
     def _on_menu(self, at: QPoint) -> None:
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        for verb in self._verbs[:6]:
+        for verb in self._verbs[1:7]:
             menu.addAction(verb.text, verb.run)
         menu.popup(self.list.viewport().mapToGlobal(at))
+
+    def _add_rectangle(self) -> None:
+        """Put a region into the middle of the view: from there, keys move and stretch it."""
+        seen, middle = self._view.visible_l0(), self._view.centre
+        side = min(seen.width(), seen.height()) * _SHARE_OF_VIEW / 2
+        corners = (middle.x() - side, middle.y() - side, middle.x() + side, middle.y() + side)
+        self._regions.add("New rectangle", [rectangle(*corners)])
 
     def _zoom_to(self) -> None:
         boxes = [region.shape.bounds for region in self._regions.chosen]

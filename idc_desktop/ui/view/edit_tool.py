@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _REACH_PX = 8.0
 _NUDGE_PX = 1.0
+_STRETCH = 1.02
 
 
 class EditTool(Tool):
@@ -90,20 +91,27 @@ class EditTool(Tool):
                 return
 
     def key(self, event: QKeyEvent) -> bool:
-        """Nudge the chosen regions by the arrow keys with Shift."""
+        """Nudge the chosen regions by the arrow keys with Shift; with Alt, stretch them."""
         steps = {
             Qt.Key.Key_Left: (-1, 0),
             Qt.Key.Key_Right: (1, 0),
             Qt.Key.Key_Up: (0, -1),
             Qt.Key.Key_Down: (0, 1),
         }
-        step = steps.get(Qt.Key(event.key()))
-        if step is None or not event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-            return False
-        by = _NUDGE_PX / self.view.scale
+        step, keys = steps.get(Qt.Key(event.key())), event.modifiers()
         regions = self.view.document.regions
-        for region in regions.chosen:
-            regions.reshape("Move region", region, region.shape.moved(step[0] * by, step[1] * by))
+        if step is not None and keys & Qt.KeyboardModifier.ShiftModifier:
+            by = _NUDGE_PX / self.view.scale
+            for region in regions.chosen:
+                moved = region.shape.moved(step[0] * by, step[1] * by)
+                regions.reshape("Move region", region, moved)
+        elif step is not None and keys & Qt.KeyboardModifier.AltModifier:
+            for region in regions.chosen:
+                # Right and down grow, left and up shrink.
+                stretched = region.shape.scaled(_STRETCH ** step[0], _STRETCH ** step[1])
+                regions.reshape("Stretch region", region, stretched)
+        else:
+            return False
         return True
 
     def abandon(self) -> None:
