@@ -6,15 +6,20 @@ BIN = $(VENV)/bin
 .PHONY: run install format check test test-long bench bench-viewer wheel clean
 
 # The phantom slide, made, analyzed and shown: the quickest way to see what the program does.
-run: install
+run: $(VENV)/program
 	packaging/check-system $(BIN)/python
 	$(BIN)/idc-desktop demo
 
 install: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml
+# The program alone; what trainer and tests need is ten times as much.
+$(VENV)/program: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed: $(VENV)/program
 	$(BIN)/python -m pip install --quiet --editable ".[test,trainer]"
 	touch $@
 
