@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from idc_desktop.model_file import ModelFile
     from idc_desktop.regions import Region
 
-FORMAT_NAMES = ("regions", "qupath", "wsinfer", "report", "dsa", "dicom")
+FORMAT_NAMES = ("report", "regions", "qupath", "wsinfer", "dsa", "dicom")
 """What ``--format`` takes: `idc_desktop.export.FORMATS`, which the start must not wait for."""
 
 _PLAIN_PROGRESS_EVERY_S = 5.0

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 from idc_desktop.closing import Closing
@@ -68,8 +69,13 @@ class Child(Closing):
     def __init__(self, module: str, job: Message, deadline_s: float = _DEADLINE_S) -> None:
         self._deadline_s = deadline_s
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        # The child runs the code that its parent runs, not what lies in the working directory.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-P", "-m", module],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(it or str(Path.cwd()) for it in sys.path),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

@@ -138,19 +138,19 @@ def _no_dicom(slide: Mapping[str, Any], nameless: bool) -> str | None:
 
 
 FORMATS: Mapping[str, Format] = {
+    "report": Format("report of a few pages (PDF)", ("report.pdf",), _report),
     "regions": Format(
-        "the regions with their figures, GeoJSON in level-0 pixels", ("regions.geojson",), _regions
+        "regions with their figures (GeoJSON, level-0 pixels)", ("regions.geojson",), _regions
     ),
     "qupath": Format(
-        "to drop on QuPath: regions and patches from the slide's bounds, and a measurement table",
+        "for QuPath: regions, patches and a measurement table",
         ("regions.qupath.geojson.gz", "patches.qupath.geojson.gz", "measurements.tsv"),
         _qupath,
     ),
-    "wsinfer": Format("a results folder as WSInfer writes it", (), _wsinfer),
-    "report": Format("a report of a few pages, PDF", ("report.pdf",), _report),
-    "dsa": Format("an annotation for the Digital Slide Archive", ("dsa-annotation.json",), _dsa),
+    "wsinfer": Format("for WSInfer: a results folder", (), _wsinfer),
+    "dsa": Format("for the Digital Slide Archive: an annotation", ("dsa-annotation.json",), _dsa),
     "dicom": Format(
-        "DICOM segmentation and parametric map, of DICOM slides only",
+        "DICOM segmentation and parametric map (of DICOM slides)",
         ("segmentation.dcm", "parametric-map.dcm"),
         _dicom,
         _no_dicom,

@@ -130,6 +130,10 @@ def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
     width_um = analysis.overview_px_l0 * analysis.mpp[0] * analysis.overview.shape[1]
     yield _Scales(width_um / (picture.width * scale), analysis.threshold)
     rows = [
+        (
+            "Analyzed area",
+            f"{whole.area_um2 * (whole.coverage_percent or 0) / 100 / 1e6:.2f} mm²",
+        ),
         ("IDC area", f"{whole.idc_area_um2 / 1e6:.2f} mm²"),
         ("IDC, of the analyzed area", _percent(whole.idc_fraction)),
         ("Mean, median, max probability", _probabilities(whole)),

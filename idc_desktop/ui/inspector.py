@@ -13,6 +13,7 @@ from idc_desktop.ui.panels.section import Section
 from idc_desktop.ui.panels.statistics_panel import StatisticsPanel
 
 _LEAST_WIDTH = 320
+_LEAST_SEEN = 60
 
 
 class Inspector(QScrollArea):
@@ -57,7 +58,9 @@ class Inspector(QScrollArea):
             section.fold(section.title in titles)
 
     def _on_selected(self) -> None:
-        """Bring the selected patch into sight, once the panel has its new height."""
-        if self._document.selected is not None:
+        """Bring the selected patch into sight if nothing of it is; else all stays in its place."""
+        section = self.sections[-1]
+        is_seen = section.visibleRegion().boundingRect().height() > _LEAST_SEEN
+        if self._document.selected is not None and not is_seen:
             self._content.adjustSize()
-            self.ensureWidgetVisible(self.sections[-1])
+            self.ensureWidgetVisible(section)

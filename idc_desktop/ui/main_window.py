@@ -28,7 +28,7 @@ from idc_desktop.ui.verbs import SEPARATOR, Verb, Verbs
 from idc_desktop.ui.view.slide_view import SlideView
 from idc_desktop.ui.view.toolbox import tool_verbs
 
-_NOTE_MS = 15_000
+_NOTE_MS = 10_000
 _PATIENCE_MS = 10_000
 _FILE, _EDIT, _VIEW, _ANALYSIS, _HELP = "&File", "&Edit", "&View", "&Analysis", "&Help"
 
@@ -148,6 +148,7 @@ class MainWindow(QMainWindow):
         self.tabifyDockWidget(self.docks["Regions"], self.docks["Foci"])
         for title in ("Regions", "Foci"):
             self.docks[title].hide()
+        self.setCorner(Qt.Corner.BottomRightCorner, area.RightDockWidgetArea)
         self.resize(1400, 900)
         docks, sizes = list(self.docks.values()), [210, 330, 250, 250]
         self.resizeDocks(docks[:2], sizes[:2], Qt.Orientation.Horizontal)
@@ -233,7 +234,7 @@ class MainWindow(QMainWindow):
         inspector.analysis.card_asked.connect(dialogs.show_card)
         inspector.analysis.export_asked.connect(self._on_export)
         inspector.statistics.failures_asked.connect(dialogs.show_failures)
-        self.export_task.succeeded.connect(lambda folder: self._note(f"Exported to {folder}"))
+        self.export_task.succeeded.connect(dialogs.tell_exported)
         self.export_task.failed.connect(lambda error: self.dialogs.warn("Export", str(error)))
 
     def _note(self, text: str) -> None:
@@ -280,6 +281,7 @@ class MainWindow(QMainWindow):
 
     def _on_tool(self) -> None:
         """Show the list of regions before the first one is drawn: later the view would jump."""
+        self.statusBar().clearMessage()
         if self.view.tool is not self.view.pan_tool and self.docks["Foci"].isHidden():
             self.docks["Regions"].show()
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+import platformdirs
+
 from idc_desktop.colormap import DEFAULT, NAMES
 from idc_desktop.store import data_folder
 from idc_desktop.ui.display import Display
@@ -50,8 +52,8 @@ class Settings:
     geometry: str = ""
     layout: str = ""
     folded: list[str] = field(default_factory=list)
-    export_folder: str = ""
-    export_formats: list[str] = field(default_factory=list)
+    export_folder: str = field(default_factory=lambda: str(_first_export_folder()))
+    export_formats: list[str] = field(default_factory=lambda: ["report"])
     export_anonymous: bool = False
 
     @classmethod
@@ -123,6 +125,10 @@ class Settings:
         """Show the next slide's map as this one's."""
         self.colormap, self.opacity = display.colormap, display.opacity
         self.smooth_map, self.outline = display.smooth, display.outlined
+
+
+def _first_export_folder() -> Path:
+    return Path(platformdirs.user_documents_dir()) / "IDC Desktop"
 
 
 def _path() -> Path:

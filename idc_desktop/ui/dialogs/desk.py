@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QPointF, Qt, QUrl
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QMainWindow, QMessageBox
 
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
@@ -64,6 +65,18 @@ class DialogDesk:
 
         asked.accepted.connect(on_accepted)
         asked.open()
+
+    def tell_exported(self, folder: Path) -> None:
+        """Say where the files are; a button opens the folder."""
+        box = QMessageBox(QMessageBox.Icon.NoIcon, "Exported", f"The files are in\n{folder}")
+        box.setParent(self._window, Qt.WindowType.Dialog)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        opens = box.addButton("Open the folder", QMessageBox.ButtonRole.ActionRole)
+        opens.clicked.connect(
+            lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder.absolute())))
+        )
+        box.addButton(QMessageBox.StandardButton.Close)
+        box.open()
 
     def show_associated(self) -> None:
         """Show label and macro image."""

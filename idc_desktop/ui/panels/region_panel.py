@@ -73,12 +73,12 @@ class RegionPanel(QWidget):
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.customContextMenuRequested.connect(self._on_menu)
         self.list.selectionModel().selectionChanged.connect(self._on_selected)
-        for column, width in enumerate((220, 130, 60, 60, 84, 80, 66, 70, 66, 70, 96)):
+        for column, width in enumerate((200, 120, 60, 60, 84, 84, 130, 66, 60, 70, 96)):
             self.list.setColumnWidth(column, width)
         self._classes = QComboBox()
         self._classes.setEditable(True)
         self._classes.addItems(_CLASSES)
-        self._classes.setMinimumWidth(140)
+        self._classes.setMinimumWidth(100)
         self._classes.setToolTip("Class of what is drawn next")
         self._classes.currentTextChanged.connect(self._on_class)
         self._summary = QLabel()

@@ -40,15 +40,15 @@ _COLUMNS = (
     _Column("Class", "Double click to change"),
     _Column("Shown", "Whether it is painted; its figures stay"),
     _Column("Locked", "Whether it is safe from changes"),
-    _Column("Area, mm²", "The region's own area", lambda it: it.area_um2 / 1e6, "{:.4g}"),
+    _Column("Area, mm²", "The region's own area", lambda it: it.area_um2 / 1e6, "{:,.3f}"),
     _Column(
         "IDC, mm²",
         "Area of its patches at or above the threshold",
         lambda it: it.idc_area_um2 / 1e6,
-        "{:.4g}",
+        "{:,.3f}",
     ),
     _Column(
-        "IDC, %",
+        "IDC, % of analyzed",
         "Share of IDC in its analyzed area",
         lambda it: None if it.idc_fraction is None else 100 * it.idc_fraction,
         "{:.1f}",
@@ -66,6 +66,7 @@ _COLUMNS = (
     ),
 )
 _NAME, _CLASS, _SHOWN, _LOCKED = range(4)
+_NO_CLASS = "no class"
 
 
 class RegionTable(QAbstractTableModel):
@@ -122,6 +123,8 @@ class RegionTable(QAbstractTableModel):
         region, column = self._regions[index.row()], index.column()
         if role == SORT_ROLE:
             return self._sort_value(index.row(), column)
+        if role == Qt.ItemDataRole.DisplayRole and column == _CLASS and not region.classification:
+            return _NO_CLASS
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
             return self._text(index.row(), column)
         if role == Qt.ItemDataRole.CheckStateRole and column in (_SHOWN, _LOCKED):

@@ -27,6 +27,7 @@ class StatisticsPanel(QWidget):
             for name in (
                 "Of",
                 "Area",
+                "Analyzed area",
                 "IDC area",
                 "IDC, of analyzed area",
                 "Mean probability",
@@ -73,9 +74,10 @@ class StatisticsPanel(QWidget):
             fraction = found.idc_fraction
             remaining = found.patches - found.patches_analyzed - found.patches_failed
             texts = {
-                "Of": subject.name,
-                "Area": f"{found.area_um2 / 1e6:.2f} mm²",
-                "IDC area": f"{found.idc_area_um2 / 1e6:.2f} mm²",
+                "Of": subject.name + ("" if document.state == "done" else ", so far"),
+                "Area": _area_text(found.area_um2),
+                "Analyzed area": _area_text(found.area_um2 * (found.coverage_percent or 0) / 100),
+                "IDC area": _area_text(found.idc_area_um2),
                 "IDC, of analyzed area": _text(
                     None if fraction is None else 100 * fraction, "{:.1f} %"
                 ),
@@ -88,6 +90,10 @@ class StatisticsPanel(QWidget):
         for name, text in texts.items():
             self.figures[name].setText(text)
         self._which.setVisible(failed > 0)
+
+
+def _area_text(area_um2: float) -> str:
+    return f"{area_um2 / 1e6:,.3f} mm²"
 
 
 def _text(value: float | None, form: str) -> str:

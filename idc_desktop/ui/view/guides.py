@@ -74,6 +74,9 @@ def paint_label(painter: QPainter, at: QPointF, text: str) -> None:
     """Write a line beside a point."""
     width = painter.fontMetrics().horizontalAdvance(text) + 14
     box = QRectF(at.x() + 14, at.y() + 10, width, painter.fontMetrics().height() + 8)
+    window = QRectF(painter.window())
+    box.moveRight(min(box.right(), window.right() - 4))
+    box.moveBottom(min(box.bottom(), window.bottom() - 4))
     _paint_paper(painter, box)
     painter.setPen(_INK)
     painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
