@@ -61,8 +61,9 @@ def _settings(network: str, recipe: str = "corrected", **given: object) -> Setti
 
 
 def _same(one: keras.Model, other: keras.Model) -> bool:
+    """Compare but for rounding: which threads add up a large gradient depends on the load."""
     pairs = zip(one.weights, other.weights, strict=True)
-    return all(np.array_equal(first.numpy(), second.numpy()) for first, second in pairs)
+    return all(np.allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5) for a, b in pairs)
 
 
 @pytest.mark.parametrize("network", ["vgg16-features", "vgg16-finetuned"])
