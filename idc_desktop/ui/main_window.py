@@ -168,6 +168,8 @@ class MainWindow(QMainWindow):
             Verb(_FILE, "&Next slide", lambda: slides.step(1), "Ctrl+PgDown"),
             Verb(_FILE, "&Previous slide", lambda: slides.step(-1), "Ctrl+PgUp"),
             Verb(_FILE, "&Export …", self._on_export, "Ctrl+E", "export"),
+            Verb(_FILE, "&Save the picture of the view …", dialogs.save_picture, "Ctrl+Shift+P"),
+            Verb(_FILE, "Cop&y the picture of the view", dialogs.copy_picture, "Ctrl+C"),
             Verb(_FILE, "&Close slide", document.close, "Ctrl+W"),
             Verb(_FILE, "&Quit", self.close, "Ctrl+Q"),
             SEPARATOR,
@@ -203,6 +205,7 @@ class MainWindow(QMainWindow):
             *self.foci.verbs(),
             SEPARATOR,
             Verb(_HELP, "&Keyboard and mouse …", self._show_shortcuts, "F1"),
+            Verb(_HELP, "&About …", dialogs.show_about),
         ]
 
     def _add_theme_menu(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSize, Qt
 from PySide6.QtGui import QColor, QGuiApplication, QIcon, QPainter, QPalette, QPixmap
@@ -69,6 +70,12 @@ QPushButton#primary {
 }
 QPushButton#primary:disabled { background: palette(mid); color: palette(placeholder-text); }
 QPushButton#primary:focus { border: 2px solid palette(window-text); }
+QTableView::indicator, QCheckBox::indicator {
+    background: #ffffff; border: 1px solid #80858f; border-radius: 2px; width: 12px; height: 12px;
+}
+QTableView::indicator:checked, QCheckBox::indicator:checked { image: url("CHECK"); }
+QCheckBox::indicator:disabled { background: #b4b8c0; }
+QCheckBox::indicator:focus { border: 2px solid palette(highlight); }
 QFrame#resolutionBar { background: #fff1c9; }
 QFrame#resolutionBar QLabel { color: #4b3800; }
 """
@@ -90,7 +97,8 @@ def apply_theme(name: str) -> None:
         faint.setAlpha(150)
         palette.setColor(QPalette.ColorGroup.Disabled, role, faint)
     application.setPalette(palette)
-    application.setStyleSheet(_STYLE)
+    check = Path(str(files("idc_desktop.resources"))) / "icons" / "check.svg"
+    application.setStyleSheet(_STYLE.replace("CHECK", check.as_posix()))
 
 
 def icon(name: str) -> QIcon:

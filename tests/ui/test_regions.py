@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtGui import QContextMenuEvent, QGuiApplication
+from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.export import write_regions
 from idc_desktop.regions import Region, measure, rectangle
 from idc_desktop.regions.files import read_regions
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
@@ -446,3 +449,62 @@ def test_export_is_asked_for_and_can_leave_out_the_name(
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
     name = tiny_slide.path.name.encode()
     assert not any(name in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_menu_of_the_view_sets_class_lock_and_sight_of_several(
+    analyzed: MainWindow, qtbot: QtBot
+) -> None:
+    regions, view = analyzed.document.regions, analyzed.view
+    regions.add("Draw", [rectangle(0, 0, 300, 300), rectangle(600, 300, 900, 600)])
+    regions.choose([])
+    (at,) = on_screen(analyzed, (750, 450))
+    with qtbot.waitSignal(view.menu_asked, timeout=WAIT_MS):
+        QApplication.sendEvent(
+            view, QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at.toPoint(), at.toPoint())
+        )
+    assert [region.name for region in regions.chosen] == ["Region 2"]
+    menu = analyzed.regions.findChild(QMenu)
+    assert menu is not None
+    words = [action.text() for action in menu.actions()]
+    assert "Hide" in words
+    assert "Show" not in words
+    menu.close()
+
+    regions.choose(region.id for region in regions.all)
+    analyzed.regions.set_class("IDC")
+    assert {region.classification for region in regions.all} == {"IDC"}
+    take(analyzed, "Undo")
+    assert {region.classification for region in regions.all} == {""}
+
+
+def test_importing_what_is_there_already_says_so(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    regions, panel = analyzed.document.regions, analyzed.regions
+    regions.add("Draw", [rectangle(0, 0, 300, 300)], "IDC")
+    panel.set_class("IDC")
+    write_regions(tmp_path / "r.geojson", regions.all)
+    for said in ("1 regions imported", "0 regions imported, 1 were here already"):
+        with qtbot.waitSignal(panel._transfer.succeeded, timeout=WAIT_MS):
+            panel.read(tmp_path / "r.geojson")
+        assert said in analyzed.statusBar().currentMessage()
+    assert len(regions.all) == 1
+
+
+def test_focus_that_is_meant_is_named_and_marked(analyzed: MainWindow, qtbot: QtBot) -> None:
+    analyzed.document.show(threshold=0.3)
+    qtbot.waitUntil(lambda: bool(analyzed.foci.foci), timeout=WAIT_MS)
+    analyzed.foci.step(1)
+    assert "Focus 1 of" in analyzed.statusBar().currentMessage()
+    marked = pixels_of(analyzed.view)
+    analyzed.view.mark(None)
+    assert (pixels_of(analyzed.view) != marked).any()
+
+
+def test_picture_of_the_view_says_what_it_is_for(analyzed: MainWindow) -> None:
+    take(analyzed, "Copy the picture of the view")
+    picture = QGuiApplication.clipboard().image()
+    assert picture.width() == analyzed.view.width()
+    assert picture.height() == analyzed.view.height() + 24
+    below = picture.copy(0, analyzed.view.height(), picture.width(), 24)
+    assert len({below.pixel(x, 12) for x in range(below.width())}) > 1

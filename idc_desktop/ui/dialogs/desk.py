@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QPointF, Qt, QUrl
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import QPointF, QRectF, Qt, QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication, QPainter, QPixmap
 from PySide6.QtWidgets import QFileDialog, QMainWindow, QMessageBox
 
+from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.dialogs.failures import FailuresDialog
-from idc_desktop.ui.dialogs.pages import Shortcuts, card_page, provenance_page, shortcuts_page
+from idc_desktop.ui.dialogs.pages import (
+    Shortcuts,
+    about_page,
+    card_page,
+    provenance_page,
+    shortcuts_page,
+)
 from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.settings import Settings
@@ -77,6 +84,38 @@ class DialogDesk:
         )
         box.addButton(QMessageBox.StandardButton.Close)
         box.open()
+
+    def save_picture(self) -> None:
+        """Save what the view shows, with the research-use line below it."""
+        path = self._document.path
+        if path is not None:
+            folder = Path(self._settings.export_folder)
+            name, _ = QFileDialog.getSaveFileName(
+                self._window, "Save the picture", str(folder / f"{path.stem}.png"), "PNG (*.png)"
+            )
+            if name and not self._picture().save(name):
+                self.warn("Save the picture", f"{name}: The picture cannot be written there.")
+
+    def copy_picture(self) -> None:
+        """Put what the view shows on the clipboard."""
+        QGuiApplication.clipboard().setPixmap(self._picture())
+
+    def _picture(self) -> QPixmap:
+        shown = self._view.grab()
+        ratio, line = shown.devicePixelRatio(), 24
+        picture = QPixmap(shown.width(), shown.height() + round(line * ratio))
+        picture.setDevicePixelRatio(ratio)
+        picture.fill(Qt.GlobalColor.white)
+        painter = QPainter(picture)
+        painter.drawPixmap(0, 0, shown)
+        area = QRectF(0, self._view.height(), self._view.width(), line)
+        painter.drawText(area, Qt.AlignmentFlag.AlignCenter, RESEARCH_USE_NOTICE)
+        painter.end()
+        return picture
+
+    def show_about(self) -> None:
+        """Show what this program is and where it keeps its data."""
+        ReadingDialog("About", about_page(), self._window).open()
 
     def show_associated(self) -> None:
         """Show label and macro image."""

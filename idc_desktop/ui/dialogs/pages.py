@@ -8,6 +8,7 @@ from typing import Any
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.card import ModelCard
+from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
 
 Shortcuts = Iterable[tuple[str, Mapping[str, str]]]
@@ -99,6 +100,22 @@ def provenance_page(document: SlideDocument) -> str:
     html = f"<h2>Provenance</h2><p><b>{RESEARCH_USE_NOTICE}</b></p>{_table(facts)}"
     notes = "".join(f"<li>{escape(note)}</li>" for note in run.notes)
     return html + (f"<h3>Notes</h3><ul>{notes}</ul>" if notes else "")
+
+
+def about_page() -> str:
+    """Return what the program is and where its data are, as HTML."""
+    facts = {
+        "Version": __version__,
+        "Licence": "Apache-2.0",
+        "Data": str(data_folder()),
+        "Reports of defects": str(data_folder() / "logs"),
+        "Network": "never used",
+    }
+    return (
+        f"<h2>IDC Desktop</h2><p><b>{RESEARCH_USE_NOTICE}</b></p>"
+        "<p>Shows where invasive ductal carcinoma is likely on breast whole-slide images, after "
+        f"Abdolahi et al. 2020 (Med J Islam Repub Iran 34:140).</p>{_table(facts)}"
+    )
 
 
 def shortcuts_page(groups: Shortcuts) -> str:

@@ -186,6 +186,12 @@ class FociPanel(QWidget):
 
     def _go_to(self, row: int) -> None:
         if 0 <= row < len(self.foci):
+            focus = self.foci[row]
+            self._view.mark(focus.shape)
+            self._document.noted.emit(
+                f"Focus {row + 1} of {len(self.foci)}: {focus.area_um2 / 1e6:.2f} mm², "
+                f"max p {focus.max_probability:.3f}, mean p {focus.mean_probability:.3f}"
+            )
             left, top, right, bottom = self.foci[row].shape.bounds
             self._view.show_area(QRectF(left, top, right - left, bottom - top))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import (
     QItemSelection,
@@ -21,6 +23,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
+    QInputDialog,
     QLabel,
     QMenu,
     QPushButton,
@@ -64,14 +67,18 @@ class RegionPanel(QWidget):
         self.list = QTableView()
         self.list.setModel(self._sorted)
         self.list.setSortingEnabled(True)
-        self._sorted.sort(-1)  # as they were drawn, until a column is clicked
+        # As they were drawn, until a column is clicked.
+        self.list.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         self.list.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.list.setAlternatingRowColors(True)
         self.list.verticalHeader().hide()
         self.list.verticalHeader().setDefaultSectionSize(24)
         self.list.setAccessibleName("Regions")
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.list.customContextMenuRequested.connect(self._on_menu)
+        self.list.customContextMenuRequested.connect(
+            lambda at: self.show_menu(self.list.viewport().mapToGlobal(at))
+        )
+        view.menu_asked.connect(self.show_menu)
         self.list.selectionModel().selectionChanged.connect(self._on_selected)
         for column, width in enumerate((200, 120, 60, 60, 84, 84, 130, 66, 60, 70, 96)):
             self.list.setColumnWidth(column, width)
@@ -183,14 +190,50 @@ class RegionPanel(QWidget):
             button.setEnabled(self._regions.can_edit and count >= least)
 
     def _show_summary(self) -> None:
-        self._summary.setText(class_text(self._document))
+        text = class_text(self._document)
+        self._summary.setText(text)
+        self._summary.setToolTip(text)
 
-    def _on_menu(self, at: QPoint) -> None:
+    def show_menu(self, at: QPoint) -> None:
+        """Offer, at a point of the screen, what can be done with the chosen regions."""
+        chosen = self._regions.chosen
+        if not chosen:
+            return
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        classes = menu.addMenu("&Class")
+        for name in self._known_classes():
+            classes.addAction(name or "no class", partial(self.set_class, name))
+        classes.addAction("Another …", self._ask_class)
+        for label, name, value in (
+            ("Hide", "is_hidden", True),
+            ("Show", "is_hidden", False),
+            ("Lock", "is_locked", True),
+            ("Unlock", "is_locked", False),
+        ):
+            if any(getattr(region, name) != value for region in chosen):
+                menu.addAction(label, partial(self._set, f"{label} regions", **{name: value}))
+        menu.addSeparator()
         for verb in self._verbs[1:7]:
             menu.addAction(verb.text, verb.run)
-        menu.popup(self.list.viewport().mapToGlobal(at))
+        menu.popup(at)
+
+    def set_class(self, name: str) -> None:
+        """Give the chosen regions a class."""
+        self._set("Change class", classification=name, color=None)
+
+    def _set(self, label: str, **changes: Any) -> None:  # noqa: ANN401 - the fields of `Region`
+        changed = [replace(region, **changes) for region in self._regions.chosen]
+        self._regions.edit(label, put=changed)
+
+    def _known_classes(self) -> list[str]:
+        used = sorted({region.classification for region in self._regions.all})
+        return list(dict.fromkeys([*_CLASSES, *used]))
+
+    def _ask_class(self) -> None:
+        name, is_given = QInputDialog.getText(self, "Class", "Class of the chosen regions:")
+        if is_given:
+            self.set_class(name.strip())
 
     def _add_rectangle(self) -> None:
         """Put a region into the middle of the view: from there, keys move and stretch it."""
@@ -234,7 +277,7 @@ class RegionPanel(QWidget):
             colour = QColorDialog.getColor(QColor(*chosen[0].rgb), self, "Colour of the regions")
             if colour.isValid():
                 rgb = (colour.red(), colour.green(), colour.blue())
-                self._regions.edit("Change colour", put=[replace(it, color=rgb) for it in chosen])
+                self._set("Change colour", color=rgb)
 
     def _choose_all(self) -> None:
         self._regions.choose(region.id for region in self._regions.all)
@@ -246,8 +289,10 @@ class RegionPanel(QWidget):
                 self.read(Path(name))
 
     def _on_write(self) -> None:
-        if self._regions.all:
-            name, _ = QFileDialog.getSaveFileName(self, "Write regions", "", _WRITABLE)
+        path = self._document.path
+        if self._regions.all and path is not None:
+            proposed = str(path.with_name(f"{path.stem}.geojson"))
+            name, _ = QFileDialog.getSaveFileName(self, "Write regions", proposed, _WRITABLE)
             if name:
                 self.write(Path(name))
 
@@ -256,6 +301,11 @@ class RegionPanel(QWidget):
             self._document.noted.emit(result)
             return
         regions, notes = result
-        if self._regions.edit("Import regions", put=regions):
+        before = {region.id: region for region in self._regions.all}
+        fresh = [region for region in regions if before.get(region.id) != region]
+        said = f"{len(fresh)} regions imported"
+        if len(fresh) < len(regions):
+            said += f", {len(regions) - len(fresh)} were here already"
+        if not fresh or self._regions.edit("Import regions", put=fresh):
             self._regions.choose(region.id for region in regions)
-        self._document.noted.emit("; ".join([f"{len(regions)} regions imported", *notes]))
+            self._document.noted.emit("; ".join([said, *notes]))

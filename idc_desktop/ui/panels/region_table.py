@@ -14,7 +14,7 @@ from PySide6.QtCore import (
     Qt,
     QTimer,
 )
-from PySide6.QtGui import QColor, QPixmap
+from PySide6.QtGui import QColor, QPainter, QPixmap
 
 from idc_desktop.regions import Region, RegionStatistics
 from idc_desktop.ui.document import SlideDocument
@@ -131,8 +131,11 @@ class RegionTable(QAbstractTableModel):
             is_on = region.is_locked if column == _LOCKED else not region.is_hidden
             return Qt.CheckState.Checked if is_on else Qt.CheckState.Unchecked
         if role == Qt.ItemDataRole.DecorationRole and column == _CLASS:
-            swatch = QPixmap(12, 12)
-            swatch.fill(QColor(*region.rgb))
+            swatch = QPixmap(14, 14)
+            swatch.fill(QColor(255, 255, 255))  # a rim that shows on a selected row
+            painter = QPainter(swatch)
+            painter.fillRect(1, 1, 12, 12, QColor(*region.rgb))
+            painter.end()
             return swatch
         if role == Qt.ItemDataRole.TextAlignmentRole and _COLUMNS[column].figure is not None:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

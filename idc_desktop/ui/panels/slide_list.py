@@ -145,6 +145,7 @@ class SlideList(QListWidget):
     def _on_slide_changed(self) -> None:
         path, tiles = self._document.path, self._document.tiles
         if path is None or tiles is None:
+            self.setCurrentRow(-1)
             return
         if str(path.absolute()) not in self._settings.slides:
             self.add([path])

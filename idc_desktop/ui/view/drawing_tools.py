@@ -352,6 +352,8 @@ class SplitTool(DrawingTool):
         if not is_drag:
             self.choose_at(event)
             return
+        if not regions.chosen:
+            self.view.document.noted.emit("Choose a region first: click into it.")
         for region in regions.chosen:
             parts = editing.split(region.shape, line)
             if len(parts) > 1:

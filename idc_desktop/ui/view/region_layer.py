@@ -10,6 +10,8 @@ from idc_desktop.ui.region_model import RegionModel
 
 _HALO = QColor(255, 255, 255, 200)
 _FILL_ALPHA = 45
+_MARK = QColor(255, 214, 64)
+_MARK_RIM = QColor(30, 30, 34, 200)
 _HANDLE_PX = 7.0
 _HANDLES_APART_PX = 24.0
 _MOST_SMOOTHED = 150  # more regions are painted without what makes a few look good
@@ -58,6 +60,17 @@ class RegionLayer:
         if region.is_locked:
             line.setStyle(Qt.PenStyle.DashLine)
         painter.strokePath(path, line)
+
+
+def paint_mark(painter: QPainter, to_device: QTransform, shape: Shape) -> None:
+    """Point a shape out by a broad light line around it."""
+    painter.save()
+    painter.setTransform(to_device)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    path = path_of(shape)
+    for colour, width in ((_MARK_RIM, 9), (_MARK, 5)):
+        painter.strokePath(path, _pen(colour, width))
+    painter.restore()
 
 
 def path_of(shape: Shape) -> QPainterPath:

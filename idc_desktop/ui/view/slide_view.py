@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSizeF, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSizeF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
+    QContextMenuEvent,
     QKeyEvent,
     QMouseEvent,
     QNativeGestureEvent,
@@ -21,12 +22,13 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from idc_desktop.regions import Shape
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.view.guides import paint_legend, paint_scale_bar
 from idc_desktop.ui.view.map_raster import MapRaster
 from idc_desktop.ui.view.minimap import Minimap
 from idc_desktop.ui.view.pyramid import Tile
-from idc_desktop.ui.view.region_layer import RegionLayer
+from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
 from idc_desktop.ui.view.tools import PanTool, Tool
 from idc_desktop.ui.view.viewport import Viewport
 from idc_desktop.wire import TILE_PX
@@ -51,12 +53,16 @@ class SlideView(QWidget):
     tool_changed = Signal()
     """Another tool was taken up."""
 
+    menu_asked = Signal(QPoint)
+    """The right button was clicked; carries the point of the screen."""
+
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.document = document
         self._regions = RegionLayer(document.regions)
         self._raster: MapRaster | None = None
         self._raster_is_stale = False
+        self._marked: Shape | None = None
         self._is_moving = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -154,6 +160,11 @@ class SlideView(QWidget):
         scale = min(fitted.scale, 1 / self.devicePixelRatioF())
         self.document.viewport = replace(fitted, scale=scale, is_fitted=False)
 
+    def mark(self, shape: Shape | None) -> None:
+        """Point out a shape until another one is, or the map changes."""
+        self._marked = shape
+        self.update()
+
     def show_pixels(self) -> None:
         """Show each level-0 pixel as one pixel of the screen."""
         self.set_scale(1 / self.devicePixelRatioF())
@@ -214,6 +225,8 @@ class SlideView(QWidget):
             self._paint_map(painter, to_device)
             handles = self._tool.shows_handles
             self._regions.paint(painter, to_device, self.visible_l0(), handles=handles)
+            if self._marked is not None:
+                paint_mark(painter, to_device, self._marked)
             self._tool.paint(painter, to_device)
             self._paint_guides(painter)
         else:
@@ -253,6 +266,15 @@ class SlideView(QWidget):
             if pans or event.button() == Qt.MouseButton.LeftButton:
                 self._has_mouse = self.pan_tool if pans else self._tool
                 self._has_mouse.press(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Choose the region under the mouse and ask for the menu of regions."""
+        if self.document.slide and self._has_mouse is None:
+            at = self.to_l0(QPointF(event.pos()))
+            region, regions = self._tool.region_at((at.x(), at.y())), self.document.regions
+            if region is not None and region not in regions.chosen:
+                regions.choose([region.id])
+            self.menu_asked.emit(event.globalPos())
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Let the tool have it."""
@@ -436,6 +458,7 @@ class SlideView(QWidget):
     def _on_map_changed(self) -> None:
         # Blocks may arrive faster than frames are painted: the raster is made once a frame.
         self._raster_is_stale = True
+        self._marked = None
         self.update()
 
     def _current_raster(self) -> MapRaster | None:
