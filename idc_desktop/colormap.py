@@ -23,8 +23,8 @@ DEFAULT = "viridis"
 
 _LEAST_OPACITY = 0.25  # of what was asked for, at p = 0
 
-FAILED_RGB = (214, 39, 120)
-"""Patches that were tried and have no probability; a colour that the map never uses."""
+FAILED_RGB = (0, 120, 255)
+"""Patches that were tried and have no probability; a colour of neither the map nor the stain."""
 
 
 def outline(

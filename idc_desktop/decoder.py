@@ -24,13 +24,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from idc_desktop.child import Listen, Outbox, serve
-from idc_desktop.errors import IdcError
+from idc_desktop.errors import IdcError, SlideReadError
 from idc_desktop.slide import Rgb, Slide
 from idc_desktop.wire import TILE_PX, Message
 
 _THREADS = 2
 _LARGEST_READ_PX = 2048  # a side; a tile that covers more is read in pieces
 _SAME_SCALE = 1.001
+_UNREADABLE_GREY = 160
 
 
 def main() -> None:
@@ -95,28 +96,32 @@ def read_tile(slide: Slide, zoom: int, col: int, row: int) -> Rgb:
 
 
 def read_neighbourhood(slide: Slide, spacing_um_px: float, row: int, col: int) -> Rgb:
-    """Read the very pixels that a model sees of 3 x 3 grid cells; white beyond the grid.
+    """Read the very pixels that a model sees of 3 x 3 grid cells.
+
+    White beyond the grid, grey where nothing can be read.
 
     Returns
     -------
     ndarray of uint8, shape (150, 150, 3)
         The cell (row, col) in the middle.
     """
-    from idc_desktop.card import PATCH_SIZE_PX
+    from idc_desktop.card import PATCH_SIZE_PX as SIDE
     from idc_desktop.grid import Block
     from idc_desktop.tiling import PatchReader, TissueSettings
 
     reader = PatchReader(slide, spacing_um_px, TissueSettings(enabled=False))
-    top, left = max(0, row - 1), max(0, col - 1)
-    rows = min(row + 2, reader.grid.rows) - top
-    cols = min(col + 2, reader.grid.cols) - left
-    _, patches = reader.read(Block(0, top, left, rows, cols))
-    side = PATCH_SIZE_PX
-    joined = patches.reshape(rows, cols, side, side, 3).swapaxes(1, 2)
-    joined = joined.reshape(rows * side, cols * side, 3)
-    around = np.full((3 * side, 3 * side, 3), 255, np.uint8)
-    y, x = (top - row + 1) * side, (left - col + 1) * side
-    around[y : y + rows * side, x : x + cols * side] = joined
+    around = np.full((3 * SIDE, 3 * SIDE, 3), 255, np.uint8)
+    for down in range(3):
+        for across in range(3):
+            near_row, near_col = row + down - 1, col + across - 1
+            if 0 <= near_row < reader.grid.rows and 0 <= near_col < reader.grid.cols:
+                part = around[down * SIDE : (down + 1) * SIDE, across * SIDE : (across + 1) * SIDE]
+                # One by one: a damaged neighbour must not hide the others.
+                try:
+                    _, patches = reader.read(Block(0, near_row, near_col, 1, 1))
+                    part[:] = patches[0]
+                except SlideReadError:
+                    part[:] = _UNREADABLE_GREY
     return around
 
 

@@ -105,6 +105,7 @@ class SlideDocument(QObject):
         self._running: EngineRun | None = None
         self._is_cancelling = False
         self._recalls_soon = False
+        self._analyzes_next = False
         self._saving = QTimer(self)
         self._saving.setSingleShot(True)
         self._saving.setInterval(_SAVE_AFTER_MS)
@@ -166,8 +167,7 @@ class SlideDocument(QObject):
     @property
     def can_analyze(self) -> bool:
         """Whether an analysis can be started, resumed or begun anew."""
-        idle = self.state not in ("running", "recalling")
-        return bool(self.slide) and self.mpp_xy is not None and idle
+        return bool(self.slide) and self.mpp_xy is not None and self.state != "running"
 
     @property
     def threshold(self) -> float:
@@ -223,6 +223,7 @@ class SlideDocument(QObject):
     def give_resolution(self, mpp: float) -> None:
         """Open the slide again with the resolution that the user gives, µm per pixel."""
         if self.path is not None:
+            self.noted.emit(f"Resolution given by hand: {mpp:g} µm per pixel.")
             self.open(self.path, mpp)
 
     def close(self) -> None:
@@ -255,7 +256,9 @@ class SlideDocument(QObject):
 
     def analyze(self) -> None:
         """Start or resume the analysis, what is in view first; of a finished one, start anew."""
-        if self.can_analyze:
+        if self.state == "recalling":  # what is stored shows first what there is to do
+            self._analyzes_next = True
+        elif self.can_analyze:
             self._start(recall=False, restart=self.state == "done")
             self._set_state("running", "Starting the analysis …")
 
@@ -326,7 +329,7 @@ class SlideDocument(QObject):
 
     def _drop_run(self) -> None:
         """Let go of the run; it stops, keeping what it did."""
-        self._is_cancelling, self._recalls_soon = False, False
+        self._is_cancelling = self._recalls_soon = False
         if self._running is not None:
             self._running.abandon()
             self._running.deleteLater()
@@ -335,6 +338,7 @@ class SlideDocument(QObject):
 
     def _leave(self) -> None:
         """Let go of the slide."""
+        self._analyzes_next = False
         self._drop_run()
         if self._saving.isActive():
             self._save_view()
@@ -356,14 +360,22 @@ class SlideDocument(QObject):
         """Keep where the view looks and how the map is shown."""
         self._saving.stop()
         if self.slide:
-            view = {"viewport": asdict(self._viewport), "display": asdict(self._display)}
-            self.regions.save_view(view)
+            self.regions.save_view(
+                {
+                    "viewport": asdict(self._viewport),
+                    "display": asdict(self._display),
+                    "mpp": self._mpp,
+                }
+            )
 
     def _restore_view(self) -> None:
         """Look where the user looked last; what makes no sense is left as it is."""
         view = self.regions.view
         self.kept_viewport = Viewport.from_dict(view.get("viewport"))
         self._display = Display.from_dict(view.get("display"), self._display)
+        mpp = view.get("mpp")
+        if self.mpp_xy is None and isinstance(mpp, float) and mpp > 0:
+            QTimer.singleShot(0, self, lambda: self.give_resolution(mpp))
 
     def _announce_slide(self) -> None:
         self.slide_changed.emit()
@@ -443,8 +455,9 @@ class SlideDocument(QObject):
             self._running.deleteLater()
             self._running = None
         states = self.map.states if self.map is not None else None
+        analyzes_next, self._analyzes_next = self._analyzes_next, False
         if failure is None and states is not None and states.all():
-            self._set_state("done", "The analysis is complete.")
+            self._set_state("done", self._done_message())
         elif failure is None and states is not None and states.any():
             self._set_state("paused", "An earlier analysis was not finished; it can be resumed.")
         elif failure is None:
@@ -456,6 +469,20 @@ class SlideDocument(QObject):
         else:
             self._set_state("failed", str(failure))
         self.map_changed.emit()
+        if analyzes_next and self.state in ("ready", "paused"):
+            self.analyze()
+
+    def _done_message(self) -> str:
+        assert self.map is not None
+        counts = self.map.counts()
+        failed = counts["failed"] + counts["invalid_output"]
+        if not failed:
+            return "The analysis is complete."
+        tried = failed + counts["ok"]
+        return (
+            f"Complete, but {failed:,} of {tried:,} patches could not be analyzed; the figures "
+            "are of the others."
+        )
 
     def _set_state(self, state: str, message: str) -> None:
         self.state, self.message = state, message

@@ -154,7 +154,8 @@ def test_unknown_resolution_is_asked_for(
     assert "1.2 × 1.0 mm" in bar._check.text()
     bar._use.click()
     qtbot.waitUntil(lambda: window.document.mpp_xy == (2.0, 2.0), timeout=WAIT_MS)
-    assert not bar.isVisible()
+    assert "by hand" in bar._question.text()
+    assert not bar._use.isEnabled()
     qtbot.waitUntil(run.isEnabled, timeout=WAIT_MS)
 
 
@@ -307,3 +308,30 @@ def test_finished_run_appears_when_the_slide_is_opened_again(
     qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
     assert document.map is not None
     assert np.array_equal(document.map.millionths, before)
+
+
+def test_resolution_given_by_hand_is_remembered_and_can_be_changed(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    slide = tmp_path / "bare.tiff"
+    write_tiff(slide, [np.full((500, 600, 3), 200, np.uint8)], mpp=None)
+    window = open_window(slide)
+    document, bar = window.document, window.resolution_bar
+    document.give_resolution(4.99)
+    qtbot.waitUntil(lambda: document.mpp_xy == (4.99, 4.99), timeout=WAIT_MS)
+    bar.field.setValue(0.499)
+    bar._use.click()
+    qtbot.waitUntil(lambda: document.mpp_xy == (0.499, 0.499), timeout=WAIT_MS)
+    document.close()
+    window.open(slide)
+    qtbot.waitUntil(lambda: document.mpp_xy == (0.499, 0.499), timeout=WAIT_MS)
+
+
+def test_analysis_asked_for_at_once_starts_when_it_can(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    scene = write_tiny_slide(tmp_path / "fresh.tiff", tiny_model)
+    window.open(scene.path)
+    qtbot.waitUntil(lambda: window.document.state == "recalling", timeout=WAIT_MS)
+    window.document.analyze()
+    qtbot.waitUntil(lambda: window.document.state == "done", timeout=WAIT_MS)

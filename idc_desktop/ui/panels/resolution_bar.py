@@ -1,4 +1,4 @@
-"""Asks for the resolution of a slide that does not state it."""
+"""Asks for the resolution of a slide that does not state it, and shows what was answered."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ _LEAST_UM, _MOST_UM = 0.05, 10.0  # what can be typed; coarser slides cannot be 
 
 
 class ResolutionBar(QFrame):
-    """Lies over the view while the resolution is unknown."""
+    """Lies over the view while the resolution is unknown or is the user's word."""
 
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
         self.setObjectName("resolutionBar")
         row = QHBoxLayout(self)
-        row.addWidget(QLabel("This slide does not say how large its pixels are."))
+        self._question = QLabel()
+        row.addWidget(self._question)
         self.field = QDoubleSpinBox()
         self.field.setRange(0.0, _MOST_UM)
         self.field.setDecimals(4)
@@ -37,14 +38,22 @@ class ResolutionBar(QFrame):
         self._on_slide_changed()
 
     def _on_slide_changed(self) -> None:
-        self.setVisible(bool(self._document.slide) and self._document.mpp_xy is None)
-        self.field.setValue(0.0)
-        self._on_value(0.0)
+        mpp, slide = self._document.mpp_xy, self._document.slide
+        is_given = bool(slide) and slide["mpp_source"] == "user"
+        self.setVisible(bool(slide) and (mpp is None or is_given))
+        self._question.setText(
+            "The size of the pixels was given by hand."
+            if is_given
+            else "This slide does not say how large its pixels are."
+        )
+        self.field.setValue(mpp[0] if is_given and mpp is not None else 0.0)
+        self._on_value(self.field.value())
 
     def _on_value(self, mpp: float) -> None:
         slide = self._document.slide
         plausible = mpp >= _LEAST_UM and bool(slide)
-        self._use.setEnabled(plausible)
+        known = self._document.mpp_xy
+        self._use.setEnabled(plausible and (known is None or mpp != known[0]))
         text = "Scanners at 40x give about 0.25, at 20x about 0.5."
         if plausible:
             width, height = (slide[side] * mpp / 1000 for side in ("width_l0", "height_l0"))
