@@ -185,7 +185,7 @@ class _Bench:
         ]
 
     def _analysis(self) -> list[Figure]:
-        self._loop_until(lambda: self._document.can_analyze)
+        self._loop_until(lambda: self._document.state in ("ready", "paused", "done"))
         self._document.analyze()
         gaps = self._loop_until(lambda: self._document.state != "running", pan=True)
         if self._document.state != "done" or self._document.map is None:

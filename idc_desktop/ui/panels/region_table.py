@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from PySide6.QtCore import (
@@ -197,8 +198,8 @@ class RegionTable(QAbstractTableModel):
     def _on_changed(self) -> None:
         regions = self._document.regions.all
         if [it.id for it in regions] == [it.id for it in self._regions]:
-            self._regions = regions
-            self._announce()
+            before, self._regions = self._regions, regions
+            self._announce(before, regions)
         else:
             self.beginResetModel()
             self._regions, self._figures = regions, []
@@ -208,13 +209,15 @@ class RegionTable(QAbstractTableModel):
 
     def _measure(self) -> None:
         document = self._document
-        self._figures = []
+        before, self._figures = self._figures, []
         if document.meter is not None:
             shapes = [region.shape for region in self._regions]
             self._figures = document.meter.measure(shapes, document.threshold)
-        self._announce()
+        self._announce(before, self._figures)
 
-    def _announce(self) -> None:
-        if self._regions:
-            last = self.index(len(self._regions) - 1, len(_COLUMNS) - 1)
-            self.dataChanged.emit(self.index(0, 0), last)
+    def _announce(self, before: Sequence[object], after: Sequence[object]) -> None:
+        """Tell which rows are others, from the first to the last: most edits change one."""
+        rows = [row for row, pair in enumerate(zip_longest(before, after)) if pair[0] != pair[1]]
+        if rows and self._regions:
+            last = min(rows[-1], len(self._regions) - 1)
+            self.dataChanged.emit(self.index(rows[0], 0), self.index(last, len(_COLUMNS) - 1))
