@@ -165,8 +165,9 @@ def _drawn_map(content: Content, foci: Sequence[Focus]) -> Image.Image:
             draw.line(_closed((ring - origin) / px_l0), region.rgb, 5)
     font = ImageFont.load_default(max(picture.size) / 45)
     for number, focus in enumerate(foci, 1):
-        # Beside the focus, so that it hides nothing of it.
-        x, y = (np.array([focus.shape.bounds[2], focus.shape.bounds[1]]) - origin) / px_l0
+        # Beside its rightmost corner: it hides nothing of the focus and belongs to no other.
+        outline = focus.shape.polygons[0][0]
+        x, y = (outline[outline[:, 0].argmax()] - origin) / px_l0
         draw.text((x + 4, y), str(number), "black", font, stroke_width=3, stroke_fill="white")
     return picture
 
@@ -275,11 +276,11 @@ def _model(analysis: Analysis) -> Iterable[Flowable]:
         ("SHA-256", analysis.model.sha256),
         ("Input", f"{card.spacing_um_px:g} µm/px, patches of {card.patch_size_um:g} µm"),
         ("Intended for", "; ".join(str(it) for it in use.values())),
-        ("Operating point", f"{card.threshold:g}"),
+        ("Model's operating point", f"{card.threshold:g}"),
     ]
     for key in ("auc", "sensitivity", "specificity", "precision"):
         if key in figures:
-            title = key.upper() if key == "auc" else key.capitalize()
+            title = "AUC" if key == "auc" else f"{key.capitalize()} at {card.threshold:.3f}"
             rows.append((f"{title} ({name.replace('_', ', ')})", _figure(figures[key])))
     rows += [("Limit", str(limit)) for limit in about.get("limitations", [])]
     yield KeepTogether([Paragraph("Model", _SECTION), _facts(rows)])

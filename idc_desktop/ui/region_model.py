@@ -41,6 +41,7 @@ class RegionModel(QObject):
         super().__init__(parent)
         self._history = history
         self._book: RegionBook | None = None
+        self._folder: Path | None = None
         self._chosen: tuple[str, ...] = ()
         self.new_class = ""
         self._problem.connect(lambda text: self.noted.emit(text or "The regions are saved again."))
@@ -71,6 +72,7 @@ class RegionModel(QObject):
         from idc_desktop.regions.book import RegionBook
 
         self.close()
+        self._folder = folder
         try:
             self._book = RegionBook(folder, self._problem.emit)
         except OutputError as error:
@@ -82,7 +84,7 @@ class RegionModel(QObject):
 
     def close(self) -> None:
         """Save what is left to save and let go of the slide."""
-        book, self._book, self._chosen = self._book, None, ()
+        book, self._book, self._folder, self._chosen = self._book, None, None, ()
         if book is not None:
             book.close()
             self.changed.emit()
@@ -112,6 +114,8 @@ class RegionModel(QObject):
         remove : iterable of str
             Ids.
         """
+        if self._book is None and self._folder is not None:
+            self.open(self._folder)  # the other window may be closed by now; else it says so again
         if self._book is None:
             return False
         try:

@@ -346,8 +346,13 @@ def test_second_window_shows_the_slide_but_draws_no_regions(
     with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
         other.open(tiny_slide.path)
     assert "Another window" in noted.args[0]
-    other.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
+    with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
+        other.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
+    assert "Another window" in noted.args[0]
     assert other.document.regions.all == ()
+    analyzed.document.close()
+    other.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
+    assert len(other.document.regions.all) == 1
     other.close()
 
 

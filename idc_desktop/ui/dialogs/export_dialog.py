@@ -71,6 +71,7 @@ class ExportDialog(QDialog):
         layout.addSpacing(8)
         layout.addWidget(buttons)
         self.setMinimumWidth(560)
+        self._folder.selectAll()
         self._refresh()
 
     @property
@@ -99,7 +100,8 @@ class ExportDialog(QDialog):
         self._where.setText("")
         if is_folder:
             target = self._document.export_folder(self.folder, self.is_anonymous)
-            self._where.setText(f"The files go to {target}")
+            replaces = " and replace those that are there" if target.exists() else ""
+            self._where.setText(f"The files go to {target}{replaces}.")
         for name, box in self._boxes.items():
             refusal = FORMATS[name].refusal(self._document.slide, self.is_anonymous)
             box.setEnabled(refusal is None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from idc_desktop.regions import editing
+from collections import Counter
+
+from idc_desktop.regions.editing import by_class
 from idc_desktop.ui.document import SlideDocument
 
 _MOST_UNITED = 300  # uniting more would be felt while drawing
@@ -10,15 +12,11 @@ _MOST_UNITED = 300  # uniting more would be felt while drawing
 
 def class_text(document: SlideDocument) -> str:
     """Say per class how many regions there are, and the IDC share of what they cover together."""
-    classes: dict[str, list[int]] = {}
     regions = document.regions.all
-    for place, region in enumerate(regions):
-        classes.setdefault(region.classification or "no class", []).append(place)
-    parts = []
-    for name, places in sorted(classes.items()):
-        text = f"{name}: {len(places)}"
-        if document.meter is not None and len(places) <= _MOST_UNITED:
-            shape = editing.unite([regions[place].shape for place in places])
-            text += f" ({document.figures_text(shape)})"
-        parts.append(text)
-    return "   ".join(parts)
+    counts = Counter(region.classification for region in regions)
+    if document.meter is None or len(regions) > _MOST_UNITED:
+        return "   ".join(f"{name or 'No class'}: {counts[name]}" for name in sorted(counts))
+    return "   ".join(
+        f"{one.name}: {counts[one.classification]} ({document.figures_text(one.shape)})"
+        for one in by_class(regions)
+    )
