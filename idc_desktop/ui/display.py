@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from PySide6.QtGui import QUndoCommand
 
@@ -66,22 +67,19 @@ class DisplayStep(QUndoCommand):
 
     Attributes
     ----------
-    changed : tuple of str
-        Names of the fields of `Display` that it changes.
-    after : Display
+    after : mapping
+        The fields of `Display` that it changes, and their new values.
     at : float
         When it was made, seconds.
     """
 
     def __init__(
         self,
-        changed: tuple[str, ...],
-        before: Display,
-        after: Display,
-        show: Callable[[Display], None],
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        show: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        super().__init__(_LABELS[changed[0]])
-        self.changed = changed
+        super().__init__(_LABELS[next(iter(after))])
         self._before, self.after = before, after
         self._show = show
         self.at = time.monotonic()
@@ -92,11 +90,12 @@ class DisplayStep(QUndoCommand):
 
     def mergeWith(self, other: QUndoCommand) -> bool:
         """Take over a step that follows at once and changes the same."""
-        if not isinstance(other, DisplayStep) or other.changed != self.changed:
+        if not isinstance(other, DisplayStep) or other.after.keys() != self.after.keys():
             return False
         if other.at - self.at > _ONE_GESTURE_S:
             return False
         self.after, self.at = other.after, other.at
+        self.setObsolete(self.after == self._before)
         return True
 
     def undo(self) -> None:

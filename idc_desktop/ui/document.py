@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -184,15 +184,20 @@ class SlideDocument(QObject):
         """Change how the map is shown; names and values as in `Display`."""
         changed = replace(self._display, **changes)
         if changed != self._display:
-            step = DisplayStep(tuple(changes), self._display, changed, self._set_display)
+            before = {name: getattr(self._display, name) for name in changes}
+            step = DisplayStep(before, changes, self._set_display)
             if self.slide:
                 self.history.push(step)
             else:
                 step.redo()
 
-    def _set_display(self, display: Display) -> None:
-        self._display = display
+    def _set_display(self, changes: Mapping[str, Any]) -> None:
+        self._display = replace(self._display, **changes)
         self.display_changed.emit()
+
+    def show_or_hide_map(self) -> None:
+        """Hide the map if it is shown, else show it."""
+        self.show(visible=not self._display.visible)
 
     @property
     def viewport(self) -> Viewport:
@@ -212,6 +217,8 @@ class SlideDocument(QObject):
 
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide; what is open now stays until the new one can be shown."""
+        if self._candidate is not None and self._candidate[1:] == (path, mpp):
+            return  # it is being opened: the second half of a double click
         self._drop_candidate()
         tiles = TileLoader(str(path.absolute()), mpp, self)
         self._candidate = (tiles, path, mpp)
@@ -289,8 +296,14 @@ class SlideDocument(QObject):
             return folder / self._pseudonym
         return folder / (self.path.name if self.path.is_dir() else self.path.stem)
 
-    def export(self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False) -> Path:
-        """Write the six files of the finished run, and further formats; return their folder.
+    def export_work(
+        self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False
+    ) -> Callable[[], Path]:
+        """Return what writes the six files of the finished run, and further formats.
+
+        It holds all that it needs: it may run in another thread while the window goes on. It
+        returns the folder, and raises `ExportError` if a format cannot hold this analysis,
+        `OutputError` if the files cannot be written.
 
         Parameters
         ----------
@@ -300,13 +313,6 @@ class SlideDocument(QObject):
             Of `idc_desktop.export.FORMATS`.
         anonymous : bool
             Put a part of the slide's identity in the place of its file name.
-
-        Raises
-        ------
-        ExportError
-            A format cannot hold this analysis.
-        OutputError
-            They cannot be written.
         """
         assert self.path is not None
         target = self.export_folder(folder, anonymous)
@@ -314,8 +320,13 @@ class SlideDocument(QObject):
         analysis = Analysis.of(
             self.run, self.model, image, self.threshold, "patch", source=self.path
         )
-        write_folder(target, analysis, self.regions.all, formats)
-        return target
+        regions = self.regions.all
+
+        def work() -> Path:
+            write_folder(target, analysis, regions, formats)
+            return target
+
+        return work
 
     @property
     def _pseudonym(self) -> str:
@@ -447,10 +458,10 @@ class SlideDocument(QObject):
             self.refused.emit(reason)
             if self.path is None:
                 self._set_state("failed", reason)
-        else:  # the slide that is open can no longer be read
-            self._set_state("failed", reason)
+        else:  # the slide that is open can no longer be read; a run on it is not concerned
+            self.refused.emit(reason)
 
-    def _on_ended(self, failure: IdcError | None) -> None:
+    def _on_ended(self, failure: Exception | None) -> None:
         if self._running is not None:
             self._running.deleteLater()
             self._running = None
@@ -466,8 +477,10 @@ class SlideDocument(QObject):
             self._clear_map()
         elif isinstance(failure, AnalysisCancelledError):
             self._set_state("paused", "Paused; what was analyzed is kept.")
-        else:
+        elif isinstance(failure, IdcError):
             self._set_state("failed", str(failure))
+        else:
+            self._set_state("failed", f"A defect of ours ended the analysis: {failure!r}")
         self.map_changed.emit()
         if analyzes_next and self.state in ("ready", "paused"):
             self.analyze()

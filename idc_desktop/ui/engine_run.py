@@ -9,7 +9,6 @@ from collections import deque
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from idc_desktop.errors import IdcError
 from idc_desktop.record import RunRecord
 from idc_desktop.supervisor import Job
 from idc_desktop.wire import Message
@@ -40,7 +39,7 @@ class EngineRun(QObject):
     def __init__(self, job: Message, subject: str, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.record = RunRecord()
-        self._inbox: deque[tuple[Message | None, bytes | IdcError | None]] = deque()
+        self._inbox: deque[tuple[Message | None, bytes | Exception | None]] = deque()
         self._abandoned = False
         self._woken.connect(self._take_portion)
         self._job = Job(job, subject)
@@ -56,19 +55,18 @@ class EngineRun(QObject):
         self._job.cancel()
 
     def _follow(self) -> None:
-        failure: IdcError | None = None
+        failure: Exception | None = None
         try:
             for message, payload in self._job.events():
                 self._hand_over(message, payload)
-        except IdcError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run is over
             failure = error
         self._hand_over(None, failure)
 
-    def _hand_over(self, message: Message | None, payload: bytes | IdcError | None) -> None:
+    def _hand_over(self, message: Message | None, payload: bytes | Exception | None) -> None:
         """Put a message, or with None the end of the job, into the inbox; from the job's thread."""
-        was_empty = not self._inbox
         self._inbox.append((message, payload))
-        if was_empty:
+        if len(self._inbox) == 1:
             with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
                 self._woken.emit()
 

@@ -67,24 +67,28 @@ class MainWindow(QMainWindow):
         """Open a slide; a folder of slides is added to the list and its first one opened."""
         # Without "..", but with symbolic links as they are: the slide keeps the name it was given.
         path = Path(os.path.abspath(path))  # noqa: PTH100
-        try:
-            slides = slides_in(path)
-        except OSError as error:
-            self.dialogs.warn(
-                "Open slide", f"{path.name}: The folder cannot be read ({error.strerror})."
-            )
-            return
+        slides = self._slides_in(path)
         if path.is_dir() and slides != [path]:
             self.slides.add(slides)
         if slides:
             self.document.open(slides[0], mpp)
-        else:
-            self.dialogs.warn("Open slide", f"{path.name}: There is no slide in this folder.")
+
+    def _slides_in(self, path: Path) -> list[Path]:
+        """Return the slides that a path stands for; say so where there are none."""
+        try:
+            slides, why = slides_in(path), "There is no slide in this folder."
+        except OSError as error:
+            slides, why = [], f"The folder cannot be read ({error.strerror})."
+        if not slides:
+            self.dialogs.warn("Open slide", f"{path.name}: {why}")
+        return slides
 
     def export(self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False) -> None:
         """Write the six files, and further formats, in the background."""
-        self.statusBar().showMessage("Exporting …")
-        self.export_task.start(lambda: self.document.export(folder, formats, anonymous))
+        if self.document.state == "done" and not self.export_task.is_running:
+            self.statusBar().showMessage("Exporting …")
+            self.export_task.start(self.document.export_work(folder, formats, anonymous))
+            self._on_state_changed()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept files."""
@@ -95,7 +99,7 @@ class MainWindow(QMainWindow):
         """Open the first file that was dropped; the others join the list."""
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         if len(paths) > 1:
-            self.slides.add([slide for path in paths for slide in slides_in(path)])
+            self.slides.add([slide for path in paths for slide in self._slides_in(path)])
         if paths:
             self.open(paths[0])
 
@@ -103,6 +107,7 @@ class MainWindow(QMainWindow):
         """Follow light and dark."""
         if event.type() == QEvent.Type.PaletteChange and hasattr(self, "verbs"):
             self.verbs.recolour()
+            self._on_state_changed()
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
@@ -169,7 +174,7 @@ class MainWindow(QMainWindow):
             Verb(_FILE, "&Previous slide", lambda: slides.step(-1), "Ctrl+PgUp"),
             Verb(_FILE, "&Export …", self._on_export, "Ctrl+E", "export"),
             Verb(_FILE, "&Save the picture of the view …", dialogs.save_picture, "Ctrl+Shift+P"),
-            Verb(_FILE, "Cop&y the picture of the view", dialogs.copy_picture, "Ctrl+C"),
+            Verb(_FILE, "Cop&y the picture of the view", dialogs.copy_picture, "Ctrl+Shift+C"),
             Verb(_FILE, "&Close slide", document.close, "Ctrl+W"),
             Verb(_FILE, "&Quit", self.close, "Ctrl+Q"),
             SEPARATOR,
@@ -186,7 +191,7 @@ class MainWindow(QMainWindow):
             Verb(_VIEW, "Flip top and &bottom", view.flip_down, "Shift+P", "flip-down"),
             Verb(_VIEW, "&Upright", view.set_upright, "Shift+F"),
             SEPARATOR,
-            Verb(_VIEW, "Show or hide the &map", self._toggle_map, "M", "map"),
+            Verb(_VIEW, "Show or hide the &map", document.show_or_hide_map, "M", "map"),
             Verb(_VIEW, "&Slides", lambda: toggle("Slides"), "F5"),
             Verb(_VIEW, "&Inspector", lambda: toggle("Inspector"), "F6"),
             Verb(_VIEW, "Re&gions", lambda: toggle("Regions"), "F7"),
@@ -225,7 +230,7 @@ class MainWindow(QMainWindow):
         document, inspector, dialogs = self.document, self.inspector, self.dialogs
         document.slide_changed.connect(self._on_slide_changed)
         document.state_changed.connect(self._on_state_changed)
-        document.map_changed.connect(self._on_state_changed)
+        self.export_task.ended.connect(self._on_state_changed)
         document.refused.connect(self._on_refused)
         document.noted.connect(self._note)
         history = document.history
@@ -256,21 +261,20 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(
             f"{document.path.name} – IDC Desktop" if document.path else "IDC Desktop"
         )
-        has_slide = bool(document.slide)
-        has_associated = has_slide and bool(document.slide["associated"])
+        has_associated = bool(document.slide.get("associated"))
         self.verbs.action("Label and macro image …").setEnabled(has_associated)
-        self.verbs.action("Close slide").setEnabled(has_slide)
+        self.verbs.action("Close slide").setEnabled(bool(document.slide))
 
     def _on_state_changed(self) -> None:
         document, verbs = self.document, self.verbs
         running = document.state == "running"
-        verbs.action("Export …").setEnabled(document.state == "done")
+        can_export = document.state == "done" and not self.export_task.is_running
+        verbs.action("Export …").setEnabled(can_export)
         verbs.action("Analyze").setEnabled(running or document.can_analyze)
         verbs.action("Analyze").setText("&Pause" if running else "&Analyze")
         verbs.set_icon("Analyze", "pause" if running else "analyze")
         verbs.action("Cancel the analysis").setEnabled(document.state in ("running", "paused"))
         verbs.action("Failed patches …").setEnabled(document.map is not None)
-        self.view.update()
 
     def _on_history(self) -> None:
         history = self.document.history
@@ -291,9 +295,6 @@ class MainWindow(QMainWindow):
     def _set_theme(self, name: str) -> None:
         self._settings.theme = name
         apply_theme(name)
-
-    def _toggle_map(self) -> None:
-        self.document.show(visible=not self.document.display.visible)
 
     def _show_shortcuts(self) -> None:
         self.dialogs.show_shortcuts(self.verbs.shortcuts())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from idc_desktop.errors import OutputError, RegionsError
 from idc_desktop.regions import Region, Shape
+from idc_desktop.regions.shape import Point
 
 if TYPE_CHECKING:
     from idc_desktop.regions.book import RegionBook
@@ -66,6 +67,13 @@ class RegionModel(QObject):
     def view(self) -> dict[str, Any]:
         """How the slide was looked at last, as it was given to `save_view`."""
         return dict(self._book.view) if self._book is not None else {}
+
+    def at(self, point: Point) -> Region | None:
+        """Return the uppermost visible region that holds a level-0 point."""
+        for region in reversed(self.all):
+            if not region.is_hidden and region.shape.contains(point):
+                return region
+        return None
 
     def open(self, folder: Path) -> None:
         """Take the regions of a slide from its folder in the data folder."""
@@ -141,21 +149,25 @@ class RegionModel(QObject):
         if self.edit(label, put=new):
             self.choose(region.id for region in new)
 
-    def reshape(self, label: str, region: Region, shape: Shape | None) -> None:
-        """Give a region another shape; None removes it."""
-        if shape is None:
-            self.edit(label, remove=[region.id])
-        else:
-            self.edit(label, put=[replace(region, shape=shape)])
+    def reshape(self, label: str, shapes: Mapping[Region, Shape | None]) -> None:
+        """Give regions other shapes in one step; None removes a region."""
+        self.edit(
+            label,
+            put=[replace(it, shape=shape) for it, shape in shapes.items() if shape is not None],
+            remove=[it.id for it, shape in shapes.items() if shape is None],
+        )
 
-    def split(self, label: str, region: Region, parts: list[Shape]) -> None:
-        """Put parts in the place of a region: the first keeps its name and id."""
-        others = [
-            Region(f"{region.name} ({number})", part, region.classification, region.color)
-            for number, part in enumerate(parts[1:], start=2)
+    def split(self, label: str, parts: Mapping[Region, list[Shape]]) -> None:
+        """Put parts in the place of regions: the first of each keeps name and id."""
+        put = [
+            replace(region, shape=part)
+            if number == 1
+            else Region(f"{region.name} ({number})", part, region.classification, region.color)
+            for region, shapes in parts.items()
+            for number, part in enumerate(shapes, start=1)
         ]
-        if self.edit(label, put=[replace(region, shape=parts[0]), *others]):
-            self.choose([region.id, *(other.id for other in others)])
+        if self.edit(label, put=put):
+            self.choose(region.id for region in put)
 
     def _undo(self) -> None:
         if self._book is not None:

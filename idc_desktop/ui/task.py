@@ -10,22 +10,45 @@ from idc_desktop.errors import IdcError
 
 
 class Task(QObject):
-    """Runs a function in a thread of the pool and tells how it ended, in the window's thread."""
+    """Runs a function in a thread of the pool and tells how it ended, in the window's thread.
+
+    Attributes
+    ----------
+    is_running : bool
+    """
 
     succeeded = Signal(object)
     """Carries what the function returned."""
     failed = Signal(object)
-    """Carries the `IdcError` that it raised."""
+    """Carries the exception that it raised."""
+    ended = Signal()
+    """Comes after either."""
+
+    _done = Signal(object, object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.is_running = False
+        self._done.connect(self._on_done)
 
     def start(self, work: Callable[[], object]) -> None:
-        """Run `work`; its expected errors become `failed`."""
+        """Run `work`."""
+        self.is_running = True
 
         def run() -> None:
             try:
-                result = work()
-            except IdcError as error:
-                self.failed.emit(error)
-            else:
-                self.succeeded.emit(result)
+                self._done.emit(work(), None)
+            except Exception as error:  # noqa: BLE001 - it is handed over to the window's thread
+                self._done.emit(None, error)
 
         QThreadPool.globalInstance().start(run)
+
+    def _on_done(self, result: object, error: Exception | None) -> None:
+        self.is_running = False
+        if error is None:
+            self.succeeded.emit(result)
+        else:
+            self.failed.emit(error)
+        self.ended.emit()
+        if error is not None and not isinstance(error, IdcError):
+            raise error  # a defect of ours: it is reported as any other

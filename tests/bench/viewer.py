@@ -160,7 +160,7 @@ class _Bench:
         regions.add("Draw", [rectangle(x, y, x + side, y + side / 2) for x, y in places])
         moved = regions.all[500]
         regions.choose([moved.id])
-        regions.reshape("Move", moved, moved.shape.moved(side, side))
+        regions.reshape("Move", {moved: moved.shape.moved(side, side)})
         self._until_sharp()
         times = []
         for undo_or_redo in (document.history.undo, document.history.redo) * 5:

@@ -20,8 +20,10 @@ from idc_desktop.regions import Region, measure, rectangle
 from idc_desktop.regions.files import read_regions
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.task import Task
 from idc_desktop.ui.view.drawing_tools import BrushTool
 from tests.support.scenes import Scene
+from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
 from tests.ui.support import WAIT_MS, analyze, drag, mouse, pixels_of
 
@@ -238,6 +240,7 @@ def test_regions_are_combined_by_keys(analyzed: MainWindow, qtbot: QtBot) -> Non
 def test_table_shows_the_figures_and_edits_the_regions(analyzed: MainWindow, qtbot: QtBot) -> None:
     document, panel = analyzed.document, analyzed.regions
     regions = document.regions
+    take(analyzed, "Edit regions")
     regions.add("Draw", [rectangle(0, 0, 700, 600), rectangle(300, 300, 1200, 900)])
     assert document.map is not None
     found = measure(regions.all[1], document.map, document.mpp_xy, document.threshold)
@@ -391,18 +394,18 @@ def test_regions_go_to_a_file_and_come_back(
     regions, panel = analyzed.document.regions, analyzed.regions
     regions.add("Draw", [rectangle(300, 300, 900, 600), rectangle(0, 0, 100, 100)], "IDC")
     kept = regions.all
-    with qtbot.waitSignal(panel._transfer.succeeded, timeout=WAIT_MS):
+    with qtbot.waitSignal(panel._writing.succeeded, timeout=WAIT_MS):
         panel.write(tmp_path / "mine.geojson.gz")
     assert len(read_regions(tmp_path / "mine.geojson.gz")[0]) == 2
     take(analyzed, "Choose all")
     take(analyzed, "Delete")
-    with qtbot.waitSignal(panel._transfer.succeeded, timeout=WAIT_MS):
+    with qtbot.waitSignal(panel._reading.succeeded, timeout=WAIT_MS):
         panel.read(tmp_path / "mine.geojson.gz")
     assert [replace(it, color=None) for it in regions.all] == list(kept)
     kept = regions.all
 
     (tmp_path / "bad.geojson").write_text('{"type": "FeatureCollection",\n"features": [', "utf-8")
-    with qtbot.waitSignal(panel._transfer.failed, timeout=WAIT_MS):
+    with qtbot.waitSignal(panel._reading.failed, timeout=WAIT_MS):
         panel.read(tmp_path / "bad.geojson")
     assert regions.all == kept
     assert "bad.geojson" in analyzed.statusBar().currentMessage()
@@ -490,7 +493,7 @@ def test_importing_what_is_there_already_says_so(
     panel.set_class("IDC")
     write_regions(tmp_path / "r.geojson", regions.all)
     for said in ("1 regions imported", "0 regions imported, 1 were here already"):
-        with qtbot.waitSignal(panel._transfer.succeeded, timeout=WAIT_MS):
+        with qtbot.waitSignal(panel._reading.succeeded, timeout=WAIT_MS):
             panel.read(tmp_path / "r.geojson")
         assert said in analyzed.statusBar().currentMessage()
     assert len(regions.all) == 1
@@ -513,3 +516,98 @@ def test_picture_of_the_view_says_what_it_is_for(analyzed: MainWindow) -> None:
     assert picture.height() == analyzed.view.height() + 24
     below = picture.copy(0, analyzed.view.height(), picture.width(), 24)
     assert len({below.pixel(x, 12) for x in range(below.width())}) > 1
+
+
+def test_second_quick_stroke_is_not_lost(analyzed: MainWindow) -> None:
+    """Qt gives the second press of a pair as a double click."""
+    view = analyzed.view
+    take(analyzed, "Brush")
+    first, second = on_screen(analyzed, (300, 300), (900, 700))
+    drag(view, [first, first])
+    mouse(view, QEvent.Type.MouseButtonDblClick, second)
+    mouse(view, QEvent.Type.MouseButtonRelease, second)
+    assert len(analyzed.document.regions.all) == 2
+
+
+def test_region_deleted_in_the_midst_of_a_drag_stays_deleted(analyzed: MainWindow) -> None:
+    view, regions = analyzed.view, analyzed.document.regions
+    regions.add("Draw", [rectangle(300, 300, 700, 600)])
+    take(analyzed, "Edit regions")
+    start, end = on_screen(analyzed, (500, 450), (600, 500))
+    mouse(view, QEvent.Type.MouseButtonPress, start)
+    mouse(view, QEvent.Type.MouseMove, end)
+    take(analyzed, "Delete")
+    mouse(view, QEvent.Type.MouseButtonRelease, end)
+    assert regions.all == ()
+
+
+def test_slide_that_opens_in_the_midst_of_a_drag_lets_go(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    view = analyzed.view
+    start, end, later = on_screen(analyzed, (500, 450), (600, 500), (800, 800))
+    mouse(view, QEvent.Type.MouseButtonPress, start)
+    mouse(view, QEvent.Type.MouseMove, end)
+    with qtbot.waitSignal(analyzed.document.slide_changed, timeout=WAIT_MS):
+        analyzed.document.open(tiny_slide.path, 2.0)
+    mouse(view, QEvent.Type.MouseButtonRelease, end)
+    before = view.centre
+    mouse(view, QEvent.Type.MouseMove, later)
+    assert view.centre == before
+
+
+def test_work_on_one_slide_does_not_reach_another(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    document, panel = analyzed.document, analyzed.regions
+    other = tmp_path / "other.tiff"
+    write_tiff(other, [np.full((600, 900, 3), 190, np.uint8)], mpp=8.0)
+    write_regions(tmp_path / "r.geojson", [Region("Mine", rectangle(0, 0, 300, 300))])
+    document.regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
+    work = document.export_work(tmp_path / "out")
+    qtbot.waitUntil(lambda: bool(analyzed.foci.foci), timeout=WAIT_MS)
+    foci = analyzed.foci.foci
+    slide, *found = document.path, *read_regions(tmp_path / "r.geojson")
+    document.open(other)
+    qtbot.waitUntil(lambda: document.path == other, timeout=WAIT_MS)
+
+    panel._on_read_done((slide, *found))
+    assert document.regions.all == ()
+    with (work() / "regions.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["Name"] for row in csv.DictReader(file)] == ["Region 1", "Whole slide"]
+    qtbot.waitUntil(lambda: not analyzed.foci.foci, timeout=WAIT_MS)
+    analyzed.foci._on_found(("the map of the other slide", foci))
+    assert analyzed.foci.foci == []
+
+
+def test_edits_of_several_regions_are_one_step(analyzed: MainWindow, qtbot: QtBot) -> None:
+    regions, history = analyzed.document.regions, analyzed.document.history
+    regions.add("Draw", [rectangle(x, 300, x + 100, 600) for x in (100, 400, 700)])
+    take(analyzed, "Edit regions")
+    for act in (
+        lambda: take(analyzed, "Duplicate"),
+        lambda: qtbot.keyClick(analyzed.view, Qt.Key.Key_Right, SHIFT),
+    ):
+        before = history.count()
+        act()
+        assert history.count() == before + 1
+    assert len(regions.chosen) == 3
+
+
+def test_undoing_a_colour_leaves_the_threshold_of_another_model(analyzed: MainWindow) -> None:
+    document = analyzed.document
+    document.show(threshold=0.8)
+    document.show(colormap="magma")
+    document.choose_model("baseline")
+    take(analyzed, "Undo")
+    assert document.display.colormap == "viridis"
+    assert document.threshold == document.card.threshold
+
+
+def test_defect_in_background_work_is_reported_in_the_window(qtbot: QtBot) -> None:
+    task = Task()
+    with qtbot.captureExceptions() as reported, qtbot.waitSignal(task.failed, timeout=WAIT_MS):
+        task.start(lambda: 1 // 0)
+        qtbot.waitUntil(lambda: bool(reported), timeout=WAIT_MS)
+    assert reported[0][0] is ZeroDivisionError
+    assert not task.is_running

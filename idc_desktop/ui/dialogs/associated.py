@@ -26,6 +26,7 @@ class AssociatedDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Label and macro image")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        document.slide_changed.connect(self.reject)
         warning = QLabel("These pictures may show names and numbers. They are never exported.")
         self.pictures: dict[str, QLabel] = {}
         tabs = QTabWidget()

@@ -29,7 +29,7 @@ from idc_desktop.ui.view.slide_view import SlideView
 class DialogDesk:
     """Asks and shows; what the user answers goes to the function that was given.
 
-    No dialog stops the window: each is opened and reports when it is closed.
+    Only the system's own dialogs for files and folders stop the window meanwhile.
     """
 
     def __init__(
@@ -93,6 +93,8 @@ class DialogDesk:
             name, _ = QFileDialog.getSaveFileName(
                 self._window, "Save the picture", str(folder / f"{path.stem}.png"), "PNG (*.png)"
             )
+            if name and not Path(name).suffix:
+                name = f"{name}.png"
             if name and not self._picture().save(name):
                 self.warn("Save the picture", f"{name}: The picture cannot be written there.")
 

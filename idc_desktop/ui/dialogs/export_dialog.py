@@ -32,6 +32,7 @@ class ExportDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Export")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        document.slide_changed.connect(self.reject)
         self._folder = QLineEdit(settings.export_folder)
         self._folder.setPlaceholderText("Choose a folder")
         self._folder.textChanged.connect(self._refresh)

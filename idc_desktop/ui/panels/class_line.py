@@ -7,7 +7,7 @@ from collections import Counter
 from idc_desktop.regions.editing import by_class
 from idc_desktop.ui.document import SlideDocument
 
-_MOST_UNITED = 300  # uniting more would be felt while drawing
+_MOST_UNITED = 100  # uniting more would be felt while drawing
 
 
 def class_text(document: SlideDocument) -> str:

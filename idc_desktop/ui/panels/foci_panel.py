@@ -70,7 +70,8 @@ class FociPanel(QWidget):
         self._timer.timeout.connect(self._find)
         self._finding = Task(self)
         self._finding.succeeded.connect(self._on_found)
-        self._is_finding = self._is_stale = False
+        self._finding.ended.connect(self._on_ended)
+        self._is_stale = False
         self._key: object = None
         for changed in (document.map_changed, document.display_changed, document.state_changed):
             changed.connect(self._find_soon)
@@ -146,21 +147,30 @@ class FociPanel(QWidget):
         document = self._document
         if document.map is None or document.mpp_xy is None or document.state == "running":
             self._key = None
-            self._on_found([])
+            self._show([])
             return
         current, mpp, threshold = document.map, document.mpp_xy, document.threshold
-        key = (id(current), current.version, document.state, threshold, self.rules())
+        key = (current, current.version, document.state, threshold, self.rules())
         if key == self._key:
             return
-        if self._is_finding:
+        if self._finding.is_running:
             self._is_stale = True
             return
-        self._key, self._is_finding = key, True
+        self._key = key
         snapshot, rules = _snapshot(current), self.rules()
-        self._finding.start(lambda: find_foci(snapshot, mpp, threshold, rules))
+        self._finding.start(lambda: (key, find_foci(snapshot, mpp, threshold, rules)))
 
-    def _on_found(self, foci: list[Focus]) -> None:
-        self._is_finding = False
+    def _on_found(self, found: tuple[object, list[Focus]]) -> None:
+        key, foci = found
+        if key == self._key:  # else they are of another map or other rules
+            self._show(foci)
+
+    def _on_ended(self) -> None:
+        if self._is_stale:
+            self._is_stale = False
+            self._find()
+
+    def _show(self, foci: list[Focus]) -> None:
         self.foci = foci[:_MOST_ROWS]
         self.list.blockSignals(True)
         self.list.setRowCount(len(self.foci))
@@ -180,9 +190,6 @@ class FociPanel(QWidget):
         area = sum(focus.area_um2 for focus in foci) / 1e6
         self._count.setText(f"{len(foci)} foci, {area:.2f} mm²" if foci else "No foci")
         self._make.setEnabled(bool(foci))
-        if self._is_stale:
-            self._is_stale = False
-            self._find()
 
     def _go_to(self, row: int) -> None:
         if 0 <= row < len(self.foci):

@@ -23,6 +23,7 @@ from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.view.guides import colour_bar
 
 _SWATCH = QSize(56, 12)
+_HALF_A_STEP = 5.001e-4  # of what the field shows
 
 
 class MapPanel(QWidget):
@@ -83,7 +84,7 @@ class MapPanel(QWidget):
             self._document.show(opacity=value / 100)
 
     def _on_threshold(self, value: float) -> None:
-        if round(self._document.threshold, 3) != value:
+        if abs(self._document.threshold - value) > _HALF_A_STEP:
             self._document.show(threshold=value)
 
     def _refresh(self) -> None:

@@ -16,7 +16,7 @@ from PySide6.QtCore import (
     QSortFilterProxyModel,
     Qt,
 )
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
@@ -91,9 +91,11 @@ class RegionPanel(QWidget):
         self._summary = QLabel()
         self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._transfer = Task(self)
-        self._transfer.succeeded.connect(self._on_transferred)
-        self._transfer.failed.connect(lambda error: document.noted.emit(str(error)))
+        self._reading, self._writing = Task(self), Task(self)
+        self._reading.succeeded.connect(self._on_read_done)
+        self._writing.succeeded.connect(lambda text: document.noted.emit(text))
+        for task in (self._reading, self._writing):
+            task.failed.connect(lambda error: document.noted.emit(str(error)))
         self._verbs = self._table()
         self._lay_out()
         self._regions.choice_changed.connect(self._on_choice)
@@ -108,8 +110,8 @@ class RegionPanel(QWidget):
 
     def read(self, path: Path) -> None:
         """Read regions from a file, in the background; all of them or none."""
-        origin = self._bounds_origin()
-        self._transfer.start(lambda: read_regions(path, origin))
+        origin, slide = self._bounds_origin(), self._document.path
+        self._reading.start(lambda: (slide, *read_regions(path, origin)))
 
     def write(self, path: Path) -> None:
         """Write the regions as GeoJSON, in the background."""
@@ -119,7 +121,7 @@ class RegionPanel(QWidget):
             write_regions(path, regions)
             return f"{len(regions)} regions written to {path}"
 
-        self._transfer.start(work)
+        self._writing.start(work)
 
     def _table(self) -> list[Verb]:
         return [
@@ -189,7 +191,14 @@ class RegionPanel(QWidget):
         for button, least in zip(self._buttons, (1, 2, 2, 1, 0), strict=True):
             button.setEnabled(self._regions.can_edit and count >= least)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Catch up with what happened while it was hidden."""
+        super().showEvent(event)
+        self._show_summary()
+
     def _show_summary(self) -> None:
+        if not self.isVisible():
+            return
         text = class_text(self._document)
         self._summary.setText(text)
         self._summary.setToolTip(text)
@@ -262,14 +271,16 @@ class RegionPanel(QWidget):
         chosen = self._regions.chosen
         if len(chosen) > 1:
             left = editing.subtract(chosen[0].shape, [it.shape for it in chosen[1:]])
-            self._regions.reshape("Subtract regions", chosen[0], left)
+            self._regions.reshape("Subtract regions", {chosen[0]: left})
 
     def _duplicate(self) -> None:
         step = 12 / self._view.scale
-        for region in self._regions.chosen:
-            self._regions.add(
-                "Duplicate region", [region.shape.moved(step, step)], region.classification
-            )
+        copies = [
+            Region(f"{it.name} copy", it.shape.moved(step, step), it.classification, it.color)
+            for it in self._regions.chosen
+        ]
+        if self._regions.edit("Duplicate regions", put=copies):
+            self._regions.choose(region.id for region in copies)
 
     def _colour(self) -> None:
         chosen = self._regions.chosen
@@ -296,11 +307,11 @@ class RegionPanel(QWidget):
             if name:
                 self.write(Path(name))
 
-    def _on_transferred(self, result: tuple[list[Region], list[str]] | str) -> None:
-        if isinstance(result, str):
-            self._document.noted.emit(result)
+    def _on_read_done(self, result: tuple[Path | None, list[Region], list[str]]) -> None:
+        slide, regions, notes = result
+        if slide != self._document.path:
+            self._document.noted.emit("The slide was closed before its regions were read.")
             return
-        regions, notes = result
         before = {region.id: region for region in self._regions.all}
         fresh = [region for region in regions if before.get(region.id) != region]
         said = f"{len(fresh)} regions imported"

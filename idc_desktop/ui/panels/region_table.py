@@ -85,8 +85,8 @@ class RegionTable(QAbstractTableModel):
         self._measuring.setInterval(_MEASURE_AFTER_MS)
         self._measuring.timeout.connect(self._measure)
         document.regions.changed.connect(self._on_changed)
-        document.map_changed.connect(self._measuring.start)
-        document.display_changed.connect(self._measuring.start)
+        document.map_changed.connect(self._measure_soon)
+        document.display_changed.connect(self._measure_soon)
         self._on_changed()
 
     def region(self, row: int) -> Region:
@@ -205,7 +205,11 @@ class RegionTable(QAbstractTableModel):
             self._regions, self._figures = regions, []
             self._rows = {region.id: row for row, region in enumerate(regions)}
             self.endResetModel()
-        self._measuring.start()
+        self._measure_soon()
+
+    def _measure_soon(self) -> None:
+        if not self._measuring.isActive():  # else a long drag would put it off to its end
+            self._measuring.start()
 
     def _measure(self) -> None:
         document = self._document

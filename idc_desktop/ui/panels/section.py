@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 
 class Section(QWidget):
     """A title with an arrow over some content."""
-
-    folded = Signal(bool)
-    """The user folded it, or opened it again."""
 
     def __init__(self, title: str, content: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -43,4 +40,3 @@ class Section(QWidget):
         self._content.setHidden(folded)
         arrow = Qt.ArrowType.RightArrow if folded else Qt.ArrowType.DownArrow
         self._header.setArrowType(arrow)
-        self.folded.emit(folded)

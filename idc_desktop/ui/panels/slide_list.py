@@ -115,7 +115,7 @@ class SlideList(QListWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Let Delete take a slide off the list."""
         if event.key() == Qt.Key.Key_Delete and self.currentItem() is not None:
-            self._remove(self.currentItem())
+            self._remove(self._path(self.currentItem()))
         else:
             super().keyPressEvent(event)
 
@@ -133,14 +133,15 @@ class SlideList(QListWidget):
         if item is not None:
             menu = QMenu(self)
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-            menu.addAction("Open", lambda: self._on_chosen(item))
-            menu.addAction("Take off the list (the file stays)", lambda: self._remove(item))
+            path = self._path(item)
+            menu.addAction("Open", lambda: self.opened.emit(path))
+            menu.addAction("Take off the list (the file stays)", lambda: self._remove(path))
             menu.popup(self.mapToGlobal(at))
 
-    def _remove(self, item: QListWidgetItem) -> None:
-        self._settings.remove_slide(self._path(item))
+    def _remove(self, path: Path) -> None:
+        self._settings.remove_slide(path)
         self._settings.save()
-        self.takeItem(self.row(item))
+        self.takeItem(self.paths().index(path))
 
     def _on_slide_changed(self) -> None:
         path, tiles = self._document.path, self._document.tiles

@@ -34,7 +34,6 @@ class StatusLine(QWidget):
         document.slide_changed.connect(self._show_level)
         document.map_changed.connect(self._show_provider)
         document.map_changed.connect(self._show_position)
-        self._view = view
 
     def _on_pointed(self, point: QPointF | None) -> None:
         self._point = point

@@ -53,6 +53,11 @@ class DrawingTool(Tool):
             return True
         return False
 
+    def press(self, event: QMouseEvent) -> None:
+        """Begin."""
+        self.at = self.point(event)
+        self.points = [self.at]
+
     def move(self, event: QMouseEvent) -> None:
         """Follow the mouse."""
         self.at = self.point(event)
@@ -99,11 +104,6 @@ class BoxTool(DrawingTool):
         self._draw = draw
         self._is_square = False
 
-    def press(self, event: QMouseEvent) -> None:
-        """Set the first corner."""
-        self.at = self.point(event)
-        self.points = [self.at]
-
     def move(self, event: QMouseEvent) -> None:
         """Take the other corner along."""
         self._is_square = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
@@ -139,9 +139,10 @@ class PolygonTool(DrawingTool):
             self.points.append(self.at)
             self.view.update()
 
-    def double_click(self, event: QMouseEvent) -> None:
+    def double_click(self, event: QMouseEvent) -> bool:
         """Close the polygon."""
         self._close()
+        return True
 
     def key(self, event: QKeyEvent) -> bool:
         """Close by Enter, take back the last corner by Backspace."""
@@ -188,11 +189,6 @@ class FreehandTool(DrawingTool):
 
     label = "Draw freehand"
 
-    def press(self, event: QMouseEvent) -> None:
-        """Begin."""
-        self.at = self.point(event)
-        self.points = [self.at]
-
     def move(self, event: QMouseEvent) -> None:
         """Go on."""
         self.at = self.point(event)
@@ -226,7 +222,6 @@ class BrushTool(DrawingTool):
 
     label = "Paint region"
     _colour = _BRUSH
-    _erases = False
 
     def __init__(self, view: SlideView) -> None:
         super().__init__(view)
@@ -239,8 +234,7 @@ class BrushTool(DrawingTool):
 
     def press(self, event: QMouseEvent) -> None:
         """Begin a stroke."""
-        self.at = self.point(event)
-        self.points = [self.at]
+        super().press(event)
         self.view.update()
 
     def move(self, event: QMouseEvent) -> None:
@@ -271,7 +265,7 @@ class BrushTool(DrawingTool):
     def paint(self, painter: QPainter, to_device: QTransform) -> None:
         """Show the stroke and the brush."""
         if self.points:
-            way = to_device.map(_line_through(self.points or []))
+            way = to_device.map(_line_through(self.points))
             pen = QPen(self._colour, 2 * self.radius_px)
             pen.setCapStyle(Qt.PenCapStyle.RoundCap)
             pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
@@ -291,7 +285,7 @@ class BrushTool(DrawingTool):
         ]
         shape = editing.brush(onto[0].shape if onto else None, points, radius)
         if onto:
-            regions.reshape(self.label, onto[0], shape)
+            regions.reshape(self.label, {onto[0]: shape})
         else:
             regions.add(self.label, [shape])
 
@@ -304,9 +298,9 @@ class EraserTool(BrushTool):
 
     def _apply(self, points: list[Point], radius: float) -> None:
         regions = self.view.document.regions
-        under = self.region_at(points[0])
-        for region in regions.chosen or ([under] if under is not None else []):
-            regions.reshape(self.label, region, editing.erase(region.shape, points, radius))
+        under = regions.at(points[0])
+        erased = regions.chosen or ((under,) if under is not None else ())
+        regions.reshape(self.label, {it: editing.erase(it.shape, points, radius) for it in erased})
 
 
 class WandTool(Tool):
@@ -328,7 +322,7 @@ class WandTool(Tool):
         chosen = document.regions.chosen
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier and len(chosen) == 1:
             united = editing.unite([chosen[0].shape, shape])
-            document.regions.reshape("Wand", chosen[0], united)
+            document.regions.reshape("Wand", {chosen[0]: united})
         else:
             document.regions.add("Wand", [shape], document.regions.new_class or "IDC")
 
@@ -337,11 +331,6 @@ class SplitTool(DrawingTool):
     """A line across the chosen regions cuts them."""
 
     label = "Split region"
-
-    def press(self, event: QMouseEvent) -> None:
-        """Begin the line."""
-        self.at = self.point(event)
-        self.points = [self.at]
 
     def release(self, event: QMouseEvent) -> None:
         """Cut."""
@@ -354,10 +343,8 @@ class SplitTool(DrawingTool):
             return
         if not regions.chosen:
             self.view.document.noted.emit("Choose a region first: click into it.")
-        for region in regions.chosen:
-            parts = editing.split(region.shape, line)
-            if len(parts) > 1:
-                regions.split(self.label, region, parts)
+        parts = {region: editing.split(region.shape, line) for region in regions.chosen}
+        regions.split(self.label, {it: found for it, found in parts.items() if len(found) > 1})
 
     def paint(self, painter: QPainter, to_device: QTransform) -> None:
         """Show the line."""
@@ -374,8 +361,8 @@ class RulerTool(DrawingTool):
 
     def press(self, event: QMouseEvent) -> None:
         """Begin."""
-        self.at = self.point(event)
-        self.points, self._is_set = [self.at], False
+        super().press(event)
+        self._is_set = False
 
     def move(self, event: QMouseEvent) -> None:
         """Take the end along."""

@@ -74,21 +74,23 @@ class EditTool(Tool):
         """Make the move an edit."""
         region, changed, is_corner = self._region, self._changed, self._vertex is not None
         self.abandon()
+        regions = self.view.document.regions
         if region is None:
             self.view.pan_tool.release(event)
-        elif changed is not None:
+        elif changed is not None and region in regions.all:  # not deleted or undone meanwhile
             label = "Move corner" if is_corner else "Move region"
-            self.view.document.regions.reshape(label, region, changed)
+            regions.reshape(label, {region: changed})
 
-    def double_click(self, event: QMouseEvent) -> None:
+    def double_click(self, event: QMouseEvent) -> bool:
         """Insert a corner where an edge of a chosen region is."""
         at, reach = self.point(event), _REACH_PX / self.view.scale
         for region in self.view.document.regions.chosen:
             vertex, distance = region.shape.nearest_edge(at)
             if distance <= reach and not region.is_locked:
                 drawn = editing.insert_vertex(region.shape, vertex, at)
-                self.view.document.regions.reshape("Insert corner", region, drawn.shape)
-                return
+                self.view.document.regions.reshape("Insert corner", {region: drawn.shape})
+                return True
+        return False
 
     def key(self, event: QKeyEvent) -> bool:
         """Nudge the chosen regions by the arrow keys with Shift; with Alt, stretch them."""
@@ -102,14 +104,14 @@ class EditTool(Tool):
         regions = self.view.document.regions
         if step is not None and keys & Qt.KeyboardModifier.ShiftModifier:
             by = _NUDGE_PX / self.view.scale
-            for region in regions.chosen:
-                moved = region.shape.moved(step[0] * by, step[1] * by)
-                regions.reshape("Move region", region, moved)
+            moved = {it: it.shape.moved(step[0] * by, step[1] * by) for it in regions.chosen}
+            regions.reshape("Move regions", moved)
         elif step is not None and keys & Qt.KeyboardModifier.AltModifier:
-            for region in regions.chosen:
-                # Right and down grow, left and up shrink.
-                stretched = region.shape.scaled(_STRETCH ** step[0], _STRETCH ** step[1])
-                regions.reshape("Stretch region", region, stretched)
+            # Right and down grow, left and up shrink.
+            factors = (_STRETCH ** step[0], _STRETCH ** step[1])
+            regions.reshape(
+                "Stretch regions", {it: it.shape.scaled(*factors) for it in regions.chosen}
+            )
         else:
             return False
         return True
@@ -146,4 +148,4 @@ class EditTool(Tool):
         except RegionsError as error:
             self.view.document.noted.emit(f"{region.name} {error} without this corner.")
         else:
-            self.view.document.regions.reshape("Remove corner", region, drawn.shape)
+            self.view.document.regions.reshape("Remove corner", {region: drawn.shape})

@@ -22,7 +22,7 @@ _LONGEST_BAR = 220.0
 def round_length_um(longest_um: float) -> float:
     """Return the largest of 1, 2, 5, 10 … µm that is not above `longest_um`."""
     power = 10.0 ** math.floor(math.log10(longest_um))
-    return max(step * power for step in (1, 2, 5) if step * power <= longest_um)
+    return max((step * power for step in (1, 2, 5) if step * power <= longest_um), default=power)
 
 
 def length_text(length_um: float) -> str:

@@ -33,6 +33,7 @@ class MapRaster:
         self._grid: PatchGrid = probability_map.grid
         rgba = colorize(probability_map, 1.0, colormap)
         height, width = rgba.shape[:2]
+        self._is_shown = rgba[..., 3] > 0
         self._image = QImage(
             rgba.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888
         ).convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
@@ -88,11 +89,10 @@ class MapRaster:
         if cell_px > _CELL_RECTS_ABOVE_PX and not smooth:
             # Scaling a picture this much is exact to a fraction of one of its pixels only.
             painter.setPen(Qt.PenStyle.NoPen)
-            for row in range(first_row, last_row):
-                for col in range(first_col, last_col):
-                    colour = self._image.pixelColor(col, row)
-                    if colour.alpha():
-                        painter.fillRect(QRectF(col, row, 1, 1), colour)
+            shown = np.argwhere(self._is_shown[first_row:last_row, first_col:last_col])
+            for row, col in np.add(shown, (first_row, first_col)).tolist():
+                colour = self._image.pixelColor(col, row)
+                painter.fillRect(QRectF(col, row, 1, 1), colour)
         else:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
             part = QRectF(first_col, first_row, last_col - first_col, last_row - first_row)

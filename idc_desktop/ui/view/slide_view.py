@@ -9,6 +9,7 @@ from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSizeF, Qt, QTimer, 
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
+    QFocusEvent,
     QKeyEvent,
     QMouseEvent,
     QNativeGestureEvent,
@@ -161,7 +162,7 @@ class SlideView(QWidget):
         self.document.viewport = replace(fitted, scale=scale, is_fitted=False)
 
     def mark(self, shape: Shape | None) -> None:
-        """Point out a shape until another one is, or the map changes."""
+        """Point out a shape until another one is, or map or display change."""
         self._marked = shape
         self.update()
 
@@ -271,15 +272,17 @@ class SlideView(QWidget):
         """Choose the region under the mouse and ask for the menu of regions."""
         if self.document.slide and self._has_mouse is None:
             at = self.to_l0(QPointF(event.pos()))
-            region, regions = self._tool.region_at((at.x(), at.y())), self.document.regions
+            regions = self.document.regions
+            region = regions.at((at.x(), at.y()))
             if region is not None and region not in regions.chosen:
                 regions.choose([region.id])
             self.menu_asked.emit(event.globalPos())
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Let the tool have it."""
-        if self.document.slide and event.button() == Qt.MouseButton.LeftButton:
-            self._tool.double_click(event)
+        is_left = event.button() == Qt.MouseButton.LeftButton and not self._space_is_down
+        if not (self.document.slide and is_left and self._tool.double_click(event)):
+            self.mousePressEvent(event)  # two quick strokes are two strokes
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Let the tool follow, and tell what is under the cursor."""
@@ -294,6 +297,12 @@ class SlideView(QWidget):
             if self.document.slide:
                 tool.release(event)
             self.setCursor(self._tool.cursor)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Take the space bar for released: its release goes elsewhere."""
+        self._space_is_down = False
+        self.setCursor(self._tool.cursor)
+        super().focusOutEvent(event)
 
     def leaveEvent(self, event: QEvent) -> None:
         """Say that nothing is under the cursor."""
@@ -448,6 +457,7 @@ class SlideView(QWidget):
         self._raster_is_stale = True
         self._has_mouse = None
         self._tool.abandon()
+        self.pan_tool.abandon()
         if tiles is not None and pyramid is not None:
             tiles.loaded.connect(self.update)
             tiles.pin(pyramid.top_zoom)

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
-from idc_desktop.errors import IdcError
 from idc_desktop.supervisor import Child, ChildCrashedError
 from idc_desktop.ui.view.pyramid import Tile
 from idc_desktop.wire import Message
@@ -118,7 +117,7 @@ class TileLoader(QObject):
     def close(self) -> None:
         """End the decoder."""
         self._closed = True
-        self._child.close()
+        self._end_child()
 
     def _start(self) -> Child:
         child = Child("idc_desktop.decoder", self._job)
@@ -126,15 +125,19 @@ class TileLoader(QObject):
         threading.Thread(target=self._follow, args=(child, self._life), daemon=True).start()
         return child
 
+    def _end_child(self) -> None:
+        # Elsewhere: a decoder that hangs on a slow disk takes seconds to be killed.
+        threading.Thread(target=self._child.close, daemon=True).start()
+
     def _follow(self, child: Child, life: int) -> None:
-        failure: IdcError | None = None
+        failure: Exception | None = None
         try:
             for message, payload in child.events(wait_forever=True):
                 self._arrived.emit(life, message, payload)
-        except IdcError as error:
-            failure = error
         except RuntimeError:  # the loader's C++ half is gone: the window was closed
             return
+        except Exception as error:  # noqa: BLE001 - whatever it is, this reader is lost
+            failure = error
         if not self._closed:
             self._ended.emit(life, failure)
 
@@ -191,10 +194,10 @@ class TileLoader(QObject):
         while len(self._cache) > _CACHED_TILES:
             self._cache.popitem(last=False)
 
-    def _on_ended(self, life: int, failure: IdcError | None) -> None:
+    def _on_ended(self, life: int, failure: Exception | None) -> None:
         if life != self._life or self._closed:
             return
-        self._child.close()
+        self._end_child()
         crashed = isinstance(failure, ChildCrashedError) and self._life <= _RESTARTS
         if not crashed or (not self._is_open and self._life >= _CRASHES_PER_TILE):
             self.refused.emit(str(failure) if failure else "The reader process ended.")
@@ -205,6 +208,9 @@ class TileLoader(QObject):
                 self._crashes[tile] = self._crashes.get(tile, 0) + 1
                 if self._crashes[tile] >= _CRASHES_PER_TILE:
                     self._broken.add(tile)
+        for name in self._associated.values():
+            self.associated_loaded.emit(name, "The reader process died of it.")
+        self._associated.clear()
         again = [it for it in self._under_way.values() if it is not None and it not in self._broken]
         self._wanted = again + self._wanted
         self._under_way.clear()

@@ -42,8 +42,12 @@ class Tool:
     def release(self, event: QMouseEvent) -> None:
         """Take the release of a button."""
 
-    def double_click(self, event: QMouseEvent) -> None:
-        """Take a double click; its first press and release came before."""
+    def double_click(self, event: QMouseEvent) -> bool:
+        """Take a double click; return whether it means more than a second press.
+
+        Its first press and release came before.
+        """
+        return False
 
     def key(self, event: QKeyEvent) -> bool:
         """Take a key; return whether it meant anything to the tool."""
@@ -60,16 +64,10 @@ class Tool:
         at = self.view.to_l0(event.position())
         return at.x(), at.y()
 
-    def region_at(self, point: Point) -> Region | None:
-        """Return the uppermost visible region that holds a level-0 point."""
-        for region in reversed(self.view.document.regions.all):
-            if not region.is_hidden and region.shape.contains(point):
-                return region
-        return None
-
     def choose_at(self, event: QMouseEvent) -> Region | None:
         """Choose the region under the mouse; with Shift, add it to the chosen or take it out."""
-        regions, region = self.view.document.regions, self.region_at(self.point(event))
+        regions = self.view.document.regions
+        region = regions.at(self.point(event))
         chosen = [it.id for it in regions.chosen]
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             if region is not None:
@@ -91,6 +89,10 @@ class PanTool(Tool):
         super().__init__(view)
         self._grabbed_at: QPointF | None = None
         self._is_drag = False
+
+    def abandon(self) -> None:
+        """Let go."""
+        self._grabbed_at = None
 
     def press(self, event: QMouseEvent) -> None:
         """Take hold of the slide."""
