@@ -103,6 +103,10 @@ class Verbs:
             self._menus[title] = window.menuBar().addMenu(title)
         return self._menus[title]
 
+    def words(self) -> list[str]:
+        """Return the words of all verbs, menu by menu."""
+        return list(self._actions)
+
     def action(self, words: str) -> QAction:
         """Return the action of a verb by its words."""
         return self._actions[words]

@@ -14,10 +14,17 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import (
+    QApplication,
+    QColorDialog,
+    QDialog,
+    QFileDialog,
+    QLabel,
+)
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import verify_folder
+from idc_desktop.regions import rectangle
 from idc_desktop.supervisor import Job
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.settings import Settings
@@ -335,3 +342,27 @@ def test_analysis_asked_for_at_once_starts_when_it_can(
     qtbot.waitUntil(lambda: window.document.state == "recalling", timeout=WAIT_MS)
     window.document.analyze()
     qtbot.waitUntil(lambda: window.document.state == "done", timeout=WAIT_MS)
+
+
+def test_every_verb_can_be_used(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a slide that is analyzed and two regions; whoever is asked for a file gives none."""
+    nothing = staticmethod(lambda *_, **__: ("", ""))
+    for name in ("getOpenFileName", "getSaveFileName"):
+        monkeypatch.setattr(QFileDialog, name, nothing)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", staticmethod(lambda *_, **__: ""))
+    monkeypatch.setattr(QColorDialog, "getColor", staticmethod(lambda *_, **__: QColor()))
+    window = open_window(tiny_slide.path)
+    analyze(window, qtbot)
+    regions = window.document.regions
+    regions.add("Draw", [rectangle(0, 0, 300, 300), rectangle(200, 200, 900, 600)])
+    last = ("Analyze", "Cancel the analysis", "Close slide")
+    words = [it for it in window.verbs.words() if it not in (*last, "Quit")]
+    for each in (*words, *last):
+        window.verbs.action(each).trigger()
+        for dialog in window.findChildren(QDialog):
+            dialog.close()
+        QApplication.processEvents()
+    qtbot.waitUntil(lambda: window.document.state == "empty", timeout=WAIT_MS)
+    assert len(words) > 50

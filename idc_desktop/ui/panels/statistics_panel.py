@@ -56,6 +56,7 @@ class StatisticsPanel(QWidget):
             document.regions.choice_changed,
         ):
             changed.connect(self._on_changed)
+        document.state_changed.connect(self._show)
         self._show()
 
     def _on_changed(self) -> None:
