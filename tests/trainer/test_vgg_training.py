@@ -60,10 +60,14 @@ def _settings(network: str, recipe: str = "corrected", **given: object) -> Setti
     return recipe_settings(recipe, network, **{"epochs": 2, "batch": 16, **variants, **given})
 
 
-def _same(one: keras.Model, other: keras.Model) -> bool:
-    """Compare but for rounding: which threads add up a large gradient depends on the load."""
+def _difference(one: keras.Model, other: keras.Model) -> float:
+    """Largest mean difference of a layer's weights.
+
+    Which threads add up a large gradient depends on the load, and Adam makes a whole step of the
+    sign of a gradient near 0: single weights of equal trainings differ, their mean does not.
+    """
     pairs = zip(one.weights, other.weights, strict=True)
-    return all(np.allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5) for a, b in pairs)
+    return max(float(np.abs(a.numpy() - b.numpy()).mean()) for a, b in pairs)
 
 
 @pytest.mark.parametrize("network", ["vgg16-features", "vgg16-finetuned"])
@@ -123,11 +127,14 @@ def test_interrupted_fine_tuning_ends_as_an_undisturbed_one(
         train(data.train, data.validation, settings, tmp_path / "two", interrupt, means)
     resumed = train(data.train, data.validation, settings, tmp_path / "two", means=means)
     whole = train(data.train, data.validation, settings, tmp_path / "one", means=means)
-    assert _same(resumed.network.trained, whole.network.trained)
+    # A step at the rate of the new layers is up to 1e-3.
+    assert _difference(resumed.network.trained, whole.network.trained) < 1e-4
     first, second = whole.history
     assert first.val_loss != second.val_loss
+    for epoch, line in enumerate(whole.history):
+        assert resumed.history[epoch].loss == pytest.approx(line.loss, rel=1e-3)
     network, _ = load_best(settings, tmp_path / "one")
-    assert _same(network.whole, whole.network.whole)
+    assert _difference(network.whole, whole.network.whole) == 0
 
 
 def test_head_epochs_leave_the_pretrained_layers_alone(
