@@ -642,3 +642,15 @@ def test_real_dicom_slide_is_written_and_read(
 
     assert segmentation.pixel_array.shape == few.states.shape
     assert segmentation.pixel_array.all()
+
+
+def test_probability_map_follows_the_schema_of_ome(exported: Path) -> None:
+    import ome_types
+    import tifffile
+
+    with tifffile.TiffFile(exported / "probability.ome.tiff") as file:
+        xml = file.ome_metadata
+    assert xml is not None
+    ome_types.validate_xml(xml)
+    pixels = ome_types.from_xml(xml).images[0].pixels
+    assert (pixels.type.value, pixels.physical_size_x) == ("float", 400.0)

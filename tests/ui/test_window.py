@@ -62,7 +62,7 @@ def test_at_1_to_1_the_view_equals_the_slide(
     assert np.array_equal(shown[middle], below[middle])
 
 
-@pytest.mark.parametrize("angle", [0, 90, 270])
+@pytest.mark.parametrize("angle", [0, 33, 90, 270])
 @pytest.mark.parametrize("scale", [0.3, 1.0, 2.3])
 def test_cells_of_the_map_lie_where_they_belong(
     open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene, angle: int, scale: float
