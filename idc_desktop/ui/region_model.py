@@ -111,17 +111,7 @@ class RegionModel(QObject):
             self.choice_changed.emit()
 
     def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
-        """Change regions in one step; return whether anything changed.
-
-        Parameters
-        ----------
-        label : str
-            What it is called in the menu, such as ``Move region``.
-        put : iterable of Region
-            Each takes the place of the region with its id, or comes last.
-        remove : iterable of str
-            Ids.
-        """
+        """Change regions in one step, as `RegionBook.edit`; what it refuses is noted."""
         if self._book is None and self._folder is not None:
             self.open(self._folder)  # the other window may be closed by now; else it says so again
         if self._book is None:
