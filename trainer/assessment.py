@@ -49,16 +49,15 @@ def assess(model: Path, part: Part) -> Assessment:
         raise DataError("This part has no patches of both classes to score; choose another --part.")
     probability = np.concatenate([run_session(session, some)[0] for some in part.store.batches()])
     scored = Scored(probability, index.label)
-    weightings = _weightings(part)
     return Assessment(
         model,
         threshold,
         probability,
         {
             name: evaluate(probability, index.label, index.case, weight, threshold)
-            for name, weight in weightings.items()
+            for name, weight in part.weightings.items()
         },
-        {name: scored.confusion(weight, threshold) for name, weight in weightings.items()},
+        {name: scored.confusion(weight, threshold) for name, weight in part.weightings.items()},
     )
 
 
@@ -68,14 +67,10 @@ def draw(found: Assessment, part: Part, out: Path, cases: Sequence[str]) -> None
     make_folder(out)
     draw_confusions(found.confusions, out / "confusion.png")
     scored = Scored(found.probability, part.store.index.label)
-    curves = {name: scored.reliability(weight) for name, weight in _weightings(part).items()}
+    curves = {name: scored.reliability(weight) for name, weight in part.weightings.items()}
     draw_reliability(curves, out / "reliability.png")
     shown = part.take(some(len(part.store.index))).store
     features = hidden_features(found.model.read_bytes(), shown)
     draw_embedding(plane(features), shown.index.label, out / "tsne.png")
     for one in maps:
         draw_map(one, found.threshold, out / f"map_{one.case}.png")
-
-
-def _weightings(part: Part) -> dict[str, NDArray[np.float64]]:
-    return {"weighted": part.weight, "unweighted": np.ones_like(part.weight)}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import DataError
+from trainer.evaluation import Scored, youden_threshold
 
 _PRIOR = 1e-6
 """Ridge on (a - 1, b), as a share of the total weight: bounds separable data, else negligible."""
@@ -28,6 +29,18 @@ class Platt:
         """Calibrated probability of IDC, same shape."""
         # tanh does not overflow where exp would.
         return 0.5 + 0.5 * np.tanh(0.5 * (self.a * logit + self.b))
+
+
+def calibrate(
+    logit: NDArray[np.float64], label: NDArray[np.uint8], weight: NDArray[np.float64]
+) -> tuple[Platt, float]:
+    """Fit Platt scaling, and choose the probability of the largest Youden index as threshold.
+
+    Takes and raises what `fit_platt` does.
+    """
+    platt = fit_platt(logit, label, weight)
+    # To 6 decimals, as the application stores probabilities, and the threshold with them.
+    return platt, youden_threshold(Scored(platt.probability(logit).round(6), label), weight)
 
 
 def fit_platt(

@@ -12,47 +12,27 @@ goes on with what is missing.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
 
-from trainer.calibration import Platt, fit_platt
-from trainer.dataset import PatchStore
+from trainer.calibration import Platt, calibrate
 from trainer.errors import DataError, RunError
-from trainer.evaluation import Confusion, Interval, Scored, evaluate, youden_threshold
-from trainer.feeding import Part
+from trainer.evaluation import Confusion, Interval, Scored, evaluate
 from trainer.files import make_folder, replacing
-from trainer.handcrafted import FEATURES, Extract
+from trainer.fitting import Fitted, fit_forest, fit_network, identity
+from trainer.handcrafted import FEATURES
 from trainer.networks import needs_imagenet, read_imagenet
 from trainer.runs import Data, Sources, load_data
-from trainer.settings import NETWORK_NAMES, Settings, recipe_settings
-from trainer.training import Means, compiled, logits, train
+from trainer.settings import NETWORK_NAMES, recipe_settings
+from trainer.training import Means
 
 PROTOCOLS = ("paper", "official")
 METHODS = (*FEATURES, *NETWORK_NAMES)
-
-TREES = 500
-_SEED = 1
-
-Logits = NDArray[np.float64]
-Predict = Callable[[PatchStore], Logits]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained method, what was chosen, and how long training took (with its features)."""
-
-    predict: Predict
-    detail: str
-    minutes: float
 
 
 @dataclass(frozen=True)
@@ -133,10 +113,10 @@ def compare(
             settings = None
             if method not in FEATURES:
                 settings = recipe_settings(recipe, method, epochs=epochs)
-            identity = _identity(method, settings, data)
+            own = identity(method, settings, data)
             path = _result_path(out, method, protocol)
             done = read_result(path) if path.exists() else None
-            if done is None or done.identity != identity:
+            if done is None or done.identity != own:
                 report(f"{method}, {protocol}: {data.split.name}")
                 if settings is None:
                     fitted = fit_forest(method, data)
@@ -144,8 +124,8 @@ def compare(
                     of = means or Means()
                     if needs_imagenet(settings):
                         of = replace(of, imagenet=read_imagenet(weights))
-                    fitted = _fit_network(settings, data, out / "runs" / path.stem, of, report)
-                done = _score(method, protocol, identity, fitted, data)
+                    fitted = fit_network(settings, data, out / "runs" / path.stem, of, report)
+                done = _score(method, protocol, own, fitted, data)
                 _write_result(path, done)
             yield done
 
@@ -170,91 +150,36 @@ def read_result(path: Path) -> Result:
         raise RunError(f"{path} is damaged. Remove it and run the same command again.") from cause
 
 
-def fit_forest(method: str, data: Data) -> Fitted:
-    """Train a random forest per variant of a feature; the validation part chooses the variant."""
-    best: tuple[float, Fitted] | None = None
-    for variant, extract in FEATURES[method].variants.items():
-        started = time.perf_counter()
-        forest = RandomForestClassifier(
-            TREES, class_weight="balanced", n_jobs=-1, random_state=_SEED
-        )
-        forest.fit(_extract(extract, data.train.store), data.train.store.index.label)
-        minutes = (time.perf_counter() - started) / 60
-        predict = _forest_logits(forest, extract)
-        validation = data.validation
-        scored = Scored(predict(validation.store), validation.store.index.label)
-        auc = scored.auc(validation.weight)
-        if best is None or auc > best[0]:
-            best = auc, Fitted(predict, f"{FEATURES[method].source}; {variant}", minutes)
-    if best is None:
-        raise DataError(f"{method} has no variant to compute.")
-    return best[1]
-
-
-def _forest_logits(forest: RandomForestClassifier, extract: Extract) -> Predict:
-    def predict(store: PatchStore) -> Logits:
-        share = forest.predict_proba(_extract(extract, store))[:, 1]
-        # Half a tree: no forest is certain.
-        inside = np.clip(share, 0.5 / TREES, 1 - 0.5 / TREES)
-        return np.log(inside / (1 - inside))
-
-    return predict
-
-
-def _extract(extract: Extract, store: PatchStore) -> NDArray[np.float32]:
-    return np.concatenate([extract(patches) for patches in store.batches()])
-
-
-def _fit_network(
-    settings: Settings, data: Data, folder: Path, means: Means, report: Callable[[str], None]
-) -> Fitted:
-    outcome = train(data.train, data.validation, settings, folder, report, means)
-    forward = compiled(outcome.network.whole)
-    last = outcome.history[outcome.best_epoch]
-    detail = f"recipe {settings.recipe}, epoch {last.epoch + 1} of {len(outcome.history)}"
-    if last.collapsed:
-        detail += f", COLLAPSED: {last.collapsed}"
-    minutes = sum(line.seconds for line in outcome.history) / 60
-    return Fitted(lambda store: logits(forward, store), detail, minutes)
-
-
 def _protocol_sources(sources: Sources, protocol: str) -> Sources:
     if protocol == "paper":
         return replace(sources, split="random-patch", imbalance="smote-before-split")
     return replace(sources, split="official", unlisted=False, imbalance="none")
 
 
-def _identity(method: str, settings: Settings | None, data: Data) -> str:
-    parts = [getattr(data, name).store.index.digest() for name in ("train", "validation", "test")]
-    what = {"trees": TREES} if settings is None else settings.recorded()
-    text = json.dumps([method, what, data.split.name, parts], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _score(method: str, protocol: str, identity: str, fitted: Fitted, data: Data) -> Result:
+def _score(method: str, protocol: str, own: str, fitted: Fitted, data: Data) -> Result:
     if data.split.leaky:
         platt, threshold = Platt(1.0, 0.0), 0.5
         parts = {"test": data.test, "unseen": data.unseen}
     else:
-        raw, validation = fitted.predict(data.validation.store), data.validation
-        label = validation.store.index.label
-        platt = fit_platt(raw, label, validation.weight)
-        threshold = youden_threshold(Scored(platt.probability(raw), label), validation.weight)
+        validation = data.validation
+        raw = fitted.predict(validation.store)
+        platt, threshold = calibrate(raw, validation.store.index.label, validation.weight)
         parts = {"validation": validation, "test": data.test}
     figures: dict[str, dict[str, Interval]] = {}
     confusions: dict[str, Confusion] = {}
     for name, part in parts.items():
         index = part.store.index
-        probability = platt.probability(fitted.predict(part.store))
+        probability = platt.probability(fitted.predict(part.store)).round(6)
         scored = Scored(probability, index.label)
-        for group, weight in _weightings(name, part).items():
+        for kind, weight in part.weightings.items():
+            group = f"{name}_{kind}"
             figures[group] = evaluate(probability, index.label, index.case, weight, threshold)
             confusions[group] = scored.confusion(weight, threshold)
     test = data.test.store.index
     return Result(
         method=method,
         protocol=protocol,
-        identity=identity,
+        identity=own,
         split=data.split.name,
         detail=fitted.detail,
         minutes=fitted.minutes,
@@ -265,10 +190,6 @@ def _score(method: str, protocol: str, identity: str, fitted: Fitted, data: Data
         figures=figures,
         confusions=confusions,
     )
-
-
-def _weightings(name: str, part: Part) -> dict[str, NDArray[np.float64]]:
-    return {f"{name}_weighted": part.weight, f"{name}_unweighted": np.ones_like(part.weight)}
 
 
 def _result_path(out: Path, method: str, protocol: str) -> Path:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.calibration import Platt, fit_platt
+from trainer.calibration import Platt, calibrate
 from trainer.carding import build_card, to_json, validation_curve
 from trainer.checkpoint import best_epoch
 from trainer.dataset import PatchArray
-from trainer.evaluation import Interval, Scored, evaluate, youden_threshold
+from trainer.evaluation import Interval, evaluate
 from trainer.export import (
     PARITY_PATCHES,
     Exported,
@@ -80,12 +80,8 @@ def release(
     validation = data.validation
     forward = compiled(model)
     raw = logits(forward, validation.store)
-    platt = fit_platt(raw, validation.store.index.label, validation.weight)
-    # To 6 decimals, as the application stores probabilities, and the threshold with them.
+    platt, threshold = calibrate(raw, validation.store.index.label, validation.weight)
     probability = platt.probability(raw).round(6)
-    threshold = youden_threshold(
-        Scored(probability, validation.store.index.label), validation.weight
-    )
     leaky = "leaky_" if data.split.leaky else ""
     metrics = _both_weightings(f"{leaky}validation", validation, probability, threshold)
     tested: dict[str, dict[str, Interval]] = {}
@@ -126,7 +122,7 @@ def _both_weightings(
     index = part.store.index
     return {
         f"{name}_{kind}": evaluate(probability, index.label, index.case, weight, threshold)
-        for kind, weight in (("weighted", part.weight), ("unweighted", np.ones(len(index))))
+        for kind, weight in part.weightings.items()
     }
 
 

@@ -16,11 +16,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from sklearn.ensemble import RandomForestClassifier
 
-from trainer import comparison
+from trainer import comparison, fitting
 from trainer.cli import main
 from trainer.comparators import AcceptRejectPooling, ToYuv
-from trainer.comparison import METHODS, PROTOCOLS, fit_forest, read_results
+from trainer.comparison import METHODS, PROTOCOLS, read_results
 from trainer.dataset import load_store, prepare
+from trainer.fitting import fit_forest
 from trainer.handcrafted import FEATURES
 from trainer.networks import build
 from trainer.paper import NOTES, TABLE_2, TABLE_3, TABLE_4, TABLE_5
@@ -43,7 +44,7 @@ def folder(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     """A feature and a network under both protocols."""
     folder = tmp_path_factory.mktemp("comparison")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "TREES", 20)
+        patch.setattr(fitting, "TREES", 20)
         methods = ["gray-histogram", "alexnet-crop"]
         command = ["compare", *options, "--out", str(folder), "--epochs", "1", "--methods"]
         assert main([*command, *methods]) == 0
@@ -92,15 +93,15 @@ def test_finished_results_are_not_computed_again(
     def refuse(*given: object) -> None:
         raise AssertionError(given)
 
-    monkeypatch.setattr(comparison, "TREES", 20)
+    monkeypatch.setattr(fitting, "TREES", 20)
     monkeypatch.setattr(comparison, "fit_forest", refuse)
-    monkeypatch.setattr(comparison, "_fit_network", refuse)
+    monkeypatch.setattr(comparison, "fit_network", refuse)
     before = (folder / "comparison.md").read_bytes()
     command = ["compare", *options, "--out", str(folder), "--epochs", "1", "--methods"]
     assert main([*command, "gray-histogram", "alexnet-crop"]) == 0
     assert main(["compare", *options, "--out", str(folder), "--tables-only"]) == 0
     assert (folder / "comparison.md").read_bytes() == before
-    monkeypatch.setattr(comparison, "TREES", 21)
+    monkeypatch.setattr(fitting, "TREES", 21)
     with pytest.raises(AssertionError):
         list(comparison.compare(_sources(options), folder, ["gray-histogram"]))
 

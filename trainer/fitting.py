@@ -1,0 +1,94 @@
+"""How a method of the comparisons is trained: a network, or a random forest on a feature."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+
+from trainer.dataset import PatchStore
+from trainer.errors import DataError
+from trainer.evaluation import Scored
+from trainer.handcrafted import FEATURES, Extract
+from trainer.runs import Data
+from trainer.settings import Settings
+from trainer.training import Means, compiled, logits, train
+
+TREES = 500
+_SEED = 1
+
+Logits = NDArray[np.float64]
+Predict = Callable[[PatchStore], Logits]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained method, what was chosen, and how long training took (with its features)."""
+
+    predict: Predict
+    detail: str
+    minutes: float
+
+
+def identity(method: str, settings: Settings | None, data: Data) -> str:
+    """Digest of method, settings (none of a forest) and parts: tells results apart."""
+    parts = [getattr(data, name).store.index.digest() for name in ("train", "validation", "test")]
+    what = {"trees": TREES} if settings is None else settings.recorded()
+    text = json.dumps([method, what, data.split.name, parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fit_forest(method: str, data: Data) -> Fitted:
+    """Train a random forest per variant of a feature; the validation part chooses the variant."""
+    best: tuple[float, Fitted] | None = None
+    for variant, extract in FEATURES[method].variants.items():
+        started = time.perf_counter()
+        forest = RandomForestClassifier(
+            TREES, class_weight="balanced", n_jobs=-1, random_state=_SEED
+        )
+        forest.fit(_extract(extract, data.train.store), data.train.store.index.label)
+        minutes = (time.perf_counter() - started) / 60
+        predict = _forest_logits(forest, extract)
+        validation = data.validation
+        scored = Scored(predict(validation.store), validation.store.index.label)
+        auc = scored.auc(validation.weight)
+        if best is None or auc > best[0]:
+            best = auc, Fitted(predict, f"{FEATURES[method].source}; {variant}", minutes)
+    if best is None:
+        raise DataError(f"{method} has no variant to compute.")
+    return best[1]
+
+
+def _forest_logits(forest: RandomForestClassifier, extract: Extract) -> Predict:
+    def predict(store: PatchStore) -> Logits:
+        share = forest.predict_proba(_extract(extract, store))[:, 1]
+        # Half a tree: no forest is certain.
+        inside = np.clip(share, 0.5 / TREES, 1 - 0.5 / TREES)
+        return np.log(inside / (1 - inside))
+
+    return predict
+
+
+def _extract(extract: Extract, store: PatchStore) -> NDArray[np.float32]:
+    return np.concatenate([extract(patches) for patches in store.batches()])
+
+
+def fit_network(
+    settings: Settings, data: Data, folder: Path, means: Means, report: Callable[[str], None]
+) -> Fitted:
+    """Train a network in a run folder, or go on there; arguments as those of `train`."""
+    outcome = train(data.train, data.validation, settings, folder, report, means)
+    forward = compiled(outcome.network.whole)
+    last = outcome.history[outcome.best_epoch]
+    detail = f"recipe {settings.recipe}, epoch {last.epoch + 1} of {len(outcome.history)}"
+    if last.collapsed:
+        detail += f", COLLAPSED: {last.collapsed}"
+    minutes = sum(line.seconds for line in outcome.history) / 60
+    return Fitted(lambda store: logits(forward, store), detail, minutes)
