@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idc_desktop.errors import IdcError
-from trainer.settings import OPTIONS, SPLITS, recipe_settings
+from trainer.settings import OPTIONS, SPLITS, Settings, recipe_settings
 
 if TYPE_CHECKING:
     from trainer.runs import Sources
+    from trainer.training import Means
 
 OK, DEFECT = 0, 1
 
@@ -83,29 +84,24 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    settings = recipe_settings(**{one.name: getattr(arguments, one.name) for one in OPTIONS})
-    _import_tensorflow()
-    from trainer.devices import gpu_names, set_up
+    settings, means = _settings_and_means(arguments)
     from trainer.files import make_folder
-    from trainer.networks import digest, needs_imagenet, read_imagenet
+    from trainer.networks import digest
     from trainer.runs import RUN_FILE, Run, load_data, load_run
-    from trainer.training import Means, train
+    from trainer.training import train
 
-    if arguments.mixed_precision is None:
-        settings = replace(settings, mixed_precision=bool(gpu_names()))
     sources = _sources(arguments)
     data = load_data(sources)
     if data.split.leaky:
         print(data.split.name, flush=True)
     make_folder(arguments.out)
-    imagenet = read_imagenet(arguments.weights) if needs_imagenet(settings) else None
     outcome = train(
         data.train,
         data.validation,
         settings,
         arguments.out,
-        lambda line: print(line, flush=True),
-        Means(imagenet, arguments.cache, set_up(arguments.strategy)),
+        _say,
+        means,
     )
     minutes = sum(line.seconds for line in outcome.history) / 60
     if (arguments.out / RUN_FILE).exists():
@@ -113,10 +109,42 @@ def _train(arguments: argparse.Namespace) -> None:
         date = load_run(arguments.out).finished
     else:
         date = datetime.now(UTC).strftime("%Y-%m-%d")
-    weights = None if imagenet is None else digest(imagenet)
+    weights = None if means.imagenet is None else digest(means.imagenet)
     Run(settings, sources, date, minutes, weights).save(arguments.out)
     best = outcome.history[outcome.best_epoch]
     print(f"best epoch {best.epoch + 1}: val AUC {best.auc:.4f}, AUPRC {best.auprc:.4f}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _settings_and_means(arguments: argparse.Namespace) -> tuple[Settings, Means]:
+    """Put together what the options of a training say."""
+    settings = recipe_settings(**{one.name: getattr(arguments, one.name) for one in OPTIONS})
+    _import_tensorflow()
+    from trainer.devices import gpu_names, set_up
+    from trainer.networks import needs_imagenet, read_imagenet
+    from trainer.training import Means
+
+    if arguments.mixed_precision is None:
+        settings = replace(settings, mixed_precision=bool(gpu_names()))
+    imagenet = read_imagenet(arguments.weights) if needs_imagenet(settings) else None
+    return settings, Means(imagenet, arguments.cache, set_up(arguments.strategy))
+
+
+def _crossvalidate(arguments: argparse.Namespace) -> None:
+    settings, means = _settings_and_means(arguments)
+    from trainer.crossvalidation import MARKDOWN, crossvalidate, write_report
+    from trainer.splits import NO_CASES, read_official_cases
+
+    splits = arguments.splits
+    cases = NO_CASES if splits is None else read_official_cases(splits)
+    folds = list(crossvalidate(_sources(arguments), settings, arguments.out, means, _say))
+    figures = write_report(folds, settings, cases, arguments.out)
+    shown = ("auc", "balanced_accuracy", "f1_positive", "ece")
+    _say("weighted  " + "  ".join(f"{name} {figures[name].value:.4f}" for name in shown))
+    _say(f"report: {arguments.out / MARKDOWN}")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -169,7 +197,7 @@ def _compare(arguments: argparse.Namespace) -> None:
             arguments.epochs,
             arguments.weights,
             Means(cache=arguments.cache, strategy=set_up(arguments.strategy)),
-            lambda line: print(line, flush=True),
+            _say,
         )
         for result in done:
             write_tables(arguments.out)
@@ -242,6 +270,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(train)
     train.set_defaults(run=_train)
 
+    cross = verb("crossvalidate", "train and test on five groups of whole cases in turn")
+    _add_data(cross)
+    _add_balance(cross, smote=("training",))
+    cross.add_argument("--out", type=Path, required=True, help="folder of folds and report")
+    _add_means(cross)
+    _add_settings(cross)
+    cross.set_defaults(run=_crossvalidate, split="grouped-kfold", fold=1, official_only=False)
+
     evaluate = verb("evaluate", "score an exported model on a part of the data")
     evaluate.add_argument("model", type=Path, help="ONNX file")
     _add_sources(evaluate)
@@ -294,6 +330,10 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         "--split", choices=SPLITS, default="official", help="random-patch is the paper's, and leaky"
     )
     parser.add_argument("--fold", type=int, default=1, help="test fold of grouped-kfold, 1 to 5")
+    _add_balance(parser, smote=("training", "before-split"))
+
+
+def _add_balance(parser: argparse.ArgumentParser, smote: tuple[str, ...]) -> None:
     parser.add_argument("--split-seed", type=int, default=1, help="of folds and random draws")
     balance = parser.add_mutually_exclusive_group()
     balance.add_argument(
@@ -304,8 +344,8 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     )
     balance.add_argument(
         "--smote",
-        choices=("training", "before-split"),
-        help="synthetic patches: of the training part only, or the paper's way, which leaks",
+        choices=smote,
+        help="synthetic patches: of the training part only; before-split, the paper's way, leaks",
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from trainer.carding import Document
-from trainer.checkpoint import History, best_epoch
+from trainer.checkpoint import Epoch, History, best_epoch
 from trainer.evaluation import Metrics
 from trainer.export import Exported
+from trainer.markdown import table
 from trainer.runs import Run
 from trainer.settings import ASSUMPTIONS
 
@@ -70,27 +72,15 @@ def render(
         "`precision` and `f1_positive` are of the class IDC, `..._macro` the mean of both; figures "
         "after `ece` are at the threshold above.",
         "",
-        "| figure | " + " | ".join(idc["metrics"]) + " |",
-        "|---" * (len(idc["metrics"]) + 1) + "|",
-    ]
-    for field in fields(Metrics):
-        cells = [figures[field.name] for figures in idc["metrics"].values()]
-        texts = [f"{c['value']:.4f} ({c['low']:.3f}–{c['high']:.3f})" for c in cells]
-        lines.append(f"| {field.name} | " + " | ".join(texts) + " |")
-    lines += [
+        *table(("figure", *idc["metrics"]), _metric_rows(idc["metrics"])),
         "",
         "## Operating points (weighted validation)",
         "",
-        "| threshold | sensitivity | specificity |",
-        "|---|---|---|",
+        *table(
+            ("threshold", "sensitivity", "specificity"),
+            [_operating_point(point) for point in idc["validation_curve"]],
+        ),
     ]
-    for point in idc["validation_curve"]:
-        sensitivity, specificity = point["sensitivity_95ci"], point["specificity_95ci"]
-        lines.append(
-            f"| {point['threshold']:.4f} "
-            f"| {point['sensitivity']:.3f} ({sensitivity[0]:.3f}–{sensitivity[1]:.3f}) "
-            f"| {point['specificity']:.3f} ({specificity[0]:.3f}–{specificity[1]:.3f}) |"
-        )
     lines += ["", "## Limits", "", *(f"- {line}" for line in idc["limitations"])]
     lines += ["", "## Settings", ""]
     lines += [f"- {name}: {value}" for name, value in idc["training"]["settings"].items()]
@@ -106,13 +96,39 @@ def render(
         "`accuracy` is of the training batches as augmented; figures after it are of the weighted "
         "validation cases, `called` the share called IDC at 0.5.",
         "",
-        "| epoch | loss | accuracy | val loss | val accuracy | called | AUC | AUPRC | s |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {e.epoch + 1} | {e.loss:.4f} | {e.accuracy:.4f} | {e.val_loss:.4f} "
-        f"| {e.val_accuracy:.4f} | {e.positive_share:.3f} | {e.auc:.4f} | {e.auprc:.4f} "
-        f"| {e.seconds:.1f} |"
-        for e in history
+        *table(
+            (
+                *("epoch", "loss", "accuracy", "val loss", "val accuracy"),
+                "called",
+                "AUC",
+                "AUPRC",
+                "s",
+            ),
+            [_epoch(line) for line in history],
+        ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _metric_rows(metrics: Document) -> Iterator[tuple[str, ...]]:
+    for field in fields(Metrics):
+        cells = (figures[field.name] for figures in metrics.values())
+        texts = (f"{c['value']:.4f} ({c['low']:.3f}–{c['high']:.3f})" for c in cells)
+        yield field.name, *texts
+
+
+def _operating_point(point: Document) -> tuple[str, ...]:
+    shares = (
+        f"{point[name]:.3f} ({low:.3f}–{high:.3f})"
+        for name in ("sensitivity", "specificity")
+        for low, high in [point[f"{name}_95ci"]]
+    )
+    return f"{point['threshold']:.4f}", *shares
+
+
+def _epoch(line: Epoch) -> tuple[str, ...]:
+    return (
+        *(str(line.epoch + 1), f"{line.loss:.4f}", f"{line.accuracy:.4f}", f"{line.val_loss:.4f}"),
+        *(f"{line.val_accuracy:.4f}", f"{line.positive_share:.3f}", f"{line.auc:.4f}"),
+        *(f"{line.auprc:.4f}", f"{line.seconds:.1f}"),
+    )

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trainer.comparison import Result, read_results
-from trainer.evaluation import Confusion, Interval, decide
+from trainer.evaluation import Confusion, decide
 from trainer.files import replacing
+from trainer.markdown import interval, table
 from trainer.paper import (
     CITATION,
     NOTES,
@@ -132,14 +133,15 @@ def _table_2(results: Results, notes: _Footnotes) -> list[str]:
     header = ("model", "source", "FN", "TN", "FP", "TP", "accuracy", "precision", "F1 of IDC")
     header = (*header, "macro precision", "macro F1")
     title = "## Table 2. Confusion matrices, in percent, and the figures that follow from them"
-    lines = ["", title + notes.mark("sums", "half"), "", _row(*header), _rule(len(header))]
+    lines = ["", title + notes.mark("sums", "half"), ""]
+    rows = []
     for method, printed in TABLE_2.items():
         mark = notes.mark("last-cell") if method == "vgg16-finetuned" else ""
         cells = (printed.fn, printed.tn, printed.fp, printed.tp)
-        lines.append(_row(method, "printed" + mark, *map(str, cells), *_decided(printed)))
+        rows.append((method, "printed" + mark, *map(str, cells), *_decided(printed)))
         for source, found in _confusions(method, results):
-            lines.append(_row(method, source, *(_percent(found) if found else [NOT_RUN] * 9)))
-    return lines
+            rows.append((method, source, *(_percent(found) if found else [NOT_RUN] * 9)))
+    return [*lines, *table(header, rows)]
 
 
 def _confusions(method: str, results: Results) -> Iterator[tuple[str, Confusion | None]]:
@@ -176,7 +178,7 @@ def _table(rows: tuple[Printed, ...], results: Results, notes: _Footnotes) -> li
     header += [f"LEAKY {name}" for name in (*_LEAKY.values(), "min")]
     for _, _, title in _GROUPS:
         header += [f"{title}: {name}" for name in _HONEST.values()]
-    lines = [_row(*header, "official: min"), _rule(len(header) + 1)]
+    lines = []
     for row in rows:
         paper, official = (results.get((row.method, one)) for one in ("paper", "official"))
         cells = [row.title + notes.mark(*row.notes)]
@@ -190,16 +192,12 @@ def _table(rows: tuple[Printed, ...], results: Results, notes: _Footnotes) -> li
         for protocol, group, _ in _GROUPS:
             result = results.get((row.method, protocol))
             cells += (
-                [_interval(result.figures[group][name]) for name in _HONEST]
+                [interval(result.figures[group][name]) for name in _HONEST]
                 if result
                 else [NOT_RUN] * len(_HONEST)
             )
-        lines.append(_row(*cells, _minutes(official)))
-    return lines
-
-
-def _interval(one: Interval) -> str:
-    return f"{one.value:.3f} ({one.low:.3f}–{one.high:.3f})"
+        lines.append((*cells, _minutes(official)))
+    return table((*header, "official: min"), lines)
 
 
 def _minutes(result: Result | None) -> str:
@@ -224,13 +222,13 @@ def _sizes(results: Results) -> list[str]:
 def _details(results: Results) -> list[str]:
     header = ("method", "protocol", "what", "patches", "min", "threshold")
     rows = [
-        _row(
+        (
             *(one.method, one.protocol, one.detail, f"{one.patches:,}"),
             *(f"{one.minutes:.1f}", f"{one.threshold:.3f}"),
         )
         for one in results.values()
     ]
-    return [_row(*header), _rule(len(header)), *rows]
+    return table(header, rows)
 
 
 def _csv_rows(results: Results) -> Iterator[tuple[str | float, ...]]:
@@ -264,11 +262,3 @@ def _result_rows(
             yield table, method, of, group, figure, *numbers
         for cell, weight in vars(result.confusions[group]).items():
             yield table, method, of, group, cell, round(weight, 3), "", ""
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _rule(columns: int) -> str:
-    return "|---" * columns + "|"

@@ -168,19 +168,19 @@ def train(
     history, best = state.load(out / CHECKPOINT)
     if network.frozen is not None:
         _save_frozen(out / FROZEN_WEIGHTS, network.frozen)
-    feed = make_feed(
-        _frozen(network, settings, means.imagenet),
-        train_part,
-        validation,
-        settings,
-        means.cache or out / "cache",
-        _Progress(report),
-    )
-    forward = compiled(averaged.trained)
-    step = _stepper(network, averaged, optimizers, settings, strategy)
-    for epoch in range(len(history), settings.epochs):
-        if history and epoch - 1 - best_epoch(history, settings) >= settings.patience:
-            break
+    if not _ended(history, settings):
+        feed = make_feed(
+            _frozen(network, settings, means.imagenet),
+            train_part,
+            validation,
+            settings,
+            means.cache or out / "cache",
+            _Progress(report),
+        )
+        forward = compiled(averaged.trained)
+        step = _stepper(network, averaged, optimizers, settings, strategy)
+    while not _ended(history, settings):
+        epoch = len(history)
         started = time.perf_counter()
         tune = epoch >= (settings.head_epochs or 0)
         found = [step(batch, tune) for batch in batches(train_part, feed, settings, epoch)]
@@ -209,6 +209,12 @@ def train(
             report(f"ALARM: the network has collapsed: {line.collapsed}.")
     _assign(averaged.trained, best)
     return Outcome(averaged, history, best_epoch(history, settings))
+
+
+def _ended(history: History, settings: Settings) -> bool:
+    """Whether all epochs are done, or too many since the best one."""
+    waited = len(history) - 1 - best_epoch(history, settings) if history else 0
+    return len(history) >= settings.epochs or waited >= settings.patience
 
 
 def load_best(settings: Settings, out: Path) -> tuple[Network, History]:

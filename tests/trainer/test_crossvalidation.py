@@ -1,0 +1,123 @@
+"""Five folds of whole cases, end to end on painted patches."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.trainer.conftest import SmallData
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from trainer import crossvalidation
+from trainer.cli import main
+from trainer.dataset import load_store, prepare
+from trainer.runs import Sources, load_data
+from trainer.splits import FOLDS
+
+
+@pytest.fixture(scope="module")
+def command(small_data: SmallData, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """One epoch of the baseline in each fold."""
+    root = tmp_path_factory.mktemp("folds")
+    prepare(small_data.patches, root / "store")
+    files = ["--splits", str(small_data.splits), "--counts", str(small_data.counts)]
+    network = ["--network", "baseline", "--epochs", "2", "--out", str(root / "out")]
+    command = ["crossvalidate", "--data", str(root / "store"), *files, *network]
+    assert main(command) == 0
+    return command
+
+
+def _rows(command: list[str]) -> list[dict[str, str]]:
+    path = Path(command[-1]) / "predictions.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_patch_is_tested_once_by_a_network_that_did_not_see_its_case(
+    command: list[str],
+) -> None:
+    rows = _rows(command)
+    index = load_store(Path(command[2])).index
+    assert [(row["case"], int(row["x"]), int(row["y"])) for row in rows] == list(
+        zip(index.case, index.x, index.y, strict=True)
+    )
+    fold = np.array([int(row["fold"]) for row in rows])
+    for number in range(1, FOLDS + 1):
+        data = load_data(Sources(Path(command[2]), split="grouped-kfold", fold=number))
+        tested = set(index.case[fold == number])
+        assert tested == set(data.test.store.index.case)
+        assert not tested & set(data.train.store.index.case)
+        assert not tested & set(data.validation.store.index.case)
+
+
+def test_pooled_figures_are_scikit_learns(command: list[str]) -> None:
+    rows = _rows(command)
+    label, called = ([int(row[name]) for row in rows] for name in ("label", "called"))
+    probability, weight = ([float(row[name]) for row in rows] for name in ("probability", "weight"))
+    text = (Path(command[-1]) / "crossvalidation.md").read_text(encoding="utf-8")
+    for name, weights in (("weighted", weight), ("unweighted", None)):
+        column = ("weighted", "unweighted").index(name) + 2
+        for figure, expected in (
+            ("auc", roc_auc_score(label, probability, sample_weight=weights)),
+            ("balanced_accuracy", balanced_accuracy_score(label, called, sample_weight=weights)),
+        ):
+            [line] = re.findall(rf"^\| {figure} \|.*$", text, re.MULTILINE)
+            assert line.split("|")[column].split()[0] == f"{expected:.3f}"
+    assert "| in none | 1 |" in text
+    assert "epoch" in text.split("## By fold")[1]
+
+
+def test_a_finished_fold_is_not_trained_again_and_a_missing_one_is(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(command[-1])
+    before = {path.name: path.read_bytes() for path in out.glob("*.*")}
+    assert {"fold1.json", "fold5.json", "predictions.csv", "crossvalidation.md"} <= set(before)
+    fitted: list[Path] = []
+    real = crossvalidation.fit_network
+
+    def watched(settings, data, folder, means, report):  # type: ignore[no-untyped-def]
+        fitted.append(folder)
+        return real(settings, data, folder, means, report)
+
+    monkeypatch.setattr(crossvalidation, "fit_network", watched)
+    (out / "fold3.json").unlink()
+    assert main(command) == 0
+    assert [folder.name for folder in fitted] == ["fold3"]
+    assert {path.name: path.read_bytes() for path in out.glob("*.*")} == before
+
+
+def test_other_settings_and_damage_are_not_taken_for_done(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(command[-1]) / "fold2.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50])
+    assert main(command) == 3
+    assert "fold2.json is damaged" in capsys.readouterr().err
+    path.write_bytes(whole)
+    # The run folder of the other settings is refused, not overwritten.
+    assert main([*command[:-2], "--batch", "32", *command[-2:]]) == 3
+    assert path.read_bytes() == whole
+
+
+def test_figures_of_some_cases(command: list[str]) -> None:
+    index = load_store(Path(command[2])).index
+    label = index.label.astype(float)
+    tested = crossvalidation.Tested(
+        *(index, np.ones(len(index)), label, label > 0.5, np.ones(len(index), np.intp))
+    )
+    some = tested.take(index.case == "101")
+    assert set(some.index.case) == {"101"}
+    assert some.figures(some.weight)["auc"].value == 1
+    wrong = replace(some, called=~some.called)
+    assert wrong.figures(wrong.weight)["balanced_accuracy"].value == 0

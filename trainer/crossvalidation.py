@@ -1,0 +1,295 @@
+"""What ``crossvalidate`` does: every case at hand is tested by a network that never saw it.
+
+Of five groups of whole cases one tests, the next one chooses epoch, calibration and threshold,
+three train; five times. The probabilities of the five test groups are then pooled.
+
+Each fold is a file of its own, written when it is done: an interrupted command goes on with what
+is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.calibration import calibrate
+from trainer.dataset import PatchIndex
+from trainer.errors import RunError
+from trainer.evaluation import Decision, Interval, Metrics, evaluate
+from trainer.files import make_folder, replacing
+from trainer.fitting import fit_network, identity
+from trainer.markdown import interval, table
+from trainer.runs import Sources, load_data
+from trainer.settings import Settings
+from trainer.splits import FOLDS, NO_CASES, OfficialCases
+from trainer.training import Means
+from trainer.weighting import DESCRIPTION
+
+MARKDOWN, PREDICTIONS = "crossvalidation.md", "predictions.csv"
+
+_SHOWN = ("auc", "auprc", "balanced_accuracy", "f1_positive", "ece")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one fold's network says of its test cases.
+
+    Attributes
+    ----------
+    fold : int
+        From 1.
+    identity : str
+        Of network, settings and data: a fold of others is not reused.
+    detail : str
+        Recipe and epoch taken.
+    minutes : float
+        Of training.
+    patches : int
+        Trained on.
+    threshold : float
+        Chosen on the validation cases.
+    probability : list of float
+        Calibrated on the validation cases; of the test patches, in the order of the store.
+    """
+
+    fold: int
+    identity: str
+    detail: str
+    minutes: float
+    patches: int
+    threshold: float
+    probability: list[float]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Test patches and what was said of them: of one fold, of some cases, or of all.
+
+    Attributes
+    ----------
+    index : PatchIndex
+    weight : ndarray of float, shape (n,)
+        Of the natural mix.
+    probability : ndarray of float, shape (n,)
+        Calibrated by the fold that the patch is of.
+    called : ndarray of bool, shape (n,)
+        Whether that reaches the fold's threshold.
+    fold : ndarray of int, shape (n,)
+        From 1.
+    """
+
+    index: PatchIndex
+    weight: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    called: NDArray[np.bool_]
+    fold: NDArray[np.intp]
+
+    def take(self, rows: NDArray[Any]) -> Tested:
+        """Return some patches, by position or by mask."""
+        where = np.arange(len(self.index))[rows]
+        others = (getattr(self, field.name)[where] for field in fields(self)[1:])
+        return Tested(self.index.take(where), *others)
+
+    def figures(self, weight: NDArray[np.float64]) -> dict[str, Interval]:
+        """Compute every figure of `Metrics` with its interval, by name."""
+        given = (self.index.label, self.index.case, weight, 0.5)
+        # The folds have thresholds of their own, so decisions are scored as they were made.
+        decided = evaluate(self.called.astype(np.float64), *given)
+        names = {field.name for field in fields(Decision)}
+        return {
+            name: decided[name] if name in names else one
+            for name, one in evaluate(self.probability, *given).items()
+        }
+
+
+def crossvalidate(
+    sources: Sources,
+    settings: Settings,
+    out: Path,
+    means: Means,
+    report: Callable[[str], None] = lambda line: None,
+) -> Iterator[tuple[Fold, Tested]]:
+    """Train and test what is missing of the five folds; yields each fold when it is there.
+
+    Parameters
+    ----------
+    sources : Sources
+        Its split is `grouped-kfold`; the fold is set here.
+    out : Path
+        Gets ``fold<N>.json`` and the run folder ``fold<N>``.
+    means : Means
+        Without a cache folder, a fold's cache is removed when the fold is done.
+
+    Raises
+    ------
+    DataError, RunError, OutputError
+    """
+    make_folder(out)
+    for number in range(1, FOLDS + 1):
+        data = load_data(replace(sources, split="grouped-kfold", fold=number))
+        own = identity(settings.network, settings, data)
+        path = out / f"fold{number}.json"
+        done = _read(path) if path.exists() else None
+        if done is None or done.identity != own:
+            report(data.split.name)
+            folder = out / f"fold{number}"
+            fitted = fit_network(settings, data, folder, means, report)
+            validation = data.validation
+            raw = fitted.predict(validation.store)
+            platt, threshold = calibrate(raw, validation.store.index.label, validation.weight)
+            found = platt.probability(fitted.predict(data.test.store)).round(6)
+            done = Fold(
+                fold=number,
+                identity=own,
+                detail=fitted.detail,
+                minutes=fitted.minutes,
+                patches=len(data.train.store.index),
+                threshold=threshold,
+                probability=found.tolist(),
+            )
+            with replacing(path) as file:
+                file.write((json.dumps(asdict(done)) + "\n").encode())
+            if means.cache is None:
+                shutil.rmtree(folder / "cache", ignore_errors=True)
+        probability = np.array(done.probability)
+        yield (
+            done,
+            Tested(
+                data.test.store.index,
+                data.test.weight,
+                probability,
+                probability >= done.threshold,
+                np.full(len(probability), number),
+            ),
+        )
+
+
+def write_report(
+    folds: Sequence[tuple[Fold, Tested]], settings: Settings, cases: OfficialCases, out: Path
+) -> dict[str, Interval]:
+    """Write the pooled predictions as CSV and their figures as Markdown.
+
+    Parameters
+    ----------
+    cases : OfficialCases
+        Names groups of cases to be looked at apart.
+    out : Path
+        Gets ``crossvalidation.md`` and ``predictions.csv``.
+
+    Returns
+    -------
+    dict
+        The weighted figures of all cases.
+    """
+    tested = _pool([one for _, one in folds])
+    with replacing(out / PREDICTIONS) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("case", "x", "y", "label", "weight", "fold", "probability", "called"))
+        index = tested.index
+        columns = (index.case, index.x, index.y, index.label, tested.weight.round(6), tested.fold)
+        writer.writerows(zip(*columns, tested.probability, tested.called.astype(int), strict=True))
+        text.flush()
+        text.detach()
+    figures = {
+        "weighted": tested.figures(tested.weight),
+        "unweighted": tested.figures(np.ones(len(tested.index))),
+    }
+    with replacing(out / MARKDOWN) as file:
+        file.write(_render(folds, tested, figures, settings, cases).encode())
+    return figures["weighted"]
+
+
+def _pool(parts: Sequence[Tested]) -> Tested:
+    def joined(values: Iterable[Any]) -> Any:  # noqa: ANN401 - arrays of one type
+        return np.concatenate(list(values))
+
+    index = PatchIndex(
+        *(joined(getattr(one.index, f.name) for one in parts) for f in fields(PatchIndex))
+    )
+    others = (joined(getattr(one, f.name) for one in parts) for f in fields(Tested)[1:])
+    return Tested(index, *others).take(np.lexsort((index.label, index.y, index.x, index.case)))
+
+
+def _render(
+    folds: Sequence[tuple[Fold, Tested]],
+    tested: Tested,
+    figures: Mapping[str, Mapping[str, Interval]],
+    settings: Settings,
+    cases: OfficialCases,
+) -> str:
+    names = [field.name for field in fields(Metrics)]
+    lines = [
+        f"# {settings.network} in {len(folds)} folds of whole cases",
+        "",
+        "For Research Use Only. Not for use in diagnostic procedures.",
+        "",
+        f"Each of {len(np.unique(tested.index.case))} cases ({len(tested.index):,} patches) is "
+        "tested by a network that neither trained on it nor chose epoch, calibration or threshold "
+        "by it; the five test groups are pooled. In brackets: 95 % intervals by bootstrap over "
+        f"cases. *weighted*: {DESCRIPTION}. *unweighted*: each patch at hand counts once.",
+        "",
+        *table(
+            ("figure", *figures),
+            [(name, *(interval(of[name]) for of in figures.values())) for name in names],
+        ),
+        "",
+        "## By fold, weighted",
+        "",
+        *table(
+            ("fold", "what", "trained on", "min", "cases", "patches", "threshold", *_SHOWN),
+            [
+                (
+                    *(str(one.fold), one.detail, f"{one.patches:,}", f"{one.minutes:.1f}"),
+                    *_sizes(part),
+                    f"{one.threshold:.3f}",
+                    *_shown(part),
+                )
+                for one, part in folds
+            ],
+        ),
+    ]
+    if groups := _groups(tested, cases):
+        lines += ["", "## By the part of the official split that a case is of, weighted", ""]
+        header = ("part", "cases", "patches", *_SHOWN)
+        rows = [(name, *_sizes(part), *_shown(part)) for name, part in groups.items()]
+        lines += table(header, rows)
+    lines += ["", "## Settings", ""]
+    lines += [f"- {name}: {value}" for name, value in settings.recorded().items()]
+    return "\n".join(lines) + "\n"
+
+
+def _groups(tested: Tested, cases: OfficialCases) -> dict[str, Tested]:
+    """Cut by the published split, where it is known; groups of one class are left out."""
+    if cases == NO_CASES:
+        return {}
+    case = tested.index.case
+    masks = {name: np.isin(case, sorted(of)) for name, of in vars(cases).items()}
+    masks["in none"] = ~np.any(list(masks.values()), axis=0)
+    groups = {name: tested.take(mask) for name, mask in masks.items()}
+    return {name: of for name, of in groups.items() if len(np.unique(of.index.label)) == 2}
+
+
+def _sizes(part: Tested) -> tuple[str, str]:
+    return str(len(np.unique(part.index.case))), f"{len(part.index):,}"
+
+
+def _shown(part: Tested) -> list[str]:
+    figures = part.figures(part.weight)
+    return [interval(figures[name]) for name in _SHOWN]
+
+
+def _read(path: Path) -> Fold:
+    try:
+        return Fold(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as cause:
+        raise RunError(f"{path} is damaged. Remove it and run the same command again.") from cause
