@@ -11,7 +11,7 @@ import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -40,6 +40,7 @@ from idc_desktop.errors import (
 from idc_desktop.supervisor import Job
 
 if TYPE_CHECKING:
+    from idc_desktop.description import SlideDescription
     from idc_desktop.export import Analysis
     from idc_desktop.model_file import ModelFile
     from idc_desktop.regions import Region
@@ -173,7 +174,7 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
         from idc_desktop.regions import overlaps_slide
 
         analysis = _collect(job, common.model, run, options)
-        name = analysis.slide["identity"][:12] if options.anonymous else _stem(run.slide)
+        name = analysis.slide.pseudonym if options.anonymous else _stem(run.slide)
         regions = _placed(common.regions, analysis, options)
         write_folder(common.out / name, analysis, regions, options.formats)
     counts = analysis.map.counts()
@@ -245,7 +246,7 @@ def _placed(regions: list[Region], analysis: Analysis, options: argparse.Namespa
     return [dataclasses.replace(it, shape=it.shape.moved(*origin)) for it in regions]
 
 
-def _refuse_formats(run: _Run, description: Mapping[str, Any], options: argparse.Namespace) -> None:
+def _refuse_formats(run: _Run, description: SlideDescription, options: argparse.Namespace) -> None:
     """Refuse what cannot be written of this slide, before anything is computed."""
     from idc_desktop.export import FORMATS
 
@@ -265,20 +266,20 @@ def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace)
         for message, payload in job.events():
             said = len(record.notes)
             record.take(message, payload)
-            if message["event"] == "slide":
-                _refuse_formats(run, message, options)
+            if message["event"] == "slide" and record.slide is not None:
+                _refuse_formats(run, record.slide, options)
             for note in record.notes[said:]:
                 progress.say(f"note: {note}")
             if message["event"] == "plan" and record.map is not None:
                 progress.begin(record.map.states.size)
             elif message["event"] == "block":
                 progress.reach(record.done_patches)
-    if record.map is None or not record.map.states.all():
+    if record.slide is None or record.map is None or not record.map.states.all():
         raise ExportError(
             f"{run.slide.name}: There is no finished analysis with these options (model, mpp, "
             "provider, tissue mask). Run idc-desktop analyze first."
         )
-    image = record.slide["identity"][:12] if options.anonymous else run.slide.name
+    image = record.slide.pseudonym if options.anonymous else run.slide.name
     threshold = model.card.threshold if options.threshold is None else options.threshold
     return Analysis.of(record, model, image, threshold, options.map, run.slide)
 

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
@@ -23,6 +24,7 @@ from idc_desktop.console import (
     print_json,
     report_defect,
 )
+from idc_desktop.description import SlideDescription
 from idc_desktop.errors import DefectError, DisplayError, IdcError, ModelError, UsageError
 from idc_desktop.supervisor import ask, usable_threads
 
@@ -187,29 +189,28 @@ def _positive_count(text: str) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     slide = absolute(options.slide)
-    answer = ask({"job": "info", "slide": str(slide)}, slide.name)
-    del answer["event"]
-    answer["file"] = slide.name  # a DICOM slide goes by its folder's name
+    answer = SlideDescription.from_message(ask({"job": "info", "slide": str(slide)}, slide.name))
+    answer = replace(answer, file=slide.name)  # a DICOM slide goes by its folder's name
     if options.json:
-        print_json(answer)
+        print_json(answer.as_dict())
         return 0
     mpp = "unknown"
-    if answer["mpp_x"] is not None:
-        mpp = f"{answer['mpp_x']:g} x {answer['mpp_y']:g} µm/px (from the {answer['mpp_source']})"
-    power = f"{answer['objective_power']:g}x" if answer["objective_power"] else "unknown"
-    print(f"{answer['file']}")
-    print(f"  vendor       {answer['vendor']}")
-    print(f"  dimensions   {answer['width_l0']} x {answer['height_l0']} px")
+    if answer.mpp_xy is not None:
+        mpp = f"{answer.mpp_x:g} x {answer.mpp_y:g} µm/px (from the {answer.mpp_source})"
+    power = f"{answer.objective_power:g}x" if answer.objective_power else "unknown"
+    print(f"{answer.file}")
+    print(f"  vendor       {answer.vendor}")
+    print(f"  dimensions   {answer.width_l0} x {answer.height_l0} px")
     print(f"  resolution   {mpp}")
     print(f"  objective    {power}")
-    if answer["bounds"]:
-        print("  bounds       x {} y {} width {} height {}".format(*answer["bounds"]))
-    for number, level in enumerate(answer["levels"]):
-        scale = f"  {level['mpp_x']:.4g} µm/px" if level["mpp_x"] is not None else ""
-        size = f"{level['width']} x {level['height']} px"
-        print(f"  level {number:<2}     {size}  downsample {level['downsample']:.6g}{scale}")
-    print(f"  identity     {answer['identity']}")
-    for warning in answer["warnings"]:
+    if answer.bounds:
+        print("  bounds       x {} y {} width {} height {}".format(*answer.bounds))
+    for number, level in enumerate(answer.levels):
+        scale = f"  {level.mpp_x:.4g} µm/px" if level.mpp_x is not None else ""
+        size = f"{level.width} x {level.height} px"
+        print(f"  level {number:<2}     {size}  downsample {level.downsample:.6g}{scale}")
+    print(f"  identity     {answer.identity}")
+    for warning in answer.warnings:
         print(f"  warning      {warning}")
     return 0
 

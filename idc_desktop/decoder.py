@@ -44,7 +44,8 @@ def run(job: Message, outbox: Outbox, listen: Listen) -> None:
     commands: queue.SimpleQueue[Message] = queue.SimpleQueue()
     listen(commands.put)
     slide = Slide(Path(job["slide"]), job["mpp"])
-    outbox.send({"event": "slide", **slide.describe(), "associated": list(slide.associated_names)})
+    description = slide.describe().as_dict()
+    outbox.send({"event": "slide", **description, "associated": list(slide.associated_names)})
 
     def work() -> None:
         while True:

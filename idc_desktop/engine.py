@@ -68,7 +68,7 @@ def _info(job: Message, outbox: Outbox) -> None:
     from idc_desktop.slide import Slide
 
     with Slide(Path(job["slide"]), job.get("mpp")) as slide:
-        outbox.send({"event": "slide", **slide.describe()})
+        outbox.send({"event": "slide", **slide.describe().as_dict()})
 
 
 def _verify(job: Message, outbox: Outbox) -> None:
@@ -137,7 +137,7 @@ class _Analysis:
         with Slide(Path(job["slide"]), job["mpp"]) as slide:
             slide.require_mpp()
             description = slide.describe()
-            outbox.send({"event": "slide", **description})
+            outbox.send({"event": "slide", **description.as_dict()})
             model = read_model(find_model(job["model"]))
             tissue = TissueSettings(enabled=job["tissue"])
             reader = PatchReader(slide, model.card.spacing_um_px, tissue)
@@ -150,7 +150,7 @@ class _Analysis:
                 outbox.send({"event": "note", "text": text})
             grid = reader.grid
             settings = {
-                "slide": description["identity"],
+                "slide": description.identity,
                 "model": model.sha256,
                 "mpp": [slide.require_mpp().x, slide.require_mpp().y],
                 "grid": asdict(grid),
@@ -161,10 +161,10 @@ class _Analysis:
             }
             folder = Path(job["data_folder"])
             recall = bool(job.get("recall"))
-            if recall and not run_path(folder, settings["slide"], settings).exists():
+            if recall and not run_path(folder, description.identity, settings).exists():
                 outbox.send({"event": "done"})
                 return
-            with RunStore(folder, settings["slide"], settings, job["restart"]) as store:
+            with RunStore(folder, description.identity, settings, job["restart"]) as store:
                 for note in store.notes:
                     outbox.send({"event": "note", "text": note})
                 outbox.send(

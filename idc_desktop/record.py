@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from idc_desktop.description import SlideDescription
 from idc_desktop.grid import Block, BlockResult, PatchGrid, ProbabilityMap
 from idc_desktop.wire import Message
 
@@ -21,8 +22,8 @@ class RunRecord:
 
     Attributes
     ----------
-    slide : dict
-        The engine's description of the slide; empty until it is open.
+    slide : SlideDescription or None
+        None until the engine has opened it.
     plan : dict
         Grid, tissue settings, provider and versions; empty until the model is loaded.
     map : ProbabilityMap or None
@@ -34,7 +35,7 @@ class RunRecord:
     """
 
     def __init__(self) -> None:
-        self.slide: dict[str, Any] = {}
+        self.slide: SlideDescription | None = None
         self.plan: dict[str, Any] = {}
         self.map: ProbabilityMap | None = None
         self.overview: npt.NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
@@ -50,7 +51,7 @@ class RunRecord:
         """Take over one message of the engine."""
         kind = message["event"]
         if kind == "slide":
-            self.slide = message
+            self.slide = SlideDescription.from_message(message)
         elif kind == "plan":
             self.plan = message
             if self.map is None:

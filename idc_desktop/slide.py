@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from PIL import Image
 
 from idc_desktop import preflight
 from idc_desktop.closing import Closing
+from idc_desktop.description import LevelDescription, SlideDescription
 from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
 
 Rgb = npt.NDArray[np.uint8]
@@ -330,32 +330,32 @@ class Slide(Closing):
             _update_with_samples(digest, path)
         return digest.hexdigest()
 
-    def describe(self) -> dict[str, Any]:
-        """Return what `info` and the exports say of the slide, as JSON values."""
+    def describe(self) -> SlideDescription:
+        """Return what `info`, the window and the exports say of the slide."""
         mpp = self.mpp
-        return {
-            "file": self.name,
-            "vendor": self.vendor,
-            "width_l0": self.width_l0,
-            "height_l0": self.height_l0,
-            "levels": [
-                {
-                    "width": level.width,
-                    "height": level.height,
-                    "downsample": level.downsample,
-                    "mpp_x": mpp.x * level.downsample if mpp else None,
-                    "mpp_y": mpp.y * level.downsample if mpp else None,
-                }
+        return SlideDescription(
+            file=self.name,
+            vendor=self.vendor,
+            width_l0=self.width_l0,
+            height_l0=self.height_l0,
+            levels=tuple(
+                LevelDescription(
+                    width=level.width,
+                    height=level.height,
+                    downsample=level.downsample,
+                    mpp_x=mpp.x * level.downsample if mpp else None,
+                    mpp_y=mpp.y * level.downsample if mpp else None,
+                )
                 for level in self.levels
-            ],
-            "mpp_x": mpp.x if mpp else None,
-            "mpp_y": mpp.y if mpp else None,
-            "mpp_source": mpp.source if mpp else None,
-            "objective_power": self.objective_power,
-            "bounds": self.bounds_l0,
-            "identity": self.identity(),
-            "warnings": list(self.warnings),
-        }
+            ),
+            mpp_x=mpp.x if mpp else None,
+            mpp_y=mpp.y if mpp else None,
+            mpp_source=mpp.source if mpp else None,
+            objective_power=self.objective_power,
+            bounds=self.bounds_l0,
+            identity=self.identity(),
+            warnings=self.warnings,
+        )
 
     def close(self) -> None:
         """Close the slide; no other thread may be reading."""

@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idc_desktop.batch import FORMAT_NAMES
+from idc_desktop.description import LevelDescription, SlideDescription
 from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
 from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
@@ -51,11 +52,12 @@ def analysis(model: Path, *, seed: int = 0, image: str = "s.svs") -> Analysis:
     probability_map.millionths[:] = np.where(ok, values, NO_PROBABILITY)
     return Analysis(
         image=image,
-        slide={
-            "identity": hashlib.sha256(str(seed).encode()).hexdigest(),
-            "width_l0": 6000, "height_l0": 4000, "mpp_x": 2.0, "mpp_y": 2.0,
-            "mpp_source": "file", "vendor": "generic-tiff",
-        },
+        slide=SlideDescription(
+            file=image, vendor="generic-tiff", width_l0=6000, height_l0=4000,
+            levels=(LevelDescription(6000, 4000, 1.0, 2.0, 2.0),), mpp_x=2.0, mpp_y=2.0,
+            mpp_source="file", objective_power=None, bounds=None,
+            identity=hashlib.sha256(str(seed).encode()).hexdigest(), warnings=(),
+        ),
         model=read_model(model),
         map=probability_map,
         overview=rng.integers(0, 256, (200, 300, 3)).astype(np.uint8),

@@ -525,7 +525,7 @@ def dicom_slide(folder: Path, canary: str) -> Path:
 
 def dicom_analysis(model: Path, source: Path) -> Analysis:
     found = analysis(model)
-    return replace(found, source=source, slide={**found.slide, "vendor": "dicom"})
+    return replace(found, source=source, slide=replace(found.slide, vendor="dicom"))
 
 
 CANARY = "K4N4R13NV0GEL"
@@ -595,7 +595,7 @@ def test_dicom_without_its_headers_is_refused(tiny_model: TinyModel, tmp_path: P
     pytest.importorskip("highdicom")
     slide = dicom_slide(tmp_path, CANARY)
     found = dicom_analysis(tiny_model.path, slide)
-    found = replace(found, slide={**found.slide, "width_l0": 5000})
+    found = replace(found, slide=replace(found.slide, width_l0=5000))
 
     with pytest.raises(ExportError, match="no image of the size of level 0"):
         write_folder(tmp_path / "out", found, [], ("dicom",))
@@ -604,17 +604,18 @@ def test_dicom_without_its_headers_is_refused(tiny_model: TinyModel, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("slide", "nameless", "words"),
+    ("vendor", "nameless", "words"),
     [
-        ({"vendor": "aperio"}, False, "this one is aperio"),
-        ({"vendor": "dicom"}, True, "--anonymous"),
-        ({"vendor": "dicom"}, False, None),
+        ("aperio", False, "this one is aperio"),
+        ("dicom", True, "--anonymous"),
+        ("dicom", False, None),
     ],
 )
 def test_dicom_is_refused_with_the_reason(
-    slide: dict[str, str], nameless: bool, words: str | None
+    tiny_model: TinyModel, vendor: str, nameless: bool, words: str | None
 ) -> None:
     pytest.importorskip("highdicom")
+    slide = replace(analysis(tiny_model.path).slide, vendor=vendor)
 
     reason = FORMATS["dicom"].refusal(slide, nameless)
 
@@ -632,7 +633,7 @@ def test_real_dicom_slide_is_written_and_read(
     grid = PatchGrid.over((0, 0, 2220, 2967), (0.499, 0.499), 400.0)
     few = ProbabilityMap(grid)
     few.states[:], few.millionths[:] = PatchState.OK, 600_000
-    slide = {**found.slide, "vendor": "dicom", "width_l0": 2220, "height_l0": 2967}
+    slide = replace(found.slide, vendor="dicom", width_l0=2220, height_l0=2967)
     write_folder(
         tmp_path / "s", replace(found, map=few, slide=slide, source=folder), [], ("dicom",)
     )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
+from idc_desktop.description import SlideDescription
 from idc_desktop.grid import ProbabilityMap
 from idc_desktop.model_file import ModelFile
 from idc_desktop.record import RunRecord
@@ -28,8 +29,6 @@ class Analysis:
     ----------
     image : str
         What stands for the slide in the files: its file name, or a part of its identity.
-    slide : dict
-        As the engine describes it.
     overview : ndarray of uint8, shape (height, width, 3)
         The extent that the grid covers.
     overview_px_l0 : float
@@ -46,7 +45,7 @@ class Analysis:
     """
 
     image: str
-    slide: dict[str, Any]
+    slide: SlideDescription
     model: ModelFile
     map: ProbabilityMap
     overview: npt.NDArray[np.uint8]
@@ -71,6 +70,7 @@ class Analysis:
         source: Path | None = None,
     ) -> Analysis:
         """Take a finished run."""
+        assert record.slide is not None
         assert record.map is not None
         return cls(
             image=image,
@@ -85,14 +85,15 @@ class Analysis:
             threshold=threshold,
             map_kind=map_kind,
             is_recalled=record.plan["restored_blocks"] == record.plan["blocks"],
-            notes=tuple(it.removeprefix(f"{record.slide['file']}: ") for it in record.notes),
+            notes=tuple(it.removeprefix(f"{record.slide.file}: ") for it in record.notes),
             source=source,
         )
 
     @property
     def mpp(self) -> tuple[float, float]:
         """Level-0 resolution (x, y), µm per pixel."""
-        return self.slide["mpp_x"], self.slide["mpp_y"]
+        assert self.slide.mpp_xy is not None  # else nothing could be analyzed
+        return self.slide.mpp_xy
 
     @property
     def bounds_origin_l0(self) -> tuple[float, float]:
@@ -103,17 +104,22 @@ class Analysis:
         """Return the UUID of a part of this analysis: the same whenever it is exported."""
         # The grid's step stands for the resolution: another one makes other patches.
         step = f"{self.map.grid.step_x_l0!r}x{self.map.grid.step_y_l0!r}"
-        key = f"{self.slide['identity']}/{self.model.sha256}/{step}/{self.map_kind}/{part}"
+        key = f"{self.slide.identity}/{self.model.sha256}/{step}/{self.map_kind}/{part}"
         return str(uuid.uuid5(_NAMESPACE, key))
 
     def provenance(self) -> dict[str, Any]:
         """Return where the numbers come from, without the files' hashes."""
-        described = ("identity", "width_l0", "height_l0", "mpp_x", "mpp_y", "mpp_source", "vendor")
-        card = self.model.card
+        slide, card = self.slide, self.model.card
         return {
             "app_version": __version__,
             "slide": {
-                **{name: self.slide[name] for name in described},
+                "identity": slide.identity,
+                "width_l0": slide.width_l0,
+                "height_l0": slide.height_l0,
+                "mpp_x": slide.mpp_x,
+                "mpp_y": slide.mpp_y,
+                "mpp_source": slide.mpp_source,
+                "vendor": slide.vendor,
                 "identity_kind": "sha256 of sizes, ends and 64 samples per file",
             },
             "model": {

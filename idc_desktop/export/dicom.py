@@ -186,7 +186,7 @@ def _parametric_map(place: _Place, analysis: Analysis) -> Dataset:
 
 def _level_0(source: Path, analysis: Analysis) -> Dataset:
     """Return the header of the slide's largest image."""
-    wanted = analysis.slide["width_l0"], analysis.slide["height_l0"]
+    wanted = analysis.slide.width_l0, analysis.slide.height_l0
     own = None if source.is_dir() else pydicom.dcmread(source, stop_before_pixels=True)
     for header in _headers(source if source.is_dir() else source.parent):
         is_same_slide = own is None or header.SeriesInstanceUID == own.SeriesInstanceUID

@@ -8,8 +8,9 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from idc_desktop.description import SlideDescription
 from idc_desktop.export.analysis import Content
 
 Writer = Callable[[BinaryIO], None]
@@ -31,14 +32,14 @@ class Format:
     files : callable
         Returns a writer for each file; `ExportError` if it cannot hold this analysis.
     refusal : callable
-        Says from the engine's description of the slide, and whether its name is to be left out,
+        Says from the description of the slide, and whether its name is to be left out,
         why the format cannot be used, before anything is computed.
     """
 
     description: str
     names: tuple[str, ...]
     files: Callable[[Content], dict[str, Writer]]
-    refusal: Callable[[Mapping[str, Any], bool], str | None] = lambda slide, nameless: None
+    refusal: Callable[[SlideDescription, bool], str | None] = lambda slide, nameless: None
 
 
 def text_writer(write: Callable[[Put], object], *, packed: bool = False) -> Writer:
@@ -125,9 +126,9 @@ def _dicom(content: Content) -> dict[str, Writer]:
     return dicom_files(content)
 
 
-def _no_dicom(slide: Mapping[str, Any], nameless: bool) -> str | None:
-    if slide["vendor"] != "dicom":
-        return f"it refers to a DICOM slide, and this one is {slide['vendor']}"
+def _no_dicom(slide: SlideDescription, nameless: bool) -> str | None:
+    if slide.vendor != "dicom":
+        return f"it refers to a DICOM slide, and this one is {slide.vendor}"
     if nameless:
         return "it names its slide by DICOM identifiers, which --anonymous leaves out"
     try:

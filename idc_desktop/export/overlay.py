@@ -22,7 +22,7 @@ def write_overlay(file: BinaryIO, content: Content) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", RESEARCH_USE_NOTICE)
     info.add_text("Model SHA-256", analysis.model.sha256)
-    info.add_text("Slide identity", analysis.slide["identity"])
+    info.add_text("Slide identity", analysis.slide.identity)
     # Level 1 is several times faster than the default and a fifth larger.
     page.save(file, "PNG", pnginfo=info, compress_level=1)
 
@@ -103,7 +103,7 @@ def _legend_lines(content: Content) -> list[str]:
         f"{figures.idc_area_um2 / 1e6:.2f} mm2{share}",
         f"{counts['ok']:,} patches analyzed, "
         + (f"{failed:,} failed (pink)" if failed else "none failed"),
-        f"{slide['mpp_x']:g} micron/px from the {slide['mpp_source']}   "
+        f"{slide.mpp_x:g} micron/px from the {slide.mpp_source}   "
         f"model at {card.spacing_um_px:g} micron/px   provider {analysis.provider['used']}",
         *analysis.notes,
         RESEARCH_USE_NOTICE,

@@ -50,12 +50,12 @@ def write_patches_geojson(
     of_image = "level 0, top left of the whole image (not of its bounds)"
     metadata = {
         "origin": "top left of the slide's bounds" if any(origin_l0) else of_image,
-        "slide_identity": analysis.slide["identity"],
+        "slide_identity": analysis.slide.identity,
         "model": analysis.model.card.name,
         "model_sha256": analysis.model.sha256,
         "mpp_x": repr(analysis.mpp[0]),
         "mpp_y": repr(analysis.mpp[1]),
-        "mpp_source": analysis.slide["mpp_source"],
+        "mpp_source": analysis.slide.mpp_source,
         "threshold": repr(analysis.threshold),
         "provider": analysis.provider["used"],
         "map": analysis.map_kind,

@@ -101,7 +101,7 @@ def _write_footer(canvas: Canvas, analysis: Analysis) -> None:
     canvas.setFont("Helvetica-Bold", 8)
     canvas.drawCentredString(pagesizes.A4[0] / 2, 13 * mm, RESEARCH_USE_NOTICE)
     canvas.setFont("Helvetica", 6.5)
-    identity, model = analysis.slide["identity"][:12], analysis.model.sha256[:12]
+    identity, model = analysis.slide.pseudonym, analysis.model.sha256[:12]
     canvas.drawString(
         _MARGIN, 9 * mm, f"slide {identity}   model {model}   IDC Desktop {__version__}"
     )
@@ -143,7 +143,7 @@ def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
         (
             "Resolution of level 0",
             f"{analysis.mpp[0]:g} x {analysis.mpp[1]:g} µm/px, from the "
-            f"{analysis.slide['mpp_source']}",
+            f"{analysis.slide.mpp_source}",
         ),
     ]
     yield _facts(rows)

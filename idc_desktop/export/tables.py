@@ -96,7 +96,7 @@ def regions_csv(content: Content) -> str:
         _text(analysis.model.card.name),
         analysis.model.sha256,
         repr(analysis.mpp[0]),
-        analysis.slide["mpp_source"],
+        analysis.slide.mpp_source,
         analysis.provider["used"],
         analysis.map_kind,
     )

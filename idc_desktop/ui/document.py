@@ -12,6 +12,7 @@ from PySide6.QtGui import QUndoStack
 
 from idc_desktop.card import ModelCard
 from idc_desktop.database import slide_folder
+from idc_desktop.description import SlideDescription
 from idc_desktop.errors import AnalysisCancelledError, IdcError
 from idc_desktop.export import Analysis, write_folder
 from idc_desktop.grid import PatchGrid, ProbabilityMap
@@ -31,7 +32,6 @@ from idc_desktop.wire import Message
 
 _RECALL_AFTER_MS = 1_000
 _SAVE_AFTER_MS = 300
-_PSEUDONYM_DIGITS = 12
 _INVITATION = "Open a slide, or drop one here."
 
 
@@ -42,8 +42,8 @@ class SlideDocument(QObject):
     ----------
     path : Path or None
         The slide that is open.
-    slide : dict
-        The decoder's description; empty until the slide is open.
+    slide : SlideDescription or None
+        None until the slide is open.
     tiles : TileLoader or None
     pyramid : TilePyramid or None
     model : ModelFile
@@ -83,7 +83,7 @@ class SlideDocument(QObject):
     ) -> None:
         super().__init__(parent)
         self.path: Path | None = None
-        self.slide: dict[str, Any] = {}
+        self.slide: SlideDescription | None = None
         self.tiles: TileLoader | None = None
         self.pyramid: TilePyramid | None = None
         self.model: ModelFile = read_model(find_model(model))
@@ -160,14 +160,12 @@ class SlideDocument(QObject):
     @property
     def mpp_xy(self) -> tuple[float, float] | None:
         """Level-0 resolution, µm per pixel, if known."""
-        if not self.slide or self.slide["mpp_x"] is None:
-            return None
-        return self.slide["mpp_x"], self.slide["mpp_y"]
+        return None if self.slide is None else self.slide.mpp_xy
 
     @property
     def can_analyze(self) -> bool:
         """Whether an analysis can be started, resumed or begun anew."""
-        return bool(self.slide) and self.mpp_xy is not None and self.state != "running"
+        return self.mpp_xy is not None and self.state != "running"
 
     @property
     def threshold(self) -> float:
@@ -292,8 +290,9 @@ class SlideDocument(QObject):
     def export_folder(self, folder: Path, anonymous: bool = False) -> Path:
         """Return the sub-folder that an export into `folder` goes to, named after the slide."""
         assert self.path is not None
+        assert self.slide is not None
         if anonymous:
-            return folder / self._pseudonym
+            return folder / self.slide.pseudonym
         return folder / (self.path.name if self.path.is_dir() else self.path.stem)
 
     def export_work(
@@ -315,8 +314,9 @@ class SlideDocument(QObject):
             Put a part of the slide's identity in the place of its file name.
         """
         assert self.path is not None
+        assert self.slide is not None
         target = self.export_folder(folder, anonymous)
-        image = self._pseudonym if anonymous else self.path.name
+        image = self.slide.pseudonym if anonymous else self.path.name
         analysis = Analysis.of(
             self.run, self.model, image, self.threshold, "patch", source=self.path
         )
@@ -327,10 +327,6 @@ class SlideDocument(QObject):
             return target
 
         return work
-
-    @property
-    def _pseudonym(self) -> str:
-        return str(self.slide["identity"][:_PSEUDONYM_DIGITS])
 
     def _drop_candidate(self) -> None:
         if self._candidate is not None:
@@ -358,7 +354,7 @@ class SlideDocument(QObject):
         if self.tiles is not None:
             self.tiles.close()
             self.tiles.deleteLater()
-        self.tiles, self.pyramid, self.path, self.slide = None, None, None, {}
+        self.tiles = self.pyramid = self.path = self.slide = None
         self.selected = None
         self._display = replace(self._display, threshold=None)
 
@@ -434,7 +430,7 @@ class SlideDocument(QObject):
         tiles.loaded.connect(recall)
         QTimer.singleShot(_RECALL_AFTER_MS, self, recall)
 
-    def _on_opened(self, description: Message) -> None:
+    def _on_opened(self, description: SlideDescription) -> None:
         if self._candidate is None:
             return
         candidate, self._candidate = self._candidate, None
@@ -442,9 +438,9 @@ class SlideDocument(QObject):
         self.tiles, self.path, self._mpp = candidate
         self.slide, self.pyramid = description, TilePyramid(description)
         self.seen_l0 = None
-        self.regions.open(slide_folder(data_folder(), description["identity"]))
+        self.regions.open(slide_folder(data_folder(), description.identity))
         self._restore_view()
-        for warning in description["warnings"]:
+        for warning in description.warnings:
             self.noted.emit(warning)
         if self.mpp_xy is None:
             self._set_state("ready", "The resolution is unknown: give it to analyze.")

@@ -261,7 +261,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(
             f"{document.path.name} – IDC Desktop" if document.path else "IDC Desktop"
         )
-        has_associated = bool(document.slide.get("associated"))
+        has_associated = document.tiles is not None and bool(document.tiles.associated_names)
         self.verbs.action("Label and macro image …").setEnabled(has_associated)
         self.verbs.action("Close slide").setEnabled(bool(document.slide))
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QSize, QSizeF, Qt, QTimer, Signal
 from PySide6.QtGui import QImage
 
+from idc_desktop.description import SlideDescription
 from idc_desktop.store import data_folder
 from idc_desktop.ui.view.overview import loaded_top_tiles, paint_overview
 from idc_desktop.ui.view.pyramid import TilePyramid
 from idc_desktop.ui.view.tile_loader import TileLoader
-from idc_desktop.wire import Message
 
 _LARGEST = QSizeF(160, 120)
 _AFTER_MS = 1_500  # the slide that is being opened goes first
@@ -81,7 +81,7 @@ class Thumbnails(QObject):
             self._tiles.loaded.connect(self._on_loaded)
             self._deadline.start()
 
-    def _on_opened(self, description: Message) -> None:
+    def _on_opened(self, description: SlideDescription) -> None:
         if self._tiles is not None:
             self._pyramid = TilePyramid(description)
             self._tiles.want(self._pyramid.top_tiles())

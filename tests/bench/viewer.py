@@ -151,7 +151,7 @@ class _Bench:
         regions = document.regions
         self._window.docks["Regions"].show()
         self._view.fit()
-        width, height = slide["width_l0"], slide["height_l0"]
+        width, height = slide.width_l0, slide.height_l0
         side = min(width, height) / 30
         places = [
             (self._random.uniform(0, width - side), self._random.uniform(0, height - side))
@@ -241,8 +241,8 @@ class _Bench:
         from PySide6.QtCore import QPointF
 
         slide = self._document.slide
-        x = self._random.uniform(0, slide["width_l0"])
-        y = self._random.uniform(0, slide["height_l0"])
+        x = self._random.uniform(0, slide.width_l0)
+        y = self._random.uniform(0, slide.height_l0)
         self._view.set_scale(2 ** self._random.uniform(-5, 0))
         start = time.perf_counter()
         self._view.centre_on(QPointF(x, y))

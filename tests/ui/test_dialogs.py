@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,14 +45,15 @@ def test_provenance_names_every_source(
     document = window.document
     window.verbs.action("Provenance …").trigger()
     text = reading(window)
-    for fact in (document.slide["identity"], document.model.sha256, "onnxruntime", "cpu"):
+    for fact in (document.slide.identity, document.model.sha256, "onnxruntime", "cpu"):
         assert fact in text
     assert repr(document.threshold) in text
 
 
 def test_page_shows_hostile_names_as_text(open_window: OpenWindow, tiny_slide: Scene) -> None:
     document = open_window(tiny_slide.path).document
-    document.slide["file"] = "<img src=x>&.tiff"
+    assert document.slide is not None
+    document.slide = replace(document.slide, file="<img src=x>&.tiff")
     assert "&lt;img src=x&gt;&amp;.tiff" in provenance_page(document)
 
 

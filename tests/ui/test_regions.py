@@ -453,7 +453,7 @@ def test_export_is_asked_for_and_can_leave_out_the_name(
     with qtbot.waitSignal(analyzed.export_task.succeeded, timeout=WAIT_MS) as done:
         dialog._write.click()
     folder = done.args[0]
-    assert folder.name == analyzed.document.slide["identity"][:12]
+    assert folder.name == analyzed.document.slide.identity[:12]
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
     name = tiny_slide.path.name.encode()
     assert not any(name in path.read_bytes() for path in folder.rglob("*") if path.is_file())

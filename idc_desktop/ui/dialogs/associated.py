@@ -31,7 +31,7 @@ class AssociatedDialog(QDialog):
         self.pictures: dict[str, QLabel] = {}
         tabs = QTabWidget()
         tiles = document.tiles
-        for name in document.slide["associated"]:
+        for name in tiles.associated_names if tiles is not None else ():
             label = QLabel("Reading …")
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             scroll = QScrollArea()

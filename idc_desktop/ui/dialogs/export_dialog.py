@@ -103,7 +103,9 @@ class ExportDialog(QDialog):
             target = self._document.export_folder(self.folder, self.is_anonymous)
             replaces = " and replace those that are there" if target.exists() else ""
             self._where.setText(f"The files go to {target}{replaces}.")
+        slide = self._document.slide
+        assert slide is not None
         for name, box in self._boxes.items():
-            refusal = FORMATS[name].refusal(self._document.slide, self.is_anonymous)
+            refusal = FORMATS[name].refusal(slide, self.is_anonymous)
             box.setEnabled(refusal is None)
             box.setToolTip(f"Not now: {refusal}" if refusal else "")

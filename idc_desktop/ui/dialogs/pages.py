@@ -80,11 +80,11 @@ def provenance_page(document: SlideDocument) -> str:
     """Return where every number on the screen comes from, as HTML."""
     slide, run = document.slide, document.run
     facts: dict[str, str] = {"Program": f"IDC Desktop {__version__}"}
-    if slide:
-        facts |= {"Slide": slide["file"], "Slide identity": slide["identity"]}
-    if document.mpp_xy is not None:
-        x, y = document.mpp_xy
-        facts["Resolution"] = f"{x:g} × {y:g} µm/px (from the {slide['mpp_source']})"
+    if slide is not None:
+        facts |= {"Slide": slide.file, "Slide identity": slide.identity}
+        if slide.mpp_xy is not None:
+            x, y = slide.mpp_xy
+            facts["Resolution"] = f"{x:g} × {y:g} µm/px (from the {slide.mpp_source})"
     facts |= {
         "Model": f"{document.card.name} {document.card.version}",
         "Model SHA-256": document.model.sha256,

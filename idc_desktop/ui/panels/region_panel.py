@@ -158,7 +158,7 @@ class RegionPanel(QWidget):
         column.addWidget(self.list, 1)
 
     def _bounds_origin(self) -> tuple[float, float]:
-        bounds = self._document.slide.get("bounds")
+        bounds = self._document.slide.bounds if self._document.slide is not None else None
         return (float(bounds[0]), float(bounds[1])) if bounds else (0.0, 0.0)
 
     def _on_class(self, name: str) -> None:

@@ -39,8 +39,8 @@ class ResolutionBar(QFrame):
 
     def _on_slide_changed(self) -> None:
         mpp, slide = self._document.mpp_xy, self._document.slide
-        is_given = bool(slide) and slide["mpp_source"] == "user"
-        self.setVisible(bool(slide) and (mpp is None or is_given))
+        is_given = slide is not None and slide.mpp_source == "user"
+        self.setVisible(slide is not None and (mpp is None or is_given))
         self._question.setText(
             "The size of the pixels was given by hand."
             if is_given
@@ -51,12 +51,11 @@ class ResolutionBar(QFrame):
 
     def _on_value(self, mpp: float) -> None:
         slide = self._document.slide
-        plausible = mpp >= _LEAST_UM and bool(slide)
-        known = self._document.mpp_xy
-        self._use.setEnabled(plausible and (known is None or mpp != known[0]))
+        known, plausible = self._document.mpp_xy, mpp >= _LEAST_UM
+        self._use.setEnabled(slide is not None and plausible and (known is None or mpp != known[0]))
         text = "Scanners at 40x give about 0.25, at 20x about 0.5."
-        if plausible:
-            width, height = (slide[side] * mpp / 1000 for side in ("width_l0", "height_l0"))
+        if slide is not None and plausible:
+            width, height = slide.width_l0 * mpp / 1000, slide.height_l0 * mpp / 1000
             text = f"The scan would be {width:.1f} × {height:.1f} mm. Is that its size?"
         self._check.setText(text)
 

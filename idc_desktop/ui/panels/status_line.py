@@ -60,9 +60,10 @@ class StatusLine(QWidget):
         self.position.setText(text)
 
     def _show_level(self) -> None:
-        levels = self._document.slide.get("levels", [])
+        slide = self._document.slide
+        levels = slide.levels if slide is not None else ()
         wanted = 1 / (self._document.viewport.scale * self.devicePixelRatioF())
-        fine = [k for k, it in enumerate(levels) if it["downsample"] <= wanted * 1.001]
+        fine = [k for k, it in enumerate(levels) if it.downsample <= wanted * 1.001]
         level = fine[-1] if fine else 0
         self._level.setText(f"level {level}" if levels else "")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PySide6.QtCore import QRectF
 
+from idc_desktop.description import SlideDescription
 from idc_desktop.wire import TILE_PX
 
 
@@ -33,8 +34,7 @@ class TilePyramid:
 
     Parameters
     ----------
-    slide : dict
-        The decoder's description.
+    slide : SlideDescription
 
     Attributes
     ----------
@@ -46,10 +46,10 @@ class TilePyramid:
         The zoom at which the whole slide is a tile or two wide.
     """
 
-    def __init__(self, slide: dict[str, Any]) -> None:
-        width, height = slide["width_l0"], slide["height_l0"]
+    def __init__(self, slide: SlideDescription) -> None:
+        width, height = slide.width_l0, slide.height_l0
         self.area_l0 = QRectF(0, 0, width, height)
-        self.extent_l0 = QRectF(*slide["bounds"]) if slide["bounds"] else self.area_l0
+        self.extent_l0 = QRectF(*slide.bounds) if slide.bounds else self.area_l0
         self.top_zoom = max(0, math.ceil(math.log2(max(width, height) / (2 * TILE_PX))))
 
     def zoom_for(self, scale: float) -> int:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
+from idc_desktop.description import SlideDescription
 from idc_desktop.supervisor import Child, ChildCrashedError
 from idc_desktop.ui.view.pyramid import Tile
 from idc_desktop.wire import Message
@@ -30,10 +31,15 @@ class TileLoader(QObject):
         Path of the slide.
     mpp : float or None
         Resolution given by the user.
+
+    Attributes
+    ----------
+    associated_names : tuple of str
+        The pictures that came with the scan; known once the slide is open.
     """
 
-    opened = Signal(dict)
-    """The slide is open; carries the decoder's description of it."""
+    opened = Signal(SlideDescription)
+    """The slide is open; carries what is known of it."""
     refused = Signal(str)
     """The slide cannot be shown; carries the reason."""
     loaded = Signal()
@@ -58,6 +64,7 @@ class TileLoader(QObject):
         self._under_way: dict[int, Tile | None] = {}
         self._started: set[int] = set()
         self._patch_request = -1
+        self.associated_names: tuple[str, ...] = ()
         self._associated: dict[int, str] = {}
         self._next_request = 0
         self._is_open = False
@@ -160,7 +167,8 @@ class TileLoader(QObject):
         if kind == "slide":
             if not self._is_open:
                 self._is_open = True
-                self.opened.emit(message)
+                self.associated_names = tuple(message["associated"])
+                self.opened.emit(SlideDescription.from_message(message))
             self._ask()
             return
         request = message["request"]
