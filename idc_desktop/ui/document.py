@@ -25,9 +25,9 @@ from idc_desktop.supervisor import usable_threads
 from idc_desktop.ui.display import Display, DisplayStep
 from idc_desktop.ui.engine_run import EngineRun
 from idc_desktop.ui.region_model import RegionModel
-from idc_desktop.ui.view.pyramid import TilePyramid
-from idc_desktop.ui.view.tile_loader import TileLoader
-from idc_desktop.ui.view.viewport import Viewport
+from idc_desktop.ui.tiles.loader import TileLoader
+from idc_desktop.ui.tiles.pyramid import TilePyramid
+from idc_desktop.ui.viewport import Viewport
 from idc_desktop.wire import Message
 
 _RECALL_AFTER_MS = 1_000

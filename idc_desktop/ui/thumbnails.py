@@ -11,9 +11,9 @@ from PySide6.QtGui import QImage
 
 from idc_desktop.description import SlideDescription
 from idc_desktop.store import data_folder
-from idc_desktop.ui.view.overview import loaded_top_tiles, paint_overview
-from idc_desktop.ui.view.pyramid import TilePyramid
-from idc_desktop.ui.view.tile_loader import TileLoader
+from idc_desktop.ui.tiles.loader import TileLoader
+from idc_desktop.ui.tiles.overview import loaded_top_tiles, paint_overview
+from idc_desktop.ui.tiles.pyramid import TilePyramid
 
 _LARGEST = QSizeF(160, 120)
 _AFTER_MS = 1_500  # the slide that is being opened goes first

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 
+from idc_desktop.description import SlideDescription
+from idc_desktop.ui.tiles.pyramid import Tile, TilePyramid
 from idc_desktop.ui.view.guides import length_text, round_length_um
-from idc_desktop.ui.view.pyramid import Tile, TilePyramid
-from idc_desktop.ui.view.viewport import Viewport
+from idc_desktop.ui.viewport import Viewport
 
 SIZE = QSizeF(800, 500)
 
@@ -55,7 +56,13 @@ def test_fitted_slide_is_wholly_within_the_view(angle: float) -> None:
 
 
 def test_tiles_cover_the_part_and_those_in_its_middle_come_first() -> None:
-    pyramid = TilePyramid({"width_l0": 10_000, "height_l0": 6_000, "bounds": None})
+    pyramid = TilePyramid(
+        SlideDescription(
+            file="a.svs", vendor="aperio", width_l0=10_000, height_l0=6_000, levels=(), mpp_x=None,
+            mpp_y=None, mpp_source=None, objective_power=None, bounds=None, identity="ab",
+            warnings=(),
+        )
+    )  # fmt: skip
     part = QRectF(1_000, 900, 3_000, 2_000)
     zoom = pyramid.zoom_for(0.5)
     tiles = pyramid.tiles(zoom, part)

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.thumbnails import Thumbnails
-from idc_desktop.ui.view.overview import loaded_top_tiles
+from idc_desktop.ui.tiles.overview import loaded_top_tiles
 
 _ICON = QSize(84, 63)
 _SUFFIXES = frozenset(

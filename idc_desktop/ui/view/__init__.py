@@ -1,1 +1,1 @@
-"""The view of the slide: where it looks, its tiles, the map, and what the mouse does."""
+"""The view of the slide: its tiles, the map, and what the mouse does."""

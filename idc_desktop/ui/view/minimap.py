@@ -16,7 +16,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from idc_desktop.ui.document import SlideDocument
-from idc_desktop.ui.view.overview import loaded_top_tiles, paint_overview
+from idc_desktop.ui.tiles.overview import loaded_top_tiles, paint_overview
 
 _SIDE = 190
 _BORDER = 4

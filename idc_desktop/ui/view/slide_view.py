@@ -25,13 +25,13 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from idc_desktop.regions import Shape
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.tiles.pyramid import Tile
 from idc_desktop.ui.view.guides import paint_legend, paint_scale_bar
 from idc_desktop.ui.view.map_raster import MapRaster
 from idc_desktop.ui.view.minimap import Minimap
-from idc_desktop.ui.view.pyramid import Tile
 from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
 from idc_desktop.ui.view.tools import PanTool, Tool
-from idc_desktop.ui.view.viewport import Viewport
+from idc_desktop.ui.viewport import Viewport
 from idc_desktop.wire import TILE_PX
 
 _WAITING = QColor(246, 246, 247)

@@ -10,7 +10,7 @@ from PySide6.QtGui import QImage
 
 from idc_desktop.description import SlideDescription
 from idc_desktop.supervisor import Child, ChildCrashedError
-from idc_desktop.ui.view.pyramid import Tile
+from idc_desktop.ui.tiles.pyramid import Tile
 from idc_desktop.wire import Message
 
 _CACHED_TILES = 640  # of 256 KiB: 160 MiB

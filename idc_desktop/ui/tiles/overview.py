@@ -5,8 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QColor, QImage, QPainter
 
-from idc_desktop.ui.view.pyramid import TilePyramid
-from idc_desktop.ui.view.tile_loader import TileLoader
+from idc_desktop.ui.tiles.loader import TileLoader
+from idc_desktop.ui.tiles.pyramid import TilePyramid
 
 _WAITING = QColor(250, 250, 250)
 
