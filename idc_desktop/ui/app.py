@@ -62,11 +62,11 @@ def create_window(settings: Settings, model: str | None = None) -> MainWindow:
     application.setStyle("Fusion")  # the same on every system
     apply_theme(settings.theme)
     try:
-        document = SlideDocument(model or settings.model, settings.first_display())
+        document = SlideDocument(model or settings.model, settings.display)
     except ModelError:
         if model is not None:
             raise
-        document = SlideDocument(Settings().model, settings.first_display())
+        document = SlideDocument(Settings().model, settings.display)
     return MainWindow(settings, document)
 
 

@@ -47,11 +47,11 @@ class Display:
     outlined: bool = True
 
     @classmethod
-    def from_dict(cls, values: object, otherwise: Display) -> Display:
-        """Take over stored values; where they make no sense, `otherwise` as a whole."""
-        if not isinstance(values, dict) or values.keys() != {it.name for it in fields(cls)}:
-            return otherwise
-        found = replace(otherwise, **values)
+    def from_dict(cls, values: object) -> Display | None:
+        """Take over stored values, all others as they are at first; None if one makes no sense."""
+        if not isinstance(values, dict) or not values.keys() <= {it.name for it in fields(cls)}:
+            return None
+        found = cls(**values)
         numbers = (found.opacity, 0.0 if found.threshold is None else found.threshold)
         flags = (found.visible, found.smooth, found.outlined)
         is_sound = (
@@ -59,7 +59,11 @@ class Display:
             and all(isinstance(it, int | float) and 0 <= it <= 1 for it in numbers)
             and all(isinstance(it, bool) for it in flags)
         )
-        return found if is_sound else otherwise
+        return found if is_sound else None
+
+    def for_another_slide(self) -> Display:
+        """Return how another slide's map is shown at first: alike, but at the model's threshold."""
+        return replace(self, threshold=None, visible=True)
 
 
 class DisplayStep(QUndoCommand):

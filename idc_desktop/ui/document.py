@@ -379,7 +379,7 @@ class SlideDocument(QObject):
         """Look where the user looked last; what makes no sense is left as it is."""
         view = self.regions.view
         self.kept_viewport = Viewport.from_dict(view.get("viewport"))
-        self._display = Display.from_dict(view.get("display"), self._display)
+        self._display = Display.from_dict(view.get("display")) or self._display
         mpp = view.get("mpp")
         if self.mpp_xy is None and isinstance(mpp, float) and mpp > 0:
             QTimer.singleShot(0, self, lambda: self.give_resolution(mpp))

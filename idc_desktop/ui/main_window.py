@@ -116,7 +116,7 @@ class MainWindow(QMainWindow):
         settings.geometry = bytes(self.saveGeometry().toBase64().data()).decode()
         settings.layout = bytes(self.saveState().toBase64().data()).decode()
         settings.folded = self.inspector.folded
-        settings.remember_display(self.document.display)
+        settings.display = self.document.display.for_another_slide()
         if str(self.document.model.path) in map(str, bundled_models().values()):
             settings.model = self.document.card.name
         settings.save()

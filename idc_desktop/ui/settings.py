@@ -8,7 +8,6 @@ from pathlib import Path
 
 import platformdirs
 
-from idc_desktop.colormap import DEFAULT, NAMES
 from idc_desktop.store import data_folder
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.theme import THEMES
@@ -24,7 +23,7 @@ class Settings:
     ----------
     slides : list of str
         Paths of the slides in the list, the one added last first.
-    colormap, opacity, smooth_map, outline
+    display : Display
         How the map of a slide is shown at first.
     model : str
         Name of a bundled model.
@@ -43,10 +42,7 @@ class Settings:
     """
 
     slides: list[str] = field(default_factory=list)
-    colormap: str = DEFAULT
-    opacity: float = 0.5
-    smooth_map: bool = False
-    outline: bool = True
+    display: Display = field(default_factory=Display)
     model: str = "baseline"
     theme: str = "system"
     geometry: str = ""
@@ -78,6 +74,10 @@ class Settings:
     def _checked(cls, values: dict[str, object]) -> Settings:
         """Take over known fields; `TypeError` or `ValueError` if one makes no sense."""
         settings = cls()
+        display = Display.from_dict(values.pop("display", {}))
+        if display is None:
+            raise ValueError("display")
+        settings.display = display
         for it in fields(cls):
             value = values.get(it.name, getattr(settings, it.name))
             if type(value) is not type(getattr(settings, it.name)):
@@ -85,10 +85,8 @@ class Settings:
             if isinstance(value, list) and not all(isinstance(part, str) for part in value):
                 raise TypeError(it.name)
             setattr(settings, it.name, value)
-        if settings.colormap not in NAMES or settings.theme not in THEMES:
-            raise ValueError("unknown name")
-        if not 0 <= settings.opacity <= 1:
-            raise ValueError("opacity")
+        if settings.theme not in THEMES:
+            raise ValueError("theme")
         return settings
 
     def save(self) -> None:
@@ -111,20 +109,6 @@ class Settings:
     def remove_slide(self, path: Path) -> None:
         """Take a slide off the list."""
         self.slides = [it for it in self.slides if it != str(path.absolute())]
-
-    def first_display(self) -> Display:
-        """Return how the map of a slide is shown at first."""
-        return Display(
-            colormap=self.colormap,
-            opacity=self.opacity,
-            smooth=self.smooth_map,
-            outlined=self.outline,
-        )
-
-    def remember_display(self, display: Display) -> None:
-        """Show the next slide's map as this one's."""
-        self.colormap, self.opacity = display.colormap, display.opacity
-        self.smooth_map, self.outline = display.smooth, display.outlined
 
 
 def _first_export_folder() -> Path:

@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from idc_desktop.colormap import NAMES, lookup_table
 from idc_desktop.grid import Block, BlockResult
 from idc_desktop.model_file import bundled_models
+from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.magnification_field import parse_magnification
 from idc_desktop.ui.panels.map_panel import operating_point_text
@@ -177,12 +178,12 @@ def test_failed_patches_are_named_and_gone_to(
 
 def test_folded_sections_and_looks_are_remembered(window: MainWindow) -> None:
     window.inspector.sections[1]._header.click()
-    window.document.show(colormap="cividis", opacity=0.8)
+    window.document.show(colormap="cividis", opacity=0.8, threshold=0.9, visible=False)
     window.close()
     kept = Settings.load()
     assert kept.folded == ["Map: probability of IDC"]
-    assert (kept.colormap, kept.opacity) == ("cividis", 0.8)
-    assert kept.first_display().colormap == "cividis"
+    # Threshold and visibility are a slide's own.
+    assert kept.display == Display(colormap="cividis", opacity=0.8)
     assert kept.layout
 
 

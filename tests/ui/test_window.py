@@ -26,6 +26,7 @@ from pytestqt.qtbot import QtBot
 from idc_desktop.export import verify_folder
 from idc_desktop.regions import rectangle
 from idc_desktop.supervisor import Job
+from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.settings import Settings
 from tests.support.command import run_cli
@@ -231,13 +232,18 @@ def test_typed_magnification_is_gone_to(
     assert window.view.scale == pytest.approx(mpp[0] / 2.0)
 
 
-def test_corrupt_settings_are_kept_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "text", ['{"display": {"opacity": "much"}}', '{"display": {"colour": 1}}', '{"slides": 1}', "["]
+)
+def test_corrupt_settings_are_kept_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path))
-    (tmp_path / "settings.json").write_text('{"opacity": "much"}', encoding="utf-8")
+    (tmp_path / "settings.json").write_text(text, encoding="utf-8")
 
     assert Settings.load() == Settings()
     assert (tmp_path / "settings.corrupt-1.json").exists()
-    kept = Settings(opacity=0.25)
+    kept = Settings(display=Display(opacity=0.25, smooth=True))
     kept.add_slides([tmp_path / "a.svs"])
     kept.save()
     assert Settings.load() == kept
