@@ -178,7 +178,7 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
         regions = _placed(common.regions, analysis, options)
         write_folder(common.out / name, analysis, regions, options.formats)
     counts = analysis.map.counts()
-    failed = counts["failed"] + counts["invalid_output"]
+    failed = analysis.map.failed_patches
     run.status, run.out, run.counts = ("partial" if failed else "done"), common.out / name, counts
     run.provider = analysis.provider["used"]
     run.seconds = round(time.monotonic() - began, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.grid import MILLIONTHS, PatchState, ProbabilityMap
+from idc_desktop.grid import MILLIONTHS, ProbabilityMap
 
 # Perceptually uniform, and their lightness grows with p: readable with every kind of colour
 # blindness and in print. Each at 0, 1/8 … 1.
@@ -66,7 +66,7 @@ def colorize(
     analyzed = probability_map.analyzed
     index = probability_map.millionths[analyzed].astype(np.int64) * 255 // MILLIONTHS
     rgba[analyzed, :3] = lookup_table(name)[index]
-    failed = np.isin(probability_map.states, (PatchState.FAILED, PatchState.INVALID_OUTPUT))
+    failed = probability_map.failed
     rgba[failed, :3] = FAILED_RGB
     weight = _LEAST_OPACITY + (1 - _LEAST_OPACITY) * index / 255
     rgba[analyzed, 3] = np.round(255 * opacity * weight)

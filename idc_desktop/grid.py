@@ -37,6 +37,11 @@ class PatchState(IntEnum):
         """Name in exported files: such as ``ok`` or ``invalid_output``."""
         return self.name.lower()
 
+    @property
+    def words(self) -> str:
+        """Name for people: such as ``ok`` or ``invalid output``."""
+        return self.label.replace("_", " ")
+
 
 @dataclass(frozen=True)
 class PatchGrid:
@@ -239,6 +244,21 @@ class ProbabilityMap:
     def analyzed(self) -> npt.NDArray[np.bool_]:
         """Where a patch has a probability, shape (rows, cols)."""
         return np.equal(self.states, PatchState.OK)
+
+    @property
+    def failed(self) -> npt.NDArray[np.bool_]:
+        """Where a patch was tried in vain, shape (rows, cols)."""
+        return np.isin(self.states, (PatchState.FAILED, PatchState.INVALID_OUTPUT))
+
+    @property
+    def failed_patches(self) -> int:
+        """How many patches were tried in vain."""
+        return int(np.count_nonzero(self.failed))
+
+    def state_text(self, row: int, col: int) -> str:
+        """Say what became of a patch, and why where that is known."""
+        words, reason = PatchState(self.states[row, col]).words, self.reasons.get((row, col))
+        return words if reason is None else f"{words}: {reason}"
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:

@@ -149,6 +149,18 @@ def test_map_takes_a_block_to_its_place() -> None:
     }
 
 
+def test_what_became_of_a_patch_is_said_in_words() -> None:
+    current = ProbabilityMap(PatchGrid.over((0, 0, 400, 200), (1.0, 1.0), 100.0))
+    current.add(BlockResult.failed(Block(0, 0, 0, 1, 2), "tile 7 cannot be decoded"))
+    current.states[1] = [1, 2, 4, 0]
+
+    assert current.state_text(0, 1) == "failed: tile 7 cannot be decoded"
+    words = [current.state_text(1, col) for col in range(4)]
+    assert words == ["ok", "background", "invalid output", "pending"]
+    assert np.argwhere(current.failed).tolist() == [[0, 0], [0, 1], [1, 2]]
+    assert current.failed_patches == 3
+
+
 def test_failed_block_says_why_for_each_cell() -> None:
     result = BlockResult.failed(Block(7, 4, 6, 2, 3), "the reader died")
 

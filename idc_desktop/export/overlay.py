@@ -94,7 +94,7 @@ def _legend_lines(content: Content) -> list[str]:
     analysis, figures = content.analysis, content.figures[-1]
     # Pillow's built-in font, the only one that is everywhere, has no µ.
     card, counts, slide = analysis.model.card, analysis.map.counts(), analysis.slide
-    failed = counts["failed"] + counts["invalid_output"]
+    failed = analysis.map.failed_patches
     fraction = figures.idc_fraction
     share = "" if fraction is None else f", {100 * fraction:.1f} % of the analyzed area"
     return [

@@ -112,7 +112,7 @@ def _write_footer(canvas: Canvas, analysis: Analysis) -> None:
 def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
     analysis, whole = content.analysis, content.figures[-1]
     card, counts = analysis.model.card, analysis.map.counts()
-    failed = counts["failed"] + counts["invalid_output"]
+    failed = analysis.map.failed_patches
     yield Paragraph(_text(_shortened(analysis.image)), _TITLE)
     yield Paragraph(
         _text(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.grid import MILLIONTHS, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.grid import MILLIONTHS, PatchGrid, ProbabilityMap
 from idc_desktop.regions.shape import Moments, Region, Shape, rectangle
 
 WHOLE_SLIDE = "Whole slide"
@@ -96,8 +96,7 @@ class _Order:
     def of(cls, probability_map: ProbabilityMap) -> _Order:
         below_one = MILLIONTHS - probability_map.millionths.ravel().astype(np.int64)
         below_one[~probability_map.analyzed.ravel()] = _LAST
-        failed = (PatchState.FAILED, PatchState.INVALID_OUTPUT)
-        return cls(below_one, np.isin(probability_map.states.ravel(), failed))
+        return cls(below_one, probability_map.failed.ravel())
 
 
 @dataclass(frozen=True)

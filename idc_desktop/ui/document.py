@@ -483,11 +483,10 @@ class SlideDocument(QObject):
 
     def _done_message(self) -> str:
         assert self.map is not None
-        counts = self.map.counts()
-        failed = counts["failed"] + counts["invalid_output"]
+        failed = self.map.failed_patches
         if not failed:
             return "The analysis is complete."
-        tried = failed + counts["ok"]
+        tried = failed + self.map.counts()["ok"]
         return (
             f"Complete, but {failed:,} of {tried:,} patches could not be analyzed; the figures "
             "are of the others."

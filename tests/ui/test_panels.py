@@ -167,7 +167,7 @@ def test_failed_patches_are_named_and_gone_to(
     dialog = window.findChild(FailuresDialog)
     assert dialog is not None
     texts = [dialog.table.item(0, column).text() for column in range(3)]
-    assert texts == ["2", "3", "tile 7 cannot be decoded"]
+    assert texts == ["2", "3", "failed: tile 7 cannot be decoded"]
     dialog.table.setCurrentCell(0, 2)
     assert document.selected == (2, 3)
     x, y = document.map.grid.cell_centre_l0(2, 3)

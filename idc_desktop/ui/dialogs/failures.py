@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.grid import PatchState, ProbabilityMap
+from idc_desktop.grid import ProbabilityMap
 
 
 class FailuresDialog(QDialog):
@@ -27,8 +27,7 @@ class FailuresDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Patches that failed")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        failed = np.isin(current.states, (PatchState.FAILED, PatchState.INVALID_OUTPUT))
-        self._cells = [(int(row), int(col)) for row, col in np.argwhere(failed)]
+        self._cells = [(int(row), int(col)) for row, col in np.argwhere(current.failed)]
         self.table = QTableWidget(len(self._cells), 3)
         self.table.setHorizontalHeaderLabels(["Row", "Column", "Why"])
         self.table.verticalHeader().hide()
@@ -36,9 +35,7 @@ class FailuresDialog(QDialog):
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.horizontalHeader().setStretchLastSection(True)
         for line, (row, col) in enumerate(self._cells):
-            state = PatchState(current.states[row, col]).label.replace("_", " ")
-            reason = current.reasons.get((row, col), state)
-            for column, text in enumerate((str(row), str(col), reason)):
+            for column, text in enumerate((str(row), str(col), current.state_text(row, col))):
                 self.table.setItem(line, column, QTableWidgetItem(text))
         self.table.currentCellChanged.connect(lambda line, *_: self.chosen.emit(*self._cells[line]))
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)

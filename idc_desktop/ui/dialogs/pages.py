@@ -8,6 +8,7 @@ from typing import Any
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.card import ModelCard
+from idc_desktop.grid import PatchState
 from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
 
@@ -91,8 +92,10 @@ def provenance_page(document: SlideDocument) -> str:
         "Threshold": repr(document.threshold),
     }
     if document.map is not None:
-        counts = document.map.counts().items()
-        facts["Patches"] = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts if n)
+        counts = document.map.counts()
+        facts["Patches"] = ", ".join(
+            f"{counts[it.label]:,} {it.words}" for it in PatchState if counts.get(it.label)
+        )
     for name, value in run.plan.get("provider", {}).items():
         if value:
             facts[f"Provider, {name.replace('_', ' ')}"] = str(value)

@@ -71,7 +71,7 @@ class _Neighbourhood(QWidget):
         state = PatchState(current.states[row, col])
         if state is PatchState.OK:
             return f"{current.millionths[row, col] / MILLIONTHS:.2f}"
-        return state.label.replace("_", " ")
+        return state.words
 
 
 class PatchPanel(QWidget):
@@ -124,7 +124,5 @@ class PatchPanel(QWidget):
             said = f"p = {probability:.6f}, " + ("IDC" if is_idc else "not IDC")
             said += f" at threshold {self._document.threshold:.3f}"
         else:
-            said = state.label.replace("_", " ")
-            if cell in current.reasons:
-                said += f": {current.reasons[cell]}"
+            said = current.state_text(*cell)
         self.text.setText(f"Row {row}, column {col}: {said}")

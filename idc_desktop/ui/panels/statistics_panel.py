@@ -70,8 +70,7 @@ class StatisticsPanel(QWidget):
         meter, subject = document.meter, document.subject
         if document.map is not None and meter is not None and subject is not None:
             (found,) = meter.measure([subject.shape], document.threshold)
-            counts = document.map.counts()
-            failed = counts["failed"] + counts["invalid_output"]
+            failed = document.map.failed_patches
             fraction = found.idc_fraction
             remaining = found.patches - found.patches_analyzed - found.patches_failed
             texts = {

@@ -56,7 +56,7 @@ class StatusLine(QWidget):
             if state is PatchState.OK:
                 text += f"    p = {current.millionths[cell] / MILLIONTHS:.3f}"
             else:
-                text += f"    {state.label.replace('_', ' ')}"
+                text += f"    {state.words}"
         self.position.setText(text)
 
     def _show_level(self) -> None:
