@@ -25,6 +25,7 @@ from idc_desktop.supervisor import usable_threads
 from idc_desktop.ui.display import Display, DisplayStep
 from idc_desktop.ui.engine_run import EngineRun
 from idc_desktop.ui.region_model import RegionModel
+from idc_desktop.ui.task import Task
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.pyramid import TilePyramid
 from idc_desktop.ui.viewport import Viewport
@@ -68,6 +69,8 @@ class SlideDocument(QObject):
     slide_changed = Signal()
     state_changed = Signal()
     model_changed = Signal()
+    model_refused = Signal(str)
+    """The model that was chosen cannot be used; carries the reason. The former one stays."""
     map_changed = Signal()
     display_changed = Signal()
     """How the map is shown."""
@@ -103,6 +106,7 @@ class SlideDocument(QObject):
         self._viewport = Viewport()
         self._mpp: float | None = None
         self._running: EngineRun | None = None
+        self._reading_model: Task | None = None
         self._is_cancelling = False
         self._recalls_soon = False
         self._analyzes_next = False
@@ -239,20 +243,27 @@ class SlideDocument(QObject):
         self._announce_slide()
 
     def choose_model(self, name: str) -> None:
-        """Take another model; the map on screen, of the former one, goes.
+        """Read another model and take it; `model_refused` tells if it cannot be used.
 
-        Raises
-        ------
-        ModelError
-            The model cannot be used; the former one stays.
+        The map on screen, of the former one, goes. Reading and hashing 30 MB takes longer than a
+        frame, so it is done in the background; of several choices the last one counts.
         """
-        model = read_model(find_model(name))
+        reading = self._reading_model = Task(self)
+        reading.succeeded.connect(
+            lambda model: self._take_model(model) if reading is self._reading_model else None
+        )
+        reading.failed.connect(lambda error: self.model_refused.emit(str(error)))
+        reading.ended.connect(reading.deleteLater)
+        reading.start(lambda: read_model(find_model(name)))
+
+    def _take_model(self, model: ModelFile) -> None:
         if model.sha256 == self.model.sha256:
+            self.model_changed.emit()  # who chose it wants to see it chosen
             return
         self._drop_run()
         self.model, self.selected = model, None  # the grid may be another
         self._display = replace(self._display, threshold=None)
-        if self.can_analyze:
+        if self.mpp_xy is not None:
             self._recall()
         self.model_changed.emit()
         self.map_changed.emit()

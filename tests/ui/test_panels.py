@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, Qt, QThreadPool
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.colormap import NAMES, lookup_table
@@ -148,6 +150,37 @@ def test_cancel_takes_the_map_off_and_loses_nothing(
     assert window.inspector.analysis.run_button.text() == "Analyze"
     analyze(window, qtbot)
     assert document.map is not None
+
+
+def test_model_is_read_in_the_background_and_the_last_choice_counts(
+    window: MainWindow, qtbot: QtBot
+) -> None:
+    document, panel = window.document, window.inspector.analysis
+    before = document.model
+    document.choose_model("vgg16-finetuned")  # takes longer to read than the one after it
+    document.choose_model("baseline")
+    assert document.model is before
+    qtbot.waitUntil(lambda: document.card.name == "baseline", timeout=WAIT_MS)
+    QThreadPool.globalInstance().waitForDone()
+    QApplication.processEvents()
+    assert document.card.name == "baseline"
+    assert panel._models.currentText() == "baseline"
+
+
+def test_model_that_cannot_be_used_is_refused_with_the_reason(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model" * 99)
+    document, panel = window.document, window.inspector.analysis
+    before = document.model, panel._models.currentText()
+    panel._models.setCurrentIndex(0)
+    with qtbot.waitSignal(document.model_refused, timeout=WAIT_MS):
+        document.choose_model(str(tmp_path / "bad.onnx"))
+    box = window.findChild(QMessageBox)
+    assert box is not None
+    assert "bad.onnx" in box.text()
+    assert (document.model, panel._models.currentText()) == before
+    box.close()
 
 
 def test_failed_patches_are_named_and_gone_to(

@@ -594,11 +594,14 @@ def test_edits_of_several_regions_are_one_step(analyzed: MainWindow, qtbot: QtBo
     assert len(regions.chosen) == 3
 
 
-def test_undoing_a_colour_leaves_the_threshold_of_another_model(analyzed: MainWindow) -> None:
+def test_undoing_a_colour_leaves_the_threshold_of_another_model(
+    analyzed: MainWindow, qtbot: QtBot
+) -> None:
     document = analyzed.document
     document.show(threshold=0.8)
     document.show(colormap="magma")
-    document.choose_model("baseline")
+    with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
+        document.choose_model("baseline")
     take(analyzed, "Undo")
     assert document.display.colormap == "viridis"
     assert document.threshold == document.card.threshold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.errors import ModelError
 from idc_desktop.model_file import bundled_models
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
@@ -84,6 +83,7 @@ class AnalysisPanel(QWidget):
         form.addRow(self._status)
         document.state_changed.connect(self._show_state)
         document.model_changed.connect(self._show_model)
+        document.model_refused.connect(self._on_model_refused)
         document.map_changed.connect(self._show_progress)
         self._show_model()
         self._show_state()
@@ -92,12 +92,16 @@ class AnalysisPanel(QWidget):
         name = self._models.itemData(index)
         if name is None:
             name, _filter = QFileDialog.getOpenFileName(self, "Model", "", "ONNX models (*.onnx)")
-        try:
-            if name:
-                self._document.choose_model(name)
-        except ModelError as error:
-            QMessageBox.warning(self, "Model", str(error))
+        if name:
+            self._document.choose_model(name)
+        else:
+            self._show_model()
+
+    def _on_model_refused(self, reason: str) -> None:
         self._show_model()
+        box = QMessageBox(QMessageBox.Icon.Warning, "Model", reason, parent=self)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
 
     def _on_provider_chosen(self, index: int) -> None:
         self._document.provider = self._providers.itemData(index)
