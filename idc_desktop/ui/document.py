@@ -21,15 +21,13 @@ from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
 from idc_desktop.regions.book import MAX_STEPS
 from idc_desktop.store import data_folder
-from idc_desktop.supervisor import usable_threads
 from idc_desktop.ui.display import Display, DisplayStep
-from idc_desktop.ui.engine_run import EngineRun
+from idc_desktop.ui.engine_run import EngineRun, analysis_job
 from idc_desktop.ui.region_model import RegionModel
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.pyramid import TilePyramid
 from idc_desktop.ui.viewport import Viewport
-from idc_desktop.wire import Message
 
 _RECALL_AFTER_MS = 1_000
 _SAVE_AFTER_MS = 300
@@ -404,20 +402,15 @@ class SlideDocument(QObject):
     def _start(self, *, recall: bool, restart: bool) -> None:
         assert self.path is not None
         self._drop_run()
-        seen = self.seen_l0
-        job: Message = {
-            "job": "analyze",
-            "slide": str(self.path.absolute()),
-            "model": str(self.model.path),
-            "mpp": self._mpp,
-            "provider": self.provider,
-            "threads": usable_threads(),
-            "tissue": True,
-            "restart": restart,
-            "recall": recall,
-            "data_folder": str(data_folder()),
-            "first": [seen.x(), seen.y(), seen.width(), seen.height()] if seen else None,
-        }
+        job = analysis_job(
+            self.path,
+            self.model.path,
+            self._mpp,
+            self.provider,
+            restart=restart,
+            recall=recall,
+            first=self.seen_l0,
+        )
         running = EngineRun(job, self.path.name, self)
         running.grown.connect(self.map_changed)
         running.noted.connect(self.noted)

@@ -6,14 +6,48 @@ import contextlib
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 
 from idc_desktop.record import RunRecord
-from idc_desktop.supervisor import Job
+from idc_desktop.store import data_folder
+from idc_desktop.supervisor import Job, usable_threads
 from idc_desktop.wire import Message
 
 _PORTION_S = 0.01
+
+
+def analysis_job(
+    slide: Path,
+    model: Path,
+    mpp: float | None,
+    provider: str,
+    *,
+    restart: bool = False,
+    recall: bool = False,
+    first: QRectF | None = None,
+) -> Message:
+    """Return the job of analyzing a slide; see `idc_desktop.engine.run_job`.
+
+    Parameters
+    ----------
+    first : QRectF or None
+        The part of level 0 to analyze before all else.
+    """
+    return {
+        "job": "analyze",
+        "slide": str(slide.absolute()),
+        "model": str(model),
+        "mpp": mpp,
+        "provider": provider,
+        "threads": usable_threads(),
+        "tissue": True,
+        "restart": restart,
+        "recall": recall,
+        "data_folder": str(data_folder()),
+        "first": [first.x(), first.y(), first.width(), first.height()] if first else None,
+    }
 
 
 class EngineRun(QObject):

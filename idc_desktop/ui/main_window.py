@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from idc_desktop.ui.panels.foci_panel import FociPanel
 from idc_desktop.ui.panels.magnification_field import MagnificationField
 from idc_desktop.ui.panels.region_panel import RegionPanel
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
-from idc_desktop.ui.panels.slide_list import SlideList, slides_in
+from idc_desktop.ui.panels.slide_panel import SlidePanel
 from idc_desktop.ui.panels.status_line import StatusLine
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
@@ -44,7 +43,8 @@ class MainWindow(QMainWindow):
         self.view = SlideView(document)
         self.resolution_bar = ResolutionBar(document)
         self.inspector = Inspector(document)
-        self.slides = SlideList(document, settings)
+        self.slide_panel = SlidePanel(document, settings)
+        self.slides = self.slide_panel.list
         self.regions = RegionPanel(document, self.view)
         self.foci = FociPanel(document, self.view)
         self.dialogs = DialogDesk(self, document, self.view, settings)
@@ -65,23 +65,7 @@ class MainWindow(QMainWindow):
 
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide; a folder of slides is added to the list and its first one opened."""
-        # Without "..", but with symbolic links as they are: the slide keeps the name it was given.
-        path = Path(os.path.abspath(path))  # noqa: PTH100
-        slides = self._slides_in(path)
-        if path.is_dir() and slides != [path]:
-            self.slides.add(slides)
-        if slides:
-            self.document.open(slides[0], mpp)
-
-    def _slides_in(self, path: Path) -> list[Path]:
-        """Return the slides that a path stands for; say so where there are none."""
-        try:
-            slides, why = slides_in(path), "There is no slide in this folder."
-        except OSError as error:
-            slides, why = [], f"The folder cannot be read ({error.strerror})."
-        if not slides:
-            self.dialogs.warn("Open slide", f"{path.name}: {why}")
-        return slides
+        self.slides.open(path, mpp)
 
     def export(self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False) -> None:
         """Write the six files, and further formats, in the background."""
@@ -97,11 +81,8 @@ class MainWindow(QMainWindow):
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open the first file that was dropped; the others join the list."""
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        if len(paths) > 1:
-            self.slides.add([slide for path in paths for slide in self._slides_in(path)])
-        if paths:
-            self.open(paths[0])
+        urls = event.mimeData().urls()
+        self.slides.open_all([Path(url.toLocalFile()) for url in urls if url.isLocalFile()])
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow light and dark."""
@@ -125,7 +106,7 @@ class MainWindow(QMainWindow):
 
     def release(self) -> None:
         """End the children and wait for what is being written."""
-        self.slides.close_readers()
+        self.slide_panel.close_readers()
         self.document.close()
         QThreadPool.globalInstance().waitForDone(_PATIENCE_MS)
 
@@ -140,7 +121,7 @@ class MainWindow(QMainWindow):
         area = Qt.DockWidgetArea
         self.docks: dict[str, QDockWidget] = {}
         for title, content, where in (
-            ("Slides", self.slides, area.LeftDockWidgetArea),
+            ("Slides", self.slide_panel, area.LeftDockWidgetArea),
             ("Inspector", self.inspector, area.RightDockWidgetArea),
             ("Regions", self.regions, area.BottomDockWidgetArea),
             ("Foci", self.foci, area.BottomDockWidgetArea),
@@ -199,6 +180,7 @@ class MainWindow(QMainWindow):
             Verb(_VIEW, "&Label and macro image …", dialogs.show_associated),
             Verb(_ANALYSIS, "&Analyze", document.analyze_or_pause, "Ctrl+R", "analyze"),
             Verb(_ANALYSIS, "&Cancel the analysis", document.cancel, "Ctrl+."),
+            *self.slide_panel.verbs(),
             Verb(_ANALYSIS, "&Failed patches …", dialogs.show_failures),
             Verb(_ANALYSIS, "&Model card …", dialogs.show_card),
             Verb(_ANALYSIS, "&Provenance …", dialogs.show_provenance, "Ctrl+I", "provenance"),
@@ -237,7 +219,7 @@ class MainWindow(QMainWindow):
         for changed in (history.indexChanged, history.cleanChanged):
             changed.connect(self._on_history)
         self.view.tool_changed.connect(self._on_tool)
-        self.slides.opened.connect(self.open)
+        self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.magnification.noted.connect(self._note)
         inspector.analysis.card_asked.connect(dialogs.show_card)
         inspector.analysis.export_asked.connect(self._on_export)

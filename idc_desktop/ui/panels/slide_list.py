@@ -9,6 +9,7 @@ from PySide6.QtCore import QEvent, QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImage, QKeyEvent, QPainter, QPixmap
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 
+from idc_desktop.ui.analysis_queue import AnalysisQueue, SlideStatus
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.thumbnails import Thumbnails
@@ -36,17 +37,25 @@ def slides_in(path: Path) -> list[Path]:
 
 
 class SlideList(QListWidget):
-    """Thumbnails with names; a click opens the slide, Delete takes it off the list."""
+    """Thumbnails with names, and how far each slide is.
 
-    opened = Signal(Path)
-    """The user wants this slide."""
+    A click opens the slide, Delete takes it off the list.
+    """
+
+    refused = Signal(str)
+    """A path holds no slide, or cannot be read; carries the reason."""
 
     def __init__(
-        self, document: SlideDocument, settings: Settings, parent: QWidget | None = None
+        self,
+        document: SlideDocument,
+        settings: Settings,
+        queue: AnalysisQueue,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._document = document
         self._settings = settings
+        self._queue = queue
         self._thumbnails = Thumbnails(self)
         self._thumbnails.made.connect(self._on_made)
         self._is_thumbnail_kept = True
@@ -61,6 +70,8 @@ class SlideList(QListWidget):
         self.itemClicked.connect(self._on_chosen)
         self.itemActivated.connect(self._on_chosen)
         document.slide_changed.connect(self._on_slide_changed)
+        document.model_changed.connect(self._show_all)
+        queue.slide_changed.connect(self._on_status)
         self.fill()
 
     def sizeHint(self) -> QSize:
@@ -70,6 +81,33 @@ class SlideList(QListWidget):
     def paths(self) -> list[Path]:
         """Return the slides in the list's order."""
         return [self._path(self.item(row)) for row in range(self.count())]
+
+    def open(self, path: Path, mpp: float | None = None) -> None:
+        """Open a slide; a folder of slides is added to the list and its first one opened."""
+        # Without "..", but with symbolic links as they are: the slide keeps the name it was given.
+        path = Path(os.path.abspath(path))  # noqa: PTH100
+        slides = self._slides_in(path)
+        if path.is_dir() and slides != [path]:
+            self.add(slides)
+        if slides:
+            self._document.open(slides[0], mpp)
+
+    def open_all(self, paths: list[Path]) -> None:
+        """Open the first of some slides and folders; the others join the list."""
+        if len(paths) > 1:
+            self.add([slide for path in paths for slide in self._slides_in(path)])
+        if paths:
+            self.open(paths[0])
+
+    def _slides_in(self, path: Path) -> list[Path]:
+        """Return the slides that a path stands for; say so where there are none."""
+        try:
+            slides, why = slides_in(path), "There is no slide in this folder."
+        except OSError as error:
+            slides, why = [], f"The folder cannot be read ({error.strerror})."
+        if not slides:
+            self.refused.emit(f"{path.name}: {why}")
+        return slides
 
     def add(self, paths: list[Path]) -> None:
         """Put slides at the head of the list."""
@@ -88,13 +126,12 @@ class SlideList(QListWidget):
         self.clear()
         for name in self._settings.slides:
             path = Path(name)
-            item = QListWidgetItem(path.name)
+            item = QListWidgetItem()
             item.setData(Qt.ItemDataRole.UserRole, name)
-            item.setToolTip(name)
             item.setSizeHint(QSize(0, _ICON.height() + 10))
             if not path.exists():
-                item.setText(f"{path.name} (not found)")
                 item.setForeground(self.palette().placeholderText())
+            self._show_status(item)
             self.addItem(item)
             is_open = self._document.path is not None and path == self._document.path
             self._show_icon(item, self._thumbnails.find(path, may_read=not is_open))
@@ -126,7 +163,7 @@ class SlideList(QListWidget):
         path = self._path(item)
         if path != self._document.path:
             self.setCurrentItem(item)
-            self.opened.emit(path)
+            self.open(path)
 
     def _on_menu(self, at: QPoint) -> None:
         item = self.itemAt(at)
@@ -134,7 +171,7 @@ class SlideList(QListWidget):
             menu = QMenu(self)
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             path = self._path(item)
-            menu.addAction("Open", lambda: self.opened.emit(path))
+            menu.addAction("Open", lambda: self.open(path))
             menu.addAction("Take off the list (the file stays)", lambda: self._remove(path))
             menu.popup(self.mapToGlobal(at))
 
@@ -168,6 +205,24 @@ class SlideList(QListWidget):
             self._is_thumbnail_kept = True
             assert document.path is not None
             self._thumbnails.keep(document.path.absolute(), document.pyramid, document.tiles)
+
+    def _show_all(self) -> None:
+        for row in range(self.count()):
+            self._show_status(self.item(row))
+
+    def _on_status(self, path: Path) -> None:
+        for row in range(self.count()):
+            if self._path(self.item(row)) == path:
+                self._show_status(self.item(row))
+
+    def _show_status(self, item: QListWidgetItem) -> None:
+        path = self._path(item)
+        status = self._queue.status(path) if path.exists() else SlideStatus("not found")
+        text = f"{path.name}\n{status.words}"
+        tip = "\n".join(filter(None, (str(path), status.detail)))
+        if (text, tip) != (item.text(), item.toolTip()):
+            item.setText(text)
+            item.setToolTip(tip)
 
     def _on_made(self, path: Path, picture: QImage) -> None:
         for row in range(self.count()):

@@ -1,0 +1,72 @@
+"""What analyses found, kept so that the list of slides can tell without opening one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from idc_desktop.model_file import ModelFile
+from idc_desktop.record import RunRecord
+from idc_desktop.regions import RegionMeter, whole_slide
+from idc_desktop.store import data_folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The figures of a whole slide at its model's own threshold, comparable from slide to slide.
+
+    Attributes
+    ----------
+    idc_fraction : float or None
+        Of the analyzed area; None if nothing was analyzed.
+    idc_area_um2 : float
+    failed_patches : int
+    """
+
+    idc_fraction: float | None
+    idc_area_um2: float
+    failed_patches: int
+
+    @classmethod
+    def of(cls, record: RunRecord, model: ModelFile) -> Outcome:
+        """Measure a finished run."""
+        assert record.map is not None
+        assert record.slide is not None
+        assert record.slide.mpp_xy is not None
+        meter = RegionMeter(record.map, record.slide.mpp_xy)
+        (found,) = meter.measure([whole_slide(record.map.grid).shape], model.card.threshold)
+        return cls(found.idc_fraction, found.idc_area_um2, record.map.failed_patches)
+
+    @property
+    def text(self) -> str:
+        """A few words for a list."""
+        if self.idc_fraction is None:
+            return "all failed" if self.failed_patches else "no tissue"
+        text = f"IDC {100 * self.idc_fraction:.0f} %"
+        return f"{text}, {self.failed_patches:,} failed" if self.failed_patches else text
+
+    @classmethod
+    def stored(cls, slide: Path, model: ModelFile) -> Outcome | None:
+        """Return what is kept of a slide as it is now and of this very model, if anything."""
+        try:
+            return cls(**json.loads(_file(slide, model).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def store(self, slide: Path, model: ModelFile) -> None:
+        """Keep it; if that fails, the list does not tell it the next time."""
+        with contextlib.suppress(OSError):
+            target = _file(slide, model)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+def _file(slide: Path, model: ModelFile) -> Path:
+    """Return where it is kept; the name tells nothing, and is another one for a changed slide."""
+    about = slide.stat()
+    key = f"{slide.absolute()}\n{about.st_size}\n{about.st_mtime_ns}\n{model.sha256}"
+    name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    return data_folder() / "outcomes" / f"{name[:32]}.json"

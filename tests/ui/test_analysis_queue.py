@@ -1,0 +1,145 @@
+"""The slides of the list, analyzed one after the other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.outcome import Outcome
+from tests.support.processes import engines_of
+from tests.support.scenes import Scene
+from tests.support.slides import write_tiff
+from tests.ui.support import WAIT_MS, analyze
+
+
+@pytest.fixture
+def slides(tmp_path: Path, tiny_slide: Scene) -> list[Path]:
+    """Two slides with tissue, and between them rubbish and one of unknown resolution."""
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    paths = [folder / f"{name}.tiff" for name in ("a", "bad", "c-bare", "d")]
+    shutil.copy(tiny_slide.path, paths[0])
+    paths[1].write_bytes(b"rubbish" * 99)
+    write_tiff(paths[2], [np.full((500, 600, 3), 200, np.uint8)], mpp=None)
+    shutil.copy(tiny_slide.path, paths[3])
+    with paths[3].open("ab") as file:  # else both were one slide to the store
+        file.write(b"\0" * 64)
+    return paths
+
+
+def words(window: MainWindow) -> dict[str, str]:
+    """Return what the list says of each slide."""
+    items = (window.slides.item(row) for row in range(window.slides.count()))
+    return dict(item.text().split("\n", 1) for item in items)
+
+
+def run_all(window: MainWindow, qtbot: QtBot) -> None:
+    window.slide_panel.run_button.click()
+    qtbot.waitUntil(lambda: not window.slide_panel.queue.is_active, timeout=WAIT_MS)
+
+
+def test_all_slides_are_analyzed_and_a_bad_one_stops_nobody(
+    window: MainWindow, qtbot: QtBot, slides: list[Path]
+) -> None:
+    window.slides.add(slides)
+    assert set(words(window).values()) == {"not analyzed"}
+    queue = window.slide_panel.queue
+    run_all(window, qtbot)
+
+    said = words(window)
+    assert said["a.tiff"].startswith("IDC ")
+    assert said["a.tiff"] == said["d.tiff"]
+    assert said["bad.tiff"] == said["c-bare.tiff"] == "failed"
+    tips = [window.slides.item(row).toolTip() for row in range(4)]
+    assert "at the threshold of" in tips[0]
+    assert "bad.tiff: " in tips[1].split("\n")[1]
+    assert "resolution is unknown" in tips[2]
+    assert window.document.path is None  # nobody was taken anywhere
+    assert (queue.total, queue.finished) == (4, 4)
+
+    run_all(window, qtbot)  # only those that failed are tried again
+    assert queue.total == 2
+
+
+def test_pause_resume_and_stop(window: MainWindow, qtbot: QtBot, slides: list[Path]) -> None:
+    panel, queue = window.slide_panel, window.slide_panel.queue
+    window.slides.add(slides)
+    action = window.verbs.action("Analyze or pause all slides")
+    action.trigger()
+    assert panel.run_button.text() == "Pause all"
+    assert panel.count.text() == "Slide 1 of 4"
+    action.trigger()
+    assert panel.run_button.text() == "Resume all"
+    qtbot.waitUntil(lambda: not engines_of(os.getpid()), timeout=WAIT_MS)
+    assert queue.is_active
+    assert words(window)["d.tiff"] == "waiting"
+    action.trigger()
+    qtbot.waitUntil(lambda: words(window)["a.tiff"].startswith("IDC"), timeout=WAIT_MS)
+    window.verbs.action("Stop analyzing all slides").trigger()
+    assert not queue.is_active
+    assert not panel.stop_button.isVisible()
+    qtbot.waitUntil(lambda: not engines_of(os.getpid()), timeout=WAIT_MS)
+    assert words(window)["d.tiff"] == "not analyzed"
+    assert words(window)["a.tiff"].startswith("IDC")
+
+
+def test_slide_that_is_open_is_analyzed_where_it_is_seen(
+    window: MainWindow, qtbot: QtBot, slides: list[Path]
+) -> None:
+    window.slides.add(slides[:1])
+    window.open(slides[0])
+    qtbot.waitUntil(lambda: window.document.state == "ready", timeout=WAIT_MS)
+    run_all(window, qtbot)
+    assert window.document.state == "done"
+    assert window.slide_panel.queue._run is None
+    assert words(window)["a.tiff"].startswith("IDC")
+
+
+def test_slide_that_is_opened_or_left_meanwhile_is_handed_over(
+    window: MainWindow, qtbot: QtBot, slides: list[Path]
+) -> None:
+    queue, document = window.slide_panel.queue, window.document
+    window.slides.add([slides[0], slides[3]])
+    window.slide_panel.run_button.click()
+    assert queue._run is not None
+    window.open(slides[0])  # the one that is under way
+    qtbot.waitUntil(lambda: document.path == slides[0], timeout=WAIT_MS)
+    window.open(slides[3])
+    qtbot.waitUntil(lambda: not queue.is_active, timeout=3 * WAIT_MS)
+    said = words(window)
+    assert said["a.tiff"] == said["d.tiff"]
+    assert said["a.tiff"].startswith("IDC")
+    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+
+
+def test_outcome_of_the_open_slide_is_remembered_for_this_file_and_model(
+    window: MainWindow, qtbot: QtBot, slides: list[Path]
+) -> None:
+    window.open(slides[0])
+    analyze(window, qtbot)
+    document = window.document
+    found = Outcome.stored(slides[0], document.model)
+    assert found is not None
+    assert words(window)["a.tiff"] == found.text
+    document.show(threshold=0.99)  # the user's threshold is the open slide's own
+    assert Outcome.of(document.run, document.model) == found
+    with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
+        document.choose_model("baseline")
+    qtbot.waitUntil(lambda: words(window)["a.tiff"] == "not analyzed", timeout=WAIT_MS)
+    os.utime(slides[0], ns=(1, 1))
+    assert Outcome.stored(slides[0], document.model) is None
+
+
+def test_another_model_ends_the_queue(window: MainWindow, qtbot: QtBot, slides: list[Path]) -> None:
+    window.slides.add(slides)
+    window.slide_panel.run_button.click()
+    with qtbot.waitSignal(window.document.model_changed, timeout=WAIT_MS):
+        window.document.choose_model("baseline")
+    assert not window.slide_panel.queue.is_active
+    assert set(words(window).values()) == {"not analyzed"}
