@@ -19,6 +19,7 @@ _LABELS = {
     "visible": "Show or hide the map",
     "smooth": "Smooth the map",
     "outlined": "Outline the map",
+    "legend": "Show or hide the legend",
 }
 
 
@@ -37,6 +38,8 @@ class Display:
     visible, smooth, outlined : bool
         Whether the map is painted, interpolated between patches, and with the outline of what is
         at or above the threshold.
+    legend : bool
+        Whether its colours are explained in a corner of the view.
     """
 
     threshold: float | None = None
@@ -45,6 +48,7 @@ class Display:
     visible: bool = True
     smooth: bool = False
     outlined: bool = True
+    legend: bool = True
 
     @classmethod
     def from_dict(cls, values: object) -> Display | None:
@@ -53,7 +57,7 @@ class Display:
             return None
         found = cls(**values)
         numbers = (found.opacity, 0.0 if found.threshold is None else found.threshold)
-        flags = (found.visible, found.smooth, found.outlined)
+        flags = (found.visible, found.smooth, found.outlined, found.legend)
         is_sound = (
             found.colormap in NAMES
             and all(isinstance(it, int | float) and 0 <= it <= 1 for it in numbers)

@@ -199,6 +199,10 @@ class SlideDocument(QObject):
         """Hide the map if it is shown, else show it."""
         self.show(visible=not self._display.visible)
 
+    def show_or_hide_legend(self) -> None:
+        """Take the legend off what lies beneath it, or bring it back."""
+        self.show(legend=not self._display.legend)
+
     @property
     def viewport(self) -> Viewport:
         """Where the view looks."""

@@ -176,6 +176,7 @@ class MainWindow(QMainWindow):
             Verb(_VIEW, "&Slides", lambda: toggle("Slides"), "F5"),
             Verb(_VIEW, "&Inspector", lambda: toggle("Inspector"), "F6"),
             Verb(_VIEW, "Re&gions", lambda: toggle("Regions"), "F7"),
+            Verb(_VIEW, "Show or hide the l&egend", document.show_or_hide_legend, "Shift+M"),
             Verb(_VIEW, "F&oci", lambda: toggle("Foci"), "F8"),
             Verb(_VIEW, "&Label and macro image …", dialogs.show_associated),
             Verb(_ANALYSIS, "&Analyze", document.analyze_or_pause, "Ctrl+R", "analyze"),

@@ -127,6 +127,24 @@ def test_map_is_painted_in_the_chosen_colours(
     assert np.abs(shown - (weight * expected + (1 - weight) * below)).max() <= 3
 
 
+def test_legend_is_taken_off_what_lies_beneath_it(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    analyze(window, qtbot)
+    view, box = window.view, window.inspector.map._boxes["legend"]
+    corner = np.s_[-60:, -210:]
+    with_legend = pixels_of(view)
+    window.verbs.action("Show or hide the legend").trigger()
+    assert not box.isChecked()
+    without = pixels_of(view)
+    assert (with_legend[corner] != without[corner]).any()
+    without[corner] = with_legend[corner]
+    assert np.array_equal(with_legend, without)  # nothing else has changed
+    window.close()
+    assert Settings.load().display.legend is False
+
+
 def test_checkboxes_follow_the_document(window: MainWindow, qtbot: QtBot) -> None:
     boxes = window.inspector.map._boxes
     boxes["smooth"].click()

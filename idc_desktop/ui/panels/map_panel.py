@@ -38,6 +38,7 @@ class MapPanel(QWidget):
             "visible": QCheckBox("Show (M)"),
             "smooth": QCheckBox("Smooth"),
             "outlined": QCheckBox("Outline"),
+            "legend": QCheckBox("Legend"),
         }
         row = QHBoxLayout()
         for name, box in self._boxes.items():

@@ -422,8 +422,9 @@ class SlideView(QWidget):
         document, area = self.document, QRectF(self.rect())
         if document.mpp_xy is not None:
             paint_scale_bar(painter, area, document.mpp_xy[0] / self.scale)
-        if document.map is not None and document.display.visible:
-            paint_legend(painter, area, document.display.colormap, document.threshold)
+        display = document.display
+        if document.map is not None and display.visible and display.legend:
+            paint_legend(painter, area, display.colormap, document.threshold)
 
     def _on_moved(self) -> None:
         self._is_moving = True
