@@ -66,6 +66,7 @@ def make_phantom(
         Where they are kept; made if need be.
     progress : callable, optional
         Told the finished part, 0 to 1, in the calling thread; not at all if nothing is to be made.
+        What it raises ends the painting.
     blocks : (int, int)
         Width and height in units of 1,024 level-0 pixels (0.512 mm). Tests make it smaller, which
         shrinks tissue and tumours but not cells.
@@ -132,9 +133,12 @@ def _paint(file: BinaryIO, scene: Scene, progress: Callable[[float], None]) -> N
         return glass if block is None else pyramid.encode(block)
 
     places = [(column, row) for row in range(rows) for column in range(columns)]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
         painted = zip(places, pool.map(paint, places), strict=True)
         for number, (place, block) in enumerate(painted, 1):
             pyramid.add(place, block)
             progress(number / len(places))
+    finally:
+        pool.shutdown(cancel_futures=True)
     pyramid.finish()

@@ -20,6 +20,7 @@ from idc_desktop.ui.panels.region_panel import RegionPanel
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
 from idc_desktop.ui.panels.slide_panel import SlidePanel
 from idc_desktop.ui.panels.status_line import StatusLine
+from idc_desktop.ui.panels.welcome import Welcome
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.theme import THEMES, apply_theme
@@ -41,6 +42,7 @@ class MainWindow(QMainWindow):
         self.document = document
         document.setParent(self)
         self.view = SlideView(document)
+        self.welcome = Welcome(document, self.view)
         self.resolution_bar = ResolutionBar(document)
         self.inspector = Inspector(document)
         self.slide_panel = SlidePanel(document, settings)
@@ -106,6 +108,7 @@ class MainWindow(QMainWindow):
 
     def release(self) -> None:
         """End the children and wait for what is being written."""
+        self.welcome.stop()
         self.slide_panel.close_readers()
         self.document.close()
         QThreadPool.globalInstance().waitForDone(_PATIENCE_MS)
@@ -173,10 +176,10 @@ class MainWindow(QMainWindow):
             Verb(_VIEW, "&Upright", view.set_upright, "Shift+F"),
             SEPARATOR,
             Verb(_VIEW, "Show or hide the &map", document.show_or_hide_map, "M", "map"),
+            Verb(_VIEW, "Show or hide the l&egend", document.show_or_hide_legend, "Shift+M"),
             Verb(_VIEW, "&Slides", lambda: toggle("Slides"), "F5"),
             Verb(_VIEW, "&Inspector", lambda: toggle("Inspector"), "F6"),
             Verb(_VIEW, "Re&gions", lambda: toggle("Regions"), "F7"),
-            Verb(_VIEW, "Show or hide the l&egend", document.show_or_hide_legend, "Shift+M"),
             Verb(_VIEW, "F&oci", lambda: toggle("Foci"), "F8"),
             Verb(_VIEW, "&Label and macro image …", dialogs.show_associated),
             Verb(_ANALYSIS, "&Analyze", document.analyze_or_pause, "Ctrl+R", "analyze"),
@@ -220,6 +223,9 @@ class MainWindow(QMainWindow):
         for changed in (history.indexChanged, history.cleanChanged):
             changed.connect(self._on_history)
         self.view.tool_changed.connect(self._on_tool)
+        self.welcome.open_asked.connect(lambda: dialogs.ask_slide(self.open))
+        self.welcome.phantom_made.connect(self._on_phantom)
+        self.welcome.refused.connect(lambda why: self.dialogs.warn("Phantom slide", why))
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.magnification.noted.connect(self._note)
         inspector.analysis.card_asked.connect(dialogs.show_card)
@@ -230,6 +236,12 @@ class MainWindow(QMainWindow):
 
     def _note(self, text: str) -> None:
         self.statusBar().showMessage(text, _NOTE_MS)
+
+    def _on_phantom(self, slide: Path) -> None:
+        if self.document.path is None:
+            self.open(slide)
+        else:  # the user looks at another one by now
+            self.slides.add([slide])
 
     def _on_export(self) -> None:
         if self.document.state == "done":

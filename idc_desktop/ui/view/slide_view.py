@@ -15,7 +15,6 @@ from PySide6.QtGui import (
     QNativeGestureEvent,
     QPainter,
     QPaintEvent,
-    QPalette,
     QPen,
     QResizeEvent,
     QTransform,
@@ -230,11 +229,6 @@ class SlideView(QWidget):
                 paint_mark(painter, to_device, self._marked)
             self._tool.paint(painter, to_device)
             self._paint_guides(painter)
-        else:
-            painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
-            area = self.rect().adjusted(40, 40, -40, -40)
-            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-            painter.drawText(area, int(flags), self.document.message)
         painter.end()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
