@@ -86,6 +86,10 @@ def actions(
         document.analyze,
         document.pause,
         document.cancel,
+        window.slide_panel.analyze_or_pause,
+        window.slide_panel.analyze_or_pause,
+        lambda: window.slide_panel.queue.cancel() if chance.random() < 0.3 else None,
+        lambda: panel.map._boxes["legend"].toggle(),
         lambda: window.resize(chance.randrange(500, 1300), chance.randrange(400, 900)),
         lambda: window.open(chance.choice(slides)) if chance.random() < 0.1 else None,
         lambda: document.close() if chance.random() < 0.03 else None,
@@ -100,15 +104,20 @@ def test_random_actions_leave_no_trace(
 ) -> None:
     (tmp_path / "rubbish.svs").write_bytes(b"no slide" * 99)
     chance = random.Random(7)
+    other = tmp_path / "other.tiff"
+    other.write_bytes(tiny_slide.path.read_bytes() + bytes(64))
+    slides = [tiny_slide.path, tmp_path / "rubbish.svs", other]
+    window.slides.add(slides)
     window.open(tiny_slide.path)
     qtbot.waitUntil(lambda: window.view.is_sharp, timeout=20_000)
-    verbs = actions(window, [tiny_slide.path, tmp_path / "rubbish.svs"], chance, qtbot)
+    verbs = actions(window, slides, chance, qtbot)
     settled = 0.0
     for number in range(count):
         chance.choice(verbs)()
         QApplication.processEvents()
         if number == count // 5:
             settled = memory_mb()
+    window.slide_panel.queue.cancel()
     window.document.close()
     qtbot.waitUntil(lambda: not engines_of(os.getpid()), timeout=20_000)
 
