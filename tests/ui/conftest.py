@@ -16,6 +16,8 @@ from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.settings import Settings
 from tests.support.models import TinyModel
+from tests.support.scenes import Scene
+from tests.ui.support import analyze
 
 OpenWindow = Callable[[Path], MainWindow]
 
@@ -43,3 +45,13 @@ def open_window(qtbot: QtBot, window: MainWindow) -> OpenWindow:
         return window
 
     return show
+
+
+@pytest.fixture
+def analyzed(open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene) -> MainWindow:
+    """The window on the tiny slide with its map."""
+    window = open_window(tiny_slide.path)
+    window.resize(1200, 900)
+    window.view.fit()
+    analyze(window, qtbot)
+    return window

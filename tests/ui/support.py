@@ -54,3 +54,13 @@ def drag(
     for at in way[1:]:
         mouse(widget, QEvent.Type.MouseMove, at, button, keys)
     mouse(widget, QEvent.Type.MouseButtonRelease, way[-1], button, keys)
+
+
+def take(window: MainWindow, words: str) -> None:
+    """Take up a tool, or do what else a verb does."""
+    window.verbs.action(words).trigger()
+
+
+def on_screen(window: MainWindow, *points: tuple[float, float]) -> list[QPointF]:
+    """Return level-0 points as points of the view."""
+    return [window.view.to_device().map(QPointF(*point)) for point in points]
