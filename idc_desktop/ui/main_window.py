@@ -19,7 +19,7 @@ from idc_desktop.ui.panels.magnification_field import MagnificationField
 from idc_desktop.ui.panels.region_panel import RegionPanel
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
 from idc_desktop.ui.panels.slide_panel import SlidePanel
-from idc_desktop.ui.panels.status_line import StatusLine
+from idc_desktop.ui.panels.status_line import StatusLine, ToolHint
 from idc_desktop.ui.panels.welcome import Welcome
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
@@ -57,6 +57,7 @@ class MainWindow(QMainWindow):
         self.magnification = MagnificationField(document, self.view)
         self.verbs.toolbar.addWidget(self.magnification)
         self.status_line = StatusLine(document, self.view)
+        self.statusBar().addWidget(ToolHint(self.view), 1)
         self.statusBar().addPermanentWidget(self.status_line)
         self.setAcceptDrops(True)
         self._restore()
@@ -219,8 +220,7 @@ class MainWindow(QMainWindow):
         self.export_task.ended.connect(self._on_state_changed)
         document.refused.connect(self._on_refused)
         document.noted.connect(self._note)
-        history = document.history
-        for changed in (history.indexChanged, history.cleanChanged):
+        for changed in (document.history.indexChanged, document.history.cleanChanged):
             changed.connect(self._on_history)
         self.view.tool_changed.connect(self._on_tool)
         self.welcome.open_asked.connect(lambda: dialogs.ask_slide(self.open))

@@ -27,6 +27,17 @@ _MOUSE = (
         },
     ),
     (
+        "Drawing by keyboard",
+        {
+            "Arrows": "Move the crosshair; it takes the slide along at the edge",
+            "Ctrl+arrows": "Move it finely",
+            "Space": "Press the button, or let it go",
+            "Enter": "Click",
+            "Enter twice": "Double click: close the polygon, insert a corner",
+            "Shift, Alt": "As with the mouse, together with these keys",
+        },
+    ),
+    (
         "Drawing",
         {
             "Shift": "Square, circle; choose several; wand onto the chosen region",

@@ -1,14 +1,28 @@
-"""What is under the cursor, and the words that are always there."""
+"""What is under the cursor, how the tool is used, and the words that are always there."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.grid import MILLIONTHS, PatchState
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.view.slide_view import SlideView
+
+
+class ToolHint(QLabel):
+    """How the tool in use is used; it gives way to everything else in the line."""
+
+    def __init__(self, view: SlideView, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._view = view
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        view.tool_changed.connect(self._show)
+
+    def _show(self) -> None:
+        self.setText(self._view.hint)
+        self.setToolTip(self._view.hint)
 
 
 class StatusLine(QWidget):

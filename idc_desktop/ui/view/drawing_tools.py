@@ -98,6 +98,8 @@ class DrawingTool(Tool):
 class BoxTool(DrawingTool):
     """Draws a rectangle or an ellipse between two corners; with Shift, a square or a circle."""
 
+    hint = "Drag from corner to corner; Shift: square or circle."
+
     def __init__(self, view: SlideView, label: str, draw: Callable[[Point, Point], Shape]) -> None:
         super().__init__(view)
         self.label = label
@@ -129,6 +131,7 @@ class PolygonTool(DrawingTool):
     """Each click sets a corner; a double click, Enter or the first corner again closes it."""
 
     label = "Draw polygon"
+    hint = "Click corners; a double click closes."
 
     def press(self, event: QMouseEvent) -> None:
         """Set a corner, or close the polygon at the first one."""
@@ -188,6 +191,7 @@ class FreehandTool(DrawingTool):
     """Draws along the way of the mouse and closes where it is let go."""
 
     label = "Draw freehand"
+    hint = "Drag along the outline."
 
     def move(self, event: QMouseEvent) -> None:
         """Go on."""
@@ -221,6 +225,7 @@ class BrushTool(DrawingTool):
     """
 
     label = "Paint region"
+    hint = "Drag to paint; , and . change the size."
     _colour = _BRUSH
 
     def __init__(self, view: SlideView) -> None:
@@ -294,6 +299,7 @@ class EraserTool(BrushTool):
     """Erases from the chosen regions; if none is chosen, from the one under the mouse."""
 
     label = "Erase"
+    hint = "Drag to erase; , and . change the size."
     _colour = _ERASER
 
     def _apply(self, points: list[Point], radius: float) -> None:
@@ -308,6 +314,8 @@ class WandTool(Tool):
 
     With Shift it joins the chosen region.
     """
+
+    hint = "Click into the map; Shift: join the chosen region."
 
     def press(self, event: QMouseEvent) -> None:
         """Grow from the patch under the mouse."""
@@ -331,6 +339,7 @@ class SplitTool(DrawingTool):
     """A line across the chosen regions cuts them."""
 
     label = "Split region"
+    hint = "Drag across the chosen regions."
 
     def release(self, event: QMouseEvent) -> None:
         """Cut."""
@@ -354,6 +363,8 @@ class SplitTool(DrawingTool):
 
 class RulerTool(DrawingTool):
     """Measures a distance; it stays until the next one, or Escape."""
+
+    hint = "Drag from end to end."
 
     def __init__(self, view: SlideView) -> None:
         super().__init__(view)

@@ -29,6 +29,7 @@ class EditTool(Tool):
 
     cursor = Qt.CursorShape.PointingHandCursor
     shows_handles = True
+    hint = "Click to choose, drag regions or corners, double-click edges."
 
     def __init__(self, view: SlideView) -> None:
         super().__init__(view)
@@ -83,6 +84,8 @@ class EditTool(Tool):
 
     def double_click(self, event: QMouseEvent) -> bool:
         """Insert a corner where an edge of a chosen region is."""
+        if event.modifiers() & Qt.KeyboardModifier.AltModifier:
+            return False  # that takes corners away
         at, reach = self.point(event), _REACH_PX / self.view.scale
         for region in self.view.document.regions.chosen:
             vertex, distance = region.shape.nearest_edge(at)

@@ -25,6 +25,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from idc_desktop.regions import Shape
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.tiles.pyramid import Tile
+from idc_desktop.ui.view.crosshair import KEYS_HINT, Crosshair
 from idc_desktop.ui.view.guides import paint_legend, paint_scale_bar
 from idc_desktop.ui.view.map_raster import MapRaster
 from idc_desktop.ui.view.minimap import Minimap
@@ -71,6 +72,7 @@ class SlideView(QWidget):
         self.pan_tool = PanTool(self)
         self._tool: Tool = self.pan_tool
         self._has_mouse: Tool | None = None
+        self._crosshair = Crosshair(self)
         self._space_is_down = False
         self._minimap = Minimap(document, self)
         self.setMouseTracking(True)
@@ -91,13 +93,34 @@ class SlideView(QWidget):
         """What the left mouse button does; the middle one, or the space bar held, always pans."""
         return self._tool
 
+    @property
+    def hint(self) -> str:
+        """How the tool is used, by mouse and by keyboard; empty where there is nothing to say."""
+        return f"{self._tool.hint} {KEYS_HINT}" if self._tool.hint else ""
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether a tool has been given the mouse and it was not released yet."""
+        return self._has_mouse is not None
+
     def take_up(self, tool: Tool) -> None:
         """Take up another tool; what the former one had begun is forgotten."""
-        self._tool.abandon()
+        self.let_go()
         self._tool = tool
+        if tool is self.pan_tool:
+            self._crosshair.hide()
         self.setCursor(tool.cursor)
+        self.setAccessibleDescription(self.hint)
+        self.setFocus()  # the keys are the tool's now
         self.update()
         self.tool_changed.emit()
+
+    def let_go(self) -> None:
+        """Forget what a tool had begun, and take the mouse from it."""
+        self._has_mouse = None
+        self._tool.abandon()
+        self.pan_tool.abandon()
+        self.update()
 
     @property
     def scale(self) -> float:
@@ -229,6 +252,7 @@ class SlideView(QWidget):
                 paint_mark(painter, to_device, self._marked)
             self._tool.paint(painter, to_device)
             self._paint_guides(painter)
+            self._crosshair.paint(painter)
         painter.end()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -244,7 +268,12 @@ class SlideView(QWidget):
         event.accept()
 
     def event(self, event: QEvent) -> bool:
-        """Zoom and turn by the gestures of a trackpad; all else as usual."""
+        """Zoom and turn by the gestures of a trackpad; all else as usual.
+
+        The mouse is not heard while the crosshair holds the button: a nudge would spoil the stroke.
+        """
+        if isinstance(event, QMouseEvent) and not self._crosshair.gives_way():
+            return True
         if isinstance(event, QNativeGestureEvent):
             if event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture:
                 self.set_scale(self.scale * (1 + event.value()), event.position())
@@ -303,8 +332,11 @@ class SlideView(QWidget):
         self.pointed.emit(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Pan by arrows, zoom by plus and minus; the space bar makes the mouse pan."""
-        if self.document.slide and self._tool.key(event):
+        """Give keys to crosshair and tool; else pan by arrows, zoom by plus and minus.
+
+        The space bar makes the mouse pan.
+        """
+        if self.document.slide and self._is_for_tool(event):
             return
         step = 0.1 * min(self.width(), self.height())
         steps = {
@@ -318,9 +350,9 @@ class SlideView(QWidget):
             middle = QPointF(self.width() / 2, self.height() / 2)
             self.centre_on(self.to_l0(middle + steps[key]))
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            self.set_scale(self.scale * _STEP)
+            self.set_scale(self.scale * _STEP, self._crosshair.at)
         elif key == Qt.Key.Key_Minus:
-            self.set_scale(self.scale / _STEP)
+            self.set_scale(self.scale / _STEP, self._crosshair.at)
         elif key == Qt.Key.Key_Space:
             self._space_is_down = True
             self.setCursor(Qt.CursorShape.OpenHandCursor)
@@ -334,6 +366,12 @@ class SlideView(QWidget):
             self.setCursor(self._tool.cursor)
         else:
             super().keyReleaseEvent(event)
+
+    def _is_for_tool(self, event: QKeyEvent) -> bool:
+        """Offer a key to the crosshair and the tool; return whether one took it."""
+        if self._crosshair.act(event) or self._tool.key(event):
+            return True
+        return self._tool is not self.pan_tool and self._crosshair.step(event)
 
     def _size(self) -> QSizeF:
         return QSizeF(self.size())
@@ -450,9 +488,8 @@ class SlideView(QWidget):
     def _on_slide_changed(self) -> None:
         tiles, pyramid = self.document.tiles, self.document.pyramid
         self._raster_is_stale = True
-        self._has_mouse = None
-        self._tool.abandon()
-        self.pan_tool.abandon()
+        self.let_go()
+        self._crosshair.hide()
         if tiles is not None and pyramid is not None:
             tiles.loaded.connect(self.update)
             tiles.pin(pyramid.top_zoom)

@@ -25,10 +25,13 @@ class Tool:
         The mouse cursor over the view.
     shows_handles : bool
         Whether the corners of the chosen regions are shown.
+    hint : str
+        How it is used, in a sentence.
     """
 
     cursor = Qt.CursorShape.CrossCursor
     shows_handles = False
+    hint = ""
 
     def __init__(self, view: SlideView) -> None:
         self.view = view
