@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPen
 if TYPE_CHECKING:
     from idc_desktop.ui.view.slide_view import SlideView
 
-KEYS_HINT = "Keys: arrows (Ctrl: fine) aim, Space presses and lets go, Enter clicks, Esc abandons."
+KEYS_HINT = "Keys: arrows aim, Space drags, Enter clicks."
 
 _STEP_PX = 8.0
 _FINE_STEP_PX = 1.0
