@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.batch import FORMAT_NAMES
 from idc_desktop.errors import ExportError
 from idc_desktop.export import FORMATS, Analysis, write_folder
 from idc_desktop.grid import PatchGrid, PatchState, ProbabilityMap
@@ -17,30 +16,6 @@ from tests.support.command import SIX_FILES
 from tests.support.models import TinyModel
 from tests.test_export import analysis, contents
 
-EVERYWHERE = tuple(name for name in FORMAT_NAMES if name != "dicom")
-MEMORY = """
-import sys
-from pathlib import Path
-from dataclasses import replace
-import numpy as np
-from idc_desktop.export.formats import FORMATS, six_files
-from idc_desktop.export.analysis import Content
-from idc_desktop.grid import PatchGrid, ProbabilityMap
-from tests.test_export import analysis
-found = analysis(Path(sys.argv[1]))
-grid = PatchGrid.over((0, 0, 500 * 1600, 400 * 1600), (0.25, 0.25), 400.0)
-many = ProbabilityMap(grid)
-many.states[:] = 1
-many.millionths[:] = np.random.default_rng(0).integers(0, 1_000_001, many.states.shape)
-content = Content(replace(found, map=many), (), "s")
-with open(sys.argv[2], "wb") as file:
-    six_files(content)["patches.geojson"](file)
-with open(sys.argv[2] + ".gz", "wb") as file:
-    FORMATS["qupath"].files(content)["patches.qupath.geojson.gz"](file)
-# Not ru_maxrss: a child begins with that of the process that started it.
-status = Path("/proc/self/status").read_text()
-print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
-"""
 CANARY = "K4N4R13NV0GEL"
 
 
@@ -88,8 +63,8 @@ def dicom_slide(folder: Path, canary: str) -> Path:
     return folder / "S04-1234.dcm"
 
 
-def dicom_analysis(model: Path, source: Path) -> Analysis:
-    found = analysis(model)
+def dicom_analysis(model: Path, source: Path, *, seed: int = 0) -> Analysis:
+    found = analysis(model, seed=seed)
     return replace(found, source=source, slide=replace(found.slide, vendor="dicom"))
 
 

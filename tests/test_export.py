@@ -9,13 +9,8 @@ import gzip
 import hashlib
 import io
 import json
-import os
-import random
 import re
 import shutil
-import subprocess
-import sys
-import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -189,102 +184,6 @@ def test_damaged_folder_is_told_from_an_intact_one(
 
     with pytest.raises(ExportError, match=r"^export: "):
         verify_folder(folder)
-
-
-WRITER = """
-import itertools, os, resource, sys
-from pathlib import Path
-from idc_desktop.errors import OutputError
-from idc_desktop.export import write_folder
-from tests.test_export import analysis, region
-folder, model, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-old, new = (analysis(model, seed=seed) for seed in (0, 1))
-if how == "loop":
-    print("ready", flush=True)
-    for number in itertools.count():
-        write_folder(folder, (old, new)[number % 2], [region("r")])
-if how == "full":
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
-if how == "locked":
-    os.chdir(folder)
-    folder = Path()
-    os.setuid(65534)
-try:
-    write_folder(folder, new, [region("r")])
-except OutputError as error:
-    print(error)
-"""
-
-
-def writer(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITER, *map(str, arguments)],
-        stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
-    )  # fmt: skip
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
-@pytest.mark.parametrize("limit", [0, 3_000, 60_000, 150_000])
-def test_full_disk_leaves_the_old_files_and_nothing_else(
-    tiny_model: TinyModel, tmp_path: Path, limit: int
-) -> None:
-    folder = tmp_path / "export"
-    write_folder(folder, analysis(tiny_model.path), [region("r")])
-    old = contents(folder)
-    assert (folder / "overlay.png").stat().st_size > limit
-
-    with writer(folder, tiny_model.path, "full", limit) as process:
-        said, _ = process.communicate(timeout=60)
-
-    assert process.returncode == 0
-    assert "cannot be written" in said
-    assert contents(folder) == old
-    verify_folder(folder)
-
-
-@pytest.mark.skipif(
-    sys.platform == "win32" or os.geteuid() != 0, reason="only root can change the user"
-)
-def test_folder_without_permission_keeps_its_files(tiny_model: TinyModel, tmp_path: Path) -> None:
-    folder = tmp_path / "export"
-    write_folder(folder, analysis(tiny_model.path), [region("r")])
-    old = contents(folder)
-    folder.chmod(0o555)
-
-    with writer(folder, tiny_model.path, "locked") as process:
-        said, _ = process.communicate(timeout=60)
-
-    assert process.returncode == 0
-    assert "cannot be written (Permission denied)" in said
-    assert contents(folder) == old
-
-
-def test_kill_at_any_moment_leaves_whole_files_and_verify_tells(
-    tiny_model: TinyModel, tmp_path: Path
-) -> None:
-    versions = []
-    for seed in (0, 1):
-        write_folder(tmp_path / str(seed), analysis(tiny_model.path, seed=seed), [region("r")])
-        versions.append(contents(tmp_path / str(seed)))
-    folder = tmp_path / "export"
-    choice = random.Random(8)
-    for _ in range(6):
-        with writer(folder, tiny_model.path, "loop") as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(choice.uniform(0.0, 0.4))
-            process.kill()
-        whole = {name: digest for name, digest in contents(folder).items() if name in SIX_FILES}
-        for name, digest in whole.items():
-            assert digest in (versions[0][name], versions[1][name]), name
-        if whole in versions:
-            verify_folder(folder)
-        else:
-            with pytest.raises(ExportError):
-                verify_folder(folder)
-
-    write_folder(folder, analysis(tiny_model.path, seed=1), [region("r")])
-    assert contents(folder) == versions[1]
 
 
 @pytest.fixture(scope="module")

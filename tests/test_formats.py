@@ -31,7 +31,7 @@ from idc_desktop.regions.editing import draw_ellipse, subtract, unite
 from idc_desktop.regions.files import read_regions
 from tests.support.command import read_csv
 from tests.support.models import TinyModel
-from tests.test_export import REPOSITORY, WRITER, analysis
+from tests.test_export import REPOSITORY, analysis
 
 EVERYWHERE = tuple(name for name in FORMAT_NAMES if name != "dicom")
 
@@ -405,29 +405,6 @@ def test_report_of_odd_cases_is_written(tiny_model: TinyModel, tmp_path: Path, k
 # --- failures ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", [10_000, 100_000])
-def test_full_disk_leaves_old_files_of_every_format(
-    exported: Path, tiny_model: TinyModel, tmp_path: Path, limit: int
-) -> None:
-    folder = tmp_path / "case 1.b"
-    shutil.copytree(exported, folder)
-    old = files_of(folder)
-    script = WRITER.replace('[region("r")])\nexcept', '[region("r")], FORMATS)\nexcept').replace(
-        "import write_folder",
-        "import write_folder\nfrom tests.test_formats import EVERYWHERE as FORMATS",
-    )
-    assert script.count("FORMATS)") == 1
-
-    done = subprocess.run(
-        [sys.executable, "-c", script, folder, tiny_model.path, "full", str(limit)],
-        capture_output=True, text=True, cwd=REPOSITORY, check=True, timeout=60,
-    )  # fmt: skip
-
-    assert "cannot be written" in done.stdout
-    assert files_of(folder) == old
-    verify_folder(folder)
-
-
 def test_name_of_a_folder_in_the_way_is_told(tiny_model: TinyModel, tmp_path: Path) -> None:
     path = tmp_path / "r.geojson"
     path.mkdir()
@@ -476,9 +453,6 @@ def test_geojson_of_200_000_patches_streams(tiny_model: TinyModel, tmp_path: Pat
 
 
 # --- DICOM -------------------------------------------------------------------------------------
-
-
-CANARY = "K4N4R13NV0GEL"
 
 
 def test_probability_map_follows_the_schema_of_ome(exported: Path) -> None:
