@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication
-from PySide6.QtWidgets import QApplication, QMenu
+from PySide6.QtWidgets import QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import write_regions
@@ -373,3 +374,29 @@ def test_defect_in_background_work_is_reported_in_the_window(qtbot: QtBot) -> No
         qtbot.waitUntil(lambda: bool(reported), timeout=WAIT_MS)
     assert reported[0][0] is ZeroDivisionError
     assert not task.is_running
+
+
+@pytest.mark.parametrize(("answer", "moved"), [("Scanned area", 100), ("Image", 0)])
+def test_slide_with_bounds_is_asked_where_the_file_counts_from(
+    open_window: OpenWindow,
+    qtbot: QtBot,
+    tiny_slide: Scene,
+    tmp_path: Path,
+    answer: str,
+    moved: int,
+) -> None:
+    window = open_window(tiny_slide.path)
+    panel, document = window.regions, window.document
+    assert document.slide is not None
+    document.slide = replace(document.slide, bounds=(100, 200, 800, 600))
+    path = tmp_path / "theirs.geojson"
+    write_regions(path, [Region("r", rectangle(10, 20, 300, 400))])
+    members = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({"type": members["type"], "features": members["features"]}), "utf-8")
+    panel.ask_and_read(path)
+    box = panel.findChild(QMessageBox)
+    assert box is not None
+    button = next(it for it in box.buttons() if it.text().replace("&", "") == answer)
+    with qtbot.waitSignal(panel._reading.succeeded, timeout=WAIT_MS):
+        button.click()
+    assert document.regions.all[0].shape.bounds[:2] == (10 + moved, 20 + 2 * moved)

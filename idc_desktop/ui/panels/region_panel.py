@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
     QInputDialog,
     QLabel,
     QMenu,
+    QMessageBox,
     QPushButton,
     QSizePolicy,
     QTableView,
@@ -36,6 +37,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.export import write_regions
 from idc_desktop.regions import Region, editing, rectangle
 from idc_desktop.regions.files import read_regions
+from idc_desktop.regions.shape import Point
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
 from idc_desktop.ui.panels.region_table import SORT_ROLE, RegionTable
@@ -108,10 +110,41 @@ class RegionPanel(QWidget):
         """Return what can be done with regions, for the menu."""
         return self._verbs
 
-    def read(self, path: Path) -> None:
-        """Read regions from a file, in the background; all of them or none."""
-        origin, slide = self._bounds_origin(), self._document.path
-        self._reading.start(lambda: (slide, *read_regions(path, origin)))
+    def ask_and_read(self, path: Path) -> None:
+        """Read regions from a file; first ask where it counts from, where that makes a difference.
+
+        QuPath crops a slide to the bounds that its file states, other programs do not.
+        """
+        corner = self._bounds_corner()
+        if not any(corner):
+            self.read(path)
+            return
+        box = QMessageBox(
+            QMessageBox.Icon.Question,
+            "Import regions",
+            f"From which corner does {path.name} count?",
+            QMessageBox.StandardButton.Cancel,
+            self,
+        )
+        box.setInformativeText(
+            "This slide names a scanned area within the image. QuPath counts from that area, most "
+            "other programs from the image. A file that says its own origin is read by that."
+        )
+        area = box.addButton("Scanned area", QMessageBox.ButtonRole.AcceptRole)
+        image = box.addButton("Image", QMessageBox.ButtonRole.AcceptRole)
+        area.clicked.connect(lambda: self.read(path, corner))
+        image.clicked.connect(lambda: self.read(path))
+        box.setDefaultButton(area)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+
+    def read(self, path: Path, origin_l0: Point = (0.0, 0.0)) -> None:
+        """Read regions from a file, in the background; all of them or none.
+
+        `origin_l0` is where the file's (0, 0) lies on the slide, if it does not say so itself.
+        """
+        slide = self._document.path
+        self._reading.start(lambda: (slide, *read_regions(path, origin_l0)))
 
     def write(self, path: Path) -> None:
         """Write the regions as GeoJSON, in the background."""
@@ -157,7 +190,7 @@ class RegionPanel(QWidget):
         column.addLayout(row)
         column.addWidget(self.list, 1)
 
-    def _bounds_origin(self) -> tuple[float, float]:
+    def _bounds_corner(self) -> Point:
         bounds = self._document.slide.bounds if self._document.slide is not None else None
         return (float(bounds[0]), float(bounds[1])) if bounds else (0.0, 0.0)
 
@@ -297,7 +330,7 @@ class RegionPanel(QWidget):
         if self._regions.can_edit:
             name, _ = QFileDialog.getOpenFileName(self, "Import regions", "", _READABLE)
             if name:
-                self.read(Path(name))
+                self.ask_and_read(Path(name))
 
     def _on_write(self) -> None:
         path = self._document.path
