@@ -378,15 +378,9 @@ def test_defect_in_background_work_is_reported_in_the_window(qtbot: QtBot) -> No
 
 @pytest.mark.parametrize(("answer", "moved"), [("Scanned area", 100), ("Image", 0)])
 def test_slide_with_bounds_is_asked_where_the_file_counts_from(
-    open_window: OpenWindow,
-    qtbot: QtBot,
-    tiny_slide: Scene,
-    tmp_path: Path,
-    answer: str,
-    moved: int,
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path, answer: str, moved: int
 ) -> None:
-    window = open_window(tiny_slide.path)
-    panel, document = window.regions, window.document
+    panel, document = analyzed.regions, analyzed.document
     assert document.slide is not None
     document.slide = replace(document.slide, bounds=(100, 200, 800, 600))
     path = tmp_path / "theirs.geojson"
