@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from idc_desktop.errors import AnalysisCancelledError, IdcError
+from idc_desktop.errors import AnalysisCancelledError, IdcError, ResolutionError
 from idc_desktop.model_file import ModelFile
 from idc_desktop.record import RunRecord
 from idc_desktop.ui.document import SlideDocument
@@ -167,6 +167,8 @@ class AnalysisQueue(QObject):
         elif failure is None:
             Outcome.of(record, self._model).store(slide, self._model)
             self._finish()
+        elif isinstance(failure, ResolutionError):
+            self._fail(_UNKNOWN_RESOLUTION)
         elif isinstance(failure, IdcError):
             self._fail(str(failure))
         else:

@@ -59,7 +59,7 @@ def test_all_slides_are_analyzed_and_a_bad_one_stops_nobody(
     tips = [window.slides.item(row).toolTip() for row in range(4)]
     assert "at the threshold of" in tips[0]
     assert "bad.tiff: " in tips[1].split("\n")[1]
-    assert "resolution is unknown" in tips[2]
+    assert "open the slide and give it" in tips[2]
     assert window.document.path is None  # nobody was taken anywhere
     assert (queue.total, queue.finished) == (4, 4)
 
