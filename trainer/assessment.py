@@ -18,6 +18,7 @@ from trainer.figures import draw_confusions, draw_embedding, draw_map, draw_reli
 from trainer.files import make_folder
 from trainer.maps import lay_out
 from trainer.training import Part
+from trainer.weighting import weightings
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,16 @@ def assess(model: Path, part: Part) -> Assessment:
         raise DataError("This part has no patches of both classes to score; choose another --part.")
     probability = np.concatenate([run_session(session, some)[0] for some in part.store.batches()])
     scored = Scored(probability, index.label)
+    of = weightings(part.weight)
     return Assessment(
         model,
         threshold,
         probability,
         {
             name: evaluate(probability, index.label, index.case, weight, threshold)
-            for name, weight in part.weightings.items()
+            for name, weight in of.items()
         },
-        {name: scored.confusion(weight, threshold) for name, weight in part.weightings.items()},
+        {name: scored.confusion(weight, threshold) for name, weight in of.items()},
     )
 
 
@@ -67,7 +69,7 @@ def draw(found: Assessment, part: Part, out: Path, cases: Sequence[str]) -> None
     make_folder(out)
     draw_confusions(found.confusions, out / "confusion.png")
     scored = Scored(found.probability, part.store.index.label)
-    curves = {name: scored.reliability(weight) for name, weight in part.weightings.items()}
+    curves = {name: scored.reliability(weight) for name, weight in weightings(part.weight).items()}
     draw_reliability(curves, out / "reliability.png")
     shown = part.take(some(len(part.store.index))).store
     features = hidden_features(found.model.read_bytes(), shown)

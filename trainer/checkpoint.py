@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import RunError
-from trainer.files import replacing
+from trainer.files import replacing, write_csv
 from trainer.settings import Settings
 
 if TYPE_CHECKING:
@@ -130,13 +128,8 @@ class State:
 
 def write_logs(folder: Path, history: History, about: dict[str, Any]) -> None:
     """Write the epochs as CSV, and as JSON together with what the run is."""
-    with replacing(folder / LOG_CSV) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([field.name for field in fields(Epoch)])
-        writer.writerows(asdict(line).values() for line in history)
-        text.flush()
-        text.detach()
+    header = [field.name for field in fields(Epoch)]
+    write_csv(folder / LOG_CSV, [header, *(asdict(line).values() for line in history)])
     with replacing(folder / LOG_JSON) as file:
         document = about | {"epochs": [asdict(line) for line in history]}
         file.write((json.dumps(document, indent=1) + "\n").encode())

@@ -30,6 +30,7 @@ from trainer.networks import needs_imagenet, read_imagenet
 from trainer.runs import Data, Sources, load_data
 from trainer.settings import NETWORK_NAMES, recipe_settings
 from trainer.training import Means
+from trainer.weighting import weightings
 
 PROTOCOLS = ("paper", "official")
 METHODS = (*FEATURES, *NETWORK_NAMES)
@@ -171,7 +172,7 @@ def _score(method: str, protocol: str, own: str, fitted: Fitted, data: Data) -> 
         index = part.store.index
         probability = platt.probability(fitted.predict(part.store)).round(6)
         scored = Scored(probability, index.label)
-        for kind, weight in part.weightings.items():
+        for kind, weight in weightings(part.weight).items():
             group = f"{name}_{kind}"
             figures[group] = evaluate(probability, index.label, index.case, weight, threshold)
             confusions[group] = scored.confusion(weight, threshold)

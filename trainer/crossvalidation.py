@@ -9,8 +9,6 @@ is missing.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,14 +23,14 @@ from trainer.calibration import calibrate
 from trainer.dataset import PatchIndex
 from trainer.errors import RunError
 from trainer.evaluation import Decision, Interval, Metrics, evaluate
-from trainer.files import make_folder, replacing
+from trainer.files import make_folder, replacing, write_csv
 from trainer.fitting import fit_network, identity
 from trainer.markdown import interval, table
 from trainer.runs import Sources, load_data
 from trainer.settings import Settings
 from trainer.splits import FOLDS, NO_CASES, OfficialCases
 from trainer.training import Means
-from trainer.weighting import DESCRIPTION
+from trainer.weighting import DESCRIPTION, weightings
 
 MARKDOWN, PREDICTIONS = "crossvalidation.md", "predictions.csv"
 
@@ -191,19 +189,14 @@ def write_report(
         The weighted figures of all cases.
     """
     tested = _pool([one for _, one in folds])
-    with replacing(out / PREDICTIONS) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("case", "x", "y", "label", "weight", "fold", "probability", "called"))
-        index = tested.index
-        columns = (index.case, index.x, index.y, index.label, tested.weight.round(6), tested.fold)
-        writer.writerows(zip(*columns, tested.probability, tested.called.astype(int), strict=True))
-        text.flush()
-        text.detach()
-    figures = {
-        "weighted": tested.figures(tested.weight),
-        "unweighted": tested.figures(np.ones(len(tested.index))),
+    index = tested.index
+    columns = {
+        **{"case": index.case, "x": index.x, "y": index.y, "label": index.label},
+        **{"weight": tested.weight.round(6), "fold": tested.fold},
+        **{"probability": tested.probability, "called": tested.called.astype(int)},
     }
+    write_csv(out / PREDICTIONS, [columns, *zip(*columns.values(), strict=True)])
+    figures = {name: tested.figures(of) for name, of in weightings(tested.weight).items()}
     with replacing(out / MARKDOWN) as file:
         file.write(_render(folds, tested, figures, settings, cases).encode())
     return figures["weighted"]

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import re
 from collections import Counter
@@ -33,7 +32,7 @@ from PIL import Image
 
 from idc_desktop.card import PATCH_SIZE_PX
 from trainer.errors import DataError
-from trainer.files import make_folder, replacing
+from trainer.files import make_folder, replacing, write_csv
 
 PATCH = PATCH_SIZE_PX
 """Side of a patch in pixels (the ``ps50`` of the layout)."""
@@ -251,17 +250,17 @@ def prepare(
         named = {status.value: count for status, count in report.counts.items()}
         summary = {"cases": report.cases, "0": report.negative, "1": positive, "files": named}
         file.write((json.dumps(summary, indent=1) + "\n").encode())
-    with replacing(out / "index.csv") as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for r in records:
-            row = "" if r.row < 0 else r.row
-            size = (r.width, r.height) if r.width else ("", "")
-            writer.writerow((r.case, r.x, r.y, r.label, *size, r.sha256, r.status.value, row))
-        text.flush()
-        text.detach()
+    write_csv(out / "index.csv", [_COLUMNS, *map(_row_of, records)])
     return report
+
+
+def _row_of(record: _Record) -> tuple[object, ...]:
+    """Return a line of ``index.csv``; what is not known of a file stays empty."""
+    size = (record.width, record.height) if record.width else ("", "")
+    return (
+        *(record.case, record.x, record.y, record.label, *size, record.sha256),
+        *(record.status.value, "" if record.row < 0 else record.row),
+    )
 
 
 def load_store(folder: Path) -> PatchStore:

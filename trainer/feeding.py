@@ -48,11 +48,6 @@ class Part:
     weight: NDArray[np.float64]
     class_weights: bool = False
 
-    @property
-    def weightings(self) -> dict[str, NDArray[np.float64]]:
-        """Weights of the patches by name: of the natural mix, and all alike."""
-        return {"weighted": self.weight, "unweighted": np.ones_like(self.weight)}
-
     def take(self, which: Rows) -> Part:
         """Return the part of some patches, by position."""
         return Part(self.store.take(which), self.weight[which], self.class_weights)

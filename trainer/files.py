@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +43,19 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]], before: bytes = b"") -> None:
+    """Write rows as CSV, in UTF-8; `before` is what stands above them already.
+
+    Raises what `replacing` does.
+    """
+    with replacing(path) as file:
+        file.write(before)
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        text.flush()
+        text.detach()
 
 
 def make_folder(path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +25,13 @@ from trainer.export import (
 )
 from trainer.feeding import Part
 from trainer.figures import draw_curves
-from trainer.files import replacing
+from trainer.files import replacing, write_csv
 from trainer.golden import choose_golden
 from trainer.painting import paint_background
 from trainer.report import BackgroundCheck, render
 from trainer.runs import load_data, load_run
 from trainer.training import compiled, load_best, logits
+from trainer.weighting import weightings
 
 FEWEST = PARITY_PATCHES
 
@@ -122,7 +121,7 @@ def _both_weightings(
     index = part.store.index
     return {
         f"{name}_{kind}": evaluate(probability, index.label, index.case, weight, threshold)
-        for kind, weight in part.weightings.items()
+        for kind, weight in weightings(part.weight).items()
     }
 
 
@@ -136,13 +135,12 @@ def _log_test(path: Path, exported: Exported, tested: dict[str, dict[str, Interv
     before = path.read_bytes() if path.exists() else b"file,sha256,cases,figure,value,low,high\n"
     if exported.sha256.encode() in before:
         return
-    with replacing(path) as file:
-        file.write(before)
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        for group, figures in tested.items():
-            for figure, one in figures.items():
-                numbers = (f"{value:.6f}" for value in (one.value, one.low, one.high))
-                writer.writerow((exported.path.name, exported.sha256, group, figure, *numbers))
-        text.flush()
-        text.detach()
+    rows = [
+        (
+            *(exported.path.name, exported.sha256, group, figure),
+            *(f"{value:.6f}" for value in (one.value, one.low, one.high)),
+        )
+        for group, figures in tested.items()
+        for figure, one in figures.items()
+    ]
+    write_csv(path, rows, before)

@@ -5,14 +5,12 @@ Tables are made of the results that are there: what was not run says so.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trainer.comparison import Result, read_results
 from trainer.evaluation import Confusion, decide
-from trainer.files import replacing
+from trainer.files import replacing, write_csv
 from trainer.markdown import interval, table
 from trainer.paper import (
     CITATION,
@@ -68,13 +66,7 @@ def write_tables(out: Path) -> None:
     results = read_results(out)
     with replacing(out / MARKDOWN) as file:
         file.write(render(results).encode())
-    with replacing(out / CSV) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(_csv_rows(results))
-        text.flush()
-        text.detach()
+    write_csv(out / CSV, [_COLUMNS, *_csv_rows(results)])
 
 
 def render(results: Results) -> str:

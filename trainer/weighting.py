@@ -81,6 +81,11 @@ def natural_weights(
     return weights
 
 
+def weightings(weight: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return what figures are computed with, by name: these natural weights, and all alike."""
+    return {"weighted": weight, "unweighted": np.ones_like(weight)}
+
+
 def loss_weights(
     weight: NDArray[np.float64],
     label: NDArray[np.uint8],
