@@ -125,13 +125,15 @@ def crossvalidate(
     out : Path
         Gets ``fold<N>.json`` and the run folder ``fold<N>``.
     means : Means
-        Without a cache folder, a fold's cache is removed when the fold is done.
+        Without a cache folder, ``cache`` in `out` serves all folds and is removed after the last.
 
     Raises
     ------
     DataError, RunError, OutputError
     """
     make_folder(out)
+    # A patch is in the training part of three folds: what the frozen part says of it serves all.
+    shared = replace(means, cache=means.cache or out / "cache")
     for number in range(1, FOLDS + 1):
         data = load_data(replace(sources, split="grouped-kfold", fold=number))
         own = identity(settings.network, settings, data)
@@ -140,7 +142,7 @@ def crossvalidate(
         if done is None or done.identity != own:
             report(data.split.name)
             folder = out / f"fold{number}"
-            fitted = fit_network(settings, data, folder, means, report)
+            fitted = fit_network(settings, data, folder, shared, report)
             validation = data.validation
             raw = fitted.predict(validation.store)
             platt, threshold = calibrate(raw, validation.store.index.label, validation.weight)
@@ -156,8 +158,6 @@ def crossvalidate(
             )
             with replacing(path) as file:
                 file.write((json.dumps(asdict(done)) + "\n").encode())
-            if means.cache is None:
-                shutil.rmtree(folder / "cache", ignore_errors=True)
         probability = np.array(done.probability)
         yield (
             done,
@@ -169,6 +169,8 @@ def crossvalidate(
                 np.full(len(probability), number),
             ),
         )
+    if means.cache is None:
+        shutil.rmtree(out / "cache", ignore_errors=True)
 
 
 def write_report(

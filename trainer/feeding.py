@@ -6,7 +6,6 @@ is fed that part's cached output, another of the cached variants in every epoch.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.augmentation import POLICIES, Policy, turn, unchanged
-from trainer.caching import CHUNK, Frozen, PatchSet, cached
+from trainer.caching import Frozen, PatchIds, PatchSet, cached
 from trainer.dataset import PATCH, PatchArray, PatchStore
 from trainer.painting import paint_background
 from trainer.settings import Settings
@@ -112,21 +111,23 @@ def make_feed(
         if not count:
             return lambda rng, epoch, rows: np.empty((0, *frozen.shape), np.float16)
 
-        def vary(variant: int, rows: Rows, patches: PatchArray) -> PatchArray:
-            rng = np.random.default_rng([settings.seed, variant, int(rows[0])])
+        def vary(variant: int, ids: PatchIds, patches: PatchArray) -> PatchArray:
             # Eight variants show each patch in each of its eight flips and turns.
-            return policy(rng, patches, (rows + variant) % 8)
+            kinds = ((ids + np.uint64(variant)) % np.uint64(8)).astype(np.intp)
+            each = (
+                policy(
+                    np.random.default_rng([settings.seed, variant, int(ids[at])]),
+                    patches[at : at + 1],
+                    kinds[at : at + 1],
+                )
+                for at in range(len(patches))
+            )
+            return np.concatenate([*each])
 
-        first = np.arange(min(CHUNK, count))
-        # The varied pixels themselves are in the key, so that other code gets other files.
-        key = hashlib.sha256(vary(0, first, read(first)).tobytes())
-        for start in range(0, count, CHUNK):
-            key.update(read(np.arange(start, min(start + CHUNK, count))).tobytes())
-        key.update(str(settings.seed).encode())
         variants = 1 if policy is unchanged else (settings.variants or 1)
         found = cached(
             frozen,
-            PatchSet(read, count, key.hexdigest()[:16]),
+            PatchSet(read, count),
             variants,
             vary,
             cache,

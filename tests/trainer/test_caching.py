@@ -10,7 +10,7 @@ import pytest
 
 from idc_desktop.errors import OutputError
 from trainer import caching
-from trainer.caching import CHUNK, Frozen, PatchSet, cached
+from trainer.caching import CHUNK, Features, Frozen, PatchSet, cached
 from trainer.errors import RunError
 from trainer.painting import paint_tissue
 
@@ -32,28 +32,55 @@ class Counting:
         return patches.mean((1, 2), dtype=np.float32) * self.factor
 
 
-def _vary(variant: int, rows: np.ndarray, patches: np.ndarray) -> np.ndarray:
+def _vary(variant: int, ids: np.ndarray, patches: np.ndarray) -> np.ndarray:
     return np.minimum(patches, 255 - 10 * variant)
 
 
-def _run(counting: Counting, folder: Path, variants: int = 3) -> list[np.ndarray]:
-    frozen = Frozen(counting, (3,), "mean")
-    return cached(
-        frozen, PatchSet(lambda r: PATCHES[r], len(PATCHES), "k"), variants, _vary, folder
-    )
+def _run(
+    counting: Counting, folder: Path, variants: int = 3, patches: np.ndarray = PATCHES
+) -> list[Features]:
+    known = PatchSet(lambda rows: patches[rows], len(patches))
+    return cached(Frozen(counting, (3,), "mean"), known, variants, _vary, folder)
+
+
+def _check(found: list[Features], patches: np.ndarray) -> None:
+    backwards = np.arange(len(patches))[::-1]
+    for variant, features in enumerate(found):
+        assert features[backwards].dtype == np.float16
+        expected = _vary(variant, np.arange(0), patches).mean((1, 2))[::-1]
+        assert np.allclose(features[backwards], expected, rtol=1e-3)
 
 
 def test_output_is_what_the_network_says_and_is_computed_once(tmp_path: Path) -> None:
     counting = Counting()
-    found = _run(counting, tmp_path)
-    assert [array.dtype for array in found] == [np.float16] * 3
-    for variant, array in enumerate(found):
-        expected = _vary(variant, np.arange(0), PATCHES).mean((1, 2))
-        assert np.allclose(array, expected, rtol=1e-3)
+    _check(_run(counting, tmp_path), PATCHES)
     assert counting.seen == 3 * len(PATCHES)
-    again = _run(counting, tmp_path)
+    _check(_run(counting, tmp_path), PATCHES)
     assert counting.seen == 3 * len(PATCHES)
-    assert all(map(np.array_equal, found, again))
+
+
+def test_sets_that_share_patches_share_their_output(tmp_path: Path) -> None:
+    counting = Counting()
+    _run(counting, tmp_path, patches=PATCHES[:90])
+    # The other half of it, some of it twice, and in another order.
+    others = np.concatenate([PATCHES[60:], PATCHES[100:110]])[::-1]
+    _check(_run(counting, tmp_path, patches=others), others)
+    assert counting.seen == 3 * len(PATCHES)
+    _check(_run(counting, tmp_path), PATCHES)
+    assert counting.seen == 3 * len(PATCHES)
+
+
+def test_another_network_shape_or_variation_gets_files_of_its_own(tmp_path: Path) -> None:
+    known = PatchSet(lambda rows: PATCHES[rows], 5)
+    counting = Counting()
+    for frozen, vary in (
+        (Frozen(counting, (3,), "a"), _vary),
+        (Frozen(counting, (3,), "b"), _vary),
+        (Frozen(counting, (3,), "a"), lambda variant, ids, patches: patches // 2),
+        (Frozen(lambda patches: counting(patches)[:, :2], (2,), "a"), _vary),
+    ):
+        cached(frozen, known, 1, vary, tmp_path)
+    assert counting.seen == 4 * 5
 
 
 def test_interrupted_cache_goes_on_with_the_first_missing_file(tmp_path: Path) -> None:
