@@ -240,7 +240,7 @@ def _read_regions(options: argparse.Namespace) -> list[Region]:
 
 def _placed(regions: list[Region], analysis: Analysis, options: argparse.Namespace) -> list[Region]:
     """Return the regions in level-0 pixels of this slide."""
-    origin = analysis.bounds_origin_l0
+    origin = analysis.slide.bounds_origin_l0
     if options.regions_origin == "image" or not any(origin):
         return regions
     return [dataclasses.replace(it, shape=it.shape.moved(*origin)) for it in regions]

@@ -71,6 +71,11 @@ class SlideDescription:
         return asdict(self)
 
     @property
+    def bounds_origin_l0(self) -> tuple[int, int]:
+        """Top left of what was scanned, which QuPath counts from: of the bounds, or (0, 0)."""
+        return self.bounds[:2] if self.bounds is not None else (0, 0)
+
+    @property
     def mpp_xy(self) -> tuple[float, float] | None:
         """Level-0 resolution, µm per pixel, if known."""
         if self.mpp_x is None or self.mpp_y is None:

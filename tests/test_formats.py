@@ -182,7 +182,8 @@ def with_bounds(found: Analysis) -> Analysis:
     grid = replace(found.map.grid, origin_x_l0=640, origin_y_l0=384)
     moved = ProbabilityMap(grid)
     moved.states[:], moved.millionths[:] = found.map.states, found.map.millionths
-    return replace(found, map=moved)
+    slide = replace(found.slide, bounds=(640, 384, grid.width_l0, grid.height_l0))
+    return replace(found, map=moved, slide=slide)
 
 
 def test_qupath_gets_coordinates_from_the_bounds(tiny_model: TinyModel, tmp_path: Path) -> None:

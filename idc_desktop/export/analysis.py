@@ -95,11 +95,6 @@ class Analysis:
         assert self.slide.mpp_xy is not None  # else nothing could be analyzed
         return self.slide.mpp_xy
 
-    @property
-    def bounds_origin_l0(self) -> tuple[float, float]:
-        """Top left of what QuPath shows by default: the slide's bounds, or (0, 0)."""
-        return self.map.grid.origin_x_l0, self.map.grid.origin_y_l0
-
     def identifier(self, part: str) -> str:
         """Return the UUID of a part of this analysis: the same whenever it is exported."""
         # The grid's step stands for the resolution: another one makes other patches.

@@ -82,7 +82,7 @@ def _qupath(content: Content) -> dict[str, Writer]:
     from idc_desktop.export.tables import measurement_table
 
     analysis = content.analysis
-    origin = analysis.bounds_origin_l0
+    origin = analysis.slide.bounds_origin_l0
     writers = (
         text_writer(_annotations(content, origin), packed=True),
         text_writer(lambda put: write_patches_geojson(put, analysis, origin), packed=True),

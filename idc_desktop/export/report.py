@@ -159,7 +159,7 @@ def _drawn_map(content: Content, foci: Sequence[Focus]) -> Image.Image:
     picture.thumbnail((_MAP_PX, _MAP_PX), Image.Resampling.BOX)
     px_l0 = analysis.overview_px_l0 * width / picture.width
     draw = ImageDraw.Draw(picture)
-    origin = np.array(analysis.bounds_origin_l0)
+    origin = np.array(analysis.slide.bounds_origin_l0)
     for region in content.regions:
         for ring in region.shape.rings:
             draw.line(_closed((ring - origin) / px_l0), region.rgb, 5)
@@ -238,7 +238,7 @@ def _foci(analysis: Analysis, foci: Sequence[Focus]) -> Iterable[Flowable]:
 
 def _focus_cell(number: int, focus: Focus, analysis: Analysis, width: float) -> list[Flowable]:
     px_l0 = analysis.overview_px_l0
-    origin = np.array(analysis.bounds_origin_l0)
+    origin = np.array(analysis.slide.bounds_origin_l0)
     left, top, right, bottom = focus.shape.bounds
     half = max(right - left, bottom - top) * (0.5 + _FOCUS_MARGIN) / px_l0
     centre = (np.array([left + right, top + bottom]) / 2 - origin) / px_l0

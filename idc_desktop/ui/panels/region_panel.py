@@ -115,7 +115,8 @@ class RegionPanel(QWidget):
 
         QuPath crops a slide to the bounds that its file states, other programs do not.
         """
-        corner = self._bounds_corner()
+        slide = self._document.slide
+        corner = (0, 0) if slide is None else slide.bounds_origin_l0
         if not any(corner):
             self.read(path)
             return
@@ -189,10 +190,6 @@ class RegionPanel(QWidget):
         column.setContentsMargins(6, 4, 6, 4)
         column.addLayout(row)
         column.addWidget(self.list, 1)
-
-    def _bounds_corner(self) -> Point:
-        bounds = self._document.slide.bounds if self._document.slide is not None else None
-        return (float(bounds[0]), float(bounds[1])) if bounds else (0.0, 0.0)
 
     def _on_class(self, name: str) -> None:
         self._regions.new_class = name.strip()
