@@ -158,15 +158,15 @@ def batches(part: Part, feed: Feed, settings: Settings, epoch: int) -> Iterator[
         rng = np.random.default_rng([settings.seed, epoch, start])
         rows = order[start : start + settings.batch]
         inputs = feed.real(rng, epoch, rows)
-        extra = round(settings.painted * len(rows))
-        if not extra:
-            return inputs, label[rows], weight[rows]
-        background = feed.painted(rng, epoch, rng.integers(0, feed.painted_count, extra))
-        return (
-            np.concatenate([inputs, background]),
-            np.concatenate([label[rows], np.zeros(extra, np.float32)]),
-            np.concatenate([weight[rows], np.ones(extra, np.float32)]),
-        )
+        batch = inputs, label[rows], weight[rows]
+        if extra := round(settings.painted * len(rows)):
+            background = feed.painted(rng, epoch, rng.integers(0, feed.painted_count, extra))
+            batch = (
+                np.concatenate([inputs, background]),
+                np.concatenate([batch[1], np.zeros(extra, np.float32)]),
+                np.concatenate([batch[2], np.ones(extra, np.float32)]),
+            )
+        return mixed(rng, batch, settings.mixup) if settings.mixup else batch
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(make, 0)
@@ -175,3 +175,31 @@ def batches(part: Part, feed: Feed, settings: Settings, epoch: int) -> Iterator[
             if start < len(order):
                 waiting = pool.submit(make, start)
             yield batch
+
+
+def mixed(rng: np.random.Generator, batch: Batch, concentration: float) -> Batch:
+    """Mix each example of a batch with another one: mixup (Zhang et al. 2018).
+
+    The loss of a mixed example is that of its two labels, each at its share and weight: cross
+    entropy is linear in the label, so one label between 0 and 1 stands for both.
+
+    Parameters
+    ----------
+    concentration : float
+        Both parameters of the beta distribution that the shares are drawn from.
+    """
+    inputs, label, weight = batch
+    other = rng.permutation(len(label))
+    share = rng.beta(concentration, concentration, len(label)).astype(np.float32)
+    wide = share.reshape(-1, *[1] * (inputs.ndim - 1))
+    values = wide * inputs + (1 - wide) * inputs[other]
+    if np.issubdtype(inputs.dtype, np.integer):
+        values = np.rint(values)
+    own, others = share * weight, (1 - share) * weight[other]
+    both = own + others
+    positive = own * label + others * label[other]
+    return (
+        values.astype(inputs.dtype),
+        np.divide(positive, both, out=np.zeros_like(both), where=both > 0),
+        both,
+    )

@@ -50,6 +50,9 @@ class Settings:
         float, "exponent of the natural-count weights in the loss; 0: all alike", 0.5
     )
     seed: int = _option(int, "of all randomness", 1)
+    mixup: float | None = _option(
+        float, "mix pairs of a batch, by shares drawn from Beta(MIXUP, MIXUP); 0: do not"
+    )
     variants: int | None = _option(int, "random variants that the frozen part is run on")
     pretrained_rate: float | None = _option(float, "peak rate of ImageNet layers that are trained")
     head_epochs: int | None = _option(int, "epochs at the start that train only the new layers")
@@ -94,6 +97,7 @@ _LEAST = {
     "painted": 0,
     "balance": 0,
     "seed": 0,
+    "mixup": 0,
     "variants": 1,
     "pretrained_rate": 0,
     "head_epochs": 0,
