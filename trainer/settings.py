@@ -124,6 +124,7 @@ RECIPES: dict[tuple[str, str], Settings] = {
     ("corrected", "baseline"): Settings(),
     ("corrected", "vgg16-features"): Settings(
         network="vgg16-features",
+        mixup=1.0,
         variants=8,
         learning_rate=1e-3,
         weight_decay=0.2,
