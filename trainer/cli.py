@@ -45,7 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _import_tensorflow() -> None:
     """Import TensorFlow without its start-up notes: stderr belongs to one-line errors."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # The notes come from C++ before its log level applies, hence the file descriptor.
     kept = os.dup(2)

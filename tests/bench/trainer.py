@@ -6,7 +6,6 @@ variants made on the way, without validation. Each is the median of some epochs 
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.figure import Figure
+from trainer.painting import paint_background, paint_tissue
 
 BASELINE_PER_S = 1000.0
 FINE_TUNING_PER_S = 15.0
@@ -30,7 +30,6 @@ def figures(rounds: int) -> list[Figure]:
         [sys.executable, "-m", "tests.bench.trainer", str(rounds)],
         capture_output=True,
         text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         check=False,
     )
     if done.returncode != 0:
@@ -98,7 +97,6 @@ def _painted(count: int) -> object:
 
     from trainer.dataset import PatchIndex, PatchStore
     from trainer.feeding import Part
-    from trainer.painting import paint_background, paint_tissue
 
     rng = np.random.default_rng(count)
     half = count // 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from trainer.dataset import PatchStore, load_store, prepare
 from trainer.errors import DataError
 from trainer.settings import IMBALANCES
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from imblearn.over_sampling import SMOTE
 

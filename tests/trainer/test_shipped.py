@@ -136,7 +136,7 @@ def test_test_cases_were_scored_once_per_shipped_file(name: str) -> None:
 
     digest = hashlib.sha256((MODELS / f"{name}.onnx").read_bytes()).hexdigest()
     with (MODELS / "reports" / "test_scores.csv").open(encoding="utf-8", newline="") as file:
-        # Files that shipped before and were replaced stay in the log: those looks at the test cases happened.
+        # Files that shipped before stay in the log: those looks at the test cases happened.
         scored = [
             row["sha256"]
             for row in csv.DictReader(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +19,6 @@ from trainer.errors import ParityError, RunError
 from trainer.painting import paint_background, paint_tissue
 from trainer.settings import Settings
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
 from trainer import export, release

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ import pytest
 from idc_desktop.card import CARD_KEY, parse_card
 from tests.trainer.conftest import SmallData
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
 import keras
@@ -46,6 +45,13 @@ def data(sources: Sources) -> Data:
 
 
 @pytest.fixture(scope="module")
+def few(data: Data) -> Data:
+    """A third of the training patches: VGG-16 takes its time."""
+    rows = np.arange(0, len(data.train.store.index), 3)
+    return replace(data, train=data.train.take(rows))
+
+
+@pytest.fixture(scope="module")
 def imagenet(vgg_weights: Path) -> Weights:
     return read_imagenet(vgg_weights)
 
@@ -70,7 +76,9 @@ def _difference(one: keras.Model, other: keras.Model) -> float:
     return max(float(np.abs(a.numpy() - b.numpy()).mean()) for a, b in pairs)
 
 
-@pytest.mark.parametrize("network", ["vgg16-features", "vgg16-finetuned"])
+@pytest.mark.parametrize(
+    "network", ["vgg16-finetuned", pytest.param("vgg16-features", marks=pytest.mark.long)]
+)
 def test_run_of_the_command_line_is_exported_with_its_origin(
     network: str,
     sources: Sources,
@@ -114,7 +122,7 @@ def test_run_of_the_command_line_is_exported_with_its_origin(
 
 
 def test_interrupted_fine_tuning_ends_as_an_undisturbed_one(
-    data: Data, imagenet: Weights, cache: Path, tmp_path: Path
+    few: Data, imagenet: Weights, cache: Path, tmp_path: Path
 ) -> None:
     settings = _settings("vgg16-finetuned", head_epochs=1)
     means = Means(imagenet, cache)
@@ -124,9 +132,9 @@ def test_interrupted_fine_tuning_ends_as_an_undisturbed_one(
             raise KeyboardInterrupt(line)
 
     with pytest.raises(KeyboardInterrupt):
-        train(data.train, data.validation, settings, tmp_path / "two", interrupt, means)
-    resumed = train(data.train, data.validation, settings, tmp_path / "two", means=means)
-    whole = train(data.train, data.validation, settings, tmp_path / "one", means=means)
+        train(few.train, few.validation, settings, tmp_path / "two", interrupt, means)
+    resumed = train(few.train, few.validation, settings, tmp_path / "two", means=means)
+    whole = train(few.train, few.validation, settings, tmp_path / "one", means=means)
     # A step at the rate of the new layers is up to 1e-3.
     assert _difference(resumed.network.trained, whole.network.trained) < 1e-4
     first, second = whole.history
@@ -138,24 +146,24 @@ def test_interrupted_fine_tuning_ends_as_an_undisturbed_one(
 
 
 def test_head_epochs_leave_the_pretrained_layers_alone(
-    data: Data, imagenet: Weights, cache: Path, tmp_path: Path
+    few: Data, imagenet: Weights, cache: Path, tmp_path: Path
 ) -> None:
     for head_epochs, same in ((1, True), (0, False)):
         settings = _settings("vgg16-finetuned", epochs=1, head_epochs=head_epochs)
         folder = tmp_path / str(head_epochs)
-        done = train(data.train, data.validation, settings, folder, means=Means(imagenet, cache))
+        done = train(few.train, few.validation, settings, folder, means=Means(imagenet, cache))
         kernel = done.network.trained.get_layer("block5_conv3").kernel.numpy()
         # The running mean of a constant rounds in its last digit.
         assert np.allclose(kernel, imagenet["block5_conv3"][0], atol=1e-7) == same
 
 
-def test_other_weights_are_another_training(data: Data, imagenet: Weights, tmp_path: Path) -> None:
+def test_other_weights_are_another_training(few: Data, imagenet: Weights, tmp_path: Path) -> None:
     settings = _settings("vgg16-features", epochs=1)
-    train(data.train, data.validation, settings, tmp_path, means=Means(imagenet))
+    train(few.train, few.validation, settings, tmp_path, means=Means(imagenet))
     kernel, bias = imagenet["block2_conv1"]
     other = imagenet | {"block2_conv1": [kernel * 2, bias]}
     with pytest.raises(RunError, match="other settings"):
-        train(data.train, data.validation, settings, tmp_path, means=Means(other))
+        train(few.train, few.validation, settings, tmp_path, means=Means(other))
     (tmp_path / FROZEN_WEIGHTS).write_bytes(b"PK damaged")
     with pytest.raises(RunError, match=FROZEN_WEIGHTS):
         load_best(settings, tmp_path)
@@ -191,10 +199,10 @@ def test_plain_training_takes_the_last_epoch(data: Data, tmp_path: Path) -> None
 
 
 def test_mixed_precision_is_trained_and_rebuilt_in_float32(
-    data: Data, imagenet: Weights, tmp_path: Path
+    few: Data, imagenet: Weights, tmp_path: Path
 ) -> None:
     settings = _settings("vgg16-features", epochs=1, mixed_precision=True)
-    done = train(data.train, data.validation, settings, tmp_path, means=Means(imagenet))
+    done = train(few.train, few.validation, settings, tmp_path, means=Means(imagenet))
     assert done.network.trained.layers[2].compute_dtype == "bfloat16"
     network, _ = load_best(settings, tmp_path)
     assert {layer.compute_dtype for layer in network.whole.layers[1:]} == {"float32"}
@@ -227,9 +235,11 @@ def test_alarm_reaches_the_log_of_a_network_that_a_high_rate_destroyed(
     assert line.collapsed in (tmp_path / LOG_CSV).read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_two_replicas_train_like_one(sources: Sources, tmp_path: Path) -> None:
     """In a process of its own: logical devices are laid out before TensorFlow starts."""
     script = f"""
+import trainer
 import tensorflow as tf
 from pathlib import Path
 device = tf.config.list_physical_devices("CPU")[0]
