@@ -37,6 +37,7 @@ _UNMIX = np.linalg.inv(_STAINS).astype(np.float32)
 
 Kinds = NDArray[np.integer]
 """Which of the eight flips and quarter turns, 0 ... 7."""
+Amounts = NDArray[np.float32]
 
 
 def corrected(
@@ -79,21 +80,39 @@ def jitter(rng: np.random.Generator, patches: PatchArray) -> PatchArray:
 
 
 def _jitter(rng: np.random.Generator, patches: PatchArray) -> PatchArray:
-    count = len(patches)
+    def uniform(low: float, high: float, *shape: int) -> Amounts:
+        return rng.uniform(low, high, (len(patches), *shape)).astype(np.float32)
 
-    def uniform(low: float, high: float, *shape: int) -> np.ndarray:
-        return rng.uniform(low, high, (count, *shape)).astype(np.float32)
-
-    values = patches.astype(np.float32)
-    values += uniform(*SHARPNESS, 1, 1, 1) * (soften(values) - values)
-    density = -np.log((np.clip(values, 0, 255) + 1) / 256)
-    # Scaling and shifting stains is affine in optical density: one 3x3 matrix per patch.
+    blur = uniform(*SHARPNESS, 1, 1, 1)
     gain = uniform(1 - STAIN_GAIN, 1 + STAIN_GAIN, 1, 3)
     shift = uniform(-STAIN_SHIFT, STAIN_SHIFT, 1, 3)
-    matrix = (_UNMIX * gain) @ _STAINS
-    offset = shift @ _STAINS + uniform(*LAMP, 1, 1) + uniform(-BALANCE, BALANCE, 1, 3)
-    density = density.reshape(count, -1, 3) @ matrix + offset
-    values = np.clip(256 * np.exp(-density) - 1, 0, 255)
+    density = shift @ _STAINS + uniform(*LAMP, 1, 1) + uniform(-BALANCE, BALANCE, 1, 3)
+    return restain(patches, blur, gain, density)
+
+
+def restain(patches: PatchArray, blur: Amounts, gain: Amounts, density: Amounts) -> PatchArray:
+    """Change sharpness, stain and light of patches by given amounts.
+
+    Parameters
+    ----------
+    patches : ndarray of uint8, shape (n, 50, 50, 3)
+    blur : ndarray of float32, shape (n or 1, 1, 1, 1)
+        Share that blurring is mixed in with; negative sharpens.
+    gain : ndarray of float32, shape (n or 1, 1, 3)
+        Factors of the amounts of hematoxylin, eosin and what is neither.
+    density : ndarray of float32, shape (n or 1, 1, 1 or 3)
+        Optical density (natural logarithm) added to all channels, or to R, G and B.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n, 50, 50, 3)
+    """
+    values = patches.astype(np.float32)
+    values += blur * (soften(values) - values)
+    found = -np.log((np.clip(values, 0, 255) + 1) / 256)
+    # Scaling and shifting stains is affine in optical density: one 3x3 matrix per patch.
+    found = found.reshape(len(patches), -1, 3) @ ((_UNMIX * gain) @ _STAINS) + density
+    values = np.clip(256 * np.exp(-found) - 1, 0, 255)
     return (values + 0.5).astype(np.uint8).reshape(patches.shape)
 
 

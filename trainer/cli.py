@@ -150,6 +150,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     _import_tensorflow()
     from trainer.assessment import assess, draw
     from trainer.runs import load_data
+    from trainer.shifts import assess_shifts
 
     data = load_data(_sources(arguments))
     part = getattr(data, arguments.part)
@@ -162,9 +163,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         for name, group in found.figures.items()
     }
     confusions = {name: asdict(one) for name, one in found.confusions.items()}
+    shifted = assess_shifts(found, part) if arguments.shifts else {}
     if arguments.json:
         document = {"part": arguments.part, "split": data.split.name, "leaky": leaky}
         document |= {"threshold": found.threshold, "confusion": confusions}
+        if shifted:
+            document["shifts"] = {name: asdict(one) for name, one in shifted.items()}
         print(json.dumps(document | figures))
         return
     if leaky:
@@ -177,6 +181,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print(f"{figure:18}" + "".join(f" {text:>26}" for text in texts))
     for cell in next(iter(confusions.values())):
         print(f"{cell:18}" + "".join(f" {one[cell]:>26,.0f}" for one in confusions.values()))
+    shown = ("auc", "balanced_accuracy", "sensitivity", "specificity")
+    for number, (name, one) in enumerate(shifted.items()):
+        if not number:
+            print(f"\n{'weighted':18}" + "".join(f" {figure:>18}" for figure in shown))
+        print(f"{name:18}" + "".join(f" {getattr(one, figure):>18.4f}" for figure in shown))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -288,6 +297,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--out", type=Path, help="folder for figures; they show patches")
     evaluate.add_argument("--maps", nargs="*", default=(), metavar="CASE", help="cases to map")
+    evaluate.add_argument(
+        "--shifts", action="store_true", help="score under other stain, light and sharpness too"
+    )
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=_evaluate)
 

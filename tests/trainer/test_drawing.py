@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from trainer.errors import DataError
 from trainer.export import load_file, run_session
 from trainer.figures import draw_distribution, draw_map
 from trainer.maps import THUMBNAIL, lay_out
+from trainer.shifts import SHIFTS
 
 MODEL = Path(__file__).resolve().parents[2] / "resources" / "models" / "baseline.onnx"
 
@@ -57,6 +59,21 @@ def test_evaluate_draws_all_figures(
         _opens(tmp_path / f"{name}.png")
     assert main([*command[:-1], "101"]) == 3
     assert "101" in capsys.readouterr().err
+
+
+def test_shifts_are_scored_beside_the_patches_as_they_are(
+    folder: Path, small_data: SmallData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(folder), "--splits", str(small_data.splits), "--part", "test"]
+    command = ["evaluate", str(MODEL), *options, "--shifts"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["shifts"]) == {"as they are", *SHIFTS}
+    same = found["shifts"]["as they are"]
+    assert same == {name: one["value"] for name, one in found["weighted"].items()}
+    assert len({one["brier"] for one in found["shifts"].values()}) == len(found["shifts"])
+    assert main(command) == 0
+    assert f"light -12 %{found['shifts']['light -12 %']['auc']:>26.4f}" in capsys.readouterr().out
 
 
 def test_leaky_split_stamps_what_evaluate_prints(
