@@ -103,7 +103,13 @@ class PatchClassifier:
 
     def _check_signature(self) -> None:
         side = PATCH_SIZE_PX
-        inputs = [(it.name, it.type, it.shape) for it in self._session.get_inputs()]
+        try:
+            inputs = [(it.name, it.type, it.shape) for it in self._session.get_inputs()]
+            outputs = {it.name: (it.type, it.shape) for it in self._session.get_outputs()}
+        except UnicodeDecodeError as error:
+            raise ModelError(
+                f"{self._name}: A name in the model's inputs or outputs is no text ({error})."
+            ) from error
         dynamic = inputs and len(inputs[0][2]) == 4 and not isinstance(inputs[0][2][0], int)
         shape = inputs[0][2][1:] if inputs else None
         if (
@@ -116,7 +122,6 @@ class PatchClassifier:
                 f"{self._name}: The model's input must be patches, uint8 (n, {side}, {side}, 3) "
                 f"with a free n; it is {inputs}."
             )
-        outputs = {it.name: (it.type, it.shape) for it in self._session.get_outputs()}
         for name in ("probability", "logit"):
             kind, output_shape = outputs.get(name, (None, []))
             if kind != "tensor(float)" or len(output_shape) > 1:

@@ -147,6 +147,18 @@ def test_damaged_graph_is_refused_or_keeps_the_contract(
     assert message.startswith("mutant.onnx: ")
 
 
+def test_name_of_a_dimension_that_is_no_text_is_refused(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    named, broken = b"\x12\x01n", b"\x12\x01\xee"
+    data = tiny_model.path.read_bytes()
+    assert named in data
+    path = tmp_path / "mutant.onnx"
+    path.write_bytes(data.replace(named, broken))
+    with pytest.raises(ModelError, match=r"mutant\.onnx: .* no text"):
+        PatchClassifier(read_model(path), "cpu")
+
+
 def test_nan_is_a_state_of_its_own_and_never_a_number(tmp_path: Path) -> None:
     import threading
 
