@@ -65,7 +65,7 @@ class TinyModel:
     calibration: tuple[float, float] = (0.8, 0.3)
     threshold: float = 0.5
     nan_color: tuple[int, int, int] | None = None
-    card: dict[str, Any] = field(default_factory=dict, compare=False)
+    card: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def sha256(self) -> str:
