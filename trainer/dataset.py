@@ -5,7 +5,7 @@ is counted under exactly one `Status`, and only `Status.OK` patches are ever use
 
 - *nested copy*: the original archive repeats itself in a sub-folder; a patch (case, x, y, label)
   that was already met nearer to the root is not a second patch;
-- *bad name*: a PNG whose name does not follow the layout has no position;
+- *bad name*: a file whose name does not follow the layout has no position;
 - *label disagreement*: folder and file name name two classes (or two cases): left out;
 - *unreadable*: not decodable as an image: left out;
 - *odd size*: edge patches that are not 50x50 would need invented pixels: left out;
@@ -38,7 +38,8 @@ PATCH = PATCH_SIZE_PX
 """Side of a patch in pixels (the ``ps50`` of the layout)."""
 
 _NAME = re.compile(r"(?P<case>.+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])\.png")
-_COLUMNS = ("case", "x", "y", "label", "width", "height", "sha256", "status", "row")
+INDEX, PIXELS = "index.csv", "patches.u8"
+_COLUMNS = ("case", "x", "y", "label", "width", "height", "sha256", "status", "row", "file")
 _BYTES = PATCH * PATCH * 3
 
 PatchArray = NDArray[np.uint8]
@@ -223,7 +224,7 @@ def prepare(
         )
     make_folder(out)
     rows = 0
-    with replacing(out / "patches.u8") as file:
+    with replacing(out / PIXELS) as file:
         for done, record in enumerate(candidates, start=1):
             pixels = _decode(record)
             if pixels is not None:
@@ -231,35 +232,43 @@ def prepare(
                 record.row = rows
                 rows += 1
             progress(done, len(candidates))
-    _mark_duplicates(candidates)
-    usable = [record for record in candidates if record.status is Status.OK]
-    positive = sum(record.label for record in usable)
+        _mark_duplicates(candidates)
+        report = _count(records)
+        usable = report.negative + report.positive
+        if not (report.negative and report.positive):
+            raise DataError(
+                f"{data} holds {usable} usable patches of one class only; training needs both "
+                "sub-folders, 0 and 1. Found: " + ", ".join(report.lines()[3:])
+            )
+        # An index of older patches must not lie beside new ones, whatever happens next.
+        (out / INDEX).unlink(missing_ok=True)
+    with replacing(out / "report.json") as file:
+        named = {status.value: count for status, count in report.counts.items()}
+        summary = {"cases": report.cases, "0": report.negative, "1": report.positive}
+        file.write((json.dumps(summary | {"files": named}, indent=1) + "\n").encode())
+    write_csv(out / INDEX, [_COLUMNS, *(_row_of(record, data) for record in records)])
+    return report
+
+
+def _count(records: list[_Record]) -> PrepareReport:
     counts = Counter(record.status for record in records)
-    report = PrepareReport(
+    usable = [record for record in records if record.status is Status.OK]
+    positive = sum(record.label for record in usable)
+    return PrepareReport(
         {status: counts[status] for status in Status},
         len({record.case for record in usable}),
         len(usable) - positive,
         positive,
     )
-    if positive in (0, len(usable)):
-        raise DataError(
-            f"{data} holds {len(usable)} usable patches of one class only; training needs both "
-            "sub-folders, 0 and 1. Found: " + ", ".join(report.lines()[3:])
-        )
-    with replacing(out / "report.json") as file:
-        named = {status.value: count for status, count in report.counts.items()}
-        summary = {"cases": report.cases, "0": report.negative, "1": positive, "files": named}
-        file.write((json.dumps(summary, indent=1) + "\n").encode())
-    write_csv(out / "index.csv", [_COLUMNS, *map(_row_of, records)])
-    return report
 
 
-def _row_of(record: _Record) -> tuple[object, ...]:
+def _row_of(record: _Record, data: Path) -> tuple[object, ...]:
     """Return a line of ``index.csv``; what is not known of a file stays empty."""
     size = (record.width, record.height) if record.width else ("", "")
     return (
         *(record.case, record.x, record.y, record.label, *size, record.sha256),
         *(record.status.value, "" if record.row < 0 else record.row),
+        record.path.relative_to(data).as_posix(),
     )
 
 
@@ -273,7 +282,7 @@ def load_store(folder: Path) -> PatchStore:
     """
     redo = "Run `idc-trainer prepare` again."
     try:
-        with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
+        with (folder / INDEX).open(encoding="utf-8", newline="") as file:
             records = [row for row in csv.DictReader(file) if row["status"] == Status.OK.value]
         rows = np.array([int(row["row"]) for row in records], np.intp)
         index = PatchIndex(
@@ -283,15 +292,16 @@ def load_store(folder: Path) -> PatchStore:
             np.array([int(row["label"]) for row in records], np.uint8),
             np.array([row["sha256"] for row in records], np.str_),
         )
-        size = (folder / "patches.u8").stat().st_size
+        bytes_ = np.memmap(folder / PIXELS, np.uint8, "r")
     except FileNotFoundError as cause:
         raise DataError(f"{folder} is no prepared data folder. {redo}") from cause
+    except PermissionError as cause:
+        raise DataError(f"{cause.filename} cannot be read ({cause.strerror}).") from cause
     except (OSError, KeyError, ValueError) as cause:
-        raise DataError(f"{folder}: index.csv cannot be read ({cause}). {redo}") from cause
-    if not len(rows) or size % _BYTES or size // _BYTES <= int(rows.max()):
-        raise DataError(f"{folder}: patches.u8 does not fit index.csv. {redo}")
-    shape = (size // _BYTES, PATCH, PATCH, 3)
-    return PatchStore(index, rows, np.memmap(folder / "patches.u8", np.uint8, "r", shape=shape))
+        raise DataError(f"{folder}: the prepared data cannot be read ({cause}). {redo}") from cause
+    if not len(rows) or len(bytes_) % _BYTES or len(bytes_) // _BYTES <= int(rows.max()):
+        raise DataError(f"{folder}: {PIXELS} does not fit {INDEX}. {redo}")
+    return PatchStore(index, rows, bytes_.reshape(-1, PATCH, PATCH, 3))
 
 
 def _case_folders(data: Path) -> Iterator[Path]:
@@ -305,7 +315,25 @@ def _case_folders(data: Path) -> Iterator[Path]:
             level = [sub for sub in below if sub not in set(cases)]
     except OSError as cause:
         raise DataError(
-            f"{data} cannot be read ({cause.strerror}). Name the folder that holds the cases."
+            f"{cause.filename} cannot be read ({cause.strerror}). Name the folder that holds the "
+            "cases."
+        ) from cause
+
+
+def _files(case: Path) -> list[Path]:
+    """Return the files of a case's class folders in order; hidden ones are no patches."""
+    try:
+        return sorted(
+            path
+            for label in "01"
+            if (case / label).is_dir()
+            for path in (case / label).iterdir()
+            if path.is_file() and not path.name.startswith(".")
+        )
+    except OSError as cause:
+        raise DataError(
+            f"{cause.filename} cannot be read ({cause.strerror}). Make it readable, or move its "
+            "case elsewhere."
         ) from cause
 
 
@@ -313,7 +341,7 @@ def _find(data: Path) -> list[_Record]:
     records: list[_Record] = []
     seen: set[tuple[str, int, int, int]] = set()
     for folder in _case_folders(data):
-        for path in sorted(path for label in "01" for path in (folder / label).glob("*.png")):
+        for path in _files(folder):
             match = _NAME.fullmatch(path.name)
             if match is None:
                 records.append(

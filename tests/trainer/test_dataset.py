@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.trainer.conftest import CASES, SmallData, write_case
+from trainer import dataset
 from trainer.dataset import Status, load_store, prepare
 from trainer.errors import DataError
 
@@ -49,11 +51,13 @@ def test_each_flaw_is_counted_and_left_out(tmp_path: Path) -> None:
     shutil.copy(first, zero / "holiday.png")
     shutil.copy(zero / "7_idx5_x51_y1_class0.png", one / "7_idx5_x951_y301_class1.png")
     (zero / "Thumbs.db").write_bytes(b"not a patch")
+    (zero / ".hidden").write_bytes(b"of the file manager")
+    shutil.copy(first, zero / "7_idx5_x951_y351_class0.PNG")
     report = prepare(data, tmp_path / "store")
     assert report.counts == {
         Status.OK: 7,
         Status.NESTED_COPY: 0,
-        Status.BAD_NAME: 1,
+        Status.BAD_NAME: 3,
         Status.LABEL_DISAGREEMENT: 2,
         Status.UNREADABLE: 2,
         Status.ODD_SIZE: 1,
@@ -61,6 +65,10 @@ def test_each_flaw_is_counted_and_left_out(tmp_path: Path) -> None:
         Status.CONTRADICTION: 2,
     }
     assert len(load_store(tmp_path / "store").index) == 7
+    with (tmp_path / "store" / "index.csv").open(encoding="utf-8", newline="") as file:
+        flawed = {row["file"]: row["status"] for row in csv.DictReader(file)}
+    assert flawed["7/0/holiday.png"] == Status.BAD_NAME
+    assert flawed["7/0/7_idx5_x951_y101_class0.png"] == Status.UNREADABLE
 
 
 def test_nested_copy_of_the_archive_is_counted_once(small_data: SmallData, tmp_path: Path) -> None:
@@ -95,6 +103,32 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "store" / "index.csv").exists()
 
 
+def test_refused_data_leave_the_store_that_was_there(small_data: SmallData, tmp_path: Path) -> None:
+    prepare(small_data.patches, tmp_path / "store")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()}
+    write_case(tmp_path / "data", "7", 3, np.random.default_rng(0))
+    shutil.rmtree(tmp_path / "data" / "7" / "1")
+    with pytest.raises(DataError):
+        prepare(tmp_path / "data", tmp_path / "store")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == before
+
+
+def test_no_old_index_lies_beside_new_pixels(
+    small_data: SmallData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(small_data.patches, tmp_path / "store")
+    write_case(tmp_path / "data", "7", 30, np.random.default_rng(0))
+
+    def killed(*given: object) -> None:
+        raise KeyboardInterrupt(given)
+
+    monkeypatch.setattr(dataset, "write_csv", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "data", tmp_path / "store")
+    with pytest.raises(DataError, match="no prepared data"):
+        load_store(tmp_path / "store")
+
+
 def test_damaged_store_is_refused(small_data: SmallData, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="prepare"):
         load_store(tmp_path)
@@ -102,6 +136,9 @@ def test_damaged_store_is_refused(small_data: SmallData, tmp_path: Path) -> None
     pixels = (tmp_path / "patches.u8").read_bytes()
     (tmp_path / "patches.u8").write_bytes(pixels[:-7500])
     with pytest.raises(DataError, match=r"patches\.u8"):
+        load_store(tmp_path)
+    (tmp_path / "patches.u8").write_bytes(b"")
+    with pytest.raises(DataError, match="prepare"):
         load_store(tmp_path)
 
 
