@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from idc_desktop.card import CARD_KEY, parse_card
+from trainer.calibration import PROBABILITY_DIGITS
+from trainer.dataset import PatchArray
 from trainer.embedding import hidden_features, plane, some
 from trainer.errors import DataError
 from trainer.evaluation import Confusion, Interval, Scored, evaluate
@@ -23,10 +26,24 @@ from trainer.weighting import weightings
 
 @dataclass(frozen=True)
 class Assessment:
-    """A model's probabilities for a part, and what they are worth, by weighting."""
+    """A model's probabilities for a part, and what they are worth, by weighting.
+
+    Attributes
+    ----------
+    model : Path
+    threshold : float
+        The card's.
+    cases : int
+    seen : tuple of str
+        Those of the cases that, by its card, the model was trained on.
+    probability : ndarray of float, shape (n,)
+    figures, confusions : dict
+    """
 
     model: Path
     threshold: float
+    cases: int
+    seen: tuple[str, ...]
     probability: NDArray[np.float64]
     figures: dict[str, dict[str, Interval]]
     confusions: dict[str, Confusion]
@@ -44,16 +61,21 @@ def assess(model: Path, part: Part) -> Assessment:
     """
     session = load_file(model)
     properties = session.get_modelmeta().custom_metadata_map
-    threshold = parse_card(properties.get(CARD_KEY, ""), model.name).threshold
+    card = parse_card(properties.get(CARD_KEY, ""), model.name)
+    threshold = card.threshold
     index = part.store.index
     if len(np.unique(index.label)) < 2:
         raise DataError("This part has no patches of both classes to score; choose another --part.")
-    probability = np.concatenate([run_session(session, some)[0] for some in part.store.batches()])
+    probability = predict(session, part.store.batches())
+    cases = {str(case) for case in index.case}
+    trained_on = cases.intersection(card.document["idc"]["training"].get("case_ids", ()))
     scored = Scored(probability, index.label)
     of = weightings(part.weight)
     return Assessment(
         model,
         threshold,
+        len(cases),
+        tuple(sorted(trained_on)),
         probability,
         {
             name: evaluate(probability, index.label, index.case, weight, threshold)
@@ -61,6 +83,14 @@ def assess(model: Path, part: Part) -> Assessment:
         },
         {name: scored.confusion(weight, threshold) for name, weight in of.items()},
     )
+
+
+def predict(
+    session: onnxruntime.InferenceSession, batches: Iterable[PatchArray]
+) -> NDArray[np.float64]:
+    """Run a file over batches of patches; float64, shape (n,), to the digits of thresholds."""
+    found = np.concatenate([run_session(session, patches)[0] for patches in batches])
+    return found.round(PROBABILITY_DIGITS)
 
 
 def draw(found: Assessment, part: Part, out: Path, cases: Sequence[str]) -> None:

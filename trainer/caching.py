@@ -121,7 +121,7 @@ def cached(
     RunError
         A value is beyond float16, or a file of the cache is damaged.
     """
-    make_folder(folder)
+    make_folder(folder, "--cache")
     ids = patches.ids()
     shape = "x".join(map(str, frozen.shape))
     key = f"{frozen.key}-{shape}-{_digest_of(vary)}"

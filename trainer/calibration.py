@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from trainer.errors import DataError
 from trainer.evaluation import Scored, youden_threshold
 
+PROBABILITY_DIGITS = 6
+
 _PRIOR = 1e-6
 """Ridge on (a - 1, b), as a share of the total weight: bounds separable data, else negligible."""
 
@@ -30,6 +32,10 @@ class Platt:
         # tanh does not overflow where exp would.
         return 0.5 + 0.5 * np.tanh(0.5 * (self.a * logit + self.b))
 
+    def stored(self, logit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return `probability` to the digits that the application stores, as thresholds are."""
+        return self.probability(logit).round(PROBABILITY_DIGITS)
+
 
 def calibrate(
     logit: NDArray[np.float64], label: NDArray[np.uint8], weight: NDArray[np.float64]
@@ -39,8 +45,7 @@ def calibrate(
     Takes and raises what `fit_platt` does.
     """
     platt = fit_platt(logit, label, weight)
-    # To 6 decimals, as the application stores probabilities, and the threshold with them.
-    return platt, youden_threshold(Scored(platt.probability(logit).round(6), label), weight)
+    return platt, youden_threshold(Scored(platt.stored(logit), label), weight)
 
 
 def fit_platt(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idc_desktop.card import CLASS_NAMES, encode_golden
+from trainer.about import About
 from trainer.calibration import Platt
 from trainer.dataset import PATCH, PatchArray, PatchIndex
 from trainer.evaluation import Interval, Scored, case_bootstrap
@@ -23,36 +24,29 @@ SPACING_UM_PX = 8.0
 
 Document = dict[str, Any]
 
-_LIMITATIONS = [
-    "For Research Use Only. Not for use in diagnostic procedures.",
-    "Trained on one archive: IDC against all other tissue of slides with IDC. There is no evidence "
-    "on DCIS, lobular carcinoma, other stains, other scanners or other organs.",
-    "The archive left out glass and fat; {glass}, and the probability is calibrated to the "
-    "archive's mix, not to a whole slide's.",
-    "Of the complete slides of the development data 8865, 10254 (training), 10253 (unlisted, "
-    "training) and 8867 (validation) are not held out.",
+_RESEARCH = "For Research Use Only. Not for use in diagnostic procedures."
+_MIX = (
+    "Glass, fat, margins and ink: {glass}. The probability is calibrated to the mix of the "
+    "training archive's patches, not to a whole slide's."
+)
+_HELD_OUT = (
     "Validation figures chose the epoch, the calibration and the threshold; only the figures named "
-    "test are of held-out cases.",
-]
+    "test are of held-out cases."
+)
 _LEAK = (
     f"{LEAKY}: patches of one case train, validate and test. Only the figures named unseen are of "
     "held-out cases."
 )
-_OWN_LIMITATIONS = {
+_OF_NETWORK = {
     "vgg16-features": "The convolutions are those of VGG-16 for photographs (ImageNet) and never "
     "saw tissue; only the layers after them were trained.",
     "vgg16-finetuned": "Blocks 1 to 3 are those of VGG-16 for photographs (ImageNet); blocks 4 and "
     "5 and the layers after them were trained on tissue.",
 }
-_PAPER_LIMITATION = (
+_OF_PAPER = (
     "Made with the literal settings of Abdolahi et al. 2020 to show what they lead to; not for use."
 )
-_LICENCE = "Apache-2.0"
-_ATTRIBUTION = (
-    "Trained on the IDC patch set of Cruz-Roa et al. 2014 and Janowczyk & Madabhushi 2016; method "
-    "after Abdolahi et al. 2020."
-)
-_VGG_LICENCE = "Apache-2.0; the weights taken from VGG-16 are CC BY 4.0"
+_VGG_LICENCE = "; the weights taken from VGG-16 are CC BY 4.0"
 _VGG_ATTRIBUTION = (
     " Starts from the ImageNet weights of VGG-16 (Karen Simonyan and Andrew Zisserman, Visual "
     "Geometry Group, University of Oxford, 2014; CC BY 4.0); the limitations say which are changed."
@@ -108,6 +102,7 @@ def build_card(
     curve: list[OperatingPoint],
     metrics: dict[str, dict[str, Interval]],
     golden: tuple[PatchArray, NDArray[np.float64]],
+    about: About,
 ) -> Document:
     """Put together the card's document (see ``resources/card.schema.json``)."""
     index = data.train.store.index
@@ -128,8 +123,7 @@ def build_card(
             "recipe": run.settings.recipe,
             "created": run.finished,
             "training": {
-                "data": "part of the public IDC patch set (IDC_regular_ps50_idx5), "
-                + _trained_on(run),
+                "data": f"{about.data}, {_trained_on(run)}",
                 "split": data.split.name,
                 "patches": len(index),
                 "patches_idc": int(index.label.sum()),
@@ -166,13 +160,13 @@ def build_card(
                 for group, figures in metrics.items()
             },
             "intended_use": {
-                "tissue": "breast, resection and biopsy slides",
-                "stain": "haematoxylin and eosin",
-                "scanner": "bright field; trained on scans at 40x (0.25 um/px) reduced 32:1",
+                "tissue": about.tissue,
+                "stain": about.stain,
+                "scanner": about.scanner,
             },
-            "limitations": limitations(run, data.split.leaky),
-            "licence": _LICENCE if run.imagenet is None else _VGG_LICENCE,
-            "attribution": _ATTRIBUTION + ("" if run.imagenet is None else _VGG_ATTRIBUTION),
+            "limitations": limitations(run, data.split.leaky, about),
+            "licence": about.licence + ("" if run.imagenet is None else _VGG_LICENCE),
+            "attribution": about.attribution + ("" if run.imagenet is None else _VGG_ATTRIBUTION),
             "golden": [
                 encode_golden(pixels, float(probability))
                 for pixels, probability in zip(*golden, strict=True)
@@ -188,20 +182,20 @@ def _trained_on(run: Run) -> str:
     return f"official training cases{unlisted}"
 
 
-def limitations(run: Run, leaky: bool) -> list[str]:
-    """Return what every card says, then what is true of this split, network and recipe."""
+def limitations(run: Run, leaky: bool, about: About) -> list[str]:
+    """Return what is true of every model, of this one's data, and of its split and network."""
     glass = (
         "the network knows them from painted patches only"
         if run.settings.painted
         else "the network never saw them and may call them IDC"
     )
-    *general, slides, held_out = (line.format(glass=glass) for line in _LIMITATIONS)
-    if run.sources.split == "official":
-        general.append(slides)
-    general.append(_LEAK if leaky else held_out)
-    own = _OWN_LIMITATIONS.get(run.settings.network)
-    paper = _PAPER_LIMITATION if run.settings.recipe == "paper" else None
-    return [*general, *(line for line in (own, paper) if line is not None)]
+    found = [_RESEARCH, *about.limitations, _MIX.format(glass=glass)]
+    found.append(_LEAK if leaky else _HELD_OUT)
+    if run.settings.network in _OF_NETWORK:
+        found.append(_OF_NETWORK[run.settings.network])
+    if run.settings.recipe == "paper":
+        found.append(_OF_PAPER)
+    return found
 
 
 def _rounded(figure: Interval) -> dict[str, float]:

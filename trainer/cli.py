@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -15,18 +16,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idc_desktop.errors import IdcError
+from idc_desktop.errors import IdcError, OutputError, UsageError
 from trainer.settings import OPTIONS, SPLITS, Settings, recipe_settings
 
 if TYPE_CHECKING:
     from trainer.runs import Sources
     from trainer.training import Means
 
-OK, DEFECT = 0, 1
+OK, DEFECT, STOPPED = 0, 1, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns 0 done, 1 own defect, 2 usage, 3 input refused, 5 could not write."""
+    """Run one verb.
+
+    Returns 0 done, 1 own defect, 2 usage, 3 input refused, 5 could not write, 130 stopped.
+    """
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
@@ -34,13 +38,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"idc-trainer: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("idc-trainer: stopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+        print("idc-trainer: stopped; give the same command to go on.", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:
+        # Whoever read our output has left; nothing more can be said.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OutputError.exit_code
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] in ("trainer", "idc_desktop"):
+            return _defect()
+        print(
+            f"idc-trainer: {error.name} is not installed. Training needs more packages than the "
+            'application: pip install ".[trainer]"',
+            file=sys.stderr,
+        )
+        return UsageError.exit_code
     except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is our defect
-        traceback.print_exc()
-        print("idc-trainer: this is a defect of ours; please report it.", file=sys.stderr)
-        return DEFECT
+        return _defect()
     return OK
+
+
+def _defect() -> int:
+    traceback.print_exc()
+    print("idc-trainer: this is a defect of ours; please report it.", file=sys.stderr)
+    return DEFECT
 
 
 def _import_tensorflow() -> None:
@@ -87,12 +109,13 @@ def _train(arguments: argparse.Namespace) -> None:
     from trainer.files import make_folder
     from trainer.networks import digest
     from trainer.runs import RUN_FILE, Run, load_data, load_run
+    from trainer.splits import LEAKY
     from trainer.training import train
 
     sources = _sources(arguments)
     data = load_data(sources)
-    if data.split.leaky:
-        print(data.split.name, flush=True)
+    for line in data.lines():
+        _say(line)
     make_folder(arguments.out)
     outcome = train(
         data.train,
@@ -101,6 +124,7 @@ def _train(arguments: argparse.Namespace) -> None:
         arguments.out,
         _say,
         means,
+        data.split.name,
     )
     minutes = sum(line.seconds for line in outcome.history) / 60
     if (arguments.out / RUN_FILE).exists():
@@ -111,7 +135,8 @@ def _train(arguments: argparse.Namespace) -> None:
     weights = None if means.imagenet is None else digest(means.imagenet)
     Run(settings, sources, date, minutes, weights).save(arguments.out)
     best = outcome.history[outcome.best_epoch]
-    print(f"best epoch {best.epoch + 1}: val AUC {best.auc:.4f}, AUPRC {best.auprc:.4f}")
+    stamp = f"  {LEAKY}" if data.split.leaky else ""
+    _say(f"best epoch {best.epoch + 1}: val AUC {best.auc:.4f}, AUPRC {best.auprc:.4f}{stamp}")
 
 
 def _say(line: str) -> None:
@@ -166,6 +191,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     shifted = assess_shifts(found, part) if arguments.shifts else {}
     if arguments.json:
         document = {"part": arguments.part, "split": data.split.name, "leaky": leaky}
+        document |= {"cases": found.cases, "cases_trained_on": len(found.seen)}
         document |= {"threshold": found.threshold, "confusion": confusions}
         if shifted:
             document["shifts"] = {name: asdict(one) for name, one in shifted.items()}
@@ -173,6 +199,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         return
     if leaky:
         print(data.split.name)
+    if found.seen:
+        print(
+            f"NOT HELD OUT: {len(found.seen)} of these {found.cases} cases trained this model "
+            f"({', '.join(found.seen[:5])}{' ...' if len(found.seen) > 5 else ''})"
+        )
     print(f"{arguments.part}: {len(part.store.index)} patches, threshold {found.threshold:.4f}")
     print(f"{'':18}" + "".join(f" {name:>26}" for name in figures))
     for figure in next(iter(figures.values())):
@@ -198,7 +229,8 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     if not arguments.tables_only:
         done = compare(
-            Sources(arguments.data, arguments.splits, arguments.counts),
+            # The protocols decide the split.
+            Sources(arguments.data, arguments.splits, arguments.counts, split="random-patch"),
             arguments.out,
             arguments.methods,
             arguments.protocols,
@@ -219,6 +251,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     _import_tensorflow()
+    from trainer.about import About, read_about
     from trainer.files import make_folder
     from trainer.release import release
 
@@ -230,6 +263,7 @@ def _export(arguments: argparse.Namespace) -> None:
         arguments.out,
         arguments.name,
         arguments.version,
+        About() if arguments.about is None else read_about(arguments.about),
         arguments.report,
         arguments.test_log,
     )
@@ -318,6 +352,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     export.add_argument("--name", required=True, help="name of the model")
     export.add_argument("--version", default="1.0.0", help="version of the model")
+    export.add_argument(
+        "--about", type=Path, help="JSON file of what the card says of data, licence and use"
+    )
     export.add_argument("--report", type=Path, help="Markdown report to write")
     export.add_argument(
         "--test-log", type=Path, help="score the test cases (once per file!) and append them here"

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from idc_desktop.errors import UsageError
 from trainer.calibration import Platt, calibrate
-from trainer.errors import DataError, RunError
+from trainer.errors import RunError
 from trainer.evaluation import Confusion, Interval, Scored, evaluate
 from trainer.files import make_folder, replacing
 from trainer.fitting import Fitted, fit_forest, fit_network, identity
@@ -99,22 +100,27 @@ def compare(
 
     Raises
     ------
-    DataError, RunError, OutputError
+    UsageError, DataError, RunError, OutputError
     """
     chosen = {"method": methods or METHODS, "protocol": protocols or PROTOCOLS}
     for kind, known in (("method", METHODS), ("protocol", PROTOCOLS)):
         for name in chosen[kind]:
             if name not in known:
-                raise DataError(f"There is no {kind} {name}; there are: {', '.join(known)}.")
+                raise UsageError(f"There is no {kind} {name}; there are: {', '.join(known)}.")
+    # All protocols are cut first: one that cannot be run is refused before hours of training.
+    cut = {one: load_data(_protocol_sources(sources, one)) for one in chosen["protocol"]}
+    for data in cut.values():
+        data.require_test()
     make_folder(out / "results")
-    for protocol in chosen["protocol"]:
-        data = load_data(_protocol_sources(sources, protocol))
+    for protocol, data in cut.items():
         for method in chosen["method"]:
             recipe = "paper" if protocol == "paper" else "corrected"
-            settings = None
+            settings, imagenet = None, None
             if method not in FEATURES:
                 settings = recipe_settings(recipe, method, epochs=epochs)
-            own = identity(method, settings, data)
+                if needs_imagenet(settings):
+                    imagenet = read_imagenet(weights)
+            own = identity(method, settings, data, imagenet)
             path = _result_path(out, method, protocol)
             done = read_result(path) if path.exists() else None
             if done is None or done.identity != own:
@@ -122,9 +128,7 @@ def compare(
                 if settings is None:
                     fitted = fit_forest(method, data)
                 else:
-                    of = means or Means()
-                    if needs_imagenet(settings):
-                        of = replace(of, imagenet=read_imagenet(weights))
+                    of = replace(means or Means(), imagenet=imagenet)
                     fitted = fit_network(settings, data, out / "runs" / path.stem, of, report)
                 done = _score(method, protocol, own, fitted, data)
                 _write_result(path, done)
@@ -160,7 +164,9 @@ def _protocol_sources(sources: Sources, protocol: str) -> Sources:
 def _score(method: str, protocol: str, own: str, fitted: Fitted, data: Data) -> Result:
     if data.split.leaky:
         platt, threshold = Platt(1.0, 0.0), 0.5
-        parts = {"test": data.test, "unseen": data.unseen}
+        parts = {"test": data.test}
+        if len(data.unseen.store.index):
+            parts["unseen"] = data.unseen
     else:
         validation = data.validation
         raw = fitted.predict(validation.store)
@@ -170,7 +176,7 @@ def _score(method: str, protocol: str, own: str, fitted: Fitted, data: Data) -> 
     confusions: dict[str, Confusion] = {}
     for name, part in parts.items():
         index = part.store.index
-        probability = platt.probability(fitted.predict(part.store)).round(6)
+        probability = platt.stored(fitted.predict(part.store))
         scored = Scored(probability, index.label)
         for kind, weight in weightings(part.weight).items():
             group = f"{name}_{kind}"

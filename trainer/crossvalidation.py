@@ -131,12 +131,18 @@ def crossvalidate(
     ------
     DataError, RunError, OutputError
     """
+    # All folds are cut first: one that cannot be used is refused before any has trained.
+    folds = [
+        load_data(replace(sources, split="grouped-kfold", fold=number + 1))
+        for number in range(FOLDS)
+    ]
+    for data in folds:
+        data.require_test()
     make_folder(out)
     # A patch is in the training part of three folds: what the frozen part says of it serves all.
     shared = replace(means, cache=means.cache or out / "cache")
-    for number in range(1, FOLDS + 1):
-        data = load_data(replace(sources, split="grouped-kfold", fold=number))
-        own = identity(settings.network, settings, data)
+    for number, data in enumerate(folds, start=1):
+        own = identity(settings.network, settings, data, means.imagenet)
         path = out / f"fold{number}.json"
         done = _read(path) if path.exists() else None
         if done is None or done.identity != own:
@@ -146,7 +152,7 @@ def crossvalidate(
             validation = data.validation
             raw = fitted.predict(validation.store)
             platt, threshold = calibrate(raw, validation.store.index.label, validation.weight)
-            found = platt.probability(fitted.predict(data.test.store)).round(6)
+            found = platt.stored(fitted.predict(data.test.store))
             done = Fold(
                 fold=number,
                 identity=own,

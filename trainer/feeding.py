@@ -6,6 +6,7 @@ is fed that part's cached output, another of the cached variants in every epoch.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,16 @@ class Part:
     def take(self, which: Rows) -> Part:
         """Return the part of some patches, by position."""
         return Part(self.store.take(which), self.weight[which], self.class_weights)
+
+    def digest(self) -> str:
+        """SHA-256 of patches and weights: equal for parts that train alike."""
+        found = hashlib.sha256(f"{self.store.index.digest()} {self.class_weights}".encode())
+        # Sums differ in their last digits between processors.
+        found.update(self.weight.round(3).astype("<f4").tobytes())
+        if self.store.blend is not None:
+            found.update(self.store.blend.partner.astype("<i8").tobytes())
+            found.update(self.store.blend.share.astype("<f4").tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,11 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]], before: bytes = b"")
         text.detach()
 
 
-def make_folder(path: Path) -> None:
-    """Create `path` and its parents; `OutputError` where that cannot be done."""
+def make_folder(path: Path, option: str = "--out") -> None:
+    """Create `path`, which came from `option`, and its parents; `OutputError` where it cannot."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
         raise OutputError(
-            f"{path} cannot be created ({cause.strerror}). Choose another folder with --out."
+            f"{path} cannot be created ({cause.strerror}). Choose another folder with {option}."
         ) from cause

@@ -17,7 +17,8 @@ from trainer.dataset import PatchStore
 from trainer.errors import DataError
 from trainer.evaluation import Scored
 from trainer.handcrafted import FEATURES, Extract
-from trainer.runs import Data
+from trainer.networks import Weights, digest
+from trainer.runs import PARTS, Data
 from trainer.settings import Settings
 from trainer.training import Means, compiled, logits, train
 
@@ -37,11 +38,14 @@ class Fitted:
     minutes: float
 
 
-def identity(method: str, settings: Settings | None, data: Data) -> str:
-    """Digest of method, settings (none of a forest) and parts: tells results apart."""
-    parts = [getattr(data, name).store.index.digest() for name in ("train", "validation", "test")]
+def identity(
+    method: str, settings: Settings | None, data: Data, imagenet: Weights | None = None
+) -> str:
+    """Digest of method, settings (none of a forest), parts and ImageNet weights, if any."""
+    parts = [getattr(data, name).digest() for name in PARTS]
     what = {"trees": TREES} if settings is None else settings.recorded()
-    text = json.dumps([method, what, data.split.name, parts], sort_keys=True)
+    start = None if imagenet is None else digest(imagenet)
+    text = json.dumps([method, what, data.split.name, parts, start], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -84,7 +88,8 @@ def fit_network(
     settings: Settings, data: Data, folder: Path, means: Means, report: Callable[[str], None]
 ) -> Fitted:
     """Train a network in a run folder, or go on there; arguments as those of `train`."""
-    outcome = train(data.train, data.validation, settings, folder, report, means)
+    parts = data.train, data.validation
+    outcome = train(*parts, settings, folder, report, means, data.split.name)
     forward = compiled(outcome.network.whole)
     last = outcome.history[outcome.best_epoch]
     detail = f"recipe {settings.recipe}, epoch {last.epoch + 1} of {len(outcome.history)}"

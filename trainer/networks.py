@@ -175,7 +175,7 @@ def _features() -> Network:
     for block in (1, 2, 3, 4):
         x = _blocks(x, block)
         statistics.append(_statistics(x))
-    return _cut(patches, layers.Concatenate()(statistics), _head)
+    return _cut(patches, _side_by_side(statistics), _head)
 
 
 def _finetuned() -> Network:
@@ -184,7 +184,7 @@ def _finetuned() -> Network:
     def trained(third: keras.KerasTensor) -> keras.KerasTensor:
         fourth = _blocks(third, 4)
         fifth = _blocks(fourth, 5)
-        return _head(layers.Concatenate()([_average(third), _average(fourth), _average(fifth)]))
+        return _head(_side_by_side([_average(third), _average(fourth), _average(fifth)]))
 
     return _cut(patches, _blocks(x, 1, 2, 3), trained)
 
@@ -273,13 +273,18 @@ def _average(x: keras.KerasTensor) -> keras.KerasTensor:
 def _statistics(x: keras.KerasTensor) -> keras.KerasTensor:
     """Average and standard deviation of each filter over the patch, (n, 2 * filters).
 
-    The deviations raised the AUC on cases that nobody chose anything by from 0.868 to 0.886.
+    The deviations raised the AUC in five folds from 0.898 to 0.906.
     """
     x = layers.Activation("linear", dtype="float32")(x)
     average = ops.mean(x, axis=(1, 2), keepdims=True)
     # The root of 0 has no gradient.
     deviation = ops.sqrt(ops.mean(ops.square(x - average), axis=(1, 2)) + 1e-3)
-    return layers.Concatenate(dtype="float32")([average[:, 0, 0], deviation])
+    return _side_by_side([average[:, 0, 0], deviation])
+
+
+def _side_by_side(parts: list[keras.KerasTensor]) -> keras.KerasTensor:
+    """Concatenate in float32, since bfloat16 has three digits only."""
+    return layers.Concatenate(dtype="float32")(parts)
 
 
 def _head(features: keras.KerasTensor) -> keras.KerasTensor:

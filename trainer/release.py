@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.about import About
 from trainer.calibration import Platt, calibrate
 from trainer.carding import build_card, to_json, validation_curve
 from trainer.checkpoint import best_epoch
@@ -51,7 +52,13 @@ class Release:
 
 
 def release(
-    folder: Path, out: Path, name: str, version: str, report: Path | None, test_log: Path | None
+    folder: Path,
+    out: Path,
+    name: str,
+    version: str,
+    about: About,
+    report: Path | None = None,
+    test_log: Path | None = None,
 ) -> Release:
     """Calibrate, prove and write the best network of a run.
 
@@ -61,6 +68,8 @@ def release(
         Run folder of a finished training.
     out : Path
         The ONNX file to write.
+    about : About
+        What the card says of data and use.
     report : Path or None
         Markdown report to write.
     test_log : Path or None
@@ -73,14 +82,16 @@ def release(
     """
     run = load_run(folder)
     data = load_data(run.sources)
-    network, history = load_best(run.settings, folder)
+    if test_log is not None:
+        data.require_test()
+    network, history = load_best(run.settings, folder, data.train, data.validation)
     model = network.whole
     round_weights(model)
     validation = data.validation
     forward = compiled(model)
     raw = logits(forward, validation.store)
     platt, threshold = calibrate(raw, validation.store.index.label, validation.weight)
-    probability = platt.probability(raw).round(6)
+    probability = platt.stored(raw)
     leaky = "leaky_" if data.split.leaky else ""
     metrics = _both_weightings(f"{leaky}validation", validation, probability, threshold)
     tested: dict[str, dict[str, Interval]] = {}
@@ -88,13 +99,13 @@ def release(
         # Beside a leaky split's own test part stand cases that it never saw.
         for part_name, part in ((f"{leaky}test", data.test), ("unseen", data.unseen)):
             if len(part.store.index):
-                found = platt.probability(logits(forward, part.store)).round(6)
+                found = platt.stored(logits(forward, part.store))
                 tested |= _both_weightings(part_name, part, found, threshold)
         metrics |= tested
     golden = choose_golden(lambda patches: platt.probability(predict_logits(model, patches)))
     curve = validation_curve(probability, validation.store.index, validation.weight, threshold)
-    card = build_card(name, version, run, data, platt, threshold, curve, metrics, golden)
-    patches = _parity_patches(validation)
+    card = build_card(name, version, run, data, platt, threshold, curve, metrics, golden, about)
+    patches = _parity_patches(validation, data.train)
     exported = export_model(model, platt, to_json(card), patches, out, FEWEST)
     content = out.read_bytes()
     speed = measure_speed(content, patches[:1024], time.perf_counter)
@@ -125,10 +136,16 @@ def _both_weightings(
     }
 
 
-def _parity_patches(part: Part) -> PatchArray:
-    """Up to 2,000 real patches, taken evenly over the cases' order."""
-    count = len(part.store.index)
-    return part.store.read(np.unique(np.linspace(0, count - 1, min(count, 2000)).astype(np.intp)))
+def _parity_patches(*parts: Part) -> PatchArray:
+    """Up to 2,000 patches of the first part, spread evenly; of the next one where it has fewer."""
+    found: list[PatchArray] = []
+    wanted = 2000
+    for part in parts:
+        count = len(part.store.index)
+        rows = np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.intp))
+        found.append(part.store.read(rows))
+        wanted -= len(rows)
+    return np.concatenate(found)
 
 
 def _log_test(path: Path, exported: Exported, tested: dict[str, dict[str, Interval]]) -> None:

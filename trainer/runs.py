@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from idc_desktop.errors import UsageError
 from trainer.dataset import PatchIndex, load_store
 from trainer.errors import DataError, RunError
 from trainer.feeding import Part
 from trainer.files import replacing
 from trainer.imbalance import oversample, smote
-from trainer.settings import Settings
+from trainer.settings import LARGEST_SEED, Settings
 from trainer.splits import (
     NO_CASES,
     OfficialCases,
@@ -65,13 +66,15 @@ class Sources:
     imbalance: str = "none"
 
     def __post_init__(self) -> None:
+        if not 0 <= self.split_seed <= LARGEST_SEED:
+            raise UsageError(f"--split-seed must be 0 to {LARGEST_SEED}.")
         if self.split == "official" and self.splits is None:
-            raise DataError(
-                "--split official needs the folder of official_*.txt: name it with --splits, or "
-                "let --split grouped-kfold make the parts."
+            raise UsageError(
+                "The official split needs the folder of official_*.txt: name it with --splits. "
+                "Data without one are cut by --split grouped-kfold."
             )
         if self.imbalance == "smote-before-split" and self.split != "random-patch":
-            raise DataError(
+            raise UsageError(
                 "--smote before-split reproduces the paper's leak and needs --split random-patch; "
                 "for an honest split take --smote training."
             )
@@ -90,6 +93,25 @@ class Data:
     validation: Part
     test: Part
     unseen: Part
+
+    def lines(self) -> list[str]:
+        """Say what the parts hold, a line each."""
+        parts = [(name, getattr(self, name).store.index) for name in PARTS]
+        return [
+            f"split: {self.split.name}",
+            *(
+                f"{name}: {len(index):,} patches ({index.label.sum():,} IDC) in "
+                f"{len(np.unique(index.case))} cases"
+                for name, index in parts
+                if len(index)
+            ),
+        ]
+
+    def require_test(self) -> None:
+        """Raise `DataError` unless both classes are there to test on."""
+        _require_both(self.split, "test", self.test)
+        if len(self.unseen.store.index):
+            _require_both(self.split, "unseen", self.unseen)
 
 
 def load_data(sources: Sources) -> Data:
@@ -112,15 +134,22 @@ def load_data(sources: Sources) -> Data:
     split = _cut(pool.store.index, cases, sources)
     train, validation, test = (pool.take(getattr(split, name)) for name in PARTS[:3])
     for name, one in (("training", train), ("validation", validation)):
-        if len(np.unique(one.store.index.label)) < 2:
-            raise DataError(
-                f"{sources.store}: the {name} part of the split has no patches of both classes."
-            )
+        _require_both(split, name, one)
     if sources.imbalance in ("smote", "oversample"):
         train = _grown(train, sources)
     train = replace(train, class_weights=sources.imbalance == "class-weights")
     unseen = whole.take(np.setdiff1d(np.arange(len(tested)), kept))
     return Data(split, train, validation, test, unseen)
+
+
+def _require_both(split: Split, name: str, part: Part) -> None:
+    of_class = np.bincount(part.store.index.label, minlength=2)
+    if not of_class.all():
+        raise DataError(
+            f"The {name} part of the split ({split.name}) has {of_class[0]} patches that are not "
+            f"IDC and {of_class[1]} that are, and needs both. Do the case ids of the split match "
+            "those of the prepared data?"
+        )
 
 
 def _grown(part: Part, sources: Sources) -> Part:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from trainer.errors import DataError
+from idc_desktop.errors import UsageError
 
 SPLITS = ("official", "grouped-kfold", "random-patch")
 IMBALANCES = ("none", "class-weights", "oversample", "smote", "smote-before-split")
@@ -16,6 +16,8 @@ VGG16_NAMES = ("vgg16-features", "vgg16-finetuned")
 COMPARATOR_NAMES = ("cruz-roa", "alexnet-resize", "alexnet-crop", "accept-reject")
 NETWORK_NAMES = ("baseline", *VGG16_NAMES, *COMPARATOR_NAMES)
 RECIPE_NAMES = ("corrected", "paper")
+LARGEST_SEED = 2**32 - 1
+"""Of the generators that take the smallest ones."""
 POLICY_NAMES = ("corrected", "turns", "paper", "none")
 
 
@@ -68,16 +70,18 @@ class Settings:
             value, choices = getattr(self, one.name), one.metadata["choices"]
             option = f"--{one.name.replace('_', '-')}"
             if choices and value is not None and value not in choices:
-                raise DataError(f"{option} must be one of: {', '.join(choices)}.")
+                raise UsageError(f"{option} must be one of: {', '.join(choices)}.")
             least = _LEAST.get(one.name)
             if least is not None and value is not None and not value >= least:
-                raise DataError(f"{option} must be at least {least:g}.")
+                raise UsageError(f"{option} must be at least {least:g}.")
+        if self.seed > LARGEST_SEED:
+            raise UsageError(f"--seed must be at most {LARGEST_SEED}.")
         if not self.learning_rate > 0 or self.pretrained_rate == 0:
-            raise DataError("--learning-rate and --pretrained-rate must be above 0.")
+            raise UsageError("--learning-rate and --pretrained-rate must be above 0.")
         if (self.variants is None) != (self.network not in VGG16_NAMES):
-            raise DataError("--variants belongs to the VGG-16 networks, and they need it.")
+            raise UsageError("--variants belongs to the VGG-16 networks, and they need it.")
         if (self.pretrained_rate is None) != (self.network != "vgg16-finetuned"):
-            raise DataError("--pretrained-rate belongs to vgg16-finetuned, which needs it.")
+            raise UsageError("--pretrained-rate belongs to vgg16-finetuned, which needs it.")
 
     def recorded(self) -> dict[str, Any]:
         """Return the settings that are in use, by name."""
@@ -234,7 +238,7 @@ def recipe_settings(recipe: str, network: str, **given: Any) -> Settings:  # noq
 
     Raises
     ------
-    DataError
+    UsageError
         No such recipe or network, or a value that cannot be used.
     """
     for name, value, choices in (
@@ -242,6 +246,6 @@ def recipe_settings(recipe: str, network: str, **given: Any) -> Settings:  # noq
         ("network", network, NETWORK_NAMES),
     ):
         if value not in choices:
-            raise DataError(f"--{name} must be one of: {', '.join(choices)}.")
+            raise UsageError(f"--{name} must be one of: {', '.join(choices)}.")
     chosen = {name: value for name, value in given.items() if value is not None}
     return replace(RECIPES[recipe, network], **chosen)

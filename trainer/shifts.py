@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trainer.assessment import Assessment
+from trainer.assessment import Assessment, predict
 from trainer.augmentation import restain
 from trainer.dataset import PatchArray
 from trainer.evaluation import Metrics, Scored
-from trainer.export import load_file, run_session
+from trainer.export import load_file
 from trainer.feeding import Part
 
 
@@ -58,11 +57,8 @@ def assess_shifts(found: Assessment, part: Part) -> dict[str, Metrics]:
     """Score a model on its part, weighted, as it is and under each of `SHIFTS`."""
     session = load_file(found.model)
 
-    def run(shift: Shift) -> NDArray[np.float64]:
-        shifted = map(shift, part.store.batches())
-        return np.concatenate([run_session(session, patches)[0] for patches in shifted])
-
-    said = {"as they are": found.probability} | {name: run(of) for name, of in SHIFTS.items()}
+    said = {"as they are": found.probability}
+    said |= {name: predict(session, map(of, part.store.batches())) for name, of in SHIFTS.items()}
     label = part.store.index.label
     return {
         name: Scored(probability, label).metrics(part.weight, found.threshold)

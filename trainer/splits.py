@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from idc_desktop.errors import UsageError
 from trainer.dataset import PatchIndex
 from trainer.errors import DataError
 
@@ -82,7 +83,7 @@ def read_official_cases(folder: Path) -> OfficialCases:
     for part in ("train", "val", "test"):
         path = folder / f"official_{part}.txt"
         try:
-            cases = frozenset(path.read_text(encoding="utf-8").split())
+            cases = frozenset(path.read_text(encoding="utf-8-sig").split())
         except (OSError, UnicodeDecodeError) as cause:
             raise DataError(f"{path} cannot be read. Name its folder with --splits.") from cause
         if not cases:
@@ -115,7 +116,9 @@ def grouped_kfold(index: PatchIndex, fold: int, seed: int, folds: int = FOLDS) -
     Raises
     ------
     DataError
-        Fewer cases than folds, or no such fold.
+        Fewer cases than folds.
+    UsageError
+        No such fold.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -123,7 +126,7 @@ def grouped_kfold(index: PatchIndex, fold: int, seed: int, folds: int = FOLDS) -
     if count < folds:
         raise DataError(f"{folds} folds need at least {folds} cases; the data hold {count}.")
     if not 1 <= fold <= folds:
-        raise DataError(f"--fold must be 1 to {folds}.")
+        raise UsageError(f"--fold must be 1 to {folds}.")
     cutter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     groups = [test for _, test in cutter.split(index.label, index.label, index.case)]
     test, validation = groups[fold - 1], groups[fold % folds]

@@ -78,7 +78,7 @@ def render(results: Results) -> str:
         "For Research Use Only. Not for use in diagnostic procedures.",
         "",
         f"*printed*: {CITATION} *{NOT_AT_HAND}*: that cell of the paper could not be read when "
-        f"this was written. *{NOT_RUN}*: nobody ran it yet.",
+        f"this was written. *{NOT_RUN}*: nobody ran it yet, or there were no such cases.",
         "",
         f"*Paper's protocol*: SMOTE on all patches, random 80/20 split of patches, threshold 0.5. "
         f"**{LEAKY}**: patches of one slide, and what was interpolated from them, are on both "
@@ -144,7 +144,7 @@ def _confusions(method: str, results: Results) -> Iterator[tuple[str, Confusion 
         ("official", "test_weighted", "official split, weighted"),
     ):
         result = results.get((method, protocol))
-        yield source, result.confusions[group] if result else None
+        yield source, result.confusions.get(group) if result else None
 
 
 def _percent(one: Confusion) -> list[str]:
@@ -185,7 +185,7 @@ def _table(rows: tuple[Printed, ...], results: Results, notes: _Footnotes) -> li
             result = results.get((row.method, protocol))
             cells += (
                 [interval(result.figures[group][name]) for name in _HONEST]
-                if result
+                if result and group in result.figures
                 else [NOT_RUN] * len(_HONEST)
             )
         lines.append((*cells, _minutes(official)))

@@ -20,8 +20,8 @@ CASE_CAP = 1000.0
 """Largest total weight of a case, in patches: near the median count of a complete case (967)."""
 
 DESCRIPTION = (
-    "each (case, class) weighted to its count in the whole public set, then each case's total "
-    f"capped at {CASE_CAP:g} patches"
+    "each (case, class) weighted to its natural count, as far as one was given, then each case's "
+    f"total capped at {CASE_CAP:g} patches"
 )
 
 NaturalCounts = dict[str, tuple[int, int]]
@@ -37,7 +37,7 @@ def read_natural_counts(path: Path) -> NaturalCounts:
         The file cannot be read or lacks a column.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             return {r["patient_id"]: (int(r["n0"]), int(r["n1"])) for r in csv.DictReader(file)}
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as cause:
         raise DataError(

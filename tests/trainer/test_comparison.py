@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -148,9 +149,9 @@ def test_damaged_result_and_unknown_names_are_refused(
     folder: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["--out", str(tmp_path)]
-    assert main(["compare", *options, *out, "--methods", "magic"]) == 3
+    assert main(["compare", *options, *out, "--methods", "magic"]) == 2
     assert "fuzzy-colour" in capsys.readouterr().err
-    assert main(["compare", *options, *out, "--protocols", "magic"]) == 3
+    assert main(["compare", *options, *out, "--protocols", "magic"]) == 2
     (tmp_path / "results").mkdir(exist_ok=True)
     content = json.loads((folder / "results" / "gray-histogram.paper.json").read_text())
     del content["figures"]
@@ -158,6 +159,30 @@ def test_damaged_result_and_unknown_names_are_refused(
     assert main(["compare", *options, *out, "--tables-only"]) == 3
     assert "gray-histogram.paper.json" in capsys.readouterr().err
     assert not (tmp_path / "comparison.md").exists()
+
+
+def test_protocol_without_cases_to_test_on_is_refused_before_anything_is_trained(
+    options: list[str], small_data: SmallData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = tmp_path / "splits"
+    shutil.copytree(small_data.splits, splits)
+    (splits / "official_test.txt").write_text("999\n", encoding="utf-8")
+    command = ["compare", *options[:2], "--out", str(tmp_path / "out"), "--methods", "lbp"]
+    assert main([*command, "--splits", str(splits)]) == 3
+    assert "test part" in capsys.readouterr().err
+    assert main(command) == 2
+    assert "--splits" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_papers_protocol_does_without_the_official_split(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "TREES", 20)
+    command = ["compare", *options[:2], "--out", str(tmp_path), "--protocols", "paper"]
+    assert main([*command, "--methods", "gray-histogram"]) == 0
+    [one] = read_results(tmp_path).values()
+    assert set(one.figures) == {"test_weighted", "test_unweighted"}
 
 
 @pytest.mark.parametrize("name", COMPARATOR_NAMES)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.trainer.conftest import SmallData
+from tests.trainer.conftest import SmallData, write_case
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
@@ -106,6 +107,20 @@ def test_other_settings_and_damage_are_not_taken_for_done(
     # The run folder of the other settings is refused, not overwritten.
     assert main([*command[:-2], "--batch", "32", *command[-2:]]) == 3
     assert path.read_bytes() == whole
+
+
+def test_a_fold_without_a_class_is_refused_before_any_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(5):
+        write_case(tmp_path / "data", str(number), 2, np.random.default_rng(number))
+    # The fifth case holds one class only, and is a fold of its own.
+    shutil.rmtree(tmp_path / "data" / "4" / "1")
+    prepare(tmp_path / "data", tmp_path / "store")
+    command = ["crossvalidate", "--data", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
+    assert main(command) == 3
+    assert "0 that are" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_figures_of_some_cases(command: list[str]) -> None:

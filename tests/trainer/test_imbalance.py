@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from idc_desktop.errors import UsageError
 from tests.trainer.conftest import SmallData
 from trainer.dataset import PatchStore, load_store, prepare
 from trainer.errors import DataError
@@ -126,7 +127,7 @@ def test_smote_before_the_split_leaks_and_says_so(sources: Sources) -> None:
     assert any(data.test.store.blend.share > 0)
     for part in (data.train, data.validation, data.test):
         assert not set(part.store.index.case.tolist()) & {"301", "302"}
-    with pytest.raises(DataError, match="random-patch"):
+    with pytest.raises(UsageError, match="random-patch"):
         replace(sources, imbalance="smote-before-split")
 
 
@@ -157,5 +158,5 @@ def test_own_data_need_neither_official_split_nor_counts(sources: Sources) -> No
     }
     assert (data.train.weight == 1).all()
     assert not len(load_data(replace(own, split="random-patch")).unseen.store.index)
-    with pytest.raises(DataError, match="--splits"):
+    with pytest.raises(UsageError, match="--splits"):
         Sources(sources.store)

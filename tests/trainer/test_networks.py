@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -12,7 +13,8 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 
 import keras
 
-from trainer.errors import DataError, RunError
+from idc_desktop.errors import UsageError
+from trainer.errors import RunError
 from trainer.networks import Weights, build, digest, read_imagenet
 from trainer.painting import paint_tissue
 from trainer.settings import ASSUMPTIONS, NETWORK_NAMES, RECIPES, recipe_settings
@@ -57,6 +59,16 @@ def test_corrected_vgg_sees_pixels_scaled_as_it_was_trained(
     assert np.allclose(network.frozen(patches), expected, rtol=1e-4, atol=1e-3)
 
 
+def test_statistics_are_computed_in_full_precision_whatever_the_rest_is(
+    imagenet: Weights, patches: np.ndarray
+) -> None:
+    settings = recipe_settings("corrected", "vgg16-features")
+    network = build(settings, imagenet, precision="mixed_bfloat16")
+    assert network.frozen.output.dtype == "float32"
+    found = network.frozen(patches).numpy()
+    assert not np.array_equal(found, found.astype(ml_dtypes.bfloat16).astype(np.float32))
+
+
 def test_paper_networks_have_the_stated_layers() -> None:
     baseline, features, finetuned = (
         build(recipe_settings("paper", name)).trained for name in NETWORK_NAMES[:3]
@@ -97,16 +109,18 @@ def test_digest_tells_weights_apart(imagenet: Weights) -> None:
 
 
 def test_settings_that_do_not_fit_the_network_are_refused() -> None:
-    with pytest.raises(DataError, match="--recipe"):
+    with pytest.raises(UsageError, match="--recipe"):
         recipe_settings("best", "baseline")
-    with pytest.raises(DataError, match="--network"):
+    with pytest.raises(UsageError, match="--network"):
         recipe_settings("paper", "resnet")
-    with pytest.raises(DataError, match="--variants"):
+    with pytest.raises(UsageError, match="--variants"):
         recipe_settings("corrected", "baseline", variants=3)
-    with pytest.raises(DataError, match="--pretrained-rate"):
+    with pytest.raises(UsageError, match="--pretrained-rate"):
         recipe_settings("corrected", "vgg16-features", pretrained_rate=1e-4)
-    with pytest.raises(DataError, match="at least 1"):
+    with pytest.raises(UsageError, match="at least 1"):
         recipe_settings("corrected", "vgg16-features", variants=0)
+    with pytest.raises(UsageError, match="--seed"):
+        recipe_settings("corrected", "baseline", seed=2**32)
     assert recipe_settings("corrected", "baseline", epochs=None) == RECIPES["corrected", "baseline"]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from idc_desktop.errors import UsageError
 from tests.trainer.conftest import CASES, SmallData
 from trainer.dataset import PatchIndex, load_store, prepare
 from trainer.errors import DataError
@@ -73,7 +74,7 @@ def test_folds_have_alike_shares_of_positives() -> None:
 
 def test_fold_that_cannot_be_is_refused(index: PatchIndex) -> None:
     for fold in (0, FOLDS + 1):
-        with pytest.raises(DataError, match="--fold"):
+        with pytest.raises(UsageError, match="--fold"):
             grouped_kfold(index, fold, seed=1)
     few = index.take(np.flatnonzero(np.isin(index.case, ["101", "102"])))
     with pytest.raises(DataError, match="2"):
@@ -101,6 +102,13 @@ def test_case_in_two_parts_is_refused(
         file.write(f"{shared}\n")
     with pytest.raises(DataError, match=shared):
         read_official_cases(tmp_path)
+
+
+def test_byte_order_mark_is_no_part_of_a_case_id(small_data: SmallData, tmp_path: Path) -> None:
+    for path in small_data.splits.iterdir():
+        text = path.read_text(encoding="utf-8")
+        (tmp_path / path.name).write_text(text, encoding="utf-8-sig")
+    assert read_official_cases(tmp_path) == read_official_cases(small_data.splits)
 
 
 def test_missing_or_empty_file_is_refused(small_data: SmallData, tmp_path: Path) -> None:

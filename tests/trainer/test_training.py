@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,16 @@ import pytest
 
 from idc_desktop.card import CARD_KEY, parse_card
 from tests.trainer.conftest import SmallData
+from trainer.about import About, read_about
 from trainer.calibration import Platt
-from trainer.errors import ParityError, RunError
+from trainer.errors import DataError, ParityError, RunError
 from trainer.painting import paint_background, paint_tissue
 from trainer.settings import Settings
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
-from trainer import export, release
-from trainer.checkpoint import CHECKPOINT
+from trainer import cli, export, release
+from trainer.checkpoint import CHECKPOINT, LOG_JSON
 from trainer.cli import main
 from trainer.dataset import load_store, prepare
 from trainer.networks import build
@@ -31,6 +34,7 @@ from trainer.splits import LEAKY
 from trainer.training import compiled, logits, train
 
 SETTINGS = Settings(epochs=2, batch=16)
+ABOUT = About(data="painted patches", limitations=("Of paint.",))
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,7 @@ def run(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run, exported, with its test cases scored."""
     folder = tmp_path_factory.mktemp("export")
+    (folder / "about.json").write_text(json.dumps(asdict(ABOUT)), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         # The painted data set is smaller than the thousand patches that parity asks for.
         patch.setattr(release, "FEWEST", 10)
@@ -73,6 +78,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             [
                 *("export", str(run), "--out", str(folder / "small.onnx"), "--name", "small"),
                 *("--report", str(folder / "small.md"), "--test-log", str(folder / "test.csv")),
+                *("--about", str(folder / "about.json")),
             ]
         )
     assert code == 0
@@ -170,7 +176,9 @@ def test_export_repeats_byte_for_byte_and_logs_the_file(
     run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(release, "FEWEST", 10)
-    again = release.release(run, tmp_path / "again.onnx", "small", "1.0.0", None, tmp_path / "log")
+    again = release.release(
+        run, tmp_path / "again.onnx", "small", "1.0.0", ABOUT, test_log=tmp_path / "log"
+    )
     assert (tmp_path / "again.onnx").read_bytes() == (exported / "small.onnx").read_bytes()
     assert again.exported.sha256 in (exported / "test.csv").read_text(encoding="utf-8")
     assert again.exported.sha256 in (exported / "small.md").read_text(encoding="utf-8")
@@ -184,7 +192,11 @@ def test_export_of_a_leaky_run_says_so_on_every_figure(
     options = [*_options(sources), "--split", "random-patch", "--smote", "before-split"]
     run = tmp_path / "run"
     assert main(["train", *options, "--out", str(run), "--epochs", "1", "--batch", "16"]) == 0
-    found = release.release(run, tmp_path / "x.onnx", "x", "1.0.0", None, tmp_path / "log")
+    found = release.release(
+        run, tmp_path / "x.onnx", "x", "1.0.0", About(), test_log=tmp_path / "log"
+    )
+    log = json.loads((run / LOG_JSON).read_text(encoding="utf-8"))
+    assert LEAKY in log["split"]
     honest = {"unseen_weighted", "unseen_unweighted"}
     assert honest < set(found.metrics)
     assert all(name.startswith("leaky_") for name in set(found.metrics) - honest)
@@ -228,6 +240,87 @@ def test_evaluate_prints_both_weightings(
     found = json.loads(capsys.readouterr().out)
     assert found["weighted"]["auc"].keys() == {"value", "low", "high"}
     assert found["unweighted"]["auc"]["value"] > 0.9
+    assert (found["cases"], found["cases_trained_on"]) == (2, 0)
+    # The figures of the report, to the last digit: one patch is the threshold itself.
+    with (exported / "test.csv").open(encoding="utf-8", newline="") as file:
+        logged = {(row["cases"], row["figure"]): row["value"] for row in csv.DictReader(file)}
+    for kind in ("weighted", "unweighted"):
+        for figure, one in found[kind].items():
+            assert one["value"] == pytest.approx(float(logged[f"test_{kind}", figure]), abs=2e-6)
+
+
+def test_evaluate_names_cases_that_trained_the_model(
+    sources: Sources, exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(exported / "small.onnx")
+    assert main(["evaluate", model, *_options(sources), "--part", "train"]) == 0
+    assert "NOT HELD OUT: 4 of these 4 cases" in capsys.readouterr().out
+
+
+def test_card_says_of_the_data_what_it_was_told_and_nothing_else(exported: Path) -> None:
+    session = export.load_file(exported / "small.onnx")
+    card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], "small.onnx")
+    idc = card.document["idc"]
+    assert idc["training"]["data"].startswith("painted patches, ")
+    assert "Of paint." in idc["limitations"]
+    assert idc["licence"] == idc["intended_use"]["scanner"] == "not stated"
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"author": "x"}', '{"licence": 3}', '{"limitations": [""]}']
+)
+def test_description_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "about.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"about\.json"):
+        read_about(path)
+
+
+def test_run_whose_natural_counts_changed_is_neither_continued_nor_exported(
+    sources: Sources, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sources.counts is not None
+    counts = tmp_path / "counts.csv"
+    lines = sources.counts.read_text(encoding="utf-8").replace("101,120,48", "101,240,48")
+    counts.write_text(lines, encoding="utf-8")
+    options = [*_options(sources)[:-1], str(counts)]
+    settings = ["--epochs", str(SETTINGS.epochs), "--batch", str(SETTINGS.batch)]
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert main(["train", *options, "--out", str(run), *settings]) == 3
+    assert "other settings or data" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    shutil.copytree(run, tmp_path / "run")
+    document = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    document["sources"]["counts"] = str(counts)
+    (tmp_path / "run" / "run.json").write_text(json.dumps(document), encoding="utf-8")
+    out = tmp_path / "x.onnx"
+    assert main(["export", str(tmp_path / "run"), "--out", str(out), "--name", "x"]) == 3
+    assert "natural counts" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_missing_package_of_the_trainer_is_named(
+    monkeypatch: pytest.MonkeyPatch, sources: Sources, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> None:
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    monkeypatch.setattr(cli, "_import_tensorflow", missing)
+    assert main(["evaluate", "x.onnx", *_options(sources)]) == 2
+    assert "tensorflow is not installed" in (text := capsys.readouterr().err)
+    assert ".[trainer]" in text
+
+
+def test_reader_that_leaves_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, sources: Sources, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(cli, "_import_tensorflow", gone)
+    monkeypatch.setattr(cli.os, "dup2", lambda one, other: None)
+    assert main(["evaluate", "x.onnx", *_options(sources)]) == 5
+    assert not capsys.readouterr().err
 
 
 def test_refusals_are_one_line_with_their_exit_code(
@@ -241,8 +334,10 @@ def test_refusals_are_one_line_with_their_exit_code(
         ("prepare", str(tmp_path / "empty"), *out): 3,
         ("export", str(tmp_path / "empty"), *out, "--name", "x"): 3,
         ("export", str(run), *blocked, "--name", "x"): 5,
-        ("train", *_options(sources), *out, "--network", "none"): 3,
-        ("train", *_options(sources), *out, "--epochs", "0"): 3,
+        ("train", *_options(sources), *out, "--network", "none"): 2,
+        ("train", *_options(sources), *out, "--epochs", "0"): 2,
+        ("train", *_options(sources), *out, "--split-seed", "-1"): 2,
+        ("export", str(run), *out, "--name", "x", "--about", str(tmp_path / "file")): 3,
         ("evaluate", str(tmp_path / "file"), *_options(sources)): 3,
     }
     for command, code in refused.items():

@@ -20,6 +20,7 @@ import keras
 
 from idc_desktop.errors import OutputError
 from trainer import checkpoint, golden, release
+from trainer.about import About
 from trainer.carding import limitations
 from trainer.checkpoint import CHECKPOINT, LOG_CSV, LOG_JSON
 from trainer.cli import main
@@ -141,7 +142,7 @@ def test_interrupted_fine_tuning_ends_as_an_undisturbed_one(
     assert first.val_loss != second.val_loss
     for epoch, line in enumerate(whole.history):
         assert resumed.history[epoch].loss == pytest.approx(line.loss, rel=1e-3)
-    network, _ = load_best(settings, tmp_path / "one")
+    network, _ = load_best(settings, tmp_path / "one", few.train, few.validation)
     assert _difference(network.whole, whole.network.whole) == 0
 
 
@@ -166,7 +167,7 @@ def test_other_weights_are_another_training(few: Data, imagenet: Weights, tmp_pa
         train(few.train, few.validation, settings, tmp_path, means=Means(other))
     (tmp_path / FROZEN_WEIGHTS).write_bytes(b"PK damaged")
     with pytest.raises(RunError, match=FROZEN_WEIGHTS):
-        load_best(settings, tmp_path)
+        load_best(settings, tmp_path, few.train, few.validation)
 
 
 def test_full_disk_keeps_the_last_checkpoint_and_the_training_goes_on_later(
@@ -204,7 +205,7 @@ def test_mixed_precision_is_trained_and_rebuilt_in_float32(
     settings = _settings("vgg16-features", epochs=1, mixed_precision=True)
     done = train(few.train, few.validation, settings, tmp_path, means=Means(imagenet))
     assert done.network.trained.layers[2].compute_dtype == "bfloat16"
-    network, _ = load_best(settings, tmp_path)
+    network, _ = load_best(settings, tmp_path, few.train, few.validation)
     assert {layer.compute_dtype for layer in network.whole.layers[1:]} == {"float32"}
 
 
@@ -276,8 +277,9 @@ def test_limitations_are_those_of_the_split_and_recipe(split: str) -> None:
     where = Path("nowhere")
     sources = Sources(where, where, where, split=split)
     run = Run(recipe_settings("paper", "vgg16-finetuned"), sources, "2026-01-01", 1.0, "0" * 64)
-    lines = "\n".join(limitations(run, leaky=split == "random-patch"))
-    assert ("8867" in lines) == (split == "official")
+    about = About(limitations=("Of one laboratory.",))
+    lines = "\n".join(limitations(run, split == "random-patch", about))
+    assert "one laboratory" in lines
     assert ("LEAKY" in lines) == (split == "random-patch")
     assert ("named test" in lines) == (split != "random-patch")
     assert "never saw them" in lines
