@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ GOLDEN_TOLERANCE = {"cpu": 1e-3, "cuda": 1e-2}
 _INDEPENDENCE_TOLERANCE = 1e-4
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ERROR_ONLY = 3
+_CAUSE = "with error: "
+"""What onnxruntime writes between the library that it cannot load and the reason."""
 
 Patches = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -69,8 +72,32 @@ class PatchClassifier:
 
     def __init__(self, model: ModelFile, provider: str) -> None:
         self._name = model.path.name
-        self._session, self.provider = _create_session(model, provider)
-        self.batch_size = CUDA_BATCH if self.provider.used == "cuda" else CPU_BATCH
+        reason = None if provider == "cpu" else self._try_cuda(model, provider)
+        if provider == "cpu" or reason is not None:
+            self._take(_session(model, "cpu"), model, ProviderChoice(provider, "cpu", reason))
+
+    def _try_cuda(self, model: ModelFile, requested: str) -> str | None:
+        """Take CUDA if the model really works on it; else say why not."""
+        reason = cuda_problem()
+        if reason is not None:
+            return reason
+        # A failing CUDA provider says why on the native stderr only.
+        with _native_stderr() as said:
+            onnxruntime.preload_dlls(directory="")
+            session = _session(model, "cuda")
+        if session.get_providers()[0] != _PROVIDERS["cuda"]:
+            return _shortened(" ".join(said))
+        try:
+            self._take(session, model, ProviderChoice(requested, "cuda", None))
+        except ModelError as error:
+            return _shortened(str(error))
+        return None
+
+    def _take(
+        self, session: onnxruntime.InferenceSession, model: ModelFile, choice: ProviderChoice
+    ) -> None:
+        self._session, self.provider = session, choice
+        self.batch_size = CUDA_BATCH if choice.used == "cuda" else CPU_BATCH
         self._check_signature()
         self.golden_error = self._check_golden(model)
 
@@ -87,11 +114,20 @@ class PatchClassifier:
         ndarray of float32, shape (n,)
             As the model gives it: not checked for range.
         """
-        parts = [
-            self._run(patches[start : start + self.batch_size])
-            for start in range(0, len(patches), self.batch_size)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        parts = [np.empty(0, np.float32)]
+        done = 0
+        while done < len(patches):
+            size = self.batch_size
+            try:
+                parts.append(self._run(patches[done : done + size]))
+            except ModelError:
+                # The memory of a graphics card that others use too may do for fewer patches.
+                if self.provider.used != "cuda" or size == 1:
+                    raise
+                self.batch_size = min(self.batch_size, size // 2)
+                continue
+            done += size
+        return np.concatenate(parts)
 
     def _run(self, patches: Patches) -> Probabilities:
         feed = {"patches": np.ascontiguousarray(patches)}
@@ -173,22 +209,13 @@ def cuda_problem() -> str | None:
     return None
 
 
-def _create_session(
-    model: ModelFile, requested: str
-) -> tuple[onnxruntime.InferenceSession, ProviderChoice]:
-    if requested == "cpu":
-        return _session(model, "cpu"), ProviderChoice(requested, "cpu", None)
-    reason = cuda_problem()
-    if reason is None:
-        # A failing CUDA provider says why on the native stderr only.
-        with _native_stderr() as said:
-            onnxruntime.preload_dlls(directory="")
-            session = _session(model, "cuda")
-        if session.get_providers()[0] == _PROVIDERS["cuda"]:
-            return session, ProviderChoice(requested, "cuda", None)
-        reason = " ".join(" ".join(said).split())[-500:] or "onnxruntime gave no reason"
-        return session, ProviderChoice(requested, "cpu", reason)
-    return _session(model, "cpu"), ProviderChoice(requested, "cpu", reason)
+def _shortened(said: str) -> str:
+    """Reduce what onnxruntime said to the cause: colours, times and paths differ by machine."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said).strip()
+    line = next((one for one in plain.splitlines() if _CAUSE in one), plain.partition("\n")[0])
+    cause = re.sub(r"^\S+ \S+ \[[^]]*\] ", "", line.rpartition(_CAUSE)[2])
+    cause = re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[/\\]\S*[/\\]", "", cause)
+    return cause.strip()[:300] or "onnxruntime gave no reason"
 
 
 def _session(model: ModelFile, provider: str) -> onnxruntime.InferenceSession:

@@ -10,18 +10,21 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from idc_desktop import inference
 from idc_desktop.analysis import analyze_blocks
 from idc_desktop.errors import ModelError
 from idc_desktop.grid import NO_PROBABILITY, PatchState
 from idc_desktop.inference import GOLDEN_TOLERANCE, PatchClassifier, cuda_problem
-from idc_desktop.model_file import read_model
+from idc_desktop.model_file import ModelFile, read_model
 from idc_desktop.slide import Slide
 from idc_desktop.tiling import PatchReader, TissueSettings
 from tests.support.command import environment
@@ -195,6 +198,102 @@ def test_fall_back_to_the_cpu_is_told_with_its_reason(
 
     assert (choice.requested, choice.used) == (requested, "cpu")
     assert choice.fallback_reason
+
+
+class _FailingCuda:
+    """A session that says it runs on CUDA and runs no more than `most` patches at a time."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, most: int) -> None:
+        self._session = session
+        self._most = most
+        self.sizes: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.sizes.append(len(feed["patches"]))
+        if self.sizes[-1] > self._most:
+            raise RuntimeError("CUDA error 2: out of memory in /builds/ort/core/bfc_arena.cc")
+        return self._session.run(names, feed)
+
+
+@pytest.fixture
+def failing_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[_FailingCuda]]:
+    """Make CUDA seem to be there, for at most so many patches at a time."""
+    real = inference._session
+    made: list[_FailingCuda] = []
+
+    def set_up(most: int) -> list[_FailingCuda]:
+        def session(model: ModelFile, provider: str) -> Any:
+            if provider == "cpu":
+                return real(model, "cpu")
+            made.append(_FailingCuda(real(model, "cpu"), most))
+            return made[-1]
+
+        monkeypatch.setattr(inference, "cuda_problem", lambda: None)
+        monkeypatch.setattr(inference, "_session", session)
+        return made
+
+    return set_up
+
+
+@pytest.mark.parametrize("requested", ["auto", "cuda"])
+def test_cuda_that_loads_but_cannot_run_the_model_gives_way_to_the_cpu(
+    tiny_model: TinyModel, failing_cuda: Callable[[int], list[_FailingCuda]], requested: str
+) -> None:
+    made = failing_cuda(0)
+    classifier = PatchClassifier(read_model(tiny_model.path), requested)
+
+    assert made[0].sizes
+    assert classifier.provider.used == "cpu"
+    reason = classifier.provider.fallback_reason
+    assert reason is not None
+    assert "out of memory" in reason
+    assert "/builds" not in reason
+    assert classifier.predict(patches(40)).shape == (40,)
+
+
+def test_patches_too_many_for_the_card_are_run_in_smaller_batches(
+    tiny_model: TinyModel,
+    classifier: PatchClassifier,
+    failing_cuda: Callable[[int], list[_FailingCuda]],
+) -> None:
+    failing_cuda(70)
+    on_card = PatchClassifier(read_model(tiny_model.path), "cuda")
+    many = patches(300)
+
+    assert on_card.provider.used == "cuda"
+    assert np.array_equal(on_card.predict(many), classifier.predict(many))
+    assert on_card.batch_size == 64
+
+
+def test_card_that_runs_nothing_any_more_is_told(
+    tiny_model: TinyModel, failing_cuda: Callable[[int], list[_FailingCuda]]
+) -> None:
+    made = failing_cuda(70)
+    on_card = PatchClassifier(read_model(tiny_model.path), "cuda")
+    made[0]._most = 0
+
+    with pytest.raises(ModelError, match="out of memory"):
+        on_card.predict(patches(3))
+
+
+def test_reason_of_a_fall_back_holds_the_cause_without_time_or_path() -> None:
+    said = (
+        "\x1b[1;31m2026-11-27 09:23:56.029 [E:onnxruntime:Default, bridge.cc:2251 TryGet] "
+        "/src/core/bridge.cc:1844 onnxruntime::Provider& Get() [ONNXRuntimeError] : 1 : FAIL : "
+        "Failed to load library /home/x/capi/libproviders_cuda.so with error: libcublasLt.so.13: "
+        "cannot open shared object file: No such file or directory\n\x1b[m\nRequire CUDA 13.*"
+    )
+    assert inference._shortened(said) == (
+        "libcublasLt.so.13: cannot open shared object file: No such file or directory"
+    )
+    assert inference._shortened("2026-11-27 09:23:56.0 [W:onnx, a.cc:1 F] no kernel") == "no kernel"
+    assert inference._shortened(" \n") == "onnxruntime gave no reason"
 
 
 def test_cpu_that_was_asked_for_is_no_fall_back(classifier: PatchClassifier) -> None:
