@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import signal
 import sys
 import time
@@ -241,9 +240,12 @@ def _read_regions(options: argparse.Namespace) -> list[Region]:
 def _placed(regions: list[Region], analysis: Analysis, options: argparse.Namespace) -> list[Region]:
     """Return the regions in level-0 pixels of this slide."""
     origin = analysis.slide.bounds_origin_l0
-    if options.regions_origin == "image" or not any(origin):
+    if not regions or options.regions_origin == "image" or not any(origin):
         return regions
-    return [dataclasses.replace(it, shape=it.shape.moved(*origin)) for it in regions]
+    from idc_desktop.regions.files import read_regions
+
+    # Read again: a file that states an origin of its own is not moved to that of the slide.
+    return read_regions(Path(options.regions), origin)[0]
 
 
 def _refuse_formats(run: _Run, description: SlideDescription, options: argparse.Namespace) -> None:
@@ -259,12 +261,13 @@ def _refuse_formats(run: _Run, description: SlideDescription, options: argparse.
 def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace) -> Analysis:
     """Follow the engine to the end and put its messages together."""
     from idc_desktop.export import Analysis
-    from idc_desktop.record import RunRecord
+    from idc_desktop.record import RunRecord, require_model
 
     record = RunRecord()
     with _Progress(run.slide.name, options.json) as progress:
         for message, payload in job.events():
             said = len(record.notes)
+            require_model(message, model.path.name, model.sha256)
             record.take(message, payload)
             if message["event"] == "slide" and record.slide is not None:
                 _refuse_formats(run, record.slide, options)

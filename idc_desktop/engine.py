@@ -46,8 +46,8 @@ def run_job(job: Message, outbox: Outbox, listen: Listen) -> None:
     ``{"job": "info", "slide"}`` answers ``slide``. ``{"job": "doctor"}`` answers ``doctor``.
     ``{"job": "verify", "model", "provider"}`` answers ``model``.
     ``{"job": "analyze", "slide", "model", "mpp", "provider", "threads", "tissue", "restart",
-    "data_folder", "careful", "crashed"}`` answers ``slide``, ``model``, ``plan``, then ``start``
-    and ``block`` for each block (the committed ones of an earlier run first), ``note`` where
+    "data_folder", "careful", "crashed"}`` answers ``slide``, ``plan``, then ``start`` and
+    ``block`` for each block (the committed ones of an earlier run first), ``note`` where
     there is something to know, ``overview`` (strips of the picture, from the top), and ``done``.
     It may have ``"first": [x, y, width, height]``, in level-0 pixels: what to analyze before all
     else; and ``"recall": true``: only tell what an earlier run has stored.
@@ -170,6 +170,7 @@ class _Analysis:
                 outbox.send(
                     {
                         "event": "plan",
+                        "model": model.sha256,
                         "grid": asdict(grid),
                         "tissue": tissue.as_dict(),
                         "provider": asdict(choice),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.description import SlideDescription
+from idc_desktop.errors import ModelError
 from idc_desktop.grid import Block, BlockResult, PatchGrid, ProbabilityMap
 from idc_desktop.wire import Message
 
@@ -25,7 +26,7 @@ class RunRecord:
     slide : SlideDescription or None
         None until the engine has opened it.
     plan : dict
-        Grid, tissue settings, provider and versions; empty until the model is loaded.
+        Model's hash, grid, tissue settings, provider and versions; empty until the model is loaded.
     map : ProbabilityMap or None
     overview : ndarray of uint8, shape (height, width, 3)
     overview_px_l0 : float
@@ -66,6 +67,26 @@ class RunRecord:
                 self.overview = np.empty((message["height"], message["width"], 3), np.uint8)
             strip = np.frombuffer(payload, np.uint8).reshape(-1, message["width"], 3)
             self.overview[message["row"] : message["row"] + len(strip)] = strip
+
+
+def require_model(message: Message, file: str, sha256: str) -> None:
+    """Refuse the plan of an engine that found another model file than the one chosen.
+
+    Parameters
+    ----------
+    file, sha256 : str
+        Name and hash of the file that was chosen.
+
+    Raises
+    ------
+    ModelError
+        The file was replaced since then: what the engine computes is of another model.
+    """
+    if message["event"] == "plan" and message["model"] != sha256:
+        raise ModelError(
+            f"{file}: The model file was replaced since it was chosen, so its card does "
+            "not tell about these figures. Choose it again."
+        )
 
 
 def block_result(message: Message, payload: bytes) -> BlockResult:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from idc_desktop import batch
+from idc_desktop.export import write_regions
 from idc_desktop.regions import Region, rectangle
 from tests.support.command import SIX_FILES, read_csv, run_cli
 from tests.support.models import TinyModel
@@ -107,12 +108,32 @@ def test_unknown_format_is_wrong_usage(tiny_slide: Scene, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("origin", "left"), [("image", 100.0), ("bounds", 740.0)])
 def test_regions_of_qupath_are_moved_to_the_bounds(
-    tiny_model: TinyModel, origin: str, left: float
+    tiny_model: TinyModel, tmp_path: Path, origin: str, left: float
 ) -> None:
     found = with_bounds(analysis(tiny_model.path))
-    region = Region("r", rectangle(100, 100, 200, 200))
+    path = tmp_path / "r.geojson"
+    square = [[100, 100], [200, 100], [200, 200], [100, 200]]
+    geometry = {"type": "Polygon", "coordinates": [square]}
+    path.write_text(json.dumps(REGIONS | {"geometry": geometry}), encoding="utf-8")
+    options = argparse.Namespace(regions=str(path), regions_origin=origin)
+    read = batch._read_regions(options)
 
-    (placed,) = batch._placed([region], found, argparse.Namespace(regions_origin=origin))
+    (placed,) = batch._placed(read, found, options)
 
     assert placed.shape.bounds[0] == left
-    assert placed.id == region.id
+    assert placed.id == read[0].id
+
+
+@pytest.mark.parametrize("origin", ["image", "bounds"])
+def test_file_that_states_its_origin_is_moved_once(
+    tiny_model: TinyModel, tmp_path: Path, origin: str
+) -> None:
+    found = with_bounds(analysis(tiny_model.path))
+    path = tmp_path / "r.geojson"
+    region = Region("r", rectangle(1000, 1000, 1100, 1100))
+    write_regions(path, [region], found.slide.bounds_origin_l0)
+    options = argparse.Namespace(regions=str(path), regions_origin=origin)
+
+    (placed,) = batch._placed(batch._read_regions(options), found, options)
+
+    assert placed.shape.bounds == region.shape.bounds

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from idc_desktop.card import CARD_KEY, parse_card
-from trainer.calibration import PROBABILITY_DIGITS
-from trainer.dataset import PatchArray
 from trainer.embedding import hidden_features, plane, some
 from trainer.errors import DataError
 from trainer.evaluation import Confusion, Interval, Scored, evaluate
-from trainer.export import load_file, run_session
+from trainer.export import load_file, stored_probabilities
 from trainer.figures import draw_confusions, draw_embedding, draw_map, draw_reliability
 from trainer.files import make_folder
 from trainer.maps import lay_out
@@ -66,7 +63,7 @@ def assess(model: Path, part: Part) -> Assessment:
     index = part.store.index
     if len(np.unique(index.label)) < 2:
         raise DataError("This part has no patches of both classes to score; choose another --part.")
-    probability = predict(session, part.store.batches())
+    probability = stored_probabilities(session, part.store.batches())
     cases = {str(case) for case in index.case}
     trained_on = cases.intersection(card.document["idc"]["training"].get("case_ids", ()))
     scored = Scored(probability, index.label)
@@ -83,14 +80,6 @@ def assess(model: Path, part: Part) -> Assessment:
         },
         {name: scored.confusion(weight, threshold) for name, weight in of.items()},
     )
-
-
-def predict(
-    session: onnxruntime.InferenceSession, batches: Iterable[PatchArray]
-) -> NDArray[np.float64]:
-    """Run a file over batches of patches; float64, shape (n,), to the digits of thresholds."""
-    found = np.concatenate([run_session(session, patches)[0] for patches in batches])
-    return found.round(PROBABILITY_DIGITS)
 
 
 def draw(found: Assessment, part: Part, out: Path, cases: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from idc_desktop.card import CARD_KEY, parse_card
 from idc_desktop.errors import ModelError
-from trainer.calibration import Platt
+from trainer.calibration import PROBABILITY_DIGITS, Platt
 from trainer.dataset import PATCH, PatchArray
 from trainer.errors import ParityError, RunError
 from trainer.files import replacing
@@ -201,6 +201,14 @@ def run_session(
         np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True)
     )
     return probability, logit
+
+
+def stored_probabilities(
+    session: onnxruntime.InferenceSession, batches: Iterable[PatchArray]
+) -> NDArray[np.float64]:
+    """Run a file over batches of patches, to the digits that the application stores."""
+    found = np.concatenate([run_session(session, patches)[0] for patches in batches])
+    return found.round(PROBABILITY_DIGITS)
 
 
 def _rename(graph: onnx.GraphProto) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.assessment import Assessment, predict
+from trainer.assessment import Assessment
 from trainer.augmentation import restain
 from trainer.dataset import PatchArray
 from trainer.evaluation import Metrics, Scored
-from trainer.export import load_file
+from trainer.export import load_file, stored_probabilities
 from trainer.feeding import Part
 
 
@@ -58,7 +58,10 @@ def assess_shifts(found: Assessment, part: Part) -> dict[str, Metrics]:
     session = load_file(found.model)
 
     said = {"as they are": found.probability}
-    said |= {name: predict(session, map(of, part.store.batches())) for name, of in SHIFTS.items()}
+    said |= {
+        name: stored_probabilities(session, map(of, part.store.batches()))
+        for name, of in SHIFTS.items()
+    }
     label = part.store.index.label
     return {
         name: Scored(probability, label).metrics(part.weight, found.threshold)

@@ -145,7 +145,7 @@ class AnalysisQueue(QObject):
         assert slide is not None
         if slide != document.path:
             job = analysis_job(slide, self._model.path, None, document.provider)
-            self._run = EngineRun(job, slide.name, self)
+            self._run = EngineRun(job, self._model, slide.name, self)
             self._run.grown.connect(lambda: self.slide_changed.emit(slide))
             self._run.ended.connect(self._on_ended)
         elif document.mpp_xy is None:

@@ -415,7 +415,7 @@ class SlideDocument(QObject):
             recall=recall,
             first=self.seen_l0,
         )
-        running = EngineRun(job, self.path.name, self)
+        running = EngineRun(job, self.model, self.path.name, self)
         running.grown.connect(self.map_changed)
         running.noted.connect(self.noted)
         running.ended.connect(self._on_ended)

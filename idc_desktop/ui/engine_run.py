@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 
-from idc_desktop.record import RunRecord
+from idc_desktop.model_file import ModelFile
+from idc_desktop.record import RunRecord, require_model
 from idc_desktop.store import data_folder
 from idc_desktop.supervisor import Job, usable_threads
 from idc_desktop.wire import Message
@@ -70,9 +71,12 @@ class EngineRun(QObject):
 
     _woken = Signal()
 
-    def __init__(self, job: Message, subject: str, parent: QObject | None = None) -> None:
+    def __init__(
+        self, job: Message, model: ModelFile, subject: str, parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
         self.record = RunRecord()
+        self._model = model
         self._inbox: deque[tuple[Message | None, bytes | Exception | None]] = deque()
         self._abandoned = False
         self._woken.connect(self._take_portion)
@@ -92,9 +96,11 @@ class EngineRun(QObject):
         failure: Exception | None = None
         try:
             for message, payload in self._job.events():
+                require_model(message, self._model.path.name, self._model.sha256)
                 self._hand_over(message, payload)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is over
             failure = error
+            self._job.close()
         self._hand_over(None, failure)
 
     def _hand_over(self, message: Message | None, payload: bytes | Exception | None) -> None:

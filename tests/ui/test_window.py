@@ -30,7 +30,7 @@ from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.settings import Settings
 from tests.support.command import run_cli
-from tests.support.models import TinyModel
+from tests.support.models import TinyModel, write_tiny_model
 from tests.support.scenes import Scene, write_tiny_slide, write_tissue_slide
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
@@ -129,6 +129,29 @@ def test_analysis_threshold_and_export(
         assert (folder / name).read_bytes() == (
             tmp_path / "cli" / tiny_slide.path.stem / name
         ).read_bytes()
+
+
+def test_model_file_that_was_replaced_computes_nothing_under_the_old_name(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.onnx"
+    write_tiny_model(path, bias=0.5)
+    document = open_window(tiny_slide.path).document
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
+        document.choose_model(str(path))
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    write_tiny_model(path, slope=0.5)
+    document.analyze()
+    qtbot.waitUntil(lambda: document.state == "failed", timeout=WAIT_MS)
+
+    assert "own.onnx: The model file was replaced" in document.message
+    assert document.map is None
+    with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
+        document.choose_model(str(path))
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    document.analyze()
+    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
 
 
 def test_pause_keeps_what_was_done_and_resume_completes_it(
