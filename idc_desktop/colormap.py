@@ -38,7 +38,7 @@ def outline(
         (row, col) of the cells along whose upper or left side the border runs; row and col may be
         one beyond the last.
     """
-    positive = probability_map.analyzed & (probability_map.millionths / MILLIONTHS >= threshold)
+    positive = probability_map.positive(threshold)
     padded = np.pad(positive, 1)
     upper = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])
     left = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])

@@ -112,7 +112,8 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 def is_held(error: Exception) -> bool:
     """Whether opening failed because another process has the file open."""
-    return "locked" in str(error)
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def reason_of(error: Exception) -> str:

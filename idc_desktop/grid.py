@@ -245,6 +245,10 @@ class ProbabilityMap:
         """Where a patch has a probability, shape (rows, cols)."""
         return np.equal(self.states, PatchState.OK)
 
+    def positive(self, threshold: float) -> npt.NDArray[np.bool_]:
+        """Where a patch is called IDC: P(IDC) at or above the threshold, shape (rows, cols)."""
+        return self.analyzed & (self.millionths / MILLIONTHS >= threshold)
+
     @property
     def failed(self) -> npt.NDArray[np.bool_]:
         """Where a patch was tried in vain, shape (rows, cols)."""

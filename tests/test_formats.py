@@ -74,7 +74,7 @@ def test_folder_names_and_proves_every_file(exported: Path) -> None:
 
     assert set(named) | {"provenance.json"} == set(files_of(exported))
     for name in EVERYWHERE:
-        assert set(FORMATS[name].names) <= set(named)
+        assert set(FORMATS[name].names) <= {file.split("/")[0] for file in named}
     assert "wsinfer/model-outputs-csv/case 1.b.csv" in named
 
 
@@ -98,6 +98,17 @@ def test_file_of_another_export_is_told_from_those_of_this_one(
 
     with pytest.raises(ExportError, match="belongs to another export"):
         verify_folder(folder)
+
+
+def test_results_folder_of_another_export_is_told_too(
+    tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    write_folder(tmp_path, analysis(tiny_model.path), [], ("wsinfer",))
+    assert verify_folder(tmp_path)
+    write_folder(tmp_path, analysis(tiny_model.path, seed=1), [])
+
+    with pytest.raises(ExportError, match=r"wsinfer/.* belongs to another export"):
+        verify_folder(tmp_path)
 
 
 @pytest.mark.parametrize("runs", [3, pytest.param(10, marks=pytest.mark.long)])

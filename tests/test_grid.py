@@ -140,6 +140,8 @@ def test_map_takes_a_block_to_its_place() -> None:
     expected[1, 2], expected[2, 3] = 0.25, 0.0
     assert np.array_equal(whole.probabilities, expected, equal_nan=True)
     assert whole.reasons == {(2, 2): "torn"}
+    for threshold, called in ((0.0, 2), (0.25, 1), (0.250001, 0)):
+        assert whole.positive(threshold).sum() == called
     assert whole.counts() == {
         "ok": 2,
         "background": 1,

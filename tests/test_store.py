@@ -448,3 +448,10 @@ def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path) -> 
             assert len(store.restored) >= acknowledged + 1
             assert store.restored == tuple(range(len(store.restored)))
             assert all(same(one, result(n)) for n, one in enumerate(store.results()))
+
+
+def test_folder_whose_name_speaks_of_locks_is_not_taken_for_one_in_use(tmp_path: Path) -> None:
+    (tmp_path / "locked").write_bytes(b"a file where a folder should be")
+    with pytest.raises(OutputError) as failure:
+        open_store(tmp_path / "locked")
+    assert "another process" not in str(failure.value).lower()

@@ -27,7 +27,6 @@ from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.errors import ExportError
 from idc_desktop.export.analysis import Analysis, Content
 from idc_desktop.export.formats import Writer
-from idc_desktop.grid import MILLIONTHS
 
 _NOT_ANALYZED = -1.0
 _NEEDED = (
@@ -122,7 +121,7 @@ class _Place:
 
 
 def _segmentation(place: _Place, analysis: Analysis) -> Dataset:
-    positive = analysis.map.analyzed & (analysis.map.millionths / MILLIONTHS >= analysis.threshold)
+    positive = analysis.map.positive(analysis.threshold)
     card = analysis.model.card
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=card.name,

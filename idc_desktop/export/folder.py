@@ -134,11 +134,13 @@ def verify_folder(folder: Path) -> dict[str, Any]:
         if found != expected:
             raise ExportError(f"{folder.name}: {name} is not the file that was exported.")
     for name in (name for known in FORMATS.values() for name in known.names):
-        if name not in hashes and (folder / name).exists():
-            raise ExportError(
-                f"{folder.name}: {name} belongs to another export than {PROVENANCE}. Delete it, or "
-                "export again with all formats."
-            )
+        for file in (folder / name, *sorted((folder / name).rglob("*"))):
+            found_name = file.relative_to(folder).as_posix()
+            if file.is_file() and found_name not in hashes:
+                raise ExportError(
+                    f"{folder.name}: {found_name} belongs to another export than {PROVENANCE}. "
+                    "Delete it, or export again with all formats."
+                )
     return dict(document)
 
 

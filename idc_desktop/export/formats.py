@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import BinaryIO
 
 from idc_desktop.description import SlideDescription
@@ -28,7 +29,7 @@ class Format:
     description : str
         For ``--help`` and menus.
     names : tuple of str
-        The files that it always consists of.
+        The files, or the folder, that it always consists of.
     files : callable
         Returns a writer for each file; `ExportError` if it cannot hold this analysis.
     refusal : callable
@@ -131,9 +132,8 @@ def _no_dicom(slide: SlideDescription, nameless: bool) -> str | None:
         return f"it refers to a DICOM slide, and this one is {slide.vendor}"
     if nameless:
         return "it names its slide by DICOM identifiers, which --anonymous leaves out"
-    try:
-        import highdicom  # noqa: F401
-    except ImportError:
+    # Importing it takes most of a second, and a menu may be asking.
+    if find_spec("highdicom") is None:
         return 'it needs highdicom: pip install "idc-desktop[dicom]"'
     return None
 
@@ -148,7 +148,7 @@ FORMATS: Mapping[str, Format] = {
         ("regions.qupath.geojson.gz", "patches.qupath.geojson.gz", "measurements.tsv"),
         _qupath,
     ),
-    "wsinfer": Format("for WSInfer: a results folder", (), _wsinfer),
+    "wsinfer": Format("for WSInfer: a results folder", ("wsinfer",), _wsinfer),
     "dsa": Format("for the Digital Slide Archive: an annotation", ("dsa-annotation.json",), _dsa),
     "dicom": Format(
         "DICOM segmentation and parametric map (of DICOM slides)",

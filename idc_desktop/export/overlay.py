@@ -102,7 +102,7 @@ def _legend_lines(content: Content) -> list[str]:
         f"outlined: p at or above {analysis.threshold:.3f} (red mark), "
         f"{figures.idc_area_um2 / 1e6:.2f} mm2{share}",
         f"{counts['ok']:,} patches analyzed, "
-        + (f"{failed:,} failed (pink)" if failed else "none failed"),
+        + (f"{failed:,} failed (blue)" if failed else "none failed"),
         f"{slide.mpp_x:g} micron/px from the {slide.mpp_source}   "
         f"model at {card.spacing_um_px:g} micron/px   provider {analysis.provider['used']}",
         *analysis.notes,

@@ -66,10 +66,11 @@ def write_patches_geojson(
         analysis.identifier("extent"), box, origin_l0, {**properties, "metadata": metadata}
     )
     put('{"type":"FeatureCollection","features":[\n' + compact(enclosing))
+    positive = analysis.map.positive(analysis.threshold)
     for row, col, patch, state, millionths in shown_patches(analysis.map):
         if state is not PatchState.OK:
             continue
-        is_idc = millionths / MILLIONTHS >= analysis.threshold
+        is_idc = positive[row, col]
         tile = {
             "objectType": "tile",
             "isLocked": True,

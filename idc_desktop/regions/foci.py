@@ -77,7 +77,7 @@ def find_foci(
     """
     rules = rules or FocusRules()
     areas_um2 = _cell_areas_px(probability_map.grid) * (mpp[0] * mpp[1])
-    positive = _positive(probability_map, threshold)
+    positive = probability_map.positive(threshold)
     filled = positive | _holes(positive, areas_um2, rules)
     labels = _label(filled, rules.neighbours)
     polygons = _polygons(filled, probability_map.grid, labels)
@@ -111,17 +111,13 @@ def wand(
 
     None if the cell itself is below the threshold or has no probability.
     """
-    positive = _positive(probability_map, threshold)
+    positive = probability_map.positive(threshold)
     if not positive[cell]:
         return None
     labels = _label(positive, neighbours)
     mine = labels == labels[cell]
     (polygons,) = _polygons(mine, probability_map.grid, np.where(mine, 0, _NONE)).values()
     return shape_of(polygons)
-
-
-def _positive(probability_map: ProbabilityMap, threshold: float) -> Mask:
-    return probability_map.analyzed & (probability_map.millionths / MILLIONTHS >= threshold)
 
 
 def _edges_on_slide(grid: PatchGrid) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
