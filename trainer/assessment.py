@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from trainer.files import make_folder
 from trainer.maps import lay_out
 from trainer.training import Part
 from trainer.weighting import weightings
+
+PICTURES = ("confusion", "reliability", "tsne")
+"""What `draw_figures` draws."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +86,35 @@ def assess(model: Path, part: Part) -> Assessment:
 
 
 def draw(found: Assessment, part: Part, out: Path, cases: Sequence[str]) -> None:
-    """Write confusion matrices, reliability diagrams, t-SNE and maps of cases to a folder."""
+    """Write the pictures of `draw_figures` and maps of cases to a folder."""
     maps = [lay_out(part.store, found.probability, case) for case in cases]
     make_folder(out)
-    draw_confusions(found.confusions, out / "confusion.png")
-    scored = Scored(found.probability, part.store.index.label)
-    curves = {name: scored.reliability(weight) for name, weight in weightings(part.weight).items()}
-    draw_reliability(curves, out / "reliability.png")
-    shown = part.take(some(len(part.store.index))).store
-    features = hidden_features(found.model.read_bytes(), shown)
-    draw_embedding(plane(features), shown.index.label, out / "tsne.png")
+    content = found.model.read_bytes()
+    draw_figures(content, found.probability, found.confusions, part, lambda n: out / f"{n}.png")
     for one in maps:
         draw_map(one, found.threshold, out / f"map_{one.case}.png")
+
+
+def draw_figures(
+    model: bytes,
+    probability: NDArray[np.float64],
+    confusions: Mapping[str, Confusion],
+    part: Part,
+    path: Callable[[str], Path],
+) -> None:
+    """Draw what shows no patches: confusion matrices, reliability diagrams, t-SNE.
+
+    Parameters
+    ----------
+    model : bytes
+        ONNX file.
+    path : callable
+        Each of `PICTURES` to the file to write.
+    """
+    confusion, reliability, tsne = map(path, PICTURES)
+    draw_confusions(confusions, confusion)
+    scored = Scored(probability, part.store.index.label)
+    curves = {name: scored.reliability(weight) for name, weight in weightings(part.weight).items()}
+    draw_reliability(curves, reliability)
+    shown = part.take(some(len(part.store.index))).store
+    draw_embedding(plane(hidden_features(model, shown)), shown.index.label, tsne)

@@ -237,7 +237,8 @@ def _render(
         f"Each of {len(np.unique(tested.index.case))} cases ({len(tested.index):,} patches) is "
         "tested by a network that neither trained on it nor chose epoch, calibration or threshold "
         "by it; the five test groups are pooled. In brackets: 95 % intervals by bootstrap over "
-        f"cases. *weighted*: {DESCRIPTION}. *unweighted*: each patch at hand counts once.",
+        f"cases. *weighted*: {DESCRIPTION}. *unweighted*: each patch at hand counts once. "
+        "Chance makes the `ece` of a resample larger, so its interval may lie above the figure.",
         "",
         *table(
             ("figure", *figures),

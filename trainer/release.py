@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from trainer.about import About
+from trainer.assessment import PICTURES, draw_figures
 from trainer.calibration import Platt, calibrate
 from trainer.carding import build_card, to_json, validation_curve
 from trainer.checkpoint import best_epoch
 from trainer.dataset import PatchArray
-from trainer.evaluation import Interval, evaluate
+from trainer.evaluation import Interval, Scored, evaluate
 from trainer.export import (
     PARITY_PATCHES,
     Exported,
@@ -29,7 +30,7 @@ from trainer.figures import draw_curves
 from trainer.files import replacing, write_csv
 from trainer.golden import choose_golden
 from trainer.painting import paint_background
-from trainer.report import BackgroundCheck, render
+from trainer.report import CURVES, BackgroundCheck, render
 from trainer.runs import load_data, load_run
 from trainer.training import compiled, load_best, logits
 from trainer.weighting import weightings
@@ -71,7 +72,7 @@ def release(
     about : About
         What the card says of data and use.
     report : Path or None
-        Markdown report to write.
+        Markdown report to write, with pictures beside it that show no patches.
     test_log : Path or None
         Scores the test cases and appends a line to this CSV. Do so once per shipped file: every
         look at the test cases makes them less of a test.
@@ -117,10 +118,18 @@ def release(
         background = BackgroundCheck(
             len(painted), float(called.mean()), float((called >= threshold).mean())
         )
-        curves = report.with_name(f"{report.stem}_curves.png")
-        text = render(card, exported, run, history, background, speed, curves.name)
+        pictures = {
+            kind: report.with_name(f"{report.stem}_{kind}.png") for kind in (*PICTURES, CURVES)
+        }
+        confusions = {
+            kind: Scored(probability, validation.store.index.label).confusion(weight, threshold)
+            for kind, weight in weightings(validation.weight).items()
+        }
+        draw_figures(content, probability, confusions, validation, pictures.__getitem__)
         chosen = best_epoch(history, run.settings)
-        draw_curves(history, chosen, f"{name} {version}", curves)
+        draw_curves(history, chosen, f"{name} {version}", pictures[CURVES])
+        named = {kind: path.name for kind, path in pictures.items()}
+        text = render(card, exported, run, history, background, speed, named)
         with replacing(report) as file:
             file.write(text.encode())
     return Release(exported, platt, threshold, metrics, speed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from trainer.carding import Document
@@ -12,6 +12,9 @@ from trainer.export import Exported
 from trainer.markdown import table
 from trainer.runs import Run
 from trainer.settings import ASSUMPTIONS
+
+CURVES = "curves"
+"""The picture that belongs to the log."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,9 @@ def render(
     history: History,
     background: BackgroundCheck,
     patches_per_second: float,
-    curves: str,
+    pictures: Mapping[str, str],
 ) -> str:
-    """Return the report as Markdown; `curves` is the name of the picture beside it."""
+    """Return the report as Markdown; `pictures` are names of files beside it, by what they show."""
     idc = card["idc"]
     best = history[best_epoch(history, run.settings)]
     rule = "the last one" if run.settings.plain else "largest weighted AUPRC on validation"
@@ -70,7 +73,8 @@ def render(
         f"*weighted*: {idc['calibration']['weighting']}. *unweighted*: each patch at hand counts "
         "once. The mix at hand is uneven, so the weighted figures are the ones to compare. "
         "`precision` and `f1_positive` are of the class IDC, `..._macro` the mean of both; figures "
-        "after `ece` are at the threshold above.",
+        "after `ece` are at the threshold above. Chance makes the `ece` of a resample larger, so "
+        "its interval may lie above the figure.",
         "",
         *table(("figure", *idc["metrics"]), _metric_rows(idc["metrics"])),
         "",
@@ -81,6 +85,8 @@ def render(
             [_operating_point(point) for point in idc["validation_curve"]],
         ),
     ]
+    lines += ["", "## Pictures (validation)", ""]
+    lines += [f"![{kind}]({name})" for kind, name in pictures.items() if kind != CURVES]
     lines += ["", "## Limits", "", *(f"- {line}" for line in idc["limitations"])]
     lines += ["", "## Settings", ""]
     lines += [f"- {name}: {value}" for name, value in idc["training"]["settings"].items()]
@@ -91,7 +97,7 @@ def render(
         "",
         "## Log",
         "",
-        f"![training curves]({curves})",
+        f"![training curves]({pictures[CURVES]})",
         "",
         "`accuracy` is of the training batches as augmented; figures after it are of the weighted "
         "validation cases, `called` the share called IDC at 0.5.",
