@@ -10,6 +10,7 @@ import contextlib
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,14 +112,20 @@ def analyze_slides(options: argparse.Namespace) -> int:
         for run in runs:
             try:
                 _analyze_slide(run, job or _start(run, options), common, options)
+            except BrokenPipeError:  # nobody reads what we say: the edge of the program ends it
+                raise
             except IdcError as error:
                 run.fail(error)
                 if isinstance(error, DefectError):
                     report_defect(str(error))
                 else:
                     complain(str(error))
+            except Exception:  # noqa: BLE001 - a defect on one slide costs no other
+                text = traceback.format_exc()
+                run.fail(DefectError(text))
+                report_defect(text)
             job = None
-            if run.exit_code in (EXIT_CANCELLED, EXIT_DEFECT):
+            if run.exit_code == EXIT_CANCELLED:
                 break
     if options.json:
         print_json({"slides": [run.as_dict() for run in runs]})

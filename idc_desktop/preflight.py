@@ -7,6 +7,7 @@ directories is found here, in plain Python.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import operator
 import os
@@ -14,6 +15,7 @@ import stat
 import struct
 import sys
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +43,31 @@ _OS_REASONS = {
 }
 
 
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Say of what fails to be read in here which file it is, and why.
+
+    Parameters
+    ----------
+    name : str
+        The file's name, for the message.
+
+    Raises
+    ------
+    SlideError
+        In place of an `OSError`: no permission, a disk that fails, a share that is gone.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = _OS_REASONS.get(
+            error.errno or 0,
+            f"It cannot be read ({error.strerror}). Check its disk or network drive, then run the "
+            "same command again.",
+        )
+        raise SlideError(f"{name}: {reason}") from error
+
+
 def resolve(path: Path) -> Path:
     """Check that `path` is a readable, non-empty file and return the file to open.
 
@@ -56,23 +83,24 @@ def resolve(path: Path) -> Path:
         device or socket, folder without DICOM, and a file-sharing pointer instead of the slide.
     """
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            return _dicom_member(path)
-        if not stat.S_ISREG(status.st_mode):
+        with reading(path.name):
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                return _dicom_member(path)
+            if not stat.S_ISREG(status.st_mode):
+                raise SlideError(
+                    f"{path.name}: It is a {_kind(status.st_mode)}, not a file. Give a slide file."
+                )
+            if status.st_size == 0:
+                raise SlideError(f"{path.name}: The file is empty (0 bytes). Copy it again.")
+            with path.open("rb") as file:
+                head = file.read(64)
+    except SlideError as error:
+        if isinstance(error.__cause__, FileNotFoundError) and path.is_symlink():
             raise SlideError(
-                f"{path.name}: It is a {_kind(status.st_mode)}, not a file. Give a slide file."
-            )
-        if status.st_size == 0:
-            raise SlideError(f"{path.name}: The file is empty (0 bytes). Copy it again.")
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        if error.errno == errno.ENOENT and path.is_symlink():
-            reason = "It is a symbolic link to a file that does not exist. Mend the link."
-        else:
-            reason = _OS_REASONS.get(error.errno or 0, f"It cannot be read ({error.strerror}).")
-        raise SlideError(f"{path.name}: {reason}") from error
+                f"{path.name}: It is a symbolic link to a file that does not exist. Mend the link."
+            ) from error
+        raise
     except ValueError as error:  # a NUL in the path
         raise SlideError(f"{path.name!r}: This is not a valid path ({error}).") from error
     if head.startswith(b"version https://git-lfs"):
@@ -114,11 +142,12 @@ def inspect_tiff(path: Path) -> TiffReport | None:
     Raises
     ------
     SlideError
-        A directory loop, or a tile so large that decoding it would exhaust the memory.
+        A directory loop, a tile so large that decoding it would exhaust the memory, or the file
+        cannot be read.
     """
     if is_dicom(path):  # its free preamble may look like a TIFF header
         return None
-    with path.open("rb") as file:
+    with reading(path.name), path.open("rb") as file:
         reader = _TiffReader.of(file)
         return None if reader is None else reader.report(path.name)
 

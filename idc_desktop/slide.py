@@ -137,8 +137,9 @@ class Slide(Closing):
             )
         self.bounds_l0 = self._read_bounds()
         self.objective_power = _positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
-        self._files = self._companions()
-        self._stamp = self._file_stamp()
+        with preflight.reading(self.name):
+            self._files = self._companions()
+            self._stamp = self._file_stamp()
         warnings = [] if self._report is None else [*self._report.problems]
         if self._report is not None and self._report.truncation:
             warnings.append(self._report.truncation)
@@ -198,6 +199,8 @@ class Slide(Closing):
         SlideReadError
             The region cannot be decoded. The slide stays usable: OpenSlide's handles fail for
             ever after their first error, so a fresh one takes the place of the failed one.
+        SlideError
+            The slide cannot be read at all any more.
         """
         if self.levels[level].downsample.is_integer():
             return self._read_from(level, x, y, width, height)
@@ -298,7 +301,7 @@ class Slide(Closing):
         except KeyError as error:
             raise SlideReadError(f"There is no {name} image.") from error
         except openslide.OpenSlideError as error:
-            self._replace(self._handle, self._open())
+            self._renew(self._handle)
             raise SlideReadError(self._without_path(error)) from error
         white = Image.new("RGBA", image.size, "white")
         return np.asarray(Image.alpha_composite(white, image).convert("RGB"))
@@ -322,12 +325,18 @@ class Slide(Closing):
         """Return the SHA-256 of the size, both ends and 64 samples of each of the slide's files.
 
         Fast (some MiB are read whatever the size), blind to edits between the samples.
+
+        Raises
+        ------
+        SlideError
+            One of the files cannot be read.
         """
         digest = hashlib.sha256()
         for name, path in self._files:
             if len(self._files) > 1:
                 digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
-            _update_with_samples(digest, path)
+            with preflight.reading(name):
+                _update_with_samples(digest, path)
         return digest.hexdigest()
 
     def describe(self) -> SlideDescription:
@@ -424,10 +433,22 @@ class Slide(Closing):
             fresh = self._open()
             image = fresh.read_region(location, level, size)
         except (openslide.OpenSlideError, SlideError) as error:
-            self._replace(failed, self._open())
+            self._renew(failed)
             raise SlideReadError(self._without_path(error)) from error
         self._replace(failed, fresh)
         return image
+
+    def _renew(self, failed: openslide.OpenSlide) -> None:
+        """Put a fresh handle in the place of a failed one."""
+        try:
+            fresh = self._open()
+        except SlideError as error:
+            # It could be opened before: whatever OpenSlide says of its format, it is the disk.
+            raise SlideError(
+                f"{self.name}: It cannot be read any more. Check its disk or network drive. What "
+                "was analyzed is kept: run the same command again."
+            ) from error
+        self._replace(failed, fresh)
 
     def _replace(self, failed: openslide.OpenSlide, fresh: openslide.OpenSlide) -> None:
         with self._lock:

@@ -388,3 +388,12 @@ def test_random_bytes_behind_a_tiff_header_raise_nothing_but_slide_errors(
     path.write_bytes(head + data)
 
     verdict(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a file of /proc that gives EIO")
+def test_read_error_is_a_refusal_with_the_reason_of_the_system(tmp_path: Path) -> None:
+    path = tmp_path / "s.svs"
+    path.symlink_to("/proc/self/mem")  # a regular file; nothing lies at address 0
+
+    with pytest.raises(SlideError, match=r"^s\.svs: It cannot be read \(Input/output error\)"):
+        inspect_tiff(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -257,6 +258,33 @@ def test_overview_is_the_picture_made_small(exact: Path, side: int) -> None:
     assert side // 2 < max(picture.shape) <= side  # reduced by a whole number
     whole = PIXELS.reshape(-1, 3).mean(axis=0)
     assert np.abs(picture.reshape(-1, 3).mean(axis=0) - whole).max() < 1.5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a file of /proc that gives an error")
+def test_read_error_during_the_identity_is_a_refusal(copy: Path) -> None:
+    with Slide(copy) as slide:
+        copy.unlink()
+        copy.symlink_to("/proc/self/mem")
+
+        with pytest.raises(SlideError, match=r"^copy\.tiff: It cannot be read \("):
+            slide.identity()
+
+
+def test_slide_that_cannot_be_opened_again_is_not_called_a_wrong_format(tmp_path: Path) -> None:
+    """As a disk that fails under an open slide; the tile must not be in the cache."""
+    path = write_tiff(tmp_path / "failing.tiff", painted(4000, 3000), mpp=2.0, compression="jpeg")
+    with Slide(path) as slide:
+        before = path.stat()
+        with path.open("r+b") as file:
+            file.write(b"\xff" * before.st_size)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        with pytest.raises(
+            SlideError, match=r"^failing\.tiff: It cannot be read any more"
+        ) as caught:
+            slide.read_region(0, 0, 0, 4000, 3000)
+
+    assert not isinstance(caught.value, SlideReadError | SlideChangedError)
 
 
 @pytest.mark.parametrize("where", ["head", "end"])

@@ -25,8 +25,8 @@ class Crash:
 
     Attributes
     ----------
-    how : {"abort", "segv", "exit", "hang", "slow"}
-        ``slow`` sleeps 0.1 s and goes on.
+    how : {"abort", "segv", "exit", "raise", "hang", "slow"}
+        ``raise`` is a defect of the engine; ``slow`` sleeps 0.1 s and goes on.
     at : {"open", "blocks", "overview"}
     box : (left, top, right, bottom), optional
         Of the reads of blocks, only those that touch this part of level 0.
@@ -55,6 +55,8 @@ class Crash:
             os.kill(os.getpid(), signal.SIGSEGV)
         elif self.how == "exit":
             os._exit(3)
+        elif self.how == "raise":
+            raise RuntimeError("on purpose")
         time.sleep(0.1 if self.how == "slow" else 3600)
 
     def touches(self, left: float, top: float, width: float, height: float) -> bool:

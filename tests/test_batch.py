@@ -1,0 +1,87 @@
+"""Several slides in one command: what becomes of the others when one of them ends badly."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idc_desktop import batch, export
+from idc_desktop.cli import main
+from idc_desktop.supervisor import Job
+from tests.support.command import SIX_FILES
+from tests.support.crashing_engine import VARIABLE, Crash
+from tests.support.models import TinyModel
+from tests.support.scenes import Scene
+
+CRASHING = "tests.support.crashing_engine"
+
+
+@pytest.fixture
+def slides(tmp_path: Path, tiny_slide: Scene) -> list[Path]:
+    """Two slides."""
+    return [Path(shutil.copy(tiny_slide.path, tmp_path / f"{name}.tiff")) for name in ("a", "b")]
+
+
+@pytest.fixture
+def command(
+    slides: list[Path],
+    tiny_model: TinyModel,
+    tmp_path: Path,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[str]:
+    """The arguments that analyze both, into the folder ``out``."""
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(data_dir))
+    names = [str(path) for path in slides]
+    out, model = str(tmp_path / "out"), str(tiny_model.path)
+    return ["analyze", *names, "--out", out, "--model", model, "--provider", "cpu", "--json"]
+
+
+def statuses(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return what became of each slide."""
+    document = json.loads(capsys.readouterr().out)
+    return [slide["status"] for slide in document["slides"]]
+
+
+def test_defect_of_the_engine_on_one_slide_costs_no_other(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(batch, "Job", functools.partial(Job, module=CRASHING))
+    once = str(tmp_path / "crashed")
+    monkeypatch.setenv(VARIABLE, Crash("raise", "open", once=once).variable())
+
+    assert main(command) == 1
+
+    assert statuses(capsys) == ["defect", "done"]
+    assert {path.name for path in (tmp_path / "out" / "b").iterdir()} == set(SIX_FILES)
+
+
+def test_defect_of_an_export_costs_no_other_slide(
+    command: list[str],
+    tmp_path: Path,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_folder = export.write_folder
+
+    def fail_on_first(folder: Path, *arguments: Any) -> None:
+        if folder.name == "a":
+            raise ZeroDivisionError
+        write_folder(folder, *arguments)
+
+    monkeypatch.setattr(export, "write_folder", fail_on_first)
+
+    assert main(command) == 1
+
+    assert statuses(capsys) == ["defect", "done"]
+    assert (tmp_path / "out" / "b" / "provenance.json").is_file()
+    assert "ZeroDivisionError" in (data_dir / "logs" / "defects.log").read_text(encoding="utf-8")
