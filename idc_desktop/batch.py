@@ -65,6 +65,7 @@ class _Run:
     patches_per_second: float | None = None
     error: str | None = None
     exit_code: int = 0
+    is_cancelled: bool = False
 
     def fail(self, error: IdcError) -> None:
         """Note an expected failure."""
@@ -125,11 +126,13 @@ def analyze_slides(options: argparse.Namespace) -> int:
                 run.fail(DefectError(text))
                 report_defect(text)
             job = None
-            if run.exit_code == EXIT_CANCELLED:
+            if run.is_cancelled:
+                if run.exit_code != EXIT_CANCELLED:  # it had nothing left to stop
+                    complain("Cancelled.")
                 break
     if options.json:
         print_json({"slides": [run.as_dict() for run in runs]})
-    codes = {run.exit_code for run in runs}
+    codes = {EXIT_CANCELLED if run.is_cancelled else run.exit_code for run in runs}
     severest = (EXIT_CANCELLED, EXIT_DEFECT, EXIT_OUTPUT, EXIT_INPUT, EXIT_PARTIAL)
     return next((code for code in severest if code in codes), 0)
 
@@ -174,7 +177,7 @@ def _read_common(options: argparse.Namespace) -> _Common:
 
 def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Namespace) -> None:
     began = time.monotonic()
-    with contextlib.closing(job), _cancelling(job):
+    with contextlib.closing(job), _cancelling(job, run):
         # Loads the libraries of the export while the engine is at work.
         from idc_desktop.export import write_folder
         from idc_desktop.regions import overlaps_slide
@@ -342,10 +345,12 @@ class _Progress:
 
 
 @contextlib.contextmanager
-def _cancelling(job: Job) -> Iterator[None]:
+def _cancelling(job: Job, run: _Run) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM cancel the job instead of tearing this process down."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        # Noted here, too: the job may have ended already while its files are being written.
+        run.is_cancelled = True
         job.cancel()
         # A second signal is taken by the usual handler.
         for name, handler in before.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from idc_desktop import batch, export
 from idc_desktop.cli import main
+from idc_desktop.errors import OutputError
 from idc_desktop.supervisor import Job
 from tests.support.command import SIX_FILES
 from tests.support.crashing_engine import VARIABLE, Crash
@@ -85,3 +87,27 @@ def test_defect_of_an_export_costs_no_other_slide(
     assert statuses(capsys) == ["defect", "done"]
     assert (tmp_path / "out" / "b" / "provenance.json").is_file()
     assert "ZeroDivisionError" in (data_dir / "logs" / "defects.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_cancel_while_files_are_written_stops_before_the_next_slide(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ends_well: bool,
+) -> None:
+    write_folder = export.write_folder
+
+    def cancel_first(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        if not ends_well:
+            raise OutputError("disk full")
+        write_folder(*arguments)
+
+    monkeypatch.setattr(export, "write_folder", cancel_first)
+
+    assert main(command) == 130
+
+    assert statuses(capsys) == ["done" if ends_well else "not written", "pending"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == (["a"] if ends_well else [])
