@@ -15,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from idc_desktop.closing import Closing
-from idc_desktop.errors import IdcError, SlideError, from_name
+from idc_desktop.errors import AnalysisCancelledError, IdcError, SlideError, from_name
 from idc_desktop.wire import Message, receive, send
 
 Event = tuple[Message, bytes]
@@ -34,6 +35,7 @@ _MAX_DEADLY_BLOCKS = 32
 _MAX_THREADS = 8
 _BLAME_FOR_KILL = 0.5  # who kills from outside is rarely the block; but it may exhaust the memory
 _END_WITHIN_S = 5.0
+_LOOK_EVERY_S = 0.25  # whether a cancelled child is past its time
 _STDERR_KEPT = 2000
 
 
@@ -64,10 +66,18 @@ class Child(Closing):
         Its first message.
     deadline_s : float
         Longest silence before it is taken to hang and is killed.
+
+    Attributes
+    ----------
+    is_abandoned : bool
+        It did not even end when it was killed: it waits for a disk or network drive that does not
+        answer. Nobody waits for it any more.
     """
 
     def __init__(self, module: str, job: Message, deadline_s: float = _DEADLINE_S) -> None:
         self._deadline_s = deadline_s
+        self._end_by: float | None = None
+        self.is_abandoned = False
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         # The child runs the code that its parent runs, not what lies in the working directory.
         self._process = subprocess.Popen(
@@ -106,24 +116,20 @@ class Child(Closing):
         Raises
         ------
         ChildCrashedError
-            It ended by a signal or with an error, or said nothing until the deadline.
+            It ended by a signal or with an error, said nothing until the deadline, or did not end
+            in time after `cancel`.
         IdcError
             It reported an expected failure.
         """
         while True:
-            try:
-                event = self._inbox.get(timeout=None if wait_forever else self._deadline_s)
-            except queue.Empty:
-                self._process.kill()
-                reason = f"said nothing for {self._deadline_s:g} s"
-                raise ChildCrashedError(reason, killed_from_outside=False) from None
+            event = self._inbox.get() if wait_forever else self._next()
             if event is None:
                 break
             if event[0]["event"] == "error":
                 raise from_name(event[0]["kind"], event[0]["message"])
             yield event
         code = self._end()
-        if code != 0:
+        if code is not None and code != 0:
             outside = code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM))
             raise ChildCrashedError(self._death(code), outside)
 
@@ -132,23 +138,52 @@ class Child(Closing):
         with contextlib.suppress(OSError, ValueError):
             send(self._stdin, message)
 
+    def cancel(self) -> None:
+        """Ask the child to end, and have `events` kill it if it does not.
+
+        Safe from any thread and signal handler; so no timer is started here.
+        """
+        self._end_by = time.monotonic() + _END_WITHIN_S
+        self.tell({"command": "cancel"})
+
     def close(self) -> None:
         """End the child, by force if need be, and free what belongs to it."""
         with contextlib.suppress(OSError):
             self._stdin.close()
         self._end()
-        while self._reader.is_alive():  # it may wait for a place in the inbox
+        # The reader may wait for a place in the inbox; that of an abandoned child, for its end.
+        while self._reader.is_alive() and not self.is_abandoned:
             with contextlib.suppress(queue.Empty):
                 self._inbox.get(timeout=0.05)
         self._stderr.close()
 
-    def _end(self) -> int:
-        """Wait for the child to end, by force if need be; return its exit code."""
-        try:
-            return self._process.wait(_END_WITHIN_S)
-        except subprocess.TimeoutExpired:
+    def _next(self) -> Event | None:
+        """Return the child's next message, None at its end; kill it where that takes too long."""
+        silent_at = time.monotonic() + self._deadline_s
+        while True:
+            now = time.monotonic()
+            if self._end_by is not None and now >= self._end_by:
+                reason = f"did not end within {_END_WITHIN_S:g} s"
+            elif now >= silent_at:
+                reason = f"said nothing for {self._deadline_s:g} s"
+            else:
+                with contextlib.suppress(queue.Empty):
+                    return self._inbox.get(timeout=min(_LOOK_EVERY_S, silent_at - now))
+                continue
             self._process.kill()
-            return self._process.wait(_END_WITHIN_S)
+            raise ChildCrashedError(reason, killed_from_outside=False)
+
+    def _end(self) -> int | None:
+        """Wait for the child to end, by force if need be; return its exit code.
+
+        None if it is abandoned.
+        """
+        for _ in range(0 if self.is_abandoned else 2):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(_END_WITHIN_S)
+            self._process.kill()
+        self.is_abandoned = True
+        return None
 
     def _read(self, stdout: IO[bytes]) -> None:
         with stdout:
@@ -177,14 +212,23 @@ class Job:
         Name of the slide or model, for messages.
     module : str
         What to run as the engine.
+    deadline_s : float
+        Longest silence before an engine is taken to hang.
     """
 
-    def __init__(self, job: Message, subject: str, module: str = "idc_desktop.engine") -> None:
+    def __init__(
+        self,
+        job: Message,
+        subject: str,
+        module: str = "idc_desktop.engine",
+        deadline_s: float = _DEADLINE_S,
+    ) -> None:
         self._job = job
         self._subject = subject
         self._module = module
+        self._deadline_s = deadline_s
         self._cancelled = False
-        self._child = Child(module, {**job, "careful": [], "crashed": {}})
+        self._child = self._start(careful=[], crashed={})
 
     def events(self) -> Iterator[Event]:
         """Yield the engine's messages, whatever number of engines it takes.
@@ -199,6 +243,8 @@ class Job:
         ------
         IdcError
             The engine reported an expected failure, or the file kills every engine.
+        AnalysisCancelledError
+            The job was cancelled; also where the engine died or was killed before it could say so.
         """
         blame: dict[int, float] = {}
         suspects: set[int] = set()
@@ -220,6 +266,7 @@ class Job:
                         yield message, payload
                 return
             except ChildCrashedError as crash:
+                self._check_going_on(crash)
                 fruitless += 1
                 alone = started and started <= suspects
                 weight = 1.0
@@ -244,19 +291,42 @@ class Job:
                     ) from crash
             # What this very job has computed so far is not to be forgotten at a restart.
             restart = bool(self._job.get("restart")) and not planned
-            again = {"restart": restart, "careful": sorted(suspects), "crashed": guilty}
-            self._child = Child(self._module, {**self._job, **again})
+            self._child = self._start(restart=restart, careful=sorted(suspects), crashed=guilty)
             if self._cancelled:
-                self._child.tell({"command": "cancel"})
+                self._child.cancel()
 
     def cancel(self) -> None:
-        """Stop the job; what was committed is kept. Safe from any thread and signal handler."""
+        """Stop the job; what was committed is kept. Safe from any thread and signal handler.
+
+        An engine that has not ended after 5 s is killed.
+        """
         self._cancelled = True
-        self._child.tell({"command": "cancel"})
+        self._child.cancel()
 
     def close(self) -> None:
         """End the engine if it still runs."""
         self._child.close()
+
+    def _start(self, **state: object) -> Child:
+        return Child(self._module, {**self._job, **state}, self._deadline_s)
+
+    def _check_going_on(self, crash: ChildCrashedError) -> None:
+        """Raise what ends the job, if no further engine is to be started."""
+        stuck = ""
+        if self._child.is_abandoned:
+            stuck = (
+                f"The reader process ({self._child.pid}) cannot be ended: it waits for a disk or "
+                "network drive that does not answer."
+            )
+        if self._cancelled:
+            raise AnalysisCancelledError(
+                f"{self._subject}: Cancelled. What was analyzed is kept: run the same command to "
+                f"go on. {stuck}".rstrip()
+            ) from crash
+        if stuck:
+            raise SlideError(
+                f"{self._subject}: {stuck} Check the drive, then run the same command again."
+            ) from crash
 
 
 def usable_threads() -> int:

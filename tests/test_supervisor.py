@@ -325,6 +325,70 @@ def test_cancel_keeps_what_was_committed(
     assert_equal_but_for(again, clean, set())
 
 
+def cancel_at(event: str, running: Job) -> Callable[[Message], None]:
+    """Return what cancels a job as soon as its engine says a certain thing."""
+    return lambda message: running.cancel() if message["event"] == event else None
+
+
+def test_cancel_ends_an_engine_that_hangs(job: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("hang", "blocks").variable())
+    running = Job(job, "s.tiff", CRASHING)
+    began = time.monotonic()
+
+    with pytest.raises(AnalysisCancelledError, match=r"s\.tiff: Cancelled\."):
+        follow(running, cancel_at("start", running))
+
+    assert time.monotonic() - began < 20
+    assert not engines_of(os.getpid())
+
+
+def test_no_engine_is_started_after_a_cancel(job: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("hang", "blocks").variable())
+    running = Job(job, "s.tiff", CRASHING)
+    engines: set[int] = set()
+
+    def cancel_and_kill(message: Message) -> None:
+        engines.update(engines_of(os.getpid()))
+        if message["event"] == "start":
+            running.cancel()
+            for pid in engines:
+                os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(AnalysisCancelledError):
+        follow(running, cancel_and_kill)
+
+    assert len(engines) == 1
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_engine_that_cannot_be_killed_is_abandoned(
+    job: Message, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    """As one that waits for a network drive; here it is stopped, and nothing kills it."""
+    monkeypatch.setenv(VARIABLE, Crash("slow", "blocks").variable())
+    running = Job(job, "s.tiff", CRASHING, deadline_s=3.0)
+    process = running._child._process
+    began = time.monotonic()
+
+    def stop(message: Message) -> None:
+        if message["event"] == "start":
+            monkeypatch.setattr(process, "kill", lambda: None)
+            process.send_signal(signal.SIGSTOP)
+            if cancelled:
+                running.cancel()
+
+    try:
+        expected = AnalysisCancelledError if cancelled else SlideError
+        with pytest.raises(expected, match=rf"s\.tiff: .*\({process.pid}\) cannot be ended"):
+            follow(running, stop)
+
+        assert time.monotonic() - began < 30
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        running._child._reader.join()
+
+
 def test_hung_child_is_killed_at_the_deadline(
     job: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
