@@ -1,7 +1,8 @@
 """The viewer's decoder: a child process that opens one slide and sends pixels for the screen.
 
 Started by `supervisor` with ``{"slide", "mpp"}`` as its job. It answers ``slide`` once, then
-``pixels`` or ``failed`` for each command, in any order. Commands:
+``pixels`` or ``failed`` for each command, in any order, or ``error`` if the file is no longer the
+one that was opened. Commands:
 
 - ``tile`` (zoom, col, row);
 - ``patch`` (spacing_um_px, row, col): the pixels that a model sees of a grid cell and of its eight
@@ -24,7 +25,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from idc_desktop.child import Listen, Outbox, serve
-from idc_desktop.errors import IdcError, SlideReadError
+from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError
 from idc_desktop.slide import Rgb, Slide
 from idc_desktop.wire import TILE_PX, Message
 
@@ -55,6 +56,11 @@ def run(job: Message, outbox: Outbox, listen: Listen) -> None:
             outbox.send({"event": "start", "request": request})
             try:
                 pixels = _PIXELS[command["command"]](slide, command)
+                slide.check_unchanged()  # after: these pixels may be another file's
+            except SlideChangedError as error:
+                message = f"{slide.name}: The file changed on disk, or is gone. Open it again."
+                outbox.send({"event": "error", "kind": type(error).__name__, "message": message})
+                return
             except IdcError as error:
                 outbox.send({"event": "failed", "request": request, "message": str(error)})
             else:

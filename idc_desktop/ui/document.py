@@ -52,6 +52,8 @@ class SlideDocument(QObject):
         The patch that was clicked.
     seen_l0 : QRectF or None
         The level-0 rectangle around what the user sees: it is analyzed first.
+    is_outdated : bool
+        Whether the file is no longer the one that was opened, or cannot be read any more.
     run : RunRecord
         The run that is shown; empty if there is none.
     kept_viewport : Viewport or None
@@ -89,6 +91,7 @@ class SlideDocument(QObject):
         self.pyramid: TilePyramid | None = None
         self.model: ModelFile = read_model(find_model(model))
         self.provider = "auto"
+        self.is_outdated = False
         self.run = RunRecord()
         self.state = "empty"
         self.message = _INVITATION
@@ -416,6 +419,7 @@ class SlideDocument(QObject):
             first=self.seen_l0,
         )
         running = EngineRun(job, self.model, self.path.name, self)
+        running.opened.connect(self._on_run_opened)
         running.grown.connect(self.map_changed)
         running.noted.connect(self.noted)
         running.ended.connect(self._on_ended)
@@ -445,7 +449,7 @@ class SlideDocument(QObject):
         self._leave()
         self.tiles, self.path, self._mpp = candidate
         self.slide, self.pyramid = description, TilePyramid(description)
-        self.seen_l0 = None
+        self.seen_l0, self.is_outdated = None, False
         self.regions.open(slide_folder(data_folder(), description.identity))
         self._restore_view()
         for warning in description.warnings:
@@ -463,7 +467,18 @@ class SlideDocument(QObject):
             if self.path is None:
                 self._set_state("failed", reason)
         else:  # the slide that is open can no longer be read; a run on it is not concerned
+            self.is_outdated = True
             self.refused.emit(reason)
+
+    def _on_run_opened(self, description: SlideDescription) -> None:
+        """End a run that would lay the map of another slide over the one that is shown."""
+        assert self.slide is not None
+        assert self.path is not None
+        if description.identity != self.slide.identity:
+            self._drop_run()
+            self._analyzes_next, self.is_outdated = False, True
+            self._set_state("failed", f"{self.path.name}: It changed on disk. Open it again.")
+            self.map_changed.emit()
 
     def _on_ended(self, failure: Exception | None) -> None:
         if self._running is not None:

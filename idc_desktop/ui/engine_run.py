@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 
+from idc_desktop.description import SlideDescription
 from idc_desktop.model_file import ModelFile
 from idc_desktop.record import RunRecord, require_model
 from idc_desktop.store import data_folder
@@ -62,6 +63,8 @@ class EngineRun(QObject):
     record : RunRecord
     """
 
+    opened = Signal(SlideDescription)
+    """The engine has opened the slide; comes again if the engine was started again."""
     grown = Signal()
     """The map is there, or has more patches."""
     noted = Signal(str)
@@ -132,5 +135,7 @@ class EngineRun(QObject):
     def _take(self, message: Message, payload: bytes) -> None:
         known = len(self.record.notes)
         self.record.take(message, payload)
+        if message["event"] == "slide":
+            self.opened.emit(self.record.slide)
         for note in self.record.notes[known:]:
             self.noted.emit(note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,6 +219,47 @@ def test_killed_decoder_is_replaced(
     qtbot.waitUntil(lambda: tiles._life == 2, timeout=WAIT_MS)
     window.view.set_scale(4.0)
     qtbot.waitUntil(lambda: window.view.is_sharp, timeout=WAIT_MS)
+
+
+@pytest.fixture
+def replaced(open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, tiny_slide: Scene) -> Path:
+    """A slide that another one was put in the place of while the window shows it."""
+    slide, other = tmp_path / "shown.tiff", tmp_path / "other.tiff"
+    shutil.copy(tiny_slide.path, slide)
+    write_tissue_slide(other, (1500, 1500), 4.0)
+    document = open_window(slide).document
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    other.replace(slide)
+    return slide
+
+
+def test_map_of_another_slide_is_never_laid_over_the_one_that_is_shown(
+    window: MainWindow, qtbot: QtBot, replaced: Path
+) -> None:
+    document = window.document
+    assert document.slide is not None
+    shown = document.slide.identity
+    document.analyze()
+    qtbot.waitUntil(lambda: document.state in ("failed", "done"), timeout=WAIT_MS)
+    assert document.state == "failed"
+    assert document.message == "shown.tiff: It changed on disk. Open it again."
+    assert document.map is None
+
+    window.slides.itemClicked.emit(window.slides.item(0))  # as the message asks for
+    qtbot.waitUntil(lambda: document.slide.identity != shown, timeout=WAIT_MS)
+    analyze(window, qtbot)
+
+
+def test_view_says_that_the_file_is_another_one_by_now(
+    window: MainWindow, qtbot: QtBot, replaced: Path
+) -> None:
+    tiles = window.document.tiles
+    assert tiles is not None
+    before = tiles.loaded_tiles
+    with qtbot.waitSignal(window.document.refused, timeout=WAIT_MS) as refused:
+        window.view.set_scale(4.0)
+    assert "shown.tiff: The file changed on disk, or is gone" in refused.args[0]
+    assert tiles.loaded_tiles == before
 
 
 def test_click_shows_what_the_model_saw(

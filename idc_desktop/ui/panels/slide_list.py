@@ -161,7 +161,7 @@ class SlideList(QListWidget):
 
     def _on_chosen(self, item: QListWidgetItem) -> None:
         path = self._path(item)
-        if path != self._document.path:
+        if path != self._document.path or self._document.is_outdated:
             self.setCurrentItem(item)
             self.open(path)
 
