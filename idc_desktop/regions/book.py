@@ -35,6 +35,8 @@ _KIND = FileKind(
     ),
 )
 _RETRY_S = 2.0
+_PATIENCE_S = 2.0
+_SLOW = f"{_FILE}: The regions are not written yet: the disk does not answer."
 
 _Damaged = list[tuple[str, int]]
 """Table and number of rows that cannot be believed."""
@@ -55,7 +57,7 @@ class RegionBook(Closing):
     of its own, within milliseconds, so that a slow disk never stops the window; what `flush` has
     seen survives any kill. What was undone is not kept over a restart.
 
-    Not for two threads at once, `problem` and `flush` apart.
+    Not for two threads at once, `problem`, `flush` and `settle` apart.
 
     Parameters
     ----------
@@ -196,6 +198,16 @@ class RegionBook(Closing):
         """Wait until all is in the file; return whether it is."""
         return self._saver.flush(timeout_s)
 
+    def settle(self) -> str:
+        """Save at once what is not in the file yet, also after a failure.
+
+        Returns
+        -------
+        str
+            Why regions are not in it; empty if all are. How the slide is looked at is no loss.
+        """
+        return self._saver.settle(_PATIENCE_S)
+
     def close(self) -> None:
         """Save what is left to save and give the file free."""
         self._saver.close()
@@ -244,7 +256,8 @@ class _Saver:
         self._failure = failure
         self._on_problem = on_problem
         self._wanted = self._saved = (regions, view)
-        self._is_closing = False
+        self._is_closing = self._is_hurried = False
+        self._tries = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="regions", daemon=True)
         self._thread.start()
@@ -258,6 +271,17 @@ class _Saver:
         with self._changed:
             return self._changed.wait_for(lambda: self._saved is self._wanted, timeout_s)
 
+    def settle(self, timeout_s: float) -> str:
+        with self._changed:
+            tries, self._is_hurried = self._tries, True
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._saved is self._wanted or (self._tries > tries and self.problem),
+                timeout_s,
+            )
+            is_saved = self._saved[0] == self._wanted[0]
+            return "" if is_saved else self.problem or _SLOW
+
     def close(self) -> None:
         with self._changed:
             self._is_closing = True
@@ -270,15 +294,21 @@ class _Saver:
                 # After a failure it is tried again now and then.
                 self._changed.wait_for(
                     lambda: (
-                        self._is_closing or (self._wanted is not self._saved and not self.problem)
+                        self._is_closing
+                        or (
+                            self._wanted is not self._saved
+                            and (self._is_hurried or not self.problem)
+                        )
                     ),
                     _RETRY_S if self.problem else None,
                 )
                 wanted, is_last = self._wanted, self._is_closing
+                self._is_hurried = False
             if wanted is not self._saved:
                 problem = self._write(wanted)
                 with self._changed:
                     was, self.problem = self.problem, problem
+                    self._tries += 1
                     if not problem:
                         self._saved = wanted
                     self._changed.notify_all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,9 @@ class SlideDocument(QObject):
     noted = Signal(str)
     refused = Signal(str)
     """A slide could not be opened; carries the reason. What was open stays."""
+    unsaved = Signal(str, object, object)
+    """A slide is open and waits, since regions of the one that is shown cannot be saved; carries
+    the reason, a function that takes the new slide all the same, and one that stays here."""
 
     def __init__(
         self, model: str, display: Display | None = None, parent: QObject | None = None
@@ -229,7 +233,7 @@ class SlideDocument(QObject):
         self._drop_candidate()
         tiles = TileLoader(str(path.absolute()), mpp, self)
         self._candidate = (tiles, path, mpp)
-        tiles.opened.connect(self._on_opened)
+        tiles.opened.connect(lambda description: self._on_opened(tiles, description))
         tiles.refused.connect(lambda reason: self._on_refused(tiles, reason))
         if self.path is None:
             self._set_state("opening", f"Opening {path.name} …")
@@ -442,8 +446,13 @@ class SlideDocument(QObject):
         tiles.loaded.connect(recall)
         QTimer.singleShot(_RECALL_AFTER_MS, self, recall)
 
-    def _on_opened(self, description: SlideDescription) -> None:
-        if self._candidate is None:
+    def _on_opened(self, tiles: TileLoader, description: SlideDescription) -> None:
+        if self._candidate is None or self._candidate[0] is not tiles:
+            return
+        problem = self.regions.settle()
+        if problem:
+            go_on = partial(self._on_opened, tiles, description)
+            self.unsaved.emit(problem, go_on, self._drop_candidate)
             return
         candidate, self._candidate = self._candidate, None
         self._leave()

@@ -95,7 +95,12 @@ class MainWindow(QMainWindow):
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Remember the layout and end the children."""
+        """Remember the layout and end the children; ask first if something drawn would be lost."""
+        problem = self.document.regions.settle()
+        if problem:
+            event.ignore()
+            self.dialogs.ask_unsaved(problem, self.close)
+            return
         settings = self._settings
         settings.geometry = bytes(self.saveGeometry().toBase64().data()).decode()
         settings.layout = bytes(self.saveState().toBase64().data()).decode()
@@ -160,7 +165,7 @@ class MainWindow(QMainWindow):
             Verb(_FILE, "&Export …", self._on_export, "Ctrl+E", "export"),
             Verb(_FILE, "&Save the picture of the view …", dialogs.save_picture, "Ctrl+Shift+P"),
             Verb(_FILE, "Cop&y the picture of the view", dialogs.copy_picture, "Ctrl+Shift+C"),
-            Verb(_FILE, "&Close slide", document.close, "Ctrl+W"),
+            Verb(_FILE, "&Close slide", self._close_slide, "Ctrl+W"),
             Verb(_FILE, "&Quit", self.close, "Ctrl+Q"),
             SEPARATOR,
             Verb(_EDIT, "&Undo", document.history.undo, "Ctrl+Z", "undo"),
@@ -219,6 +224,7 @@ class MainWindow(QMainWindow):
         document.state_changed.connect(self._on_state_changed)
         self.export_task.ended.connect(self._on_state_changed)
         document.refused.connect(self._on_refused)
+        document.unsaved.connect(dialogs.ask_unsaved)
         document.noted.connect(self._note)
         for changed in (document.history.indexChanged, document.history.cleanChanged):
             changed.connect(self._on_history)
@@ -236,6 +242,13 @@ class MainWindow(QMainWindow):
 
     def _note(self, text: str) -> None:
         self.statusBar().showMessage(text, _NOTE_MS)
+
+    def _close_slide(self) -> None:
+        problem = self.document.regions.settle()
+        if problem:
+            self.dialogs.ask_unsaved(problem, self._close_slide)
+        else:
+            self.document.close()
 
     def _on_phantom(self, slide: Path) -> None:
         if self.document.path is None:

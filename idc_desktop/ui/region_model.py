@@ -98,6 +98,10 @@ class RegionModel(QObject):
             self.changed.emit()
             self.choice_changed.emit()
 
+    def settle(self) -> str:
+        """Save at once what is not saved yet; return why regions cannot be, empty if all are."""
+        return self._book.settle() if self._book is not None else ""
+
     def save_view(self, view: dict[str, Any]) -> None:
         """Keep how the slide is looked at."""
         if self._book is not None:

@@ -255,9 +255,10 @@ size = (Path(sys.argv[1]) / "regions.sqlite").stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 book.edit("Draw", put=[region(n) for n in range(2, 900)])
 assert not book.flush(0.5)
+assert book.settle() == book.problem
 print(book.problem)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-assert book.flush(9)
+assert book.settle() == ""
 assert book.problem == ""
 assert [bool(it) for it in told] == [True, False]
 book.close()

@@ -10,6 +10,8 @@ from PySide6.QtGui import QDesktopServices, QGuiApplication, QPainter, QPixmap
 from PySide6.QtWidgets import QFileDialog, QMainWindow, QMessageBox
 
 from idc_desktop import RESEARCH_USE_NOTICE
+from idc_desktop.errors import OutputError
+from idc_desktop.export import write_regions
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.dialogs.failures import FailuresDialog
@@ -45,6 +47,73 @@ class DialogDesk:
         box = QMessageBox(QMessageBox.Icon.Warning, title, text, parent=self._window)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
+
+    def ask_unsaved(
+        self,
+        problem: str,
+        then: Callable[[], object],
+        stay: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Ask what to do with regions that cannot be saved, before they are left.
+
+        Parameters
+        ----------
+        then : callable
+            Leaves them, unless there is still a problem.
+        stay : callable
+            Called if the user rather stays.
+        """
+        box = QMessageBox(
+            QMessageBox.Icon.Warning,
+            "Regions that are not saved",
+            problem,
+            QMessageBox.StandardButton.Cancel,
+            self._window,
+        )
+        box.setInformativeText("What was drawn since is lost once the slide is closed.")
+        again = box.addButton("Try again", QMessageBox.ButtonRole.AcceptRole)
+        copy = box.addButton("Save a copy …", QMessageBox.ButtonRole.AcceptRole)
+        discard = box.addButton("Discard", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(again)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+
+        def on_finished() -> None:
+            chosen = box.clickedButton()
+            if chosen == again:
+                then()
+            elif chosen == copy:
+                self._save_copy(problem, then, stay)
+            elif chosen == discard:
+                self._document.regions.close()
+                then()
+            else:
+                stay()
+
+        box.finished.connect(on_finished)
+        box.open()
+
+    def _save_copy(
+        self, problem: str, then: Callable[[], object], stay: Callable[[], object]
+    ) -> None:
+        """Write the regions where the user says; without a copy, ask again."""
+        path, regions = self._document.path, self._document.regions
+        assert path is not None
+        name, _ = QFileDialog.getSaveFileName(
+            self._window,
+            "Save a copy of the regions",
+            str(path.with_name(f"{path.stem}.geojson")),
+            "Regions (*.geojson *.geojson.gz)",
+        )
+        if not name:
+            self.ask_unsaved(problem, then, stay)
+            return
+        try:
+            write_regions(Path(name), regions.all)
+        except OutputError as error:
+            self.ask_unsaved(str(error), then, stay)
+        else:
+            regions.close()
+            then()
 
     def ask_slide(self, then: Callable[[Path], None]) -> None:
         """Ask for a slide."""
