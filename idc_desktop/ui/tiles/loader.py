@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QImage
 
 from idc_desktop.description import SlideDescription
@@ -17,13 +17,15 @@ _CACHED_TILES = 640  # of 256 KiB: 160 MiB
 _UNDER_WAY = 4
 _CRASHES_PER_TILE = 2
 _RESTARTS = 16
+_PATIENCE_S = 60.0
+"""So long a slow network share may take for one answer."""
 
 
 class TileLoader(QObject):
     """Loads the tiles of one slide through a decoder process of its own.
 
-    The decoder may die of a damaged tile: it is started again, and a tile that kills it twice is
-    given up.
+    The decoder may die of a damaged tile, or hang: it is started again, and a tile that ends it
+    twice is given up; so is the slide, if it ends two in a row before they have opened it.
 
     Parameters
     ----------
@@ -31,6 +33,8 @@ class TileLoader(QObject):
         Path of the slide.
     mpp : float or None
         Resolution given by the user.
+    patience_s : float
+        Longest silence, while something is asked, before the decoder is taken to hang.
 
     Attributes
     ----------
@@ -52,8 +56,18 @@ class TileLoader(QObject):
     _arrived = Signal(int, dict, bytes)
     _ended = Signal(int, object)
 
-    def __init__(self, slide: str, mpp: float | None, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        slide: str,
+        mpp: float | None,
+        parent: QObject | None = None,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
         super().__init__(parent)
+        self._silence = QTimer(self)
+        self._silence.setSingleShot(True)
+        self._silence.setInterval(round(1000 * patience_s))
+        self._silence.timeout.connect(self._on_silence)
         self._job: Message = {"slide": slide, "mpp": mpp}
         self._cache: OrderedDict[Tile, QImage] = OrderedDict()
         self._pinned: dict[Tile, QImage] = {}
@@ -70,6 +84,7 @@ class TileLoader(QObject):
         self._is_open = False
         self._closed = False
         self._life = 0
+        self._fruitless = 0
         self._arrived.connect(self._on_arrived)
         self._ended.connect(self._on_ended)
         self._child = self._start()
@@ -124,11 +139,14 @@ class TileLoader(QObject):
     def close(self) -> None:
         """End the decoder."""
         self._closed = True
+        self._silence.stop()
         self._end_child()
 
     def _start(self) -> Child:
         child = Child("idc_desktop.decoder", self._job)
         self._life += 1
+        self._fruitless += 1  # until it has opened the slide
+        self._silence.start()
         threading.Thread(target=self._follow, args=(child, self._life), daemon=True).start()
         return child
 
@@ -153,6 +171,8 @@ class TileLoader(QObject):
         self._next_request += 1
         self._under_way[request] = tile
         self._child.tell({**command, "request": request})
+        if not self._silence.isActive():
+            self._silence.start()
         return request
 
     def _ask(self) -> None:
@@ -163,13 +183,16 @@ class TileLoader(QObject):
     def _on_arrived(self, life: int, message: Message, payload: bytes) -> None:
         if life != self._life or self._closed:
             return
+        self._silence.start()
         kind = message["event"]
         if kind == "slide":
+            self._fruitless = 0
             if not self._is_open:
                 self._is_open = True
                 self.associated_names = tuple(message["associated"])
                 self.opened.emit(SlideDescription.from_message(message))
             self._ask()
+            self._rest()
             return
         request = message["request"]
         if kind == "start":
@@ -192,7 +215,18 @@ class TileLoader(QObject):
         elif picture is not None and request == self._patch_request:
             self.patch_loaded.emit(picture)
         self._ask()
+        self._rest()
         self.loaded.emit()
+
+    def _rest(self) -> None:
+        """Wait for nothing if nothing was asked: then silence is no sign of a hang."""
+        if not self._under_way:
+            self._silence.stop()
+
+    def _on_silence(self) -> None:
+        # Not only killed: one that waits for a dead network share does not even die of that.
+        reason = f"said nothing for {self._silence.interval() / 1000:g} s"
+        self._on_ended(self._life, ChildCrashedError(reason, killed_from_outside=False))
 
     def _keep(self, tile: Tile, image: QImage) -> None:
         if tile.zoom == self._pinned_zoom:
@@ -207,7 +241,9 @@ class TileLoader(QObject):
             return
         self._end_child()
         crashed = isinstance(failure, ChildCrashedError) and self._life <= _RESTARTS
-        if not crashed or (not self._is_open and self._life >= _CRASHES_PER_TILE):
+        if not crashed or self._fruitless >= _CRASHES_PER_TILE:
+            self._closed = True
+            self._silence.stop()
             self.refused.emit(str(failure) if failure else "The reader process ended.")
             return
         for request in self._started:
