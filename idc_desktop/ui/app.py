@@ -12,8 +12,8 @@ from types import TracebackType
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QMessageBox
 
-from idc_desktop.console import complain, report_defect
-from idc_desktop.errors import IdcError, ModelError
+from idc_desktop.console import EXIT_CANCELLED, EXIT_PARTIAL, complain, report_defect
+from idc_desktop.errors import IdcError, ModelError, OutputError, ResolutionError, SlideError
 from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
@@ -31,6 +31,11 @@ def run(slide: Path | None, model: str | None, screenshot: Path | None) -> int:
     ----------
     screenshot : Path or None
         Analyze, wait until the view is sharp, save a picture of the window there, and quit.
+
+    Raises
+    ------
+    IdcError
+        The model cannot be used, or there is no picture for this reason.
     """
     application = QApplication(sys.argv[:1])
     settings = Settings.load()
@@ -51,7 +56,11 @@ def run(slide: Path | None, model: str | None, screenshot: Path | None) -> int:
     if slide is not None:
         window.open(slide)
     code = application.exec()
-    return photographer.code if photographer is not None else code
+    if photographer is None:
+        return code
+    if photographer.failure is not None:
+        raise photographer.failure
+    return photographer.code
 
 
 def create_window(settings: Settings, model: str | None = None) -> MainWindow:
@@ -71,36 +80,61 @@ def create_window(settings: Settings, model: str | None = None) -> MainWindow:
 
 
 class _Photographer:
-    """Waits until the slide is sharp and analyzed, saves the window's picture, and quits."""
+    """Waits until the slide is sharp and analyzed, saves the window's picture, and quits.
+
+    Attributes
+    ----------
+    code : int
+        The exit code, as ``analyze`` would have it.
+    failure : Exception or None
+        Why there is no picture.
+    """
 
     def __init__(self, window: MainWindow, target: Path) -> None:
         self._window = window
         self._target = target
-        self.code = 0
+        self.code = EXIT_CANCELLED  # until it is done
+        self.failure: Exception | None = None
+        window.slides.refused.connect(self._on_refused)
+        window.document.refused.connect(self._on_refused)
         self._timer = QTimer(window)
         self._timer.timeout.connect(self._look)
         self._timer.start(_POLL_MS)
 
+    def _on_refused(self, reason: str) -> None:
+        self.failure = SlideError(reason)  # told at the next look: the loop may not run yet
+
     def _look(self) -> None:
         document = self._window.document
-        if document.state in ("ready", "paused") and document.mpp_xy is not None:
+        if self.failure is not None:
+            self._end()
+        elif document.state == "failed":
+            self.failure = document.failure
+            self._end()
+        elif document.state in ("ready", "paused") and document.mpp_xy is not None:
             document.analyze()
-        elif document.state in ("failed", "ready"):
-            complain(document.message)
-            self._end(3)
+        elif document.state == "ready" and document.path is not None:
+            self.failure = ResolutionError(f"{document.path.name}: {document.message}")
+            self._end()
         elif document.state == "done" and self._window.view.is_sharp:
-            if self._window.grab().save(str(self._target)):
-                self._end(0)
-            else:
-                complain(f"{self._target}: The picture cannot be written there.")
-                self._end(5)
+            self._shoot()
+            self._end()
 
-    def _end(self, code: int) -> None:
-        self.code = code
+    def _shoot(self) -> None:
+        current = self._window.document.map
+        if not self._window.grab().save(str(self._target)):
+            self.failure = OutputError(f"{self._target}: The picture cannot be written there.")
+        elif current is not None and current.failed_patches:
+            complain(self._window.document.message)
+            self.code = EXIT_PARTIAL
+        else:
+            self.code = 0
+
+    def _end(self) -> None:
         self._timer.stop()
         # Not by closing the window: the user's layout is not this one's.
         self._window.release()
-        QApplication.exit(code)
+        QApplication.exit()
 
 
 class _Reporter:

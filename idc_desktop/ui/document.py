@@ -14,7 +14,7 @@ from PySide6.QtGui import QUndoStack
 from idc_desktop.card import ModelCard
 from idc_desktop.database import slide_folder
 from idc_desktop.description import SlideDescription
-from idc_desktop.errors import AnalysisCancelledError, IdcError
+from idc_desktop.errors import AnalysisCancelledError, IdcError, SlideChangedError
 from idc_desktop.export import Analysis, write_folder
 from idc_desktop.grid import PatchGrid, ProbabilityMap
 from idc_desktop.model_file import ModelFile, find_model, read_model
@@ -65,6 +65,8 @@ class SlideDocument(QObject):
     state : {"empty", "opening", "recalling", "ready", "running", "paused", "done", "failed"}
     message : str
         What the state means, for people; the reason if it is ``failed``.
+    failure : Exception or None
+        What ended the last run.
     """
 
     slide_changed = Signal()
@@ -99,6 +101,7 @@ class SlideDocument(QObject):
         self.run = RunRecord()
         self.state = "empty"
         self.message = _INVITATION
+        self.failure: Exception | None = None
         self.seen_l0: QRectF | None = None
         self.selected: tuple[int, int] | None = None
         self.history = QUndoStack(self)
@@ -357,6 +360,7 @@ class SlideDocument(QObject):
     def _drop_run(self) -> None:
         """Let go of the run; it stops, keeping what it did."""
         self._is_cancelling = self._recalls_soon = False
+        self.failure = None
         if self._running is not None:
             self._running.abandon()
             self._running.deleteLater()
@@ -486,10 +490,14 @@ class SlideDocument(QObject):
         if description.identity != self.slide.identity:
             self._drop_run()
             self._analyzes_next, self.is_outdated = False, True
-            self._set_state("failed", f"{self.path.name}: It changed on disk. Open it again.")
+            self.failure = SlideChangedError(
+                f"{self.path.name}: It changed on disk. Open it again."
+            )
+            self._set_state("failed", str(self.failure))
             self.map_changed.emit()
 
     def _on_ended(self, failure: Exception | None) -> None:
+        self.failure = failure
         if self._running is not None:
             self._running.deleteLater()
             self._running = None

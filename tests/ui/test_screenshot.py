@@ -1,0 +1,72 @@
+"""``open --screenshot``: it always ends, with the exit code that ``analyze`` would have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtGui import QImage
+
+from tests.support.command import Outcome, run_cli
+from tests.support.models import TinyModel
+from tests.support.scenes import Scene, write_tissue_slide
+from tests.support.slides import damage_tile, write_tiff
+
+Shoot = Callable[..., Outcome]
+
+
+@pytest.fixture
+def shoot(tmp_path: Path, tiny_model: TinyModel) -> Shoot:
+    """Take a picture of a slide."""
+
+    def run(slide: Path, data_dir: Path = tmp_path / "data", name: str = "shot.png") -> Outcome:
+        return run_cli(
+            "open", slide, "--model", tiny_model.path, "--screenshot", tmp_path / name,
+            data_dir=data_dir, cwd=tmp_path, timeout=60,
+        )  # fmt: skip
+
+    return run
+
+
+def test_failed_patches_are_told_beside_the_picture(shoot: Shoot, tmp_path: Path) -> None:
+    scene = write_tissue_slide(
+        tmp_path / "damaged.tiff", (1600, 1280), 2.0, downsamples=(1, 4, 16), tile=64, seed=5
+    )
+    damage_tile(scene.path, 1, 2, 2)
+    outcome = shoot(scene.path)
+    assert outcome.code == 4, outcome
+    assert "patches could not be analyzed" in outcome.error_lines[-1]
+    assert not QImage(str(tmp_path / "shot.png")).isNull()
+
+
+def test_data_folder_that_cannot_be_written_is_no_fault_of_the_slide(
+    shoot: Shoot, tmp_path: Path, tiny_slide: Scene
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    outcome = shoot(tiny_slide.path, tmp_path / "file" / "data")
+    assert outcome.code == 5, outcome
+    assert not (tmp_path / "shot.png").exists()
+
+
+def test_folder_without_a_slide_ends_it(shoot: Shoot, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    outcome = shoot(tmp_path / "empty")
+    assert outcome.code == 3, outcome
+    assert outcome.error_lines[-1] == "empty: There is no slide in this folder."
+
+
+def test_slide_that_cannot_be_analyzed_is_named(shoot: Shoot, tmp_path: Path) -> None:
+    bare = write_tiff(tmp_path / "bare.tiff", [np.full((500, 600, 3), 200, np.uint8)], mpp=None)
+    (tmp_path / "bad.svs").write_bytes(b"no slide at all" * 100)
+    for slide in (bare, tmp_path / "bad.svs"):
+        outcome = shoot(slide)
+        assert outcome.code == 3, outcome
+        assert outcome.error_lines[-1].startswith(f"{slide.name}: ")
+
+
+def test_picture_that_cannot_be_written_is_told(shoot: Shoot, tiny_slide: Scene) -> None:
+    outcome = shoot(tiny_slide.path, name="none/shot.png")
+    assert outcome.code == 5, outcome
+    assert "shot.png: The picture cannot be written" in outcome.error_lines[-1]
