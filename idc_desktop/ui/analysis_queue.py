@@ -13,7 +13,7 @@ from idc_desktop.model_file import ModelFile
 from idc_desktop.record import RunRecord
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.engine_run import EngineRun, analysis_job
-from idc_desktop.ui.outcome import Outcome
+from idc_desktop.ui.outcome import Outcome, given_mpp, keep_given_mpp
 
 _UNKNOWN_RESOLUTION = "The resolution is unknown: open the slide and give it."
 
@@ -55,6 +55,7 @@ class AnalysisQueue(QObject):
         self._current: Path | None = None
         self._run: EngineRun | None = None
         self._failures: dict[Path, str] = {}
+        document.slide_changed.connect(self._keep_resolution)
         document.slide_changed.connect(self._on_slide_changed)
         document.state_changed.connect(self._on_document_state)
         document.map_changed.connect(self._tell_open_slide)
@@ -144,7 +145,8 @@ class AnalysisQueue(QObject):
         document, slide = self._document, self._current
         assert slide is not None
         if slide != document.path:
-            job = analysis_job(slide, self._model.path, None, document.provider)
+            mpp = given_mpp(slide)
+            job = analysis_job(slide, self._model.path, mpp, document.provider)
             self._run = EngineRun(job, self._model, slide.name, self)
             self._run.grown.connect(lambda: self.slide_changed.emit(slide))
             self._run.ended.connect(self._on_ended)
@@ -197,6 +199,13 @@ class AnalysisQueue(QObject):
             self._put_back()
         elif document.state == "ready":  # cancelled there
             self._finish()
+
+    def _keep_resolution(self) -> None:
+        """Keep what the user says of the open slide: it may be left when its turn comes."""
+        path, slide = self._document.path, self._document.slide
+        if path is not None and slide is not None and slide.mpp_source == "user":
+            assert slide.mpp_x is not None
+            keep_given_mpp(path, slide.mpp_x)
 
     def _on_slide_changed(self) -> None:
         """Hand a slide over that was opened, or take one back that was left."""

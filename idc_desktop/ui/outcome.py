@@ -1,4 +1,4 @@
-"""What analyses found, kept so that the list of slides can tell without opening one."""
+"""What is kept of slides, so that the list can tell and go on without opening one."""
 
 from __future__ import annotations
 
@@ -64,9 +64,35 @@ class Outcome:
             target.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
+def given_mpp(slide: Path) -> float | None:
+    """Return the resolution that the user gave of a slide as it is now, µm per pixel, if any."""
+    try:
+        mpp = json.loads(_place("resolutions", slide).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return mpp if isinstance(mpp, float) and mpp > 0 else None
+
+
+def keep_given_mpp(slide: Path, mpp: float) -> None:
+    """Keep the resolution that the user gave; if that fails, it is asked for again."""
+    with contextlib.suppress(OSError):
+        target = _place("resolutions", slide)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(mpp), encoding="utf-8")
+
+
 def _file(slide: Path, model: ModelFile) -> Path:
-    """Return where it is kept; the name tells nothing, and is another one for a changed slide."""
+    """Return where an outcome is kept: another one for another model or given resolution."""
+    mpp = given_mpp(slide)
+    return _place("outcomes", slide, model.sha256, *([] if mpp is None else [repr(mpp)]))
+
+
+def _place(kind: str, slide: Path, *further: str) -> Path:
+    """Return where something is kept; the name tells nothing, and is another for a changed slide.
+
+    Raises `OSError` if there is no such slide.
+    """
     about = slide.stat()
-    key = f"{slide.absolute()}\n{about.st_size}\n{about.st_mtime_ns}\n{model.sha256}"
+    key = "\n".join((str(slide.absolute()), str(about.st_size), str(about.st_mtime_ns), *further))
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-    return data_folder() / "outcomes" / f"{name[:32]}.json"
+    return data_folder() / kind / f"{name[:32]}.json"

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.outcome import Outcome
 from tests.support.processes import engines_of
-from tests.support.scenes import Scene
+from tests.support.scenes import Scene, write_tissue_slide
 from tests.support.slides import write_tiff
 from tests.ui.support import WAIT_MS, analyze
 
@@ -65,6 +65,49 @@ def test_all_slides_are_analyzed_and_a_bad_one_stops_nobody(
 
     run_all(window, qtbot)  # only those that failed are tried again
     assert queue.total == 2
+
+
+@pytest.fixture
+def given(window: MainWindow, qtbot: QtBot, slides: list[Path], tmp_path: Path) -> Path:
+    """A slide that does not state its resolution; it is open, and 8 µm were given by hand."""
+    path = tmp_path / "slides" / "tissue.tiff"
+    scene = write_tissue_slide(tmp_path / "stated.tiff", (600, 500), 8.0)
+    write_tiff(path, scene.levels, mpp=None)
+    document = window.document
+    window.open(path)
+    qtbot.waitUntil(lambda: document.path == path, timeout=WAIT_MS)
+    document.give_resolution(8.0)
+    qtbot.waitUntil(lambda: document.mpp_xy == (8.0, 8.0), timeout=WAIT_MS)
+    return path
+
+
+def test_resolution_given_by_hand_is_kept_for_the_queue(
+    window: MainWindow, qtbot: QtBot, slides: list[Path], given: Path
+) -> None:
+    document = window.document
+    window.open(slides[0])
+    qtbot.waitUntil(lambda: document.path == slides[0], timeout=WAIT_MS)
+    run_all(window, qtbot)
+    assert words(window)["tissue.tiff"].startswith("IDC ")
+
+    window.open(given)
+    qtbot.waitUntil(lambda: document.path == given, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)  # the very same run
+    document.give_resolution(4.0)
+    qtbot.waitUntil(lambda: document.mpp_xy == (4.0, 4.0), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: words(window)["tissue.tiff"] == "not analyzed", timeout=WAIT_MS)
+
+
+def test_slide_with_a_given_resolution_is_handed_over(
+    window: MainWindow, qtbot: QtBot, slides: list[Path], given: Path
+) -> None:
+    document, queue = window.document, window.slide_panel.queue
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    queue.start([given])
+    window.open(slides[0])
+    qtbot.waitUntil(lambda: document.path == slides[0], timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not queue.is_active, timeout=WAIT_MS)
+    assert words(window)["tissue.tiff"].startswith("IDC ")
 
 
 def test_pause_resume_and_stop(window: MainWindow, qtbot: QtBot, slides: list[Path]) -> None:
