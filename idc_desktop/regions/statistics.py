@@ -8,7 +8,7 @@ sorted by probability only on the map too; so a new threshold costs a look-up pe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ WHOLE_SLIDE = "Whole slide"
 _HALF = 0.5 * (1 - 1e-12)  # sums of equal weights must reach a half in spite of rounding
 _LAST = MILLIONTHS + 1  # comes after every probability
 _PLACE_BITS = 40
+_KEPT_ALONE = 8
 _NOTHING = 1e-12  # of a cell: 0.2 square nanometres, and above all rounding below
 
 Floats = npt.NDArray[np.float64]
@@ -180,8 +181,9 @@ class RegionMeter:
     """Measures regions on one map, again and again, at little cost.
 
     What depends on a region's shape alone is computed once for each shape; what depends on the
-    map, once for each state of the map; a threshold is looked up. A region that is left out of a
-    call is forgotten. Not for two threads at once.
+    map, once for each state of the map; a threshold is looked up. Kept are the shapes of the last
+    call that had several, and the last few that were asked about alone. Not for two threads at
+    once.
 
     Parameters
     ----------
@@ -200,6 +202,8 @@ class RegionMeter:
         self._mpp = mpp
         self._overlaps: dict[Shape, tuple[Overlap, Moments]] = {}
         self._profiles: dict[Shape, _Profile] = {}
+        self._together: Collection[Shape] = ()
+        self._alone: dict[Shape, None] = {}  # the last one last
         self._version = probability_map.version
         self._order = _Order.of(probability_map)
 
@@ -230,10 +234,11 @@ class RegionMeter:
             )
         px_um2 = self._mpp[0] * self._mpp[1]
         wanted = dict.fromkeys(shapes)
-        if len(wanted) > 1:  # else a single question would empty the cache of all others
-            for gone in self._overlaps.keys() - wanted.keys():
-                del self._overlaps[gone]
-                self._profiles.pop(gone, None)
+        if len(wanted) > 1:
+            self._together, self._alone = wanted.keys(), {}
+            self._forget(self._overlaps.keys() - wanted.keys())
+        elif wanted:
+            self._keep_alone(*wanted)
         for shape in wanted:
             if shape not in self._overlaps:
                 overlap = Overlap.of(shape, self.probability_map.grid)
@@ -242,6 +247,21 @@ class RegionMeter:
                 overlap, moments = self._overlaps[shape]
                 self._profiles[shape] = _Profile.of(overlap, moments, self._order, px_um2)
         return [self._profiles[shape] for shape in shapes]
+
+    def _keep_alone(self, shape: Shape) -> None:
+        # A drag asks about another shape with every move of the mouse, and about none again.
+        if shape not in self._together:
+            self._alone.pop(shape, None)
+            self._alone[shape] = None
+            if len(self._alone) > _KEPT_ALONE:
+                oldest = next(iter(self._alone))
+                del self._alone[oldest]
+                self._forget([oldest])
+
+    def _forget(self, shapes: Iterable[Shape]) -> None:
+        for gone in shapes:
+            self._overlaps.pop(gone, None)
+            self._profiles.pop(gone, None)
 
 
 def measure(

@@ -149,6 +149,22 @@ def test_equal_shapes_are_measured_once_and_answered_twice() -> None:
     assert found[0] == found[2] != found[1]
 
 
+def test_shapes_of_a_drag_are_not_kept() -> None:
+    meter = RegionMeter(painted_map((0, 0)), MPP)
+    drawn = [rectangle(0, 0, 900, 900), rectangle(10, 0, 900, 900)]
+    meter.measure(drawn, 0.5)
+    kept = [meter._overlaps[it] for it in drawn]
+
+    for right in range(100, 400):
+        assert meter.measure([rectangle(0, 0, right, 900)], 0.5)
+        meter.measure(drawn[:1], 0.5)  # the chosen region's own figures, in between
+
+    assert len(meter._overlaps) == len(meter._profiles) <= len(drawn) + 8
+    assert all(meter._overlaps[it] is one for it, one in zip(drawn, kept, strict=True))
+    meter.measure([rectangle(0, 0, 399, 900), *drawn[:1]], 0.5)
+    assert len(meter._overlaps) == 2
+
+
 def test_histogram_adds_up_to_the_analyzed_area() -> None:
     probability_map = painted_map((0, 0))
     meter = RegionMeter(probability_map, MPP)
