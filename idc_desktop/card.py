@@ -122,6 +122,26 @@ def parse_card(text: str, source: str) -> ModelCard:
     )
 
 
+def figure_text(figure: object) -> str:
+    """Say a figure of a card's metrics, with its interval where the card has one.
+
+    Parameters
+    ----------
+    figure : object
+        A number, or an object with ``value`` and perhaps ``low`` and ``high``. The schema leaves
+        metrics open, so that it may be anything else as well: that is said as it stands.
+    """
+    if figure is None:
+        return "–"
+    if not isinstance(figure, Mapping) or "value" not in figure:
+        return f"{figure:.3f}" if isinstance(figure, float) else str(figure)
+    text = figure_text(figure["value"])
+    low, high = figure.get("low"), figure.get("high")
+    return (
+        text if low is None or high is None else f"{text} ({figure_text(low)}–{figure_text(high)})"
+    )
+
+
 def encode_golden(pixels: npt.NDArray[np.uint8], probability: float) -> dict[str, Any]:
     """Return one entry of the card's ``golden`` list for a (50, 50, 3) RGB patch."""
     if pixels.shape != (PATCH_SIZE_PX, PATCH_SIZE_PX, 3) or pixels.dtype != np.uint8:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.card import parse_card
 from idc_desktop.model_file import bundled_models, read_model
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.pages import card_page, provenance_page
 from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.main_window import MainWindow
+from tests.support.models import TinyModel
 from tests.support.scenes import Scene
 from tests.ui.conftest import OpenWindow
 from tests.ui.support import WAIT_MS, analyze
@@ -35,6 +38,31 @@ def test_card_of_every_bundled_model_can_be_read(name: str) -> None:
     assert "For Research Use Only" in page
     assert "AUC" in page
     assert "<li>" in page
+
+
+def test_card_is_read_whatever_its_metrics_hold(tiny_model: TinyModel) -> None:
+    """The schema leaves them open."""
+    card = read_model(tiny_model.path).card
+    figures = {
+        "auc": {"value": 0.9125},
+        "sensitivity": 0.75,
+        "specificity": {"value": 0.5, "low": 0.25, "high": None},
+        "precision": {"value": 1, "low": 0.875, "high": 1},
+        "ece": {"mean": "<b>"},
+        "f1_positive": ["a"],
+    }
+    metrics = {"test": figures, "note": "none", "empty": {}}
+    document = {**card.document, "idc": {**card.document["idc"], "metrics": metrics}}
+    page = card_page(parse_card(json.dumps(document), "tiny"), "sha")
+    for text in (
+        "0.912",
+        "0.750",
+        "0.500",
+        "1 (0.875–1)",
+        "{&#x27;mean&#x27;: &#x27;&lt;b&gt;&#x27;}",
+        "–",
+    ):
+        assert f">{text}</td>" in page
 
 
 def test_provenance_names_every_source(

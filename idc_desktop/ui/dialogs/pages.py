@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
-from idc_desktop.card import ModelCard
+from idc_desktop.card import ModelCard, figure_text
 from idc_desktop.grid import PatchState
 from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
@@ -156,15 +156,10 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     head = "".join(f"<th>{escape(name.replace('_', ', '))}</th>" for name in groups)
     rows = []
     for key, label in _FIGURES.items():
-        cells = "".join(f"<td align='center'>{_figure(metrics[g].get(key))}</td>" for g in groups)
+        texts = (escape(figure_text(metrics[group].get(key))) for group in groups)
+        cells = "".join(f"<td align='center'>{text}</td>" for text in texts)
         rows.append(f"<tr><td>{label}</td>{cells}</tr>")
     return (
         "<h3>Figures, with 95 % intervals by case</h3>"
         f"<table cellspacing='6'><tr><th></th>{head}</tr>{''.join(rows)}</table>"
     )
-
-
-def _figure(value: Any) -> str:  # noqa: ANN401 - a number, an object, or nothing
-    if isinstance(value, Mapping):
-        return f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})"
-    return f"{value:.3f}" if isinstance(value, int | float) else "–"
