@@ -69,6 +69,22 @@ class DefectError(IdcError):
     exit_code = 1
 
 
+def reader_lost(subject: str, how: object) -> SlideError:
+    """Return the error that ends the work on a file at which every reader process died or hung.
+
+    Parameters
+    ----------
+    subject : str
+        Name of the file.
+    how : object
+        What became of the last process, such as ``was ended by SIGABRT``.
+    """
+    return SlideError(
+        f"{subject}: The reader process {how}, again and again. The file is damaged, its disk does "
+        "not answer, or memory ran out."
+    )
+
+
 _BY_NAME: dict[str, type[IdcError]] = {
     error.__name__: error
     for error in (

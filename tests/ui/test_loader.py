@@ -54,8 +54,19 @@ def test_decoder_that_hangs_at_opening_is_replaced_once(loader: TileLoader, qtbo
     stop(loader)
     with qtbot.waitSignal(loader.refused, timeout=WAIT_MS) as refused:
         pass
-    assert f"said nothing for {PATIENCE_S:g} s" in refused.args[0]
+    assert f"tiny.tiff: The reader process said nothing for {PATIENCE_S:g} s" in refused.args[0]
     assert loader._life == 2
+
+
+def test_slide_that_kills_every_decoder_is_named(loader: TileLoader, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(loader.refused, timeout=WAIT_MS) as refused:
+        for life in (1, 2):
+            qtbot.waitUntil(lambda life=life: loader._life == life, timeout=WAIT_MS)
+            os.kill(loader._child.pid, signal.SIGABRT)
+    assert refused.args[0] == (
+        "tiny.tiff: The reader process was ended by SIGABRT, again and again. The file is damaged, "
+        "its disk does not answer, or memory ran out."
+    )
 
 
 def test_slide_whose_share_is_gone_is_given_up(loader: TileLoader, qtbot: QtBot) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QImage
 
 from idc_desktop.description import SlideDescription
+from idc_desktop.errors import reader_lost
 from idc_desktop.supervisor import Child, ChildCrashedError
 from idc_desktop.ui.tiles.pyramid import Tile
 from idc_desktop.wire import Message
@@ -244,7 +246,9 @@ class TileLoader(QObject):
         if not crashed or self._fruitless >= _CRASHES_PER_TILE:
             self._closed = True
             self._silence.stop()
-            self.refused.emit(str(failure) if failure else "The reader process ended.")
+            if failure is None or isinstance(failure, ChildCrashedError):
+                failure = reader_lost(Path(self._job["slide"]).name, failure or "ended")
+            self.refused.emit(str(failure))
             return
         for request in self._started:
             tile = self._under_way.get(request)
