@@ -9,6 +9,8 @@ from pathlib import Path
 
 from idc_desktop import __version__
 
+_LARGEST_LOG_BYTES = 1 << 20
+
 EXIT_DEFECT, EXIT_INPUT, EXIT_PARTIAL, EXIT_OUTPUT, EXIT_CANCELLED = 1, 3, 4, 5, 130
 
 
@@ -29,13 +31,18 @@ def complain(text: str) -> None:
 
 
 def report_defect(text: str) -> int:
-    """Keep a traceback in the log and say where; return the exit code."""
+    """Keep a traceback in the log and say where; return the exit code.
+
+    A log that has become large is kept as ``defects.old.log``, in the place of the former one.
+    """
     from idc_desktop.store import data_folder  # numpy comes with it: not for every start
 
     log = data_folder() / "logs" / "defects.log"
     last_line = text.strip().splitlines()[-1]
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists() and log.stat().st_size > _LARGEST_LOG_BYTES:
+            log.replace(log.with_name("defects.old.log"))
         with log.open("a", encoding="utf-8") as file:
             file.write(f"idc-desktop {__version__}\n{text}\n")
         where = f"The details are in {log}"

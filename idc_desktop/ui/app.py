@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 import traceback
@@ -43,6 +44,7 @@ def run(slide: Path | None, model: str | None, screenshot: Path | None) -> int:
         settings = replace(settings, geometry="", layout="", folded=[])
     window = create_window(settings, model)
     sys.excepthook = _Reporter(window)
+    _log_crashes()
     # Lets Python see Ctrl-C while Qt's loop runs.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     heartbeat = QTimer()
@@ -77,6 +79,16 @@ def create_window(settings: Settings, model: str | None = None) -> MainWindow:
             raise
         document = SlideDocument(Settings().model, settings.display)
     return MainWindow(settings, document)
+
+
+def _log_crashes() -> None:
+    """Have Python write where it was, should Qt or another library crash the process in C."""
+    log = data_folder() / "logs" / "crashes.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        faulthandler.enable(log.open("a", encoding="utf-8"))  # which it holds open
+    except OSError:
+        return
 
 
 class _Photographer:
@@ -138,16 +150,25 @@ class _Photographer:
 
 
 class _Reporter:
-    """Shows an unexpected error as a report that can be copied, and keeps the window alive."""
+    """Shows an unexpected error as a report that can be copied, and keeps the window alive.
+
+    The same defect is told and logged once.
+    """
 
     def __init__(self, window: MainWindow) -> None:
         self._window = window
         self._shown = False
+        self._known: set[str] = set()
 
     def __call__(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         text = "".join(traceback.format_exception(kind, error, trace))
+        # By its place, whatever its words: a slot may fail at every paint.
+        place = kind.__name__ + ("".join(traceback.format_tb(trace)) or text)
+        if place in self._known:
+            return
+        self._known.add(place)
         report_defect(text)
         if self._shown:  # one report at a time; the others are in the log
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -60,7 +61,7 @@ class Settings:
             return cls._checked(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             number = 1
             while (aside := path.with_name(f"settings.corrupt-{number}.json")).exists():
                 number += 1
@@ -98,7 +99,8 @@ class Settings:
             temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
             temporary.replace(path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def add_slides(self, paths: list[Path]) -> None:
         """Put slides at the head of the list."""

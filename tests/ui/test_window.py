@@ -298,7 +298,15 @@ def test_typed_magnification_is_gone_to(
 
 
 @pytest.mark.parametrize(
-    "text", ['{"display": {"opacity": "much"}}', '{"display": {"colour": 1}}', '{"slides": 1}', "["]
+    "text",
+    [
+        '{"display": {"opacity": "much"}}',
+        '{"display": {"colour": 1}}',
+        '{"slides": 1}',
+        "[",
+        "[" * 200_000,
+    ],
+    ids=range(5),
 )
 def test_corrupt_settings_are_kept_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
@@ -312,6 +320,14 @@ def test_corrupt_settings_are_kept_aside(
     kept.add_slides([tmp_path / "a.svs"])
     kept.save()
     assert Settings.load() == kept
+
+
+def test_settings_that_cannot_be_written_disturb_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "file" / "data"))
+    Settings().save()
 
 
 def test_painting_leaks_no_reference_to_none(qtbot: QtBot) -> None:
