@@ -33,6 +33,8 @@ class AnalysisQueue(QObject):
     that is opened or left meanwhile is handed over. What is computed is stored as it comes, so
     nothing is lost by a pause, and a slide that fails does not stop the others.
 
+    What earlier analyses found is told to it (`learn`): to look at a file can take for ever.
+
     Attributes
     ----------
     total, finished : int
@@ -55,6 +57,7 @@ class AnalysisQueue(QObject):
         self._current: Path | None = None
         self._run: EngineRun | None = None
         self._failures: dict[Path, str] = {}
+        self._outcomes: dict[Path, Outcome | None] = {}
         document.slide_changed.connect(self._keep_resolution)
         document.slide_changed.connect(self._on_slide_changed)
         document.state_changed.connect(self._on_document_state)
@@ -82,7 +85,9 @@ class AnalysisQueue(QObject):
             return SlideStatus("failed", self._failures[slide])
         if is_open and document.state == "paused":
             return SlideStatus("partly analyzed", document.message)
-        outcome = Outcome.stored(slide, document.model)
+        if slide not in self._outcomes:
+            return SlideStatus("…")
+        outcome = self._outcomes[slide]
         if outcome is None:
             return SlideStatus("not analyzed")
         card, area_mm2 = document.card, outcome.idc_area_um2 / 1e6
@@ -91,11 +96,15 @@ class AnalysisQueue(QObject):
             detail += f"; {outcome.failed_patches:,} patches failed"
         return SlideStatus(outcome.text, detail)
 
+    def learn(self, slide: Path, outcome: Outcome | None) -> None:
+        """Take what is stored of a slide and the current model; what is known here is newer."""
+        self._outcomes.setdefault(slide, outcome)
+
     def start(self, slides: list[Path]) -> None:
         """Analyze those that the current model has not analyzed yet."""
         self.cancel()
         self._model = self._document.model
-        todo = [it for it in slides if it.exists() and Outcome.stored(it, self._model) is None]
+        todo = [it for it in slides if self._outcomes.get(it) is None]
         if not todo:
             self._document.noted.emit("There is nothing left to analyze in the list.")
             return
@@ -167,7 +176,7 @@ class AnalysisQueue(QObject):
         if isinstance(failure, AnalysisCancelledError):
             self._put_back()
         elif failure is None:
-            Outcome.of(record, self._model).store(slide, self._model)
+            self._keep(slide, Outcome.of(record, self._model))
             self._finish()
         elif isinstance(failure, ResolutionError):
             self._fail(_UNKNOWN_RESOLUTION)
@@ -179,7 +188,7 @@ class AnalysisQueue(QObject):
     def _on_document_state(self) -> None:
         document = self._document
         if document.state == "done" and document.path is not None:
-            Outcome.of(document.run, document.model).store(document.path, document.model)
+            self._keep(document.path, Outcome.of(document.run, document.model))
             self._failures.pop(document.path, None)
         self._tell_open_slide()
         # Later: at the end of a recall the document says "paused" just before it goes on.
@@ -200,9 +209,15 @@ class AnalysisQueue(QObject):
         elif document.state == "ready":  # cancelled there
             self._finish()
 
+    def _keep(self, slide: Path, outcome: Outcome) -> None:
+        self._outcomes[slide] = outcome
+        outcome.store(slide, self._document.model)
+
     def _keep_resolution(self) -> None:
         """Keep what the user says of the open slide: it may be left when its turn comes."""
         path, slide = self._document.path, self._document.slide
+        if path is not None:
+            self._outcomes.pop(path, None)  # the file, or the resolution, may be another one
         if path is not None and slide is not None and slide.mpp_source == "user":
             assert slide.mpp_x is not None
             keep_given_mpp(path, slide.mpp_x)
@@ -221,6 +236,7 @@ class AnalysisQueue(QObject):
             self.cancel()
             self._document.noted.emit("Another model was chosen: the list is no longer analyzed.")
         self._failures.clear()
+        self._outcomes.clear()
 
     def _tell_open_slide(self) -> None:
         if self._document.path is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 
 from PySide6.QtCore import QObject, QThreadPool, Signal
@@ -10,7 +12,7 @@ from idc_desktop.errors import IdcError
 
 
 class Task(QObject):
-    """Runs a function in a thread of the pool and tells how it ended, in the window's thread.
+    """Runs a function in another thread and tells how it ended, in the window's thread.
 
     Attributes
     ----------
@@ -31,17 +33,30 @@ class Task(QObject):
         self.is_running = False
         self._done.connect(self._on_done)
 
-    def start(self, work: Callable[[], object]) -> None:
-        """Run `work`."""
+    def start(self, work: Callable[[], object], *, may_hang: bool = False) -> None:
+        """Run `work`.
+
+        Parameters
+        ----------
+        may_hang : bool
+            It looks at files of the user's, on a share that may not answer: it neither takes a
+            thread from the pool nor is it waited for when the window is closed.
+        """
         self.is_running = True
 
         def run() -> None:
+            result, failure = None, None
             try:
-                self._done.emit(work(), None)
+                result = work()
             except Exception as error:  # noqa: BLE001 - it is handed over to the window's thread
-                self._done.emit(None, error)
+                failure = error
+            with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
+                self._done.emit(result, failure)
 
-        QThreadPool.globalInstance().start(run)
+        if may_hang:
+            threading.Thread(target=run, daemon=True).start()
+        else:
+            QThreadPool.globalInstance().start(run)
 
     def _on_done(self, result: object, error: Exception | None) -> None:
         self.is_running = False

@@ -21,7 +21,7 @@ _PATIENCE_MS = 15_000
 
 
 class Thumbnails(QObject):
-    """Finds the stored picture of a slide, or reads the slide for it in a process of its own."""
+    """Makes the pictures of slides, and reads a slide for that in a process of its own."""
 
     made = Signal(Path, QImage)
     """A picture is there."""
@@ -41,16 +41,12 @@ class Thumbnails(QObject):
         self._deadline.setInterval(_PATIENCE_MS)
         self._deadline.timeout.connect(self._next)
 
-    def find(self, path: Path, *, may_read: bool) -> QImage | None:
-        """Return the stored picture; where there is none, it may be made, and `made` tells."""
-        picture = QImage(str(_file(path)))
-        if not picture.isNull():
-            return picture
-        if may_read and path not in self._waiting and path.exists():
+    def make(self, path: Path) -> None:
+        """Read a slide for its picture when its turn comes; `made` tells."""
+        if path not in self._waiting:
             self._waiting.append(path)
             if self._tiles is None:
                 self._start.start()
-        return None
 
     def keep(self, path: Path, pyramid: TilePyramid, tiles: TileLoader) -> None:
         """Store the picture of a slide whose coarsest tiles are here."""
@@ -93,6 +89,12 @@ class Thumbnails(QObject):
         if loaded_top_tiles(pyramid, tiles) == len(pyramid.top_tiles()):
             self.keep(self._path, pyramid, tiles)
             self._next()
+
+
+def kept_picture(path: Path) -> QImage | None:
+    """Return the stored picture of a slide, if there is one; for any thread."""
+    picture = QImage(str(_file(path)))
+    return None if picture.isNull() else picture
 
 
 def _file(path: Path) -> Path:

@@ -48,7 +48,7 @@ def test_all_slides_are_analyzed_and_a_bad_one_stops_nobody(
     window: MainWindow, qtbot: QtBot, slides: list[Path]
 ) -> None:
     window.slides.add(slides)
-    assert set(words(window).values()) == {"not analyzed"}
+    qtbot.waitUntil(lambda: set(words(window).values()) == {"not analyzed"}, timeout=WAIT_MS)
     queue = window.slide_panel.queue
     run_all(window, qtbot)
 
@@ -185,4 +185,4 @@ def test_another_model_ends_the_queue(window: MainWindow, qtbot: QtBot, slides: 
     with qtbot.waitSignal(window.document.model_changed, timeout=WAIT_MS):
         window.document.choose_model("baseline")
     assert not window.slide_panel.queue.is_active
-    assert set(words(window).values()) == {"not analyzed"}
+    qtbot.waitUntil(lambda: set(words(window).values()) == {"not analyzed"}, timeout=WAIT_MS)

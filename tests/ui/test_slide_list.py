@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from pytestqt.qtbot import QtBot
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.slide_list import slides_in
 from idc_desktop.ui.settings import Settings
-from idc_desktop.ui.thumbnails import Thumbnails, _file
+from idc_desktop.ui.thumbnails import Thumbnails, _file, kept_picture
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
@@ -70,11 +74,12 @@ def test_dropped_files_join_the_list(window: MainWindow, qtbot: QtBot, folder: P
     assert window.slides.paths() == [folder / "b.tiff", folder / "a.tiff"]
 
 
-def test_empty_folder_is_answered(window: MainWindow, tmp_path: Path) -> None:
+def test_empty_folder_is_answered(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     from PySide6.QtWidgets import QMessageBox
 
     (tmp_path / "empty").mkdir()
     window.open(tmp_path / "empty")
+    qtbot.waitUntil(lambda: window.findChild(QMessageBox) is not None, timeout=WAIT_MS)
     box = window.findChild(QMessageBox)
     assert box is not None
     assert "no slide in this folder" in box.text()
@@ -106,16 +111,68 @@ def test_thumbnails_of_other_slides_are_read_and_rubbish_is_skipped(
 ) -> None:
     (folder / "c.tiff").write_bytes(b"rubbish" * 50)
     thumbnails = Thumbnails(window)
-    assert thumbnails.find(folder / "c.tiff", may_read=True) is None
+    assert kept_picture(folder / "a.tiff") is None
+    thumbnails.make(folder / "c.tiff")
     with qtbot.waitSignal(thumbnails.made, timeout=WAIT_MS) as made:
-        assert thumbnails.find(folder / "a.tiff", may_read=True) is None
+        thumbnails.make(folder / "a.tiff")
     path, picture = made.args
     assert path == folder / "a.tiff"
     assert abs(picture.pixelColor(picture.width() // 2, picture.height() // 2).red() - 190) < 4
-    assert thumbnails.find(folder / "a.tiff", may_read=False) is not None
+    assert kept_picture(folder / "a.tiff") is not None
     thumbnails.close()
 
 
-def test_missing_slide_is_marked(window: MainWindow, tmp_path: Path) -> None:
+def test_missing_slide_is_marked(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window.slides.add([tmp_path / "gone.svs"])
-    assert "not found" in window.slides.item(0).text()
+    item = window.slides.item(0)
+    qtbot.waitUntil(lambda: "not found" in item.text(), timeout=WAIT_MS)
+    assert window.slides.present() == []
+
+
+def test_list_keeps_its_items_when_slides_join_it(
+    window: MainWindow, qtbot: QtBot, folder: Path
+) -> None:
+    slides = window.slides
+    slides.add([folder / "b.tiff"])
+    item = slides.item(0)
+    qtbot.waitUntil(lambda: "not analyzed" in item.text(), timeout=WAIT_MS)
+    slides.add([folder / "a.tiff"])
+    assert slides.item(1) is item
+    assert "not analyzed" in item.text()
+    slides.add([folder / "b.tiff"])
+    assert slides.paths() == [folder / "b.tiff", folder / "a.tiff"]
+    assert slides.item(0) is item
+
+
+def test_share_that_does_not_answer_stops_nobody(
+    window: MainWindow,
+    qtbot: QtBot,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = threading.Event()
+    share = tmp_path / "share"
+    share.mkdir()
+    for name in ("access", "scandir", "stat"):
+        real = getattr(os, name)
+
+        def slow(path: Any, *rest: Any, real: Any = real, **named: Any) -> Any:
+            if str(path).startswith(str(share)):
+                answers.wait(WAIT_MS / 1000)
+            return real(path, *rest, **named)
+
+        monkeypatch.setattr(os, name, slow)
+    before = time.monotonic()
+    window.slides.add([share / "one.svs", folder / "a.tiff"])
+    window.open(share)
+    window.open(folder / "b.tiff")
+    assert time.monotonic() - before < 1
+    qtbot.waitUntil(lambda: window.document.path == folder / "b.tiff", timeout=WAIT_MS // 2)
+    texts = [window.slides.item(row).text() for row in range(window.slides.count())]
+    qtbot.waitUntil(lambda: "not analyzed" in window.slides.item(2).text(), timeout=WAIT_MS // 2)
+    assert "one.svs\n…" in texts
+    answers.set()
+    qtbot.waitUntil(lambda: "not found" in window.slides.item(1).text(), timeout=WAIT_MS)
+    qtbot.wait(100)
+    assert window.document.path == folder / "b.tiff"  # of several the last one counts

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImage, QKeyEvent, QPainter, QPixmap
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 
+from idc_desktop.model_file import ModelFile
 from idc_desktop.ui.analysis_queue import AnalysisQueue, SlideStatus
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.outcome import Outcome
 from idc_desktop.ui.settings import Settings
-from idc_desktop.ui.thumbnails import Thumbnails
+from idc_desktop.ui.task import Task
+from idc_desktop.ui.thumbnails import Thumbnails, kept_picture
 from idc_desktop.ui.tiles.overview import loaded_top_tiles
 
 _ICON = QSize(84, 63)
@@ -36,10 +41,48 @@ def slides_in(path: Path) -> list[Path]:
     return slides[:_MAX_FROM_FOLDER]
 
 
+def _all_slides_in(paths: list[Path]) -> tuple[list[Path], list[str]]:
+    """Return the slides that paths stand for, and why some stand for none."""
+    found: list[Path] = []
+    reasons = []
+    for path in paths:
+        try:
+            slides, why = slides_in(path), "There is no slide in this folder."
+        except OSError as error:
+            slides, why = [], f"The folder cannot be read ({error.strerror})."
+        found += slides
+        if not slides:
+            reasons.append(f"{path.name}: {why}")
+    return found, reasons
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a look at a slide's file, and at what is stored of it, finds."""
+
+    path: Path
+    exists: bool
+    outcome: Outcome | None
+    picture: QImage | None
+
+
+def _look_at(paths: list[Path], model: ModelFile) -> list[_Facts]:
+    return [
+        _Facts(
+            path,
+            os.access(path, os.F_OK),  # unlike `Path.exists` it never raises
+            Outcome.stored(path, model),
+            kept_picture(path),
+        )
+        for path in paths
+    ]
+
+
 class SlideList(QListWidget):
     """Thumbnails with names, and how far each slide is.
 
-    A click opens the slide, Delete takes it off the list.
+    A click opens the slide, Delete takes it off the list. Files are looked at in other threads: on
+    a share that does not answer this can take for ever.
     """
 
     refused = Signal(str)
@@ -59,6 +102,8 @@ class SlideList(QListWidget):
         self._thumbnails = Thumbnails(self)
         self._thumbnails.made.connect(self._on_made)
         self._is_thumbnail_kept = True
+        self._exists: dict[Path, bool] = {}
+        self._opening: Task | None = None
         self.setIconSize(_ICON)
         self.setWordWrap(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -70,9 +115,9 @@ class SlideList(QListWidget):
         self.itemClicked.connect(self._on_chosen)
         self.itemActivated.connect(self._on_chosen)
         document.slide_changed.connect(self._on_slide_changed)
-        document.model_changed.connect(self._show_all)
+        document.model_changed.connect(self._on_model_changed)
         queue.slide_changed.connect(self._on_status)
-        self.fill()
+        self._fill()
 
     def sizeHint(self) -> QSize:
         """Prefer a narrow column."""
@@ -82,38 +127,42 @@ class SlideList(QListWidget):
         """Return the slides in the list's order."""
         return [self._path(self.item(row)) for row in range(self.count())]
 
+    def present(self) -> list[Path]:
+        """Return the slides in the list's order, without those that are known to be gone."""
+        return [path for path in self.paths() if self._exists.get(path, True)]
+
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide; a folder of slides is added to the list and its first one opened."""
-        # Without "..", but with symbolic links as they are: the slide keeps the name it was given.
-        path = Path(os.path.abspath(path))  # noqa: PTH100
-        slides = self._slides_in(path)
-        if path.is_dir() and slides != [path]:
-            self.add(slides)
-        if slides:
-            self._document.open(slides[0], mpp)
+        self._open([path], mpp)
 
     def open_all(self, paths: list[Path]) -> None:
         """Open the first of some slides and folders; the others join the list."""
-        if len(paths) > 1:
-            self.add([slide for path in paths for slide in self._slides_in(path)])
         if paths:
-            self.open(paths[0])
+            self._open(paths, None)
 
-    def _slides_in(self, path: Path) -> list[Path]:
-        """Return the slides that a path stands for; say so where there are none."""
-        try:
-            slides, why = slides_in(path), "There is no slide in this folder."
-        except OSError as error:
-            slides, why = [], f"The folder cannot be read ({error.strerror})."
-        if not slides:
-            self.refused.emit(f"{path.name}: {why}")
-        return slides
+    def _open(self, given: list[Path], mpp: float | None) -> None:
+        # Without "..", but with symbolic links as they are: the slide keeps the name it was given.
+        paths = [Path(os.path.abspath(path)) for path in given]  # noqa: PTH100
+        opening = self._opening = Task(self)
+
+        def on_found(found: tuple[list[Path], list[str]]) -> None:
+            slides, reasons = found
+            for reason in reasons:
+                self.refused.emit(reason)
+            if slides and (slides != paths or len(paths) > 1):
+                self.add(slides)
+            if slides and opening is self._opening:  # of several the last one counts
+                self._document.open(slides[0], mpp)
+
+        opening.succeeded.connect(on_found)
+        opening.ended.connect(opening.deleteLater)
+        opening.start(partial(_all_slides_in, paths), may_hang=True)
 
     def add(self, paths: list[Path]) -> None:
         """Put slides at the head of the list."""
         self._settings.add_slides(paths)
         self._settings.save()
-        self.fill()
+        self._fill()
 
     def step(self, by: int) -> None:
         """Open the slide that is `by` places further down the list."""
@@ -121,21 +170,50 @@ class SlideList(QListWidget):
         if 0 <= row != self.currentRow():
             self._on_chosen(self.item(row))
 
-    def fill(self) -> None:
-        """Show what the settings hold."""
-        self.clear()
-        for name in self._settings.slides:
-            path = Path(name)
-            item = QListWidgetItem()
-            item.setData(Qt.ItemDataRole.UserRole, name)
-            item.setSizeHint(QSize(0, _ICON.height() + 10))
-            if not path.exists():
-                item.setForeground(self.palette().placeholderText())
-            self._show_status(item)
-            self.addItem(item)
-            is_open = self._document.path is not None and path == self._document.path
-            self._show_icon(item, self._thumbnails.find(path, may_read=not is_open))
+    def _fill(self) -> None:
+        """Follow the settings; what is here already stays as it is."""
+        fresh = []
+        here = {self._path(item): item for item in map(self.item, range(self.count()))}
+        for place, path in enumerate(map(Path, self._settings.slides)):
+            item = here.get(path)
+            if item is None:
+                item = QListWidgetItem()
+                item.setData(Qt.ItemDataRole.UserRole, str(path))
+                item.setSizeHint(QSize(0, _ICON.height() + 10))
+                self._show_status(item)
+                self._show_icon(item, None)
+                fresh.append(path)
+            elif self.row(item) != place:
+                self.takeItem(self.row(item))
+            else:
+                continue
+            self.insertItem(place, item)
+        while self.count() > len(self._settings.slides):
+            self.takeItem(self.count() - 1)
         self._mark_current()
+        self._look(fresh)
+
+    def _look(self, paths: list[Path]) -> None:
+        """Find out what there is to know of slides; a folder that hangs delays no other."""
+        model = self._document.model
+        for folder in {path.parent for path in paths}:
+            looking = Task(self)
+            looking.succeeded.connect(partial(self._on_looked, model))
+            looking.ended.connect(looking.deleteLater)
+            beside = [path for path in paths if path.parent == folder]
+            looking.start(partial(_look_at, beside, model), may_hang=True)
+
+    def _on_looked(self, model: ModelFile, facts: list[_Facts]) -> None:
+        for known in facts:
+            path = known.path
+            self._exists[path] = known.exists
+            if model.sha256 == self._document.model.sha256:
+                self._queue.learn(path, known.outcome)
+            self._on_status(path)
+            if known.picture is not None:
+                self._on_made(path, known.picture)
+            elif known.exists and path != self._document.path:
+                self._thumbnails.make(path)
 
     def close_readers(self) -> None:
         """End the process that makes thumbnails."""
@@ -187,6 +265,8 @@ class SlideList(QListWidget):
             return
         if str(path.absolute()) not in self._settings.slides:
             self.add([path])
+        else:
+            self._look([path.absolute()])
         self._mark_current()
         self._is_thumbnail_kept = False
         tiles.loaded.connect(self._on_loaded)
@@ -206,7 +286,8 @@ class SlideList(QListWidget):
             assert document.path is not None
             self._thumbnails.keep(document.path.absolute(), document.pyramid, document.tiles)
 
-    def _show_all(self) -> None:
+    def _on_model_changed(self) -> None:
+        self._look(self.paths())
         for row in range(self.count()):
             self._show_status(self.item(row))
 
@@ -217,12 +298,15 @@ class SlideList(QListWidget):
 
     def _show_status(self, item: QListWidgetItem) -> None:
         path = self._path(item)
-        status = self._queue.status(path) if path.exists() else SlideStatus("not found")
+        is_there = self._exists.get(path, True)
+        status = self._queue.status(path) if is_there else SlideStatus("not found")
         text = f"{path.name}\n{status.words}"
         tip = "\n".join(filter(None, (str(path), status.detail)))
         if (text, tip) != (item.text(), item.toolTip()):
             item.setText(text)
             item.setToolTip(tip)
+            colour = None if is_there else self.palette().placeholderText()
+            item.setData(Qt.ItemDataRole.ForegroundRole, colour)
 
     def _on_made(self, path: Path, picture: QImage) -> None:
         for row in range(self.count()):

@@ -57,7 +57,7 @@ class SlidePanel(QWidget):
     def analyze_or_pause(self) -> None:
         """Analyze the slides of the list; pause that, or go on with it."""
         if not self.queue.is_active:
-            self.queue.start(self.list.paths())
+            self.queue.start(self.list.present())
         elif self.queue.is_paused:
             self.queue.resume()
         else:
