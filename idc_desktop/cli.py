@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -35,6 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A file name may hold bytes that are no text; it is shown, and ends nothing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
@@ -229,6 +234,7 @@ def _list_models(options: argparse.Namespace) -> int:
 
 
 def _show_model(options: argparse.Namespace) -> int:
+    from idc_desktop.card import figure_text
     from idc_desktop.model_file import find_model, read_model
 
     model = read_model(find_model(options.model))
@@ -249,17 +255,10 @@ def _show_model(options: argparse.Namespace) -> int:
         if isinstance(figures, dict):
             print(f"  {cases}")
             for name, figure in figures.items():
-                print(f"    {name:<18} {_figure(figure)}")
+                print(f"    {name:<18} {figure_text(figure)}")
     for limit in idc.get("limitations", []):
         print(f"  limit        {limit}")
     return 0
-
-
-def _figure(value: object) -> str:
-    if isinstance(value, dict) and "value" in value:
-        low, high = value.get("low"), value.get("high")
-        return f"{value['value']}" + (f"  ({low} to {high})" if low is not None else "")
-    return str(value)
 
 
 def _verify_model(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from idc_desktop.closing import Closing
-from idc_desktop.errors import AnalysisCancelledError, IdcError, SlideError, from_name
+from idc_desktop.errors import AnalysisCancelledError, IdcError, SlideError, from_name, reader_lost
 from idc_desktop.wire import Message, receive, send
 
 Event = tuple[Message, bytes]
@@ -285,10 +285,7 @@ class Job:
                 patient = planned or crash.killed_from_outside
                 limit = _CRASHES_WITHOUT_PROGRESS if patient else _CRASHES_PER_BLOCK
                 if fruitless >= limit or len(guilty) > _MAX_DEADLY_BLOCKS:
-                    raise SlideError(
-                        f"{self._subject}: The reader process {crash}, again and again. The file "
-                        "is damaged, or memory ran out."
-                    ) from crash
+                    raise reader_lost(self._subject, crash) from crash
             # What this very job has computed so far is not to be forgotten at a restart.
             restart = bool(self._job.get("restart")) and not planned
             self._child = self._start(restart=restart, careful=sorted(suspects), crashed=guilty)

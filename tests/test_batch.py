@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from idc_desktop import batch, export
 from idc_desktop.cli import main
 from idc_desktop.errors import OutputError
 from idc_desktop.supervisor import Job
-from tests.support.command import SIX_FILES
+from tests.support.command import SIX_FILES, environment
 from tests.support.crashing_engine import VARIABLE, Crash
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
@@ -111,3 +114,20 @@ def test_cancel_while_files_are_written_stops_before_the_next_slide(
 
     assert statuses(capsys) == ["done" if ends_well else "not written", "pending"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == (["a"] if ends_well else [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such name")
+def test_file_name_that_is_no_text_ends_nothing_on_a_strict_terminal(
+    tiny_slide: Scene, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xffad.tiff"
+    shutil.copy(tiny_slide.path, odd)
+    command = [sys.executable, "-m", "idc_desktop", "analyze", odd, "--out", tmp_path / "out"]
+    outcome = subprocess.run(
+        [*command, "--model", tiny_model.path, "--provider", "cpu"],
+        env=environment(tmp_path / "data", {"PYTHONIOENCODING": "utf-8:strict"}),
+        capture_output=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome
+    assert b"\\udcffad.tiff" in outcome.stdout

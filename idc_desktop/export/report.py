@@ -28,6 +28,7 @@ from reportlab.platypus import (
 from reportlab.platypus import Image as Picture
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
+from idc_desktop.card import figure_text
 from idc_desktop.colormap import lookup_table
 from idc_desktop.export.analysis import Analysis, Content
 from idc_desktop.export.overlay import paint_map, round_length
@@ -281,7 +282,7 @@ def _model(analysis: Analysis) -> Iterable[Flowable]:
     for key in ("auc", "sensitivity", "specificity", "precision"):
         if key in figures:
             title = "AUC" if key == "auc" else f"{key.capitalize()} at {card.threshold:.3f}"
-            rows.append((f"{title} ({name.replace('_', ', ')})", _figure(figures[key])))
+            rows.append((f"{title} ({name.replace('_', ', ')})", figure_text(figures[key])))
     rows += [("Limit", str(limit)) for limit in about.get("limitations", [])]
     yield KeepTogether([Paragraph("Model", _SECTION), _facts(rows)])
 
@@ -379,11 +380,3 @@ def _three(figures: RegionStatistics) -> tuple[float | None, ...]:
 
 def _probabilities(figures: RegionStatistics) -> str:
     return ", ".join(_probability(value) for value in _three(figures))
-
-
-def _figure(value: Any) -> str:  # noqa: ANN401 - what a card may hold
-    if isinstance(value, dict) and "value" in value:
-        low, high = value.get("low"), value.get("high")
-        spread = f" (95 % interval {low:.3f} to {high:.3f})" if low is not None else ""
-        return f"{value['value']:.3f}{spread}"
-    return str(value)
