@@ -54,14 +54,16 @@ def analyze_blocks(
         The model failed to run.
     """
 
-    def work(block: Block) -> BlockResult:
+    def work(block: Block) -> BlockResult | None:
+        if cancel.is_set():  # it was only queued: with a large model a block takes a second
+            return None
         on_start(block)
         slide.check_unchanged()
         result = _analyze(reader, classifier, block)
         slide.check_unchanged()
         return result
 
-    waiting: deque[Future[BlockResult]] = deque()
+    waiting: deque[Future[BlockResult | None]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for block in blocks:
@@ -69,15 +71,22 @@ def analyze_blocks(
                     break
                 waiting.append(pool.submit(work, block))
                 if len(waiting) >= _QUEUED_PER_THREAD * threads:
-                    yield waiting.popleft().result()
+                    yield from _done(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield from _done(waiting.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     if cancel.is_set():
         raise AnalysisCancelledError(
             f"{slide.name}: Cancelled. What was analyzed is kept: run the same command to go on."
         )
+
+
+def _done(future: Future[BlockResult | None]) -> Iterator[BlockResult]:
+    """Wait for a block; yields nothing of one that was not begun."""
+    result = future.result()
+    if result is not None:
+        yield result
 
 
 def _analyze(reader: PatchReader, classifier: PatchClassifier, block: Block) -> BlockResult:

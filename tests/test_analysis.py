@@ -113,6 +113,24 @@ def test_cancel_yields_what_was_begun_and_then_raises(
     assert 3 <= len(found) < BLOCKS
 
 
+def test_cancel_begins_nothing_that_was_only_queued(
+    path: Path, classifier: PatchClassifier
+) -> None:
+    cancel = threading.Event()
+    announced: list[int] = []
+    both_queued = threading.Event()
+
+    def start(block: Block) -> None:
+        announced.append(block.number)
+        both_queued.wait(0.5)  # the next block is in the queue by then
+        cancel.set()
+
+    with Slide(path) as slide, pytest.raises(AnalysisCancelledError):
+        list(analyze(slide, classifier, threads=1, cancel=cancel, on_start=start))
+
+    assert announced == [0]
+
+
 def test_torn_tile_costs_the_patches_on_it_and_no_other(
     tmp_path: Path, original: Path, classifier: PatchClassifier
 ) -> None:
