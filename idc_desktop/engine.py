@@ -22,6 +22,7 @@ from idc_desktop.wire import Message
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
     from idc_desktop.grid import Block, BlockResult
     from idc_desktop.inference import PatchClassifier
+    from idc_desktop.model_file import ModelFile
     from idc_desktop.slide import Rgb, Slide
     from idc_desktop.store import RunStore
     from idc_desktop.tiling import PatchReader
@@ -44,11 +45,11 @@ def run_job(job: Message, outbox: Outbox, listen: Listen) -> None:
     """Run a job and send its events.
 
     ``{"job": "info", "slide"}`` answers ``slide``. ``{"job": "doctor"}`` answers ``doctor``.
-    ``{"job": "verify", "model", "provider"}`` answers ``model``.
+    ``{"job": "verify", "model", "provider"}`` answers ``trying``, ``tried``, ``model``.
     ``{"job": "analyze", "slide", "model", "mpp", "provider", "threads", "tissue", "restart",
-    "data_folder", "careful", "crashed"}`` answers ``slide``, ``plan``, then ``start`` and
-    ``block`` for each block (the committed ones of an earlier run first), ``note`` where
-    there is something to know, ``overview`` (strips of the picture, from the top), and ``done``.
+    "data_folder", "careful", "crashed"}`` answers ``slide``, ``trying``, ``tried``, ``plan``, then
+    ``start`` and ``block`` for each block (the committed ones of an earlier run first), ``note``
+    where there is something to know, ``overview`` (strips of the picture, from the top), ``done``.
     It may have ``"first": [x, y, width, height]``, in level-0 pixels: what to analyze before all
     else; and ``"recall": true``: only tell what an earlier run has stored.
     """
@@ -72,10 +73,9 @@ def _info(job: Message, outbox: Outbox) -> None:
 
 
 def _verify(job: Message, outbox: Outbox) -> None:
-    from idc_desktop.inference import PatchClassifier
     from idc_desktop.model_file import find_model, read_model
 
-    classifier = PatchClassifier(read_model(find_model(job["model"])), job["provider"])
+    classifier = _try_model(read_model(find_model(job["model"])), job["provider"], outbox)
     outbox.send(
         {
             "event": "model",
@@ -83,6 +83,16 @@ def _verify(job: Message, outbox: Outbox) -> None:
             "golden_error": classifier.golden_error,
         }
     )
+
+
+def _try_model(model: ModelFile, provider: str, outbox: Outbox) -> PatchClassifier:
+    """Load a model and run it; if that is the end of this process, the parent knows of what."""
+    from idc_desktop.inference import PatchClassifier
+
+    outbox.send({"event": "trying", "model": model.path.name})
+    classifier = PatchClassifier(model, provider)
+    outbox.send({"event": "tried"})
+    return classifier
 
 
 def _doctor() -> dict[str, Any]:
@@ -126,7 +136,6 @@ class _Analysis:
         self._cancel = cancel
 
     def run(self) -> None:
-        from idc_desktop.inference import PatchClassifier
         from idc_desktop.model_file import find_model, read_model
         from idc_desktop.record import block_message
         from idc_desktop.slide import Slide
@@ -143,7 +152,7 @@ class _Analysis:
             reader = PatchReader(slide, model.card.spacing_um_px, tissue)
             for note in (*slide.warnings, *reader.notes):
                 outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
-            classifier = PatchClassifier(model, job["provider"])
+            classifier = _try_model(model, job["provider"], outbox)
             choice = classifier.provider
             if choice.requested == "cuda" and choice.fallback_reason:
                 text = f"CUDA cannot be used ({choice.fallback_reason}); running on the CPU."

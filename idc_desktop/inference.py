@@ -134,7 +134,9 @@ class PatchClassifier:
         try:
             (probabilities,) = self._session.run(["probability"], feed)
         except Exception as error:
-            raise ModelError(f"{self._name}: The model failed to run ({error}).") from error
+            raise ModelError(
+                f"{self._name}: The model failed to run ({_shortened(str(error))})."
+            ) from error
         return np.asarray(probabilities, np.float32)
 
     def _check_signature(self) -> None:
@@ -229,9 +231,8 @@ def _session(model: ModelFile, provider: str) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(model.data, sess_options=options, providers=names)
     except Exception as error:
-        first_line = str(error).strip().splitlines()[0][:300]
         raise ModelError(
-            f"{model.path.name}: onnxruntime cannot load the model ({first_line})."
+            f"{model.path.name}: onnxruntime cannot load the model ({_shortened(str(error))})."
         ) from error
 
 

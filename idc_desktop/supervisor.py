@@ -1,8 +1,8 @@
 """Starts child processes, watches them, and keeps a job going when they die.
 
-A damaged slide can abort the decoder in C, where no exception helps; so slides are only ever
-opened in a child. This module knows nothing of slides: it starts a module as a child, hands it a
-job, and passes its messages on.
+A damaged slide can abort the decoder in C, where no exception helps, and a model can be endless;
+so both are only ever used in a child. This module knows nothing of either: it starts a module as a
+child, hands it a job, and passes its messages on.
 """
 
 from __future__ import annotations
@@ -21,13 +21,24 @@ from pathlib import Path
 from typing import IO
 
 from idc_desktop.closing import Closing
-from idc_desktop.errors import AnalysisCancelledError, IdcError, SlideError, from_name, reader_lost
+from idc_desktop.errors import (
+    AnalysisCancelledError,
+    IdcError,
+    ModelError,
+    SlideError,
+    from_name,
+    reader_lost,
+)
 from idc_desktop.wire import Message, receive, send
 
 Event = tuple[Message, bytes]
 
 _DEADLINE_S = 300.0
 """A child that says nothing for so long hangs (a block takes well under a minute)."""
+
+_TRIAL_DEADLINE_S = 120.0
+"""A model that is tried for so long is endless: VGG-16 takes half a second on two busy cores, and
+CUDA some tens of seconds where its libraries, 2 GB, come from a slow disk."""
 
 _CRASHES_PER_BLOCK = 2
 _CRASHES_WITHOUT_PROGRESS = 8
@@ -69,13 +80,15 @@ class Child(Closing):
 
     Attributes
     ----------
+    deadline_s : float
+        May be changed at any time, for the silence that follows.
     is_abandoned : bool
         It did not even end when it was killed: it waits for a disk or network drive that does not
         answer. Nobody waits for it any more.
     """
 
     def __init__(self, module: str, job: Message, deadline_s: float = _DEADLINE_S) -> None:
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._end_by: float | None = None
         self.is_abandoned = False
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
@@ -159,13 +172,13 @@ class Child(Closing):
 
     def _next(self) -> Event | None:
         """Return the child's next message, None at its end; kill it where that takes too long."""
-        silent_at = time.monotonic() + self._deadline_s
+        silent_at = time.monotonic() + self.deadline_s
         while True:
             now = time.monotonic()
             if self._end_by is not None and now >= self._end_by:
                 reason = f"did not end within {_END_WITHIN_S:g} s"
             elif now >= silent_at:
-                reason = f"said nothing for {self._deadline_s:g} s"
+                reason = f"said nothing for {self.deadline_s:g} s"
             else:
                 with contextlib.suppress(queue.Empty):
                     return self._inbox.get(timeout=min(_LOOK_EVERY_S, silent_at - now))
@@ -235,7 +248,8 @@ class Job:
 
         When an engine dies it is started again and goes on from what is committed. The blocks
         that were under way are suspects: they run first, alone; one that kills the engine twice
-        is marked failed. A block that was only caught in a kill from outside is not blamed.
+        is marked failed. A block that was only caught in a kill from outside is not blamed. While
+        a model is tried nothing else is at work: there one crash or hang is enough.
         After a restart the engine repeats what it said before; messages are states, not
         increments, so that does no harm.
 
@@ -243,14 +257,18 @@ class Job:
         ------
         IdcError
             The engine reported an expected failure, or the file kills every engine.
+        ModelError
+            Also: the model killed the engine that tried it, or came to no end.
         AnalysisCancelledError
             The job was cancelled; also where the engine died or was killed before it could say so.
         """
         blame: dict[int, float] = {}
         suspects: set[int] = set()
+        doubt = 0.0  # about the model, as the blame of blocks
         fruitless = 0
         planned = False
         while True:
+            trying: str | None = None
             started: set[int] = set()
             try:
                 with self._child as child:
@@ -261,12 +279,23 @@ class Job:
                             if message["number"] in started:
                                 fruitless = 0
                             started.discard(message["number"])
+                        elif message["event"] == "trying":
+                            trying = message["model"]
+                            child.deadline_s = min(self._deadline_s, _TRIAL_DEADLINE_S)
+                        elif message["event"] == "tried":
+                            trying, doubt = None, 0.0
+                            child.deadline_s = self._deadline_s
                         elif message["event"] == "plan":
                             planned = True
                         yield message, payload
                 return
             except ChildCrashedError as crash:
                 self._check_going_on(crash)
+                if trying is not None:
+                    outside = crash.killed_from_outside
+                    doubt += _BLAME_FOR_KILL if outside else _CRASHES_PER_BLOCK
+                    if doubt >= _CRASHES_PER_BLOCK:
+                        raise self._model_lost(trying, crash) from crash
                 fruitless += 1
                 alone = started and started <= suspects
                 weight = 1.0
@@ -324,6 +353,14 @@ class Job:
             raise SlideError(
                 f"{self._subject}: {stuck} Check the drive, then run the same command again."
             ) from crash
+
+    def _model_lost(self, model: str, crash: ChildCrashedError) -> ModelError:
+        how = str(crash).splitlines()[0]
+        remedy = "" if self._job["provider"] == "cpu" else ", or run it on the CPU"
+        return ModelError(
+            f"{model}: The process that tried the model {how}. The model comes to no end, needs "
+            f"more memory than there is, or makes onnxruntime crash. Choose another one{remedy}."
+        )
 
 
 def usable_threads() -> int:

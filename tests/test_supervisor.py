@@ -10,14 +10,23 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from idc_desktop.errors import AnalysisCancelledError, DefectError, OutputError, SlideError
+from idc_desktop.errors import (
+    AnalysisCancelledError,
+    DefectError,
+    ModelError,
+    OutputError,
+    SlideError,
+)
 from idc_desktop.grid import Block, BlockResult, PatchGrid, PatchState, ProbabilityMap
 from idc_desktop.supervisor import Child, ChildCrashedError, Job, ask
 from idc_desktop.wire import Message
@@ -415,6 +424,129 @@ def test_closing_a_job_ends_a_child_that_hangs(
     running.close()
 
     assert not is_alive(pid)
+
+
+def spoiled(
+    model: TinyModel, path: Path, operator: str, *inputs: str, **attributes: object
+) -> Path:
+    """Write a model whose probability passes through one more operator.
+
+    Beside ``before``, the sound probability, it may take the constants ``yes`` and ``huge``.
+    """
+    proto = onnx.load(model.path)
+    last = next(node for node in proto.graph.node if "probability" in node.output)
+    last.output[0] = "before"
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([1 << 34]), "huge"))
+    node = helper.make_node(operator, list(inputs), ["probability"], **attributes)
+    proto.graph.node.append(node)
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("kind", ["analyze", "verify"])
+def test_model_that_comes_to_no_end_is_told_at_the_deadline_and_tried_once(
+    job: Message, tiny_model: TinyModel, tmp_path: Path, kind: str
+) -> None:
+    def value(name: str, of: int, *shape: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, of, shape)
+
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["again"], ["once_more"]),
+            helper.make_node("Identity", ["p"], ["the_same"]),
+        ],
+        "for_ever",
+        [
+            value("turn", TensorProto.INT64),
+            value("again", TensorProto.BOOL),
+            value("p", TensorProto.FLOAT, "n"),
+        ],
+        [value("once_more", TensorProto.BOOL), value("the_same", TensorProto.FLOAT, "n")],
+    )
+    path = spoiled(tiny_model, tmp_path / "endless.onnx", "Loop", "", "yes", "before", body=body)
+    seen: list[str] = []
+
+    with pytest.raises(ModelError, match=r"^endless\.onnx: .* said nothing for 4 s\. .* another"):
+        follow(
+            Job({**job, "job": kind, "model": str(path)}, "s.tiff", deadline_s=4.0),
+            lambda message: seen.append(message["event"]),
+        )
+
+    assert seen.count("trying") == 1
+    assert not engines_of(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("how", "why", "engines"), [("abort", "SIGABRT", 1), ("exit", "code 3", 1), ("kill", "KILL", 4)]
+)
+def test_model_that_kills_the_engine_is_told_and_not_the_slide(
+    job: Message, monkeypatch: pytest.MonkeyPatch, how: str, why: str, engines: int
+) -> None:
+    """A kill comes from a person, or from the system that is out of memory."""
+    monkeypatch.setenv(VARIABLE, Crash(how, "model").variable())
+    seen: list[str] = []
+
+    with pytest.raises(ModelError, match=rf"^tiny\.onnx: .*{why}\. .* another one\.$"):
+        follow(Job(job, "s.tiff", CRASHING), lambda message: seen.append(message["event"]))
+
+    assert seen.count("trying") == engines
+
+
+def test_model_that_may_have_failed_on_cuda_can_run_on_the_cpu(
+    job: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("segv", "model").variable())
+
+    with pytest.raises(ModelError, match=r"or run it on the CPU\.$"):
+        follow(Job({**job, "provider": "auto"}, "s.tiff", CRASHING))
+
+
+def test_single_kill_while_the_model_is_tried_costs_nothing(
+    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    once = str(tmp_path / "killed")
+    monkeypatch.setenv(VARIABLE, Crash("kill", "model", once=once).variable())
+
+    said = follow(Job(job, "s.tiff", CRASHING))
+
+    assert Path(once).exists()
+    assert said.done
+    assert_equal_but_for(said, clean, set())
+
+
+def test_kills_while_a_model_is_tried_are_forgotten_once_it_was_tried(
+    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three, one later, and three again; four in a row would be the end."""
+    monkeypatch.setenv(VARIABLE, Crash("slow", "model").variable())
+    seen: Counter[str] = Counter()
+
+    def kill(message: Message) -> None:
+        event = message["event"]
+        seen[event] += 1
+        if (event, seen[event]) in {("plan", 1), *(("trying", n) for n in (1, 2, 3, 5, 6, 7))}:
+            for pid in engines_of(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+
+    said = follow(Job(job, "s.tiff", CRASHING), kill)
+
+    assert seen["trying"] == 8
+    assert said.done
+    assert_equal_but_for(said, clean, set())
+
+
+def test_model_that_wants_more_memory_than_there_is_is_told(
+    job: Message, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource")
+    path = spoiled(tiny_model, tmp_path / "bomb.onnx", "ConstantOfShape", "huge")
+    running = Job({**job, "job": "verify", "model": str(path)}, "bomb.onnx")
+    limit = 8 << 30
+    resource.prlimit(running._child.pid, resource.RLIMIT_AS, (limit, limit))
+
+    with pytest.raises(ModelError, match=r"^bomb\.onnx: .* 68719476736\)\.$"):
+        follow(running)
 
 
 PARENT = """

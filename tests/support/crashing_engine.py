@@ -25,9 +25,9 @@ class Crash:
 
     Attributes
     ----------
-    how : {"abort", "segv", "exit", "raise", "hang", "slow"}
+    how : {"abort", "segv", "kill", "exit", "raise", "hang", "slow"}
         ``raise`` is a defect of the engine; ``slow`` sleeps 0.1 s and goes on.
-    at : {"open", "blocks", "overview"}
+    at : {"open", "model", "blocks", "overview"}
     box : (left, top, right, bottom), optional
         Of the reads of blocks, only those that touch this part of level 0.
     once : str
@@ -53,6 +53,8 @@ class Crash:
             os.abort()
         elif self.how == "segv":
             os.kill(os.getpid(), signal.SIGSEGV)
+        elif self.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
         elif self.how == "exit":
             os._exit(3)
         elif self.how == "raise":
@@ -70,16 +72,23 @@ class Crash:
 def main() -> None:
     """Run the engine with the crash built in."""
     from idc_desktop import engine
+    from idc_desktop.inference import PatchClassifier
     from idc_desktop.slide import Slide
 
     crash = Crash(**json.loads(os.environ[VARIABLE]))
     here = threading.local()
     opened, read, overview = Slide.__init__, Slide.read_region, Slide.overview_strips
+    try_out = PatchClassifier.__init__
 
     def init(slide: Slide, *arguments: Any) -> None:
         if crash.at == "open":
             crash.happens()
         opened(slide, *arguments)
+
+    def load(classifier: PatchClassifier, *arguments: Any) -> None:
+        if crash.at == "model":
+            crash.happens()
+        try_out(classifier, *arguments)
 
     def read_region(slide: Slide, level: int, x: int, y: int, width: int, height: int) -> Any:
         scale = slide.levels[level].downsample
@@ -97,6 +106,7 @@ def main() -> None:
         here.in_overview = False
 
     Slide.__init__ = init  # type: ignore[method-assign]
+    PatchClassifier.__init__ = load  # type: ignore[method-assign]
     Slide.read_region = read_region  # type: ignore[method-assign]
     Slide.overview_strips = overview_strips  # type: ignore[method-assign]
     engine.main()
