@@ -10,13 +10,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.errors import AnalysisCancelledError, SlideReadError
+from idc_desktop.errors import AnalysisCancelledError, ModelError, SlideReadError
 from idc_desktop.grid import MILLIONTHS, NO_PROBABILITY, Block, BlockResult, PatchState
 from idc_desktop.inference import PatchClassifier
 from idc_desktop.slide import Slide
 from idc_desktop.tiling import PatchReader
 
 _QUEUED_PER_THREAD = 2
+_INVALID_OUTPUTS = 10
+_OUTPUTS_PER_INVALID = 1000
 
 
 def analyze_blocks(
@@ -80,6 +82,38 @@ def analyze_blocks(
         raise AnalysisCancelledError(
             f"{slide.name}: Cancelled. What was analyzed is kept: run the same command to go on."
         )
+
+
+class OutputCheck:
+    """Refuses a model of which too many outputs are no probabilities: over 10, and over 0.1 %.
+
+    A few are patches that failed; so many say that the others are not to be trusted either.
+
+    Parameters
+    ----------
+    model, slide : str
+        Names, for the message.
+    """
+
+    def __init__(self, model: str, slide: str) -> None:
+        self._model = model
+        self._slide = slide
+        self._outputs = self._invalid = 0
+
+    def count(self, result: BlockResult) -> None:
+        """Take a block into account."""
+        invalid = int(np.count_nonzero(result.states == PatchState.INVALID_OUTPUT))
+        self._outputs += invalid + int(np.count_nonzero(result.states == PatchState.OK))
+        self._invalid += invalid
+
+    def require_probabilities(self) -> None:
+        """Raise `ModelError` if it was too much."""
+        if self._invalid > max(_INVALID_OUTPUTS, self._outputs / _OUTPUTS_PER_INVALID):
+            raise ModelError(
+                f"{self._model}: {self._invalid:,} of {self._outputs:,} outputs of the model on "
+                f"{self._slide} are no probabilities (not a number, or outside 0 to 1), so the "
+                "analysis was stopped. What was analyzed is kept. Choose another model."
+            )
 
 
 def _done(future: Future[BlockResult | None]) -> Iterator[BlockResult]:

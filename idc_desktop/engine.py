@@ -136,6 +136,7 @@ class _Analysis:
         self._cancel = cancel
 
     def run(self) -> None:
+        from idc_desktop.analysis import OutputCheck
         from idc_desktop.model_file import find_model, read_model
         from idc_desktop.record import block_message
         from idc_desktop.slide import Slide
@@ -153,6 +154,7 @@ class _Analysis:
             for note in (*slide.warnings, *reader.notes):
                 outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
             classifier = _try_model(model, job["provider"], outbox)
+            self._check = OutputCheck(model.path.name, slide.name)
             choice = classifier.provider
             if choice.requested == "cuda" and choice.fallback_reason:
                 text = f"CUDA cannot be used ({choice.fallback_reason}); running on the CPU."
@@ -190,6 +192,8 @@ class _Analysis:
                 )
                 for result in store.results():
                     outbox.send(*block_message(result))
+                    self._check.count(result)
+                self._check.require_probabilities()
                 is_complete = len(store.restored) == reader.block_count()
                 if not is_complete and not recall:
                     self._analyze_missing(slide, reader, classifier, store)
@@ -275,6 +279,8 @@ class _Analysis:
                 on_start=announce,
             ):
                 pending.append(result)
+                self._check.count(result)
+                self._check.require_probabilities()
                 if time.monotonic() - committed >= _COMMIT_EVERY_S:
                     self._commit(store, pending)
                     pending, committed = [], time.monotonic()

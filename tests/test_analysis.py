@@ -1,4 +1,4 @@
-"""Analysis of blocks: order, threads, cancelling, damage, and slides that change meanwhile."""
+"""Analysis of blocks: order, threads, cancelling, damage, slides that change, bad models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.analysis import analyze_blocks
-from idc_desktop.errors import AnalysisCancelledError, SlideChangedError
+from idc_desktop.analysis import OutputCheck, analyze_blocks
+from idc_desktop.errors import AnalysisCancelledError, ModelError, SlideChangedError
 from idc_desktop.grid import Block, BlockResult, PatchState
 from idc_desktop.inference import PatchClassifier
 from idc_desktop.model_file import read_model
@@ -212,3 +212,27 @@ def test_removed_slide_stops_the_analysis(path: Path, classifier: PatchClassifie
         found.extend(analyze(slide, classifier, threads=1, on_start=remove))
 
     assert len(found) <= 4
+
+
+@pytest.mark.parametrize(
+    ("ok", "invalid", "refused"),
+    [(0, 10, False), (0, 11, True), (10_988, 11, True), (10_989, 11, False), (20_000, 21, True)],
+)
+def test_model_is_refused_for_more_than_a_thousandth_of_invalid_outputs_and_more_than_ten(
+    ok: int, invalid: int, refused: bool
+) -> None:
+    """Patches that the model never saw do not count."""
+    check = OutputCheck("m.onnx", "s.tiff")
+    unseen = [PatchState.BACKGROUND, PatchState.FAILED] * 10_000
+    for part in (unseen, [PatchState.OK] * ok, [PatchState.INVALID_OUTPUT] * invalid):
+        states = np.array([part], np.uint8)
+        block = Block(0, 0, 0, *states.shape)
+        check.count(BlockResult(block, states, np.zeros(states.shape, np.int32)))
+
+    if refused:
+        with pytest.raises(
+            ModelError, match=rf"^m\.onnx: {invalid} of {ok + invalid:,} outputs .*s\.tiff"
+        ):
+            check.require_probabilities()
+    else:
+        check.require_probabilities()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from idc_desktop import batch, export
@@ -20,8 +22,9 @@ from idc_desktop.errors import OutputError
 from idc_desktop.supervisor import Job
 from tests.support.command import SIX_FILES, environment
 from tests.support.crashing_engine import VARIABLE, Crash
-from tests.support.models import TinyModel
-from tests.support.scenes import Scene
+from tests.support.models import TinyModel, write_tiny_model
+from tests.support.scenes import INVALID_COLOR, Scene
+from tests.support.slides import PINK, Canvas, write_tiff
 
 CRASHING = "tests.support.crashing_engine"
 
@@ -114,6 +117,36 @@ def test_cancel_while_files_are_written_stops_before_the_next_slide(
 
     assert statuses(capsys) == ["done" if ends_well else "not written", "pending"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == (["a"] if ends_well else [])
+
+
+@pytest.mark.parametrize(("invalid", "code"), [(10, 4), (11, 3)])
+def test_model_whose_outputs_are_no_probabilities_is_refused_and_what_is_analyzed_kept(
+    tmp_path: Path,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    invalid: int,
+    code: int,
+) -> None:
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(data_dir))
+    model = write_tiny_model(tmp_path / "nan.onnx", nan_color=INVALID_COLOR)
+    canvas = Canvas(1600, 400, 8.0)
+    for number, cell in enumerate(np.ndindex(canvas.rows, canvas.cols)):
+        canvas.paint_cell(*cell, INVALID_COLOR if number < invalid else PINK, spread=0)
+    slide = write_tiff(tmp_path / "s.tiff", canvas.pixels, mpp=8.0)
+    out = tmp_path / "out"
+    command = [str(slide), "--out", str(out), "--model", str(model.path), "--provider", "cpu"]
+    told = []
+
+    for verb in ("analyze", "analyze", "export"):  # from the second on nothing is computed
+        assert main([verb, *command]) == code
+        told.append(capsys.readouterr().err)
+
+    assert len(set(told)) == 1
+    assert len(told[0].splitlines()) == 1
+    assert (out / "s" / "regions.csv").exists() == (code == 4)
+    if code == 3:
+        assert re.match(r"nan\.onnx: 11 of \d+ outputs of the model on s\.tiff are no", told[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such name")
