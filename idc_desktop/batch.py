@@ -27,6 +27,7 @@ from idc_desktop.console import (
     absolute,
     complain,
     print_json,
+    print_line,
     report_defect,
 )
 from idc_desktop.errors import (
@@ -213,11 +214,11 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
     if not options.json:
         stored = ", all of it stored before" if analysis.is_recalled else ""
         verb = "exported" if options.recall else "analyzed"
-        print(
+        print_line(
             f"{run.slide.name}: {counts['ok']:,} patches {verb}, {counts['background']:,} "
             f"background, {failed:,} failed, {run.seconds:.1f} s on the {run.provider}{stored}"
         )
-        print(f"  results in {run.out}   ({RESEARCH_USE_NOTICE})")
+        print_line(f"  results in {run.out}   ({RESEARCH_USE_NOTICE})")
 
 
 def _read_model(options: argparse.Namespace) -> ModelFile:
@@ -325,10 +326,7 @@ class _Progress:
             self._said = now
             rate = (done - self._first[1]) / (now - self._first[0])
             left = f", {(self._total - done) / rate:.0f} s left" if rate > 0 else ""
-            print(
-                f"{self._name}: {done:,} of {self._total:,} patches, {rate:,.0f}/s{left}",
-                flush=True,
-            )
+            print_line(f"{self._name}: {done:,} of {self._total:,} patches, {rate:,.0f}/s{left}")
 
     def say(self, text: str) -> None:
         if self._bar is not None:

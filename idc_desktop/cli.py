@@ -6,7 +6,6 @@ Imports are made where they are needed, so that a child process is at work while
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
 import sys
@@ -23,6 +22,8 @@ from idc_desktop.console import (
     absolute,
     complain,
     print_json,
+    print_line,
+    printing,
     report_defect,
 )
 from idc_desktop.description import SlideDescription
@@ -34,13 +35,13 @@ _QT_PACKAGES = "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 lib
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         # A file name may hold bytes that are no text; it is shown, and ends nothing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        with printing():  # the help, too
+            options = _parser().parse_args(arguments)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except DefectError as error:
@@ -51,10 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("Cancelled.")
         return EXIT_CANCELLED
-    except BrokenPipeError:
-        # Whoever read our output has left; nothing more can be said.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has left; nothing more can be said
         return EXIT_OUTPUT
     except Exception:  # noqa: BLE001 - the edge of the program
         return report_defect(traceback.format_exc())
@@ -203,20 +201,20 @@ def _info(options: argparse.Namespace) -> int:
     if answer.mpp_xy is not None:
         mpp = f"{answer.mpp_x:g} x {answer.mpp_y:g} µm/px (from the {answer.mpp_source})"
     power = f"{answer.objective_power:g}x" if answer.objective_power else "unknown"
-    print(f"{answer.file}")
-    print(f"  vendor       {answer.vendor}")
-    print(f"  dimensions   {answer.width_l0} x {answer.height_l0} px")
-    print(f"  resolution   {mpp}")
-    print(f"  objective    {power}")
+    print_line(f"{answer.file}")
+    print_line(f"  vendor       {answer.vendor}")
+    print_line(f"  dimensions   {answer.width_l0} x {answer.height_l0} px")
+    print_line(f"  resolution   {mpp}")
+    print_line(f"  objective    {power}")
     if answer.bounds:
-        print("  bounds       x {} y {} width {} height {}".format(*answer.bounds))
+        print_line("  bounds       x {} y {} width {} height {}".format(*answer.bounds))
     for number, level in enumerate(answer.levels):
         scale = f"  {level.mpp_x:.4g} µm/px" if level.mpp_x is not None else ""
         size = f"{level.width} x {level.height} px"
-        print(f"  level {number:<2}     {size}  downsample {level.downsample:.6g}{scale}")
-    print(f"  identity     {answer.identity}")
+        print_line(f"  level {number:<2}     {size}  downsample {level.downsample:.6g}{scale}")
+    print_line(f"  identity     {answer.identity}")
     for warning in answer.warnings:
-        print(f"  warning      {warning}")
+        print_line(f"  warning      {warning}")
     return 0
 
 
@@ -226,7 +224,7 @@ def _list_models(options: argparse.Namespace) -> int:
     for name, path in bundled_models().items():
         model = read_model(path)
         card = model.card
-        print(
+        print_line(
             f"{name:<18} version {card.version}  {card.spacing_um_px:g} µm/px  threshold "
             f"{card.threshold:.4f}  {len(model.data) / 1e6:.1f} MB  {model.sha256[:12]}"
         )
@@ -244,20 +242,22 @@ def _show_model(options: argparse.Namespace) -> int:
         return 0
     idc = card.document["idc"]
     training, calibration, use = idc["training"], idc["calibration"], idc["intended_use"]
-    print(f"{card.name} {card.version}, recipe {card.recipe}, {card.created}, {idc['licence']}")
-    print(f"  SHA-256      {model.sha256}")
-    print(f"  use          {use['tissue']}; {use['stain']}; {use['scanner']}")
-    print(f"  input        {card.spacing_um_px:g} µm/px, patches of {card.patch_size_um:g} µm")
-    print(f"  training     {training['patches']:,} patches of {training['cases']} cases")
-    print(f"  calibration  {calibration['method']}, fitted on {calibration['fitted_on']}")
-    print(f"  threshold    {card.threshold}")
+    print_line(
+        f"{card.name} {card.version}, recipe {card.recipe}, {card.created}, {idc['licence']}"
+    )
+    print_line(f"  SHA-256      {model.sha256}")
+    print_line(f"  use          {use['tissue']}; {use['stain']}; {use['scanner']}")
+    print_line(f"  input        {card.spacing_um_px:g} µm/px, patches of {card.patch_size_um:g} µm")
+    print_line(f"  training     {training['patches']:,} patches of {training['cases']} cases")
+    print_line(f"  calibration  {calibration['method']}, fitted on {calibration['fitted_on']}")
+    print_line(f"  threshold    {card.threshold}")
     for cases, figures in idc["metrics"].items():
         if isinstance(figures, dict):
-            print(f"  {cases}")
+            print_line(f"  {cases}")
             for name, figure in figures.items():
-                print(f"    {name:<18} {figure_text(figure)}")
+                print_line(f"    {name:<18} {figure_text(figure)}")
     for limit in idc.get("limitations", []):
-        print(f"  limit        {limit}")
+        print_line(f"  limit        {limit}")
     return 0
 
 
@@ -268,12 +268,12 @@ def _verify_model(options: argparse.Namespace) -> int:
     job = {"job": "verify", "model": str(model.path.absolute()), "provider": options.provider}
     answer = ask(job, model.path.name)
     provider = answer["provider"]
-    print(f"{model.path.name}: {model.card.name} {model.card.version} keeps the contract")
-    print(f"  SHA-256      {model.sha256}")
-    print(f"  provider     {provider['used']}")
+    print_line(f"{model.path.name}: {model.card.name} {model.card.version} keeps the contract")
+    print_line(f"  SHA-256      {model.sha256}")
+    print_line(f"  provider     {provider['used']}")
     if provider["fallback_reason"]:
-        print(f"  not CUDA     {provider['fallback_reason']}")
-    print(
+        print_line(f"  not CUDA     {provider['fallback_reason']}")
+    print_line(
         f"  golden |Δp|  {answer['golden_error']:.2g} on {len(model.card.golden_patches)} patches"
     )
     return 0
@@ -284,9 +284,9 @@ def _verify(options: argparse.Namespace) -> int:
 
     provenance = verify_folder(Path(options.folder))
     slide, model = provenance["slide"], provenance["model"]
-    print(f"{options.folder}: intact, {len(provenance['files'])} files as exported")
-    print(f"  slide        {slide['identity']}")
-    print(f"  model        {model.get('name')} {model.get('version')} {model['sha256']}")
+    print_line(f"{options.folder}: intact, {len(provenance['files'])} files as exported")
+    print_line(f"  slide        {slide['identity']}")
+    print_line(f"  model        {model.get('name')} {model.get('version')} {model['sha256']}")
     return 0
 
 
@@ -294,9 +294,9 @@ def _demo(options: argparse.Namespace) -> int:
     from idc_desktop.phantom import cache_folder, make_phantom
     from idc_desktop.store import data_folder
 
-    print("Painting the phantom slide (synthetic: no patient, no tissue) …", flush=True)
+    print_line("Painting the phantom slide (synthetic: no patient, no tissue) …")
     phantom = make_phantom(cache_folder())
-    print(f"  {phantom.slide}")
+    print_line(f"  {phantom.slide}")
     out = options.out or str(data_folder() / "demo")
     code = main(["analyze", str(phantom.slide), "--out", out, "--regions", str(phantom.regions)])
     if code != 0:
@@ -304,9 +304,9 @@ def _demo(options: argparse.Namespace) -> int:
     if has_display():
         return main(["open", str(phantom.slide)])
     folder = Path(out) / phantom.slide.stem
-    print("There is no display for the window. Look at")
-    print(f"  {folder / 'overlay.png'}")
-    print(f"  {folder / 'regions.csv'}")
+    print_line("There is no display for the window. Look at")
+    print_line(f"  {folder / 'overlay.png'}")
+    print_line(f"  {folder / 'regions.csv'}")
     return 0
 
 
@@ -366,5 +366,7 @@ def _doctor(options: argparse.Namespace) -> int:
     for name, value in report.items():
         entries = value.items() if isinstance(value, dict) else [("", value)]
         for key, entry in entries:
-            print(f"{name:<10} {key:<18} {', '.join(entry) if isinstance(entry, list) else entry}")
+            print_line(
+                f"{name:<10} {key:<18} {', '.join(entry) if isinstance(entry, list) else entry}"
+            )
     return 0

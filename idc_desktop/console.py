@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from idc_desktop import __version__
+from idc_desktop.errors import OutputError
 
 _LARGEST_LOG_BYTES = 1 << 20
 
@@ -20,9 +23,44 @@ def absolute(given: str) -> Path:
     return Path(os.path.abspath(given))  # noqa: PTH100 - Path.absolute keeps "..", and a name ".."
 
 
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """See to it that what is printed to stdout meanwhile arrives there.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    BrokenPipeError
+        Whoever read it has left.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # closed by whoever started us: `print` says nothing, too
+                sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer must not fail again when the interpreter ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OutputError(
+            f"Standard output cannot be written ({error.strerror}). Free some space, or send it "
+            "elsewhere."
+        ) from error
+
+
+def print_line(text: str) -> None:
+    """Print a line of the results; raises as `printing` does."""
+    with printing():
+        print(text)
+
+
 def print_json(value: object) -> None:
-    """Print one JSON value."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON value; raises as `printing` does."""
+    print_line(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def complain(text: str) -> None:

@@ -24,6 +24,7 @@ import platformdirs
 import shapely
 from PIL import Image
 
+from idc_desktop.errors import OutputError
 from idc_desktop.phantom.painting import GLASS_RGB, Painter
 from idc_desktop.phantom.plan import BLOCK_PX, Scene
 from idc_desktop.phantom.pyramid import EncodedBlock, PyramidWriter
@@ -73,22 +74,28 @@ def make_phantom(
 
     Raises
     ------
-    OSError
+    OutputError
         The folder cannot be written.
     """
     size = "" if blocks == (32, 24) else f"-{blocks[0]}x{blocks[1]}"
     stem = f"phantom-v{VERSION}{size}"
     phantom = Phantom(folder / f"{stem}.tiff", folder / f"{stem}.geojson")
-    if not (phantom.slide.is_file() and phantom.regions.is_file()):
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".phantom-*.tmp"):  # of a process that was killed
-            with contextlib.suppress(OSError):
-                if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
-                    leftover.unlink()
-        scene = Scene(*blocks)
-        # The slide last: a viewer that finds it finds its regions, too.
-        _write(phantom.regions, lambda file: file.write(_geojson(scene.tumours, stem)))
-        _write(phantom.slide, lambda file: _paint(file, scene, progress or (lambda done: None)))
+    try:
+        if not (phantom.slide.is_file() and phantom.regions.is_file()):
+            folder.mkdir(parents=True, exist_ok=True)
+            for leftover in folder.glob(".phantom-*.tmp"):  # of a process that was killed
+                with contextlib.suppress(OSError):
+                    if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
+                        leftover.unlink()
+            scene = Scene(*blocks)
+            # The slide last: a viewer that finds it finds its regions, too.
+            _write(phantom.regions, lambda file: file.write(_geojson(scene.tumours, stem)))
+            _write(phantom.slide, lambda file: _paint(file, scene, progress or (lambda done: None)))
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: The phantom slide cannot be written there ({error.strerror}). Free some "
+            "space or check the permissions."
+        ) from error
     return phantom
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from idc_desktop.errors import AnalysisCancelledError, OutputError
+from idc_desktop.errors import AnalysisCancelledError
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.task import Task
 
@@ -99,14 +99,7 @@ class Welcome(QWidget):
             # Imported here: the window starts without what paints.
             from idc_desktop.phantom import cache_folder, make_phantom
 
-            folder = cache_folder()
-            try:
-                return make_phantom(folder, progress).slide
-            except OSError as error:
-                raise OutputError(
-                    f"{folder}: The phantom slide cannot be written there ({error.strerror}). "
-                    "Free some space or check the permissions."
-                ) from error
+            return make_phantom(cache_folder(), progress).slide
 
         self._progress.setValue(0)
         self._task.start(work)
