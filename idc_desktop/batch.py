@@ -30,6 +30,7 @@ from idc_desktop.console import (
     print_line,
     report_defect,
 )
+from idc_desktop.description import results_name
 from idc_desktop.errors import (
     DefectError,
     ExportError,
@@ -93,7 +94,7 @@ def analyze_slides(options: argparse.Namespace) -> int:
     runs = [_Run(absolute(given), given) for given in options.slides]
     stems: dict[str, str] = {}
     for run in runs:
-        stem = _stem(run.slide)
+        stem = results_name(run.slide)
         if stem in stems:
             raise UsageError(
                 f"{stems[stem]} and {run.given}: Both results would go to the folder {stem}. "
@@ -184,7 +185,7 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
         from idc_desktop.regions import overlaps_slide
 
         analysis = _collect(job, common.model, run, options)
-        name = analysis.slide.pseudonym if options.anonymous else _stem(run.slide)
+        name = analysis.slide.pseudonym if options.anonymous else results_name(run.slide)
         regions = _placed(common.regions, analysis, options)
         write_folder(common.out / name, analysis, regions, options.formats)
     counts = analysis.map.counts()
@@ -360,7 +361,3 @@ def _cancelling(job: Job, run: _Run) -> Iterator[None]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
-
-
-def _stem(slide: Path) -> str:
-    return slide.name if slide.is_dir() else slide.stem

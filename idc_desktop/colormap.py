@@ -1,6 +1,8 @@
-"""From probabilities to colours."""
+"""How a map is drawn, whoever draws it: its colours, its outline, its scale bar."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -72,3 +74,9 @@ def colorize(
     rgba[analyzed, 3] = np.round(255 * opacity * weight)
     rgba[failed, 3] = round(255 * opacity)
     return rgba
+
+
+def round_length_um(longest_um: float) -> float:
+    """Return the largest of 1, 2, 5, 10 … µm that is not above `longest_um`: of a scale bar."""
+    power = 10.0 ** math.floor(math.log10(longest_um))
+    return max((step * power for step in (1, 2, 5) if step * power <= longest_um), default=power)

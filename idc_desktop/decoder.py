@@ -25,14 +25,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from idc_desktop.child import Listen, Outbox, serve
-from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError
-from idc_desktop.slide import Rgb, Slide
+from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError, slide_replaced
+from idc_desktop.slide import UNREADABLE_GREY, Rgb, Slide
 from idc_desktop.wire import TILE_PX, Message
 
 _THREADS = 2
 _LARGEST_READ_PX = 2048  # a side; a tile that covers more is read in pieces
 _SAME_SCALE = 1.001
-_UNREADABLE_GREY = 160
 
 
 def main() -> None:
@@ -58,7 +57,7 @@ def run(job: Message, outbox: Outbox, listen: Listen) -> None:
                 pixels = _PIXELS[command["command"]](slide, command)
                 slide.check_unchanged()  # after: these pixels may be another file's
             except SlideChangedError as error:
-                message = f"{slide.name}: The file changed on disk, or is gone. Open it again."
+                message = str(slide_replaced(slide.name))
                 outbox.send({"event": "error", "kind": type(error).__name__, "message": message})
                 return
             except IdcError as error:
@@ -128,7 +127,7 @@ def read_neighbourhood(slide: Slide, spacing_um_px: float, row: int, col: int) -
                     _, patches = reader.read(Block(0, near_row, near_col, 1, 1))
                     part[:] = patches[0]
                 except SlideReadError:
-                    part[:] = _UNREADABLE_GREY
+                    part[:] = UNREADABLE_GREY
     return around
 
 

@@ -85,6 +85,11 @@ def reader_lost(subject: str, how: object) -> SlideError:
     )
 
 
+def slide_replaced(subject: str) -> SlideChangedError:
+    """Return the error of a slide that is shown and is no longer the file that was opened."""
+    return SlideChangedError(f"{subject}: The file changed on disk, or is gone. Open it again.")
+
+
 _BY_NAME: dict[str, type[IdcError]] = {
     error.__name__: error
     for error in (

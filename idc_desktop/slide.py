@@ -32,11 +32,13 @@ OPENSLIDE_VERSION: str = openslide.__library_version__
 MPP_RANGE = (0.05, 100.0)
 """µm per pixel beyond which a resolution is taken for nonsense."""
 
+UNREADABLE_GREY = 160
+"""Stands in pictures where pixels cannot be decoded."""
+
 _MAX_SIDE_PX = 1 << 22
 _STRIP_PX = 1 << 20  # source pixels held at once while an overview is made
 _ANCHOR_RASTER_PX = 256
 _SALVAGED_TILE_PX = 256
-_UNREADABLE_GREY = 160
 _MAX_ASSOCIATED_PX = 64 << 20
 _SAMPLE_BYTES = 64 << 10
 _SAMPLES = 64
@@ -375,7 +377,7 @@ class Slide(Closing):
         try:
             return self.read_region(level, x, y, width, height)
         except SlideReadError:
-            pixels = np.full((height, width, 3), _UNREADABLE_GREY, np.uint8)
+            pixels = np.full((height, width, 3), UNREADABLE_GREY, np.uint8)
         for top in range(0, height, _SALVAGED_TILE_PX):
             for left in range(0, width, _SALVAGED_TILE_PX):
                 part = pixels[top : top + _SALVAGED_TILE_PX, left : left + _SALVAGED_TILE_PX]

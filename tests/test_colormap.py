@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from idc_desktop.colormap import FAILED_RGB, NAMES, colorize, lookup_table
+from idc_desktop.colormap import FAILED_RGB, NAMES, colorize, lookup_table, round_length_um
 from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
 
 
@@ -59,3 +59,11 @@ def test_lightness_grows_with_probability(name: str) -> None:
     """So that the order survives colour blindness and grey print."""
     linear = (lookup_table(name) / 255.0) ** 2.2
     assert (np.diff(linear @ (0.2126, 0.7152, 0.0722)) > -1e-3).all()
+
+
+@pytest.mark.parametrize(
+    ("longest", "expected"),
+    [(0.03, 0.02), (1.0, 1), (1.99, 1), (4.9, 2), (99, 50), (1_000, 1_000), (5_200, 5_000)],
+)
+def test_scale_bar_has_a_round_length(longest: float, expected: float) -> None:
+    assert round_length_um(longest) == pytest.approx(expected)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.description import LevelDescription, SlideDescription
+from idc_desktop.description import LevelDescription, SlideDescription, results_name
 from idc_desktop.slide import Slide
 from idc_desktop.wire import receive, send
 from tests.support.slides import write_tiff
@@ -41,3 +41,11 @@ def test_bounds_arrive_as_they_were() -> None:
     )  # fmt: skip
     assert SlideDescription.from_message(known.as_dict()) == known
     assert known.pseudonym == "abababababab"
+
+
+def test_results_go_by_the_name_of_the_file_or_folder(tmp_path: Path) -> None:
+    series = tmp_path / "series.1.2"
+    series.mkdir()
+
+    assert results_name(tmp_path / "a.b.tiff") == "a.b"
+    assert results_name(series) == "series.1.2"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.colormap import colorize, lookup_table, outline
+from idc_desktop.colormap import colorize, lookup_table, outline, round_length_um
 from idc_desktop.export.analysis import Analysis, Content
 
 _MAP_OPACITY = 0.55
@@ -82,7 +81,7 @@ def _with_legend(picture: Image.Image, content: Content, um_per_px: float) -> Im
     draw.text((left, below), "0", "black", font)
     draw.text((left + bar_width // 2, below), "P(IDC)", "black", font, anchor="ma")
     draw.text((left + bar_width, below), "1", "black", font, anchor="ra")
-    length_um = round_length(bar_width * um_per_px)
+    length_um = round_length_um(bar_width * um_per_px)
     ruler = round(length_um / um_per_px)
     level = top + 3 * line_height
     draw.rectangle([left, level, left + ruler, level + max(2, size // 5)], "black")
@@ -108,9 +107,3 @@ def _legend_lines(content: Content) -> list[str]:
         *analysis.notes,
         RESEARCH_USE_NOTICE,
     ]
-
-
-def round_length(at_most_um: float) -> float:
-    """Return the largest of 1, 2, 5 x 10^n that is not above the given length."""
-    power = 10.0 ** np.floor(np.log10(at_most_um))
-    return float(max(step * power for step in (1, 2, 5) if step * power <= at_most_um))

@@ -29,9 +29,9 @@ from reportlab.platypus import Image as Picture
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.card import figure_text
-from idc_desktop.colormap import lookup_table
+from idc_desktop.colormap import lookup_table, round_length_um
 from idc_desktop.export.analysis import Analysis, Content
-from idc_desktop.export.overlay import paint_map, round_length
+from idc_desktop.export.overlay import paint_map
 from idc_desktop.regions import Region, RegionMeter, RegionStatistics
 from idc_desktop.regions.editing import by_class
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
@@ -318,7 +318,7 @@ class _Scales(Flowable):  # type: ignore[misc]  # reportlab is not typed
 
     def __init__(self, um_per_pt: float, threshold: float) -> None:
         super().__init__()
-        self._um = round_length(_WIDTH / 4 * um_per_pt)
+        self._um = round_length_um(_WIDTH / 4 * um_per_pt)
         self._length = self._um / um_per_pt
         self._threshold = threshold
         self.width, self.height = _WIDTH, 12 * mm

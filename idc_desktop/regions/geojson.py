@@ -44,7 +44,6 @@ def write(
     regions: Iterable[Region],
     origin_l0: Point = (0.0, 0.0),
     figures: Iterable[Mapping[str, float]] | None = None,
-    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Write regions as annotations, one after the other.
 
@@ -56,10 +55,8 @@ def write(
         What becomes the file's (0, 0): see the module.
     figures : iterable of mappings, optional
         Measurements for each region.
-    about : mapping, optional
-        What else the file says of itself.
     """
-    head = {"origin_l0": list(origin_l0), **(about or {})}
+    head = {"origin_l0": list(origin_l0)}
     put(f'{{"type":"FeatureCollection","{ORIGIN_KEY}":{compact(head)},"features":[')
     measured = iter(figures) if figures is not None else None
     for number, region in enumerate(regions):

@@ -13,8 +13,8 @@ from PySide6.QtGui import QUndoStack
 
 from idc_desktop.card import ModelCard
 from idc_desktop.database import slide_folder
-from idc_desktop.description import SlideDescription
-from idc_desktop.errors import AnalysisCancelledError, IdcError, SlideChangedError
+from idc_desktop.description import SlideDescription, results_name
+from idc_desktop.errors import AnalysisCancelledError, IdcError, slide_replaced
 from idc_desktop.export import Analysis, write_folder
 from idc_desktop.grid import PatchGrid, ProbabilityMap
 from idc_desktop.model_file import ModelFile, find_model, read_model
@@ -314,9 +314,7 @@ class SlideDocument(QObject):
         """Return the sub-folder that an export into `folder` goes to, named after the slide."""
         assert self.path is not None
         assert self.slide is not None
-        if anonymous:
-            return folder / self.slide.pseudonym
-        return folder / (self.path.name if self.path.is_dir() else self.path.stem)
+        return folder / (self.slide.pseudonym if anonymous else results_name(self.path))
 
     def export_work(
         self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False
@@ -490,9 +488,7 @@ class SlideDocument(QObject):
         if description.identity != self.slide.identity:
             self._drop_run()
             self._analyzes_next, self.is_outdated = False, True
-            self.failure = SlideChangedError(
-                f"{self.path.name}: It changed on disk. Open it again."
-            )
+            self.failure = slide_replaced(self.path.name)
             self._set_state("failed", str(self.failure))
             self.map_changed.emit()
 

@@ -7,7 +7,7 @@ from PySide6.QtCore import QPointF, QRectF, QSizeF
 
 from idc_desktop.description import SlideDescription
 from idc_desktop.ui.tiles.pyramid import Tile, TilePyramid
-from idc_desktop.ui.view.guides import length_text, round_length_um
+from idc_desktop.ui.view.guides import length_text
 from idc_desktop.ui.viewport import Viewport
 
 SIZE = QSizeF(800, 500)
@@ -77,10 +77,6 @@ def test_tiles_cover_the_part_and_those_in_its_middle_come_first() -> None:
     assert Tile(2, 7, 5).parent() == Tile(3, 3, 2)
 
 
-@pytest.mark.parametrize(
-    ("longest", "expected"), [(1.0, 1), (1.99, 1), (4.9, 2), (99, 50), (5_200, 5_000)]
-)
-def test_scale_bar_has_a_round_length(longest: float, expected: float) -> None:
-    assert round_length_um(longest) == expected
+def test_length_of_the_scale_bar_is_written_in_its_unit() -> None:
     assert length_text(200) == "200 µm"
     assert length_text(2_000) == "2 mm"

@@ -242,7 +242,7 @@ def test_map_of_another_slide_is_never_laid_over_the_one_that_is_shown(
     document.analyze()
     qtbot.waitUntil(lambda: document.state in ("failed", "done"), timeout=WAIT_MS)
     assert document.state == "failed"
-    assert document.message == "shown.tiff: It changed on disk. Open it again."
+    assert document.message == "shown.tiff: The file changed on disk, or is gone. Open it again."
     assert document.map is None
 
     window.slides.itemClicked.emit(window.slides.item(0))  # as the message asks for

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen
 
-from idc_desktop.colormap import lookup_table
+from idc_desktop.colormap import lookup_table, round_length_um
 
 _PAPER = QColor(255, 255, 255, 225)
 _INK = QColor(25, 25, 28)
@@ -17,12 +15,6 @@ _MARGIN = 14
 _HEIGHT = 40
 _LEGEND_WIDTH = 190
 _LONGEST_BAR = 220.0
-
-
-def round_length_um(longest_um: float) -> float:
-    """Return the largest of 1, 2, 5, 10 … µm that is not above `longest_um`."""
-    power = 10.0 ** math.floor(math.log10(longest_um))
-    return max((step * power for step in (1, 2, 5) if step * power <= longest_um), default=power)
 
 
 def length_text(length_um: float) -> str:
