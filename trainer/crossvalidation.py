@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from trainer.calibration import calibrate
 from trainer.dataset import PatchIndex
 from trainer.errors import RunError
-from trainer.evaluation import Decision, Interval, Metrics, evaluate
+from trainer.evaluation import Interval, Metrics, Scored, decide, with_intervals
 from trainer.files import make_folder, replacing, write_csv
 from trainer.fitting import fit_network, identity
 from trainer.markdown import interval, table
@@ -99,14 +99,14 @@ class Tested:
 
     def figures(self, weight: NDArray[np.float64]) -> dict[str, Interval]:
         """Compute every figure of `Metrics` with its interval, by name."""
-        given = (self.index.label, self.index.case, weight, 0.5)
+        label = self.index.label
+        said = Scored(self.probability, label)
         # The folds have thresholds of their own, so decisions are scored as they were made.
-        decided = evaluate(self.called.astype(np.float64), *given)
-        names = {field.name for field in fields(Decision)}
-        return {
-            name: decided[name] if name in names else one
-            for name, one in evaluate(self.probability, *given).items()
-        }
+        called = Scored(self.called.astype(np.float64), label)
+        return with_intervals(
+            lambda of: Metrics.of(said.ranking(of), decide(called.confusion(of, 0.5))),
+            *(label, self.index.case, weight),
+        )
 
 
 def crossvalidate(

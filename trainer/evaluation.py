@@ -6,6 +6,7 @@ cases, since patches of one slide are not independent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -83,6 +84,11 @@ class Decision:
 class Metrics(Decision, Ranking):
     """All figures of one set of predictions: first those of `Ranking`, then of `Decision`."""
 
+    @classmethod
+    def of(cls, ranking: Ranking, decision: Decision) -> Metrics:
+        """Put the two halves together."""
+        return cls(**vars(ranking), **vars(decision))
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -143,19 +149,22 @@ class Scored:
         fn, tn = float(positive[~called].sum()), float(negative[~called].sum())
         return Confusion(tn, fp, fn, tp)
 
-    def metrics(self, weight: Values, threshold: float) -> Metrics:
-        """Compute all figures; AUPRC is the average precision."""
+    def ranking(self, weight: Values) -> Ranking:
+        """Compute the figures that need no threshold; AUPRC is the average precision."""
         negative, positive = self._masses(weight)
         hits = np.cumsum(positive[::-1])
         calls = hits + np.cumsum(negative[::-1])
         precisions = np.divide(hits, calls, out=np.zeros_like(hits), where=calls > 0)
-        return Metrics(
+        return Ranking(
             auc=self.auc(weight),
             auprc=float((precisions * positive[::-1]).sum() / positive.sum()),
             brier=float(np.average((self._probability - self._positive) ** 2, weights=weight)),
             ece=self.reliability(weight).ece,
-            **vars(decide(self.confusion(weight, threshold))),
         )
+
+    def metrics(self, weight: Values, threshold: float) -> Metrics:
+        """Compute all figures."""
+        return Metrics.of(self.ranking(weight), decide(self.confusion(weight, threshold)))
 
     def reliability(self, weight: Values) -> Reliability:
         """Compare promised with observed shares of IDC over equal-width bins."""
@@ -223,8 +232,21 @@ def evaluate(
 ) -> dict[str, Interval]:
     """Compute every figure of `Metrics` with its 95 % interval, by name."""
     scored = Scored(probability, label)
-    value = scored.metrics(weight, threshold)
-    draws = [scored.metrics(weight * n, threshold) for n in case_bootstrap(case, label, repeats)]
+    return with_intervals(
+        lambda of: scored.metrics(of, threshold), label, case, weight, repeats=repeats
+    )
+
+
+def with_intervals(
+    figures: Callable[[Values], Metrics],
+    label: NDArray[np.uint8],
+    case: NDArray[np.str_],
+    weight: Values,
+    repeats: int = REPEATS,
+) -> dict[str, Interval]:
+    """Compute figures of weights, and their 95 % intervals by bootstrap over cases, by name."""
+    value = figures(weight)
+    draws = [figures(weight * times) for times in case_bootstrap(case, label, repeats)]
     return {
         field.name: Interval(
             getattr(value, field.name),

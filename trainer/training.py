@@ -170,17 +170,19 @@ def train(
     history, best = state.load(out / CHECKPOINT)
     if network.frozen is not None:
         _save_frozen(out / FROZEN_WEIGHTS, network.frozen)
-    if not _ended(history, settings):
-        feed = make_feed(
-            _frozen(network, settings, means.imagenet),
-            train_part,
-            validation,
-            settings,
-            means.cache or out / "cache",
-            _Progress(report),
-        )
-        forward = compiled(averaged.trained)
-        step = _stepper(network, averaged, optimizers, settings, strategy)
+    if _ended(history, settings):
+        # What a finished run is fed need not be computed again.
+        return _outcome(averaged, best, history, settings)
+    feed = make_feed(
+        _frozen(network, settings, means.imagenet),
+        train_part,
+        validation,
+        settings,
+        means.cache or out / "cache",
+        _Progress(report),
+    )
+    forward = compiled(averaged.trained)
+    step = _stepper(network, averaged, optimizers, settings, strategy)
     while not _ended(history, settings):
         epoch = len(history)
         started = time.perf_counter()
@@ -210,8 +212,12 @@ def train(
         report(_line(line, settings))
         if line.collapsed:
             report(f"ALARM: the network has collapsed: {line.collapsed}.")
-    _assign(averaged.trained, best)
-    return Outcome(averaged, history, best_epoch(history, settings))
+    return _outcome(averaged, best, history, settings)
+
+
+def _outcome(network: Network, best: Arrays, history: History, settings: Settings) -> Outcome:
+    _assign(network.trained, best)
+    return Outcome(network, history, best_epoch(history, settings))
 
 
 def _ended(history: History, settings: Settings) -> bool:

@@ -19,6 +19,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from trainer import crossvalidation
 from trainer.cli import main
 from trainer.dataset import load_store, prepare
+from trainer.evaluation import evaluate
 from trainer.runs import Sources, load_data
 from trainer.splits import FOLDS
 
@@ -134,3 +135,18 @@ def test_figures_of_some_cases(command: list[str]) -> None:
     assert some.figures(some.weight)["auc"].value == 1
     wrong = replace(some, called=~some.called)
     assert wrong.figures(wrong.weight)["balanced_accuracy"].value == 0
+
+
+def test_decisions_at_one_threshold_are_scored_as_a_single_networks(command: list[str]) -> None:
+    index = load_store(Path(command[2])).index
+    rng = np.random.default_rng(6)
+    probability = np.clip(rng.normal(0.4 + 0.2 * index.label, 0.2), 0, 1)
+    weight = rng.uniform(0.5, 2, len(index))
+    tested = crossvalidation.Tested(
+        *(index, weight, probability, probability >= 0.35, np.ones(len(index), np.intp))
+    )
+    expected = evaluate(probability, index.label, index.case, weight, 0.35)
+    found = tested.figures(weight)
+    assert found.keys() == expected.keys()
+    for name, one in found.items():
+        assert vars(one) == pytest.approx(vars(expected[name]))

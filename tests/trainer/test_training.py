@@ -24,7 +24,7 @@ from trainer.settings import Settings
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
-from trainer import cli, export, release
+from trainer import cli, export, release, training
 from trainer.checkpoint import CHECKPOINT, LOG_JSON
 from trainer.cli import main
 from trainer.dataset import load_store, prepare
@@ -104,6 +104,20 @@ def test_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(
     assert whole.keys() == parts.keys()
     for name, value in whole.items():
         assert np.array_equal(value, parts[name]), name
+
+
+def test_a_finished_run_is_not_fed_again(
+    data: Data, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object) -> None:
+        raise AssertionError(given)
+
+    monkeypatch.setattr(training, "make_feed", refuse)
+    outcome = train(data.train, data.validation, SETTINGS, run)
+    assert len(outcome.history) == SETTINGS.epochs
+    with np.load(run / CHECKPOINT) as stored:
+        for number, variable in enumerate(outcome.network.trained.variables):
+            assert np.array_equal(np.asarray(variable), stored[f"best{number}"])
 
 
 def test_checkpoint_of_other_settings_or_a_damaged_one_is_refused(
