@@ -16,9 +16,11 @@ from trainer.paper import (
     CITATION,
     NOTES,
     TABLE_2,
+    TABLE_2_NOTES,
     TABLE_3,
     TABLE_4,
     TABLE_5,
+    TITLE_NOTES,
     Printed,
 )
 from trainer.settings import ASSUMPTIONS
@@ -51,6 +53,13 @@ _GROUPS = (
     ("official", "test_weighted", "official"),
     ("official", "test_unweighted", "official, unweighted"),
 )
+_SOURCES = (
+    ("paper", "test_unweighted", f"paper's protocol here, {LEAKY}"),
+    ("paper", "unseen_unweighted", "same weights, unseen test cases"),
+    ("official", "test_unweighted", "official split"),
+    ("official", "test_weighted", "official split, weighted"),
+)
+"""Protocol, set of patches and weighting, and name of what stands below a row of Table 2."""
 _COLUMNS = ("table", "method", "source", "patches", "figure", "value", "low", "high")
 
 
@@ -97,6 +106,7 @@ def render(results: Results) -> str:
         *_table_2(results, notes),
     ]
     for name, (title, rows) in _TABLES.items():
+        title += notes.mark(*TITLE_NOTES[name])
         lines += ["", f"## {name}. {title}", "", *_table(rows, results, notes)]
     lines += ["", "## Notes", "", *notes.lines()]
     lines += ["", "## What was run", "", *_details(results)]
@@ -111,40 +121,37 @@ class _Footnotes:
     """Numbers notes in the order of their first mention."""
 
     def __init__(self) -> None:
-        self._keys: list[str] = []
+        self._texts: list[str] = []
 
     def mark(self, *keys: str) -> str:
-        self._keys += [key for key in keys if key not in self._keys]
-        return "".join(f" [{self._keys.index(key) + 1}]" for key in keys)
+        """Return the marks of notes about the paper."""
+        return "".join(self._add(NOTES[key]) for key in keys)
 
     def lines(self) -> list[str]:
-        return [f"{number}. {NOTES[key]}" for number, key in enumerate(self._keys, start=1)]
+        return [f"{number}. {text}" for number, text in enumerate(self._texts, start=1)]
+
+    def _add(self, text: str) -> str:
+        if text not in self._texts:
+            self._texts.append(text)
+        return f" [{self._texts.index(text) + 1}]"
 
 
 def _table_2(results: Results, notes: _Footnotes) -> list[str]:
     header = ("model", "source", "FN", "TN", "FP", "TP", "accuracy", "precision", "F1 of IDC")
     header = (*header, "macro precision", "macro F1")
     title = "## Table 2. Confusion matrices, in percent, and the figures that follow from them"
-    lines = ["", title + notes.mark("sums", "half"), ""]
+    lines = ["", title + notes.mark(*TITLE_NOTES["Table 2"]), ""]
     rows = []
     for method, printed in TABLE_2.items():
-        mark = notes.mark("last-cell") if method == "vgg16-finetuned" else ""
+        source = "printed" + notes.mark(*TABLE_2_NOTES.get(method, ()))
         cells = (printed.fn, printed.tn, printed.fp, printed.tp)
-        rows.append((method, "printed" + mark, *map(str, cells), *_decided(printed)))
-        for source, found in _confusions(method, results):
-            rows.append((method, source, *(_percent(found) if found else [NOT_RUN] * 9)))
+        rows.append((method, source, *map(str, cells), *_decided(printed)))
+        for protocol, group, source in _SOURCES:
+            result = results.get((method, protocol))
+            found = result.confusions.get(group) if result else None
+            figures = _percent(found) if found else [NOT_RUN] * 9
+            rows.append((method, source, *figures))
     return [*lines, *table(header, rows)]
-
-
-def _confusions(method: str, results: Results) -> Iterator[tuple[str, Confusion | None]]:
-    for protocol, group, source in (
-        ("paper", "test_unweighted", f"paper's protocol here, {LEAKY}"),
-        ("paper", "unseen_unweighted", "same weights, unseen test cases"),
-        ("official", "test_unweighted", "official split"),
-        ("official", "test_weighted", "official split, weighted"),
-    ):
-        result = results.get((method, protocol))
-        yield source, result.confusions.get(group) if result else None
 
 
 def _percent(one: Confusion) -> list[str]:

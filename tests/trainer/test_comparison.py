@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from trainer.cli import main
 from trainer.comparators import AcceptRejectPooling, ToYuv
 from trainer.comparison import METHODS, PROTOCOLS, read_results
 from trainer.dataset import load_store, prepare
+from trainer.evaluation import Confusion, decide
 from trainer.fitting import fit_forest
 from trainer.handcrafted import FEATURES
 from trainer.networks import build
@@ -79,6 +81,33 @@ def test_every_footnote_is_mentioned_and_every_mention_is_a_footnote() -> None:
     _, after = text.split("## Notes")
     assert len([line for line in after.splitlines() if line[:1].isdigit()]) == len(NOTES)
     assert text.count(NOT_RUN) > 20
+
+
+def test_figures_in_notes_follow_from_what_is_printed() -> None:
+    baseline, features, tuned = TABLE_2.values()
+    for text, values in (
+        ("sums", [sum(vars(one).values()) for one in TABLE_2.values()]),
+        ("accuracy", [decide(baseline).accuracy]),
+        ("averaging", [decide(tuned).precision, decide(tuned).f1_positive]),
+        ("natural", [_natural_f1(baseline), _natural_f1(features)]),
+    ):
+        places = 2 if text == "sums" else 3
+        assert all(f"{value:.{places}f}" in NOTES[text] for value in values), text
+    less = decide(replace(tuned, tp=0.8))
+    for value in (less.accuracy, less.precision_macro, less.f1_macro, less.f1_positive):
+        assert f"{value:.3f}" in NOTES["last-cell"]
+    fuzzy, best = TABLE_4[0], TABLE_4[-1]
+    for printed, cited in ((best.f1, fuzzy.f1), (best.accuracy, fuzzy.accuracy)):
+        assert printed is not None
+        assert cited is not None
+        assert f"{100 * (printed / cited - 1):.1f} %" in NOTES["gain"]
+
+
+def _natural_f1(one: Confusion, prevalence: float = 0.284) -> float:
+    """F1 of IDC at the sensitivity and specificity of a confusion matrix, at another mix."""
+    found = decide(one)
+    tp, fp = found.sensitivity * prevalence, (1 - found.specificity) * (1 - prevalence)
+    return 2 * tp / (tp + fp + prevalence)
 
 
 def test_printed_rows_name_methods_that_can_be_run() -> None:
