@@ -29,7 +29,7 @@ from trainer.fitting import Fitted, fit_forest, fit_network, identity
 from trainer.handcrafted import FEATURES
 from trainer.networks import needs_imagenet, read_imagenet
 from trainer.runs import Data, Sources, load_data
-from trainer.settings import NETWORK_NAMES, recipe_settings
+from trainer.settings import NETWORK_NAMES, RECIPES, Settings, recipe_settings
 from trainer.training import Means
 from trainer.weighting import weightings
 
@@ -48,6 +48,8 @@ class Result:
     split, detail : str
     minutes : float
         Of training; of a forest with the computation of its features.
+    epochs, recipe_epochs : int
+        Budget that a network was given, and its recipe's; 0 of a forest.
     patches, tested, cases : int
         Patches trained on; patches and cases of the protocol's own test.
     threshold : float
@@ -63,6 +65,8 @@ class Result:
     split: str
     detail: str
     minutes: float
+    epochs: int
+    recipe_epochs: int
     patches: int
     tested: int
     cases: int
@@ -130,7 +134,7 @@ def compare(
                 else:
                     of = replace(means or Means(), imagenet=imagenet)
                     fitted = fit_network(settings, data, out / "runs" / path.stem, of, report)
-                done = _score(method, protocol, own, fitted, data)
+                done = _score(method, protocol, own, settings, fitted, data)
                 _write_result(path, done)
             yield done
 
@@ -161,7 +165,9 @@ def _protocol_sources(sources: Sources, protocol: str) -> Sources:
     return replace(sources, split="official", unlisted=False, imbalance="none")
 
 
-def _score(method: str, protocol: str, own: str, fitted: Fitted, data: Data) -> Result:
+def _score(
+    method: str, protocol: str, own: str, settings: Settings | None, fitted: Fitted, data: Data
+) -> Result:
     if data.split.leaky:
         platt, threshold = Platt(1.0, 0.0), 0.5
         parts = {"test": data.test}
@@ -190,6 +196,8 @@ def _score(method: str, protocol: str, own: str, fitted: Fitted, data: Data) -> 
         split=data.split.name,
         detail=fitted.detail,
         minutes=fitted.minutes,
+        epochs=settings.epochs if settings else 0,
+        recipe_epochs=RECIPES[settings.recipe, method].epochs if settings else 0,
         patches=len(data.train.store.index),
         tested=len(test),
         cases=len(np.unique(test.case)),

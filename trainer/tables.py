@@ -127,6 +127,17 @@ class _Footnotes:
         """Return the marks of notes about the paper."""
         return "".join(self._add(NOTES[key]) for key in keys)
 
+    def mark_short(self, *results: Result | None) -> str:
+        """Return a mark for each result of fewer epochs than its recipe has."""
+        return "".join(
+            self._add(
+                f"Under the protocol *{one.protocol}* the budget of epochs was {one.epochs}, where "
+                f"the recipe has {one.recipe_epochs}."
+            )
+            for one in results
+            if one and one.epochs < one.recipe_epochs
+        )
+
     def lines(self) -> list[str]:
         return [f"{number}. {text}" for number, text in enumerate(self._texts, start=1)]
 
@@ -150,7 +161,7 @@ def _table_2(results: Results, notes: _Footnotes) -> list[str]:
             result = results.get((method, protocol))
             found = result.confusions.get(group) if result else None
             figures = _percent(found) if found else [NOT_RUN] * 9
-            rows.append((method, source, *figures))
+            rows.append((method, source + notes.mark_short(result), *figures))
     return [*lines, *table(header, rows)]
 
 
@@ -180,7 +191,7 @@ def _table(rows: tuple[Printed, ...], results: Results, notes: _Footnotes) -> li
     lines = []
     for row in rows:
         paper, official = (results.get((row.method, one)) for one in ("paper", "official"))
-        cells = [row.title + notes.mark(*row.notes)]
+        cells = [row.title + notes.mark(*row.notes) + notes.mark_short(paper, official)]
         cells += [_plain(getattr(row, field)) for field in printed]
         if paper:
             figures = paper.figures["test_unweighted"]
@@ -219,11 +230,12 @@ def _sizes(results: Results) -> list[str]:
 
 
 def _details(results: Results) -> list[str]:
-    header = ("method", "protocol", "what", "patches", "min", "threshold")
+    header = ("method", "protocol", "what", "epochs given", "patches", "min", "threshold")
     rows = [
         (
-            *(one.method, one.protocol, one.detail, f"{one.patches:,}"),
-            *(f"{one.minutes:.1f}", f"{one.threshold:.3f}"),
+            *(one.method, one.protocol, one.detail),
+            f"{one.epochs} of {one.recipe_epochs}" if one.recipe_epochs else "–",
+            *(f"{one.patches:,}", f"{one.minutes:.1f}", f"{one.threshold:.3f}"),
         )
         for one in results.values()
     ]
@@ -253,6 +265,9 @@ def _result_rows(
         yield table, method, source, "", "", NOT_RUN, "", ""
         return
     yield table, method, source, "train", "minutes", round(result.minutes, 2), "", ""
+    if result.recipe_epochs:
+        yield table, method, source, "train", "epochs", result.epochs, "", ""
+        yield table, method, source, "train", "recipe_epochs", result.recipe_epochs, "", ""
     for group, figures in result.figures.items():
         # Whole unseen cases are honest whatever the rest of the protocol was.
         of = "paper, unseen cases" if group.startswith("unseen") else source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,29 @@ def test_every_footnote_is_mentioned_and_every_mention_is_a_footnote() -> None:
     _, after = text.split("## Notes")
     assert len([line for line in after.splitlines() if line[:1].isdigit()]) == len(NOTES)
     assert text.count(NOT_RUN) > 20
+
+
+def test_results_of_fewer_epochs_than_the_recipe_has_are_marked(folder: Path) -> None:
+    text = (folder / "comparison.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^(\d+)\. Under the (.*budget.*)$", text, re.MULTILINE))
+    assert set(found.values()) == {
+        "protocol *paper* the budget of epochs was 1, where the recipe has 20.",
+        "protocol *official* the budget of epochs was 1, where the recipe has 30.",
+    }
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    marked = [row for row in rows if any(f"[{number}]" in row for number in found)]
+    assert [row.split("[")[0] for row in marked] == ["| Janowczyk 2016, AlexNet, cropped "]
+    assert all(f"[{number}]" in marked[0] for number in found)
+    with (folder / "comparison.csv").open(encoding="utf-8", newline="") as file:
+        epochs = [
+            (row["method"], row["figure"], row["value"])
+            for row in csv.DictReader(file)
+            if "epochs" in row["figure"]
+        ]
+    assert sorted(epochs) == [
+        *[("alexnet-crop", "epochs", "1")] * 2,
+        *[("alexnet-crop", "recipe_epochs", value) for value in ("20", "30")],
+    ]
 
 
 def test_figures_in_notes_follow_from_what_is_printed() -> None:
