@@ -13,7 +13,7 @@ goes on with what is missing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,27 @@ from trainer.calibration import Platt, calibrate
 from trainer.errors import RunError
 from trainer.evaluation import Confusion, Interval, Scored, evaluate
 from trainer.files import make_folder, replacing
-from trainer.fitting import Fitted, fit_forest, fit_network, identity
-from trainer.handcrafted import FEATURES
+from trainer.fitting import FOREST, SEED, Fitted, fit_forest, fit_network, identity
+from trainer.handcrafted import DEFINITIONS, FEATURES
+from trainer.imbalance import SMOTE_ASSUMPTIONS
 from trainer.networks import needs_imagenet, read_imagenet
 from trainer.runs import Data, Sources, load_data
-from trainer.settings import NETWORK_NAMES, RECIPES, Settings, recipe_settings
+from trainer.settings import ASSUMPTIONS, NETWORK_NAMES, RECIPES, Settings, recipe_settings
+from trainer.splits import VALIDATION_SHARE
 from trainer.training import Means
 from trainer.weighting import weightings
 
 PROTOCOLS = ("paper", "official")
 METHODS = (*FEATURES, *NETWORK_NAMES)
+
+_PROTOCOL_ASSUMPTIONS = (
+    *SMOTE_ASSUMPTIONS,
+    f"validation: {VALIDATION_SHARE * 100:g} % of the training patches, at random; the text gives "
+    "that share for the features only",
+    "neither seeds, repeats nor intervals are stated: one run, with seed "
+    f"{Sources.split_seed} of SMOTE and split, {Settings.seed} of networks, {SEED} of forests",
+    "the order of the classes is not stated: Table 2 is read with IDC as the positive one",
+)
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,22 @@ def compare(
                 done = _score(method, protocol, own, settings, fitted, data)
                 _write_result(path, done)
             yield done
+
+
+def assumptions(run: Collection[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return what was assumed where publications leave something open, by what it is of.
+
+    Parameters
+    ----------
+    run : collection of (method, protocol)
+    """
+    methods, protocols = {method for method, _ in run}, {protocol for _, protocol in run}
+    found: dict[str, tuple[str, ...]] = {}
+    if "paper" in protocols:
+        found["the paper's protocol"] = _PROTOCOL_ASSUMPTIONS
+    if methods.intersection(FEATURES):
+        found["handcrafted features"] = (*DEFINITIONS, *FOREST)
+    return found | {name: ASSUMPTIONS[name] for name in sorted(methods.intersection(ASSUMPTIONS))}
 
 
 def read_results(out: Path) -> dict[tuple[str, str], Result]:

@@ -23,7 +23,15 @@ from trainer.settings import Settings
 from trainer.training import Means, compiled, logits, train
 
 TREES = 500
-_SEED = 1
+SEED = 1
+"""Of forests."""
+
+FOREST = (
+    "bins, gray levels and kinds of patterns are not known: of a feature's variants the one with "
+    "the largest weighted AUC on the validation patches",
+    f"random forest of {TREES} trees, both classes weighing alike; the publication's is not known",
+)
+"""What was assumed of forests."""
 
 Logits = NDArray[np.float64]
 Predict = Callable[[PatchStore], Logits]
@@ -55,7 +63,7 @@ def fit_forest(method: str, data: Data) -> Fitted:
     for variant, extract in FEATURES[method].variants.items():
         started = time.perf_counter()
         forest = RandomForestClassifier(
-            TREES, class_weight="balanced", n_jobs=-1, random_state=_SEED
+            TREES, class_weight="balanced", n_jobs=-1, random_state=SEED
         )
         forest.fit(_extract(extract, data.train.store), data.train.store.index.label)
         minutes = (time.perf_counter() - started) / 60

@@ -268,6 +268,15 @@ def _in_groups(several: Extract, patches: PatchArray) -> Features:
     return np.concatenate([several(patches[at : at + _EACH]) for at in starts])
 
 
+DEFINITIONS = (
+    "fuzzy color and JPEG coefficient histogram after the LIRE classes of these names; the fuzzy "
+    "histogram that the paper cites may be another",
+    "RGB and HSV histograms are joint ones; local binary patterns of 8 neighbours at 1 px; "
+    f"MPEG-7's edges in {_SUBIMAGES}×{_SUBIMAGES} sub-images, from a strength of "
+    f"{_EDGE_THRESHOLD:g} on; Haralick's 13 statistics, mean and range over four directions",
+)
+"""What was assumed of the features."""
+
 OWN = "own code, after the description"
 
 FEATURES = {

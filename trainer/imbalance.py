@@ -31,6 +31,15 @@ COMPONENTS = 50
 _PCA_PATCHES = 4000
 """Patches that the components are fitted to: 120 MB as float32."""
 
+SMOTE_ASSUMPTIONS = (
+    f"SMOTE: {NEIGHBOURS} neighbours (imbalanced-learn's default; none is stated), looked for "
+    f"among {COMPONENTS} principal components of the rarer class, fitted to at most "
+    f"{_PCA_PATCHES:,} of its patches",
+    "synthetic patches until both classes have the same number; each counts to the case of the "
+    "nearer of its two patches",
+)
+"""What the paper leaves open of SMOTE, and what was assumed."""
+
 Positions = NDArray[np.intp]
 
 

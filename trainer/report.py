@@ -9,6 +9,7 @@ from trainer.carding import Document
 from trainer.checkpoint import Epoch, History, best_epoch
 from trainer.evaluation import Metrics
 from trainer.export import Exported
+from trainer.imbalance import SMOTE_ASSUMPTIONS
 from trainer.markdown import table
 from trainer.runs import Run
 from trainer.settings import ASSUMPTIONS
@@ -90,9 +91,12 @@ def render(
     lines += ["", "## Limits", "", *(f"- {line}" for line in idc["limitations"])]
     lines += ["", "## Settings", ""]
     lines += [f"- {name}: {value}" for name, value in idc["training"]["settings"].items()]
-    if run.settings.recipe == "paper":
+    assumed = ASSUMPTIONS[run.settings.network] if run.settings.recipe == "paper" else ()
+    if run.sources.imbalance.startswith("smote"):
+        assumed = (*assumed, *SMOTE_ASSUMPTIONS)
+    if assumed:
         lines += ["", "## What the paper leaves open, and what was assumed", ""]
-        lines += [f"- {line}" for line in ASSUMPTIONS[run.settings.network]]
+        lines += [f"- {line}" for line in assumed]
     lines += [
         "",
         "## Log",

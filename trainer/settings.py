@@ -171,7 +171,9 @@ _PAPER_REST = (
     "no weighting of cases, no class weights, a constant rate; glorot-uniform initial weights "
     "(Keras' default)",
     "the checkpoint rule is not stated: the network of the last epoch is taken",
-    "validation cases, calibration and threshold are the split's own, not a random 19 or 20 %",
+    "validation patches are those of the split; the text gives the share of its own (19 % of the "
+    "training patches) for the features only",
+    "neither seed nor repeats are stated: one run of one seed",
 )
 
 _COMPARATOR_REST = (
@@ -199,7 +201,8 @@ ASSUMPTIONS: dict[str, tuple[str, ...]] = {
     ),
     "vgg16-finetuned": (
         "Dense 512: ReLU, no dropout (the text names none here); blocks 4 and 5 are trained from "
-        "the first step on together with the new layers, all at rate 0.001",
+        "the first step on together with the new layers, all at rate 0.001 (not stated: whether "
+        "that was tuned)",
         "no augmentation is stated for this network",
         "beta 0.9 and 0.999 (the text gives 0.99 for the features only)",
         "preprocessing is not stated: the same RGB / 255 as the baseline, not VGG's own",

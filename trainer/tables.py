@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from trainer.comparison import Result, read_results
+from trainer.comparison import Result, assumptions, read_results
 from trainer.evaluation import Confusion, decide
 from trainer.files import replacing, write_csv
 from trainer.markdown import interval, table
@@ -23,7 +23,6 @@ from trainer.paper import (
     TITLE_NOTES,
     Printed,
 )
-from trainer.settings import ASSUMPTIONS
 from trainer.splits import LEAKY
 from trainer.weighting import DESCRIPTION
 
@@ -92,15 +91,19 @@ def render(results: Results) -> str:
         f"*Paper's protocol*: SMOTE on all patches, random 80/20 split of patches, threshold 0.5. "
         f"**{LEAKY}**: patches of one slide, and what was interpolated from them, are on both "
         "sides; its columns are marked LEAKY. The official test cases take no part in it: *same "
-        "weights, unseen cases* are the figures of the same weights on them, weighted.",
+        "weights, unseen cases* are the figures of the same weights on them, weighted. Networks "
+        "are trained by the recipe `paper`.",
         "",
         "*Official split*: the published split of whole cases; Platt scaling and threshold "
         "(largest Youden index) from its validation cases. In brackets: 95 % intervals by "
-        f"bootstrap over cases. *Weighted*: {DESCRIPTION}. *Unweighted*: each patch counts once.",
+        f"bootstrap over cases. *Weighted*: {DESCRIPTION}. *Unweighted*: each patch counts once. "
+        "Networks are trained by the recipe `corrected`, which departs from the paper's settings "
+        "on purpose.",
         "",
         "BAC: balanced accuracy. F1 and precision are those of the class IDC unless called macro. "
-        "min: of training, on a machine shared with other work. The printed figures are of other "
-        "patches and cases than those at hand, so our columns compare with each other first.",
+        "min: of training, of a forest with its features, on a machine shared with other work. The "
+        "printed figures are of other patches and cases than those at hand, so our columns compare "
+        "with each other first.",
         "",
         *_sizes(results),
         *_table_2(results, notes),
@@ -110,10 +113,10 @@ def render(results: Results) -> str:
         lines += ["", f"## {name}. {title}", "", *_table(rows, results, notes)]
     lines += ["", "## Notes", "", *notes.lines()]
     lines += ["", "## What was run", "", *_details(results)]
-    run = sorted({method for method, _ in results if method in ASSUMPTIONS})
-    if run:
+    if assumed := assumptions(results):
         lines += ["", "## What the publications leave open, and what was assumed", ""]
-        lines += [f"- {method}: {'; '.join(ASSUMPTIONS[method])}" for method in run]
+        lines += ["The networks of Table 3 as the recipe `paper` has them.", ""]
+        lines += [f"- {of}: {'; '.join(texts)}" for of, texts in assumed.items()]
     return "\n".join(lines) + "\n"
 
 

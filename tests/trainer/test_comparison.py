@@ -20,11 +20,12 @@ from sklearn.ensemble import RandomForestClassifier
 from trainer import comparison, fitting
 from trainer.cli import main
 from trainer.comparators import AcceptRejectPooling, ToYuv
-from trainer.comparison import METHODS, PROTOCOLS, read_results
+from trainer.comparison import METHODS, PROTOCOLS, assumptions, read_results
 from trainer.dataset import load_store, prepare
 from trainer.evaluation import Confusion, decide
 from trainer.fitting import fit_forest
 from trainer.handcrafted import FEATURES
+from trainer.imbalance import COMPONENTS, NEIGHBOURS
 from trainer.networks import build
 from trainer.paper import NOTES, TABLE_2, TABLE_3, TABLE_4, TABLE_5
 from trainer.runs import Sources, load_data
@@ -105,6 +106,18 @@ def test_results_of_fewer_epochs_than_the_recipe_has_are_marked(folder: Path) ->
         *[("alexnet-crop", "epochs", "1")] * 2,
         *[("alexnet-crop", "recipe_epochs", value) for value in ("20", "30")],
     ]
+
+
+def test_what_was_assumed_is_listed_of_what_was_run(folder: Path) -> None:
+    text = (folder / "comparison.md").read_text(encoding="utf-8")
+    section = text.split("what was assumed")[1]
+    listed = [line.split(":")[0] for line in section.splitlines() if line.startswith("- ")]
+    assert listed == ["- the paper's protocol", "- handcrafted features", "- alexnet-crop"]
+    assert f"{NEIGHBOURS} neighbours" in section
+    assert f"{COMPONENTS} principal components" in section
+    assert set(assumptions([("lbp", "official")])) == {"handcrafted features"}
+    assert set(assumptions([("baseline", "official")])) == {"baseline"}
+    assert not assumptions([])
 
 
 def test_figures_in_notes_follow_from_what_is_printed() -> None:

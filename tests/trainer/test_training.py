@@ -28,6 +28,7 @@ from trainer import cli, export, release, training
 from trainer.checkpoint import CHECKPOINT, LOG_JSON
 from trainer.cli import main
 from trainer.dataset import load_store, prepare
+from trainer.imbalance import NEIGHBOURS
 from trainer.networks import build
 from trainer.runs import Data, Sources, load_data
 from trainer.splits import LEAKY
@@ -207,7 +208,9 @@ def test_export_of_a_leaky_run_says_so_on_every_figure(
     run = tmp_path / "run"
     assert main(["train", *options, "--out", str(run), "--epochs", "1", "--batch", "16"]) == 0
     found = release.release(
-        run, tmp_path / "x.onnx", "x", "1.0.0", About(), test_log=tmp_path / "log"
+        *(run, tmp_path / "x.onnx", "x", "1.0.0", About()),
+        report=tmp_path / "x.md",
+        test_log=tmp_path / "log",
     )
     log = json.loads((run / LOG_JSON).read_text(encoding="utf-8"))
     assert LEAKY in log["split"]
@@ -220,6 +223,7 @@ def test_export_of_a_leaky_run_says_so_on_every_figure(
     assert LEAKY in " ".join(card["idc"]["limitations"])
     assert card["idc"]["training"]["imbalance"] == "smote-before-split"
     assert "leaky_test_weighted" in (tmp_path / "log").read_text(encoding="utf-8")
+    assert f"SMOTE: {NEIGHBOURS} neighbours" in (tmp_path / "x.md").read_text(encoding="utf-8")
 
 
 def test_file_that_differs_from_its_network_is_not_written(
