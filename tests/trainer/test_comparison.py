@@ -32,6 +32,7 @@ from trainer.runs import Sources, load_data
 from trainer.settings import COMPARATOR_NAMES, RECIPE_NAMES, recipe_settings
 from trainer.splits import LEAKY
 from trainer.tables import NOT_AT_HAND, NOT_RUN, render
+from trainer.weighting import DESCRIPTION
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,18 @@ def _natural_f1(one: Confusion, prevalence: float = 0.284) -> float:
     found = decide(one)
     tp, fp = found.sensitivity * prevalence, (1 - found.specificity) * (1 - prevalence)
     return 2 * tp / (tp + fp + prevalence)
+
+
+def test_committed_reports_are_worded_as_the_code_words_them() -> None:
+    reports = Path(__file__).resolve().parents[2] / "resources" / "models" / "reports"
+    text = (reports / "comparison.md").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert not set(NOTES.values()) - {line.partition(". ")[2] for line in lines}
+    everything = [(method, protocol) for method in METHODS for protocol in PROTOCOLS]
+    for of, texts in assumptions(everything).items():
+        assert f"- {of}: {'; '.join(texts)}" in lines
+    for path in (reports / "comparison.md", *reports.glob("*_folds.md")):
+        assert f"eighted*: {DESCRIPTION}. *" in path.read_text(encoding="utf-8"), path
 
 
 def test_printed_rows_name_methods_that_can_be_run() -> None:
