@@ -87,28 +87,36 @@ def analyze_blocks(
 class OutputCheck:
     """Refuses a model of which too many outputs are no probabilities: over 10, and over 0.1 %.
 
-    A few are patches that failed; so many say that the others are not to be trusted either.
+    A few are patches that failed; so many say that the others are not to be trusted either. Whether
+    it is too many does not depend on the order in which the blocks come.
 
     Parameters
     ----------
     model, slide : str
         Names, for the message.
+    cells : int
+        Cells of the slide: no more outputs can come.
     """
 
-    def __init__(self, model: str, slide: str) -> None:
+    def __init__(self, model: str, slide: str, cells: int) -> None:
         self._model = model
         self._slide = slide
+        self._cells = cells
         self._outputs = self._invalid = 0
 
     def count(self, result: BlockResult) -> None:
-        """Take a block into account."""
+        """Take a block into account; raise `ModelError` if no further one can mend it."""
         invalid = int(np.count_nonzero(result.states == PatchState.INVALID_OUTPUT))
         self._outputs += invalid + int(np.count_nonzero(result.states == PatchState.OK))
         self._invalid += invalid
+        self._require_few_of(self._cells)
 
-    def require_probabilities(self) -> None:
+    def finish(self) -> None:
         """Raise `ModelError` if it was too much."""
-        if self._invalid > max(_INVALID_OUTPUTS, self._outputs / _OUTPUTS_PER_INVALID):
+        self._require_few_of(self._outputs)
+
+    def _require_few_of(self, outputs: int) -> None:
+        if self._invalid > max(_INVALID_OUTPUTS, outputs / _OUTPUTS_PER_INVALID):
             raise ModelError(
                 f"{self._model}: {self._invalid:,} of {self._outputs:,} outputs of the model on "
                 f"{self._slide} are no probabilities (not a number, or outside 0 to 1), so the "

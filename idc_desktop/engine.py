@@ -154,12 +154,12 @@ class _Analysis:
             for note in (*slide.warnings, *reader.notes):
                 outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
             classifier = _try_model(model, job["provider"], outbox)
-            self._check = OutputCheck(model.path.name, slide.name)
             choice = classifier.provider
             if choice.requested == "cuda" and choice.fallback_reason:
                 text = f"CUDA cannot be used ({choice.fallback_reason}); running on the CPU."
                 outbox.send({"event": "note", "text": text})
             grid = reader.grid
+            self._check = OutputCheck(model.path.name, slide.name, grid.rows * grid.cols)
             settings = {
                 "slide": description.identity,
                 "model": model.sha256,
@@ -193,10 +193,10 @@ class _Analysis:
                 for result in store.results():
                     outbox.send(*block_message(result))
                     self._check.count(result)
-                self._check.require_probabilities()
                 is_complete = len(store.restored) == reader.block_count()
                 if not is_complete and not recall:
                     self._analyze_missing(slide, reader, classifier, store)
+                self._check.finish()
             if is_complete or not recall:
                 self._send_overview(slide)
             outbox.send({"event": "done"})
@@ -280,7 +280,6 @@ class _Analysis:
             ):
                 pending.append(result)
                 self._check.count(result)
-                self._check.require_probabilities()
                 if time.monotonic() - committed >= _COMMIT_EVERY_S:
                     self._commit(store, pending)
                     pending, committed = [], time.monotonic()

@@ -222,17 +222,28 @@ def test_model_is_refused_for_more_than_a_thousandth_of_invalid_outputs_and_more
     ok: int, invalid: int, refused: bool
 ) -> None:
     """Patches that the model never saw do not count."""
-    check = OutputCheck("m.onnx", "s.tiff")
+    check = OutputCheck("m.onnx", "s.tiff", 60_000)
     unseen = [PatchState.BACKGROUND, PatchState.FAILED] * 10_000
-    for part in (unseen, [PatchState.OK] * ok, [PatchState.INVALID_OUTPUT] * invalid):
-        states = np.array([part], np.uint8)
-        block = Block(0, 0, 0, *states.shape)
-        check.count(BlockResult(block, states, np.zeros(states.shape, np.int32)))
+    for part in ([PatchState.INVALID_OUTPUT] * invalid, unseen, [PatchState.OK] * ok):
+        check.count(_outputs(part))
 
     if refused:
         with pytest.raises(
             ModelError, match=rf"^m\.onnx: {invalid} of {ok + invalid:,} outputs .*s\.tiff"
         ):
-            check.require_probabilities()
+            check.finish()
     else:
-        check.require_probabilities()
+        check.finish()
+
+
+def test_model_is_refused_at_once_when_nothing_that_follows_can_mend_it() -> None:
+    check = OutputCheck("m.onnx", "s.tiff", 60_000)
+    check.count(_outputs([PatchState.INVALID_OUTPUT] * 60))
+
+    with pytest.raises(ModelError, match="61 of 61 outputs"):
+        check.count(_outputs([PatchState.INVALID_OUTPUT]))
+
+
+def _outputs(states: list[PatchState]) -> BlockResult:
+    row = np.array([states], np.uint8)
+    return BlockResult(Block(0, 0, 0, *row.shape), row, np.zeros(row.shape, np.int32))
