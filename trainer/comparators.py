@@ -10,6 +10,8 @@ What was assumed of each: `trainer.settings.ASSUMPTIONS`.
 
 from __future__ import annotations
 
+import math
+
 import keras
 from keras import layers, ops
 
@@ -53,7 +55,7 @@ def cruz_roa() -> keras.Model:
     for width in (16, 32):
         x = layers.Conv2D(width, 8, activation="tanh")(x)
         x = layers.MaxPooling2D(2)(x)
-    x = layers.Dense(128, activation="tanh")(layers.Flatten()(x))
+    x = layers.Dense(128, activation="tanh")(flat(x))
     return _model(patches, x)
 
 
@@ -68,7 +70,7 @@ def alexnet(resized: bool) -> keras.Model:
         x = layers.Conv2D(width, 5, padding="same", activation="relu")(x)
         x = layers.AveragePooling2D(3, 2, padding="same")(x)
     # Without an activation, as published.
-    return _model(patches, layers.Dense(64)(layers.Flatten()(x)))
+    return _model(patches, layers.Dense(64)(flat(x)))
 
 
 def accept_reject() -> keras.Model:
@@ -79,8 +81,17 @@ def accept_reject() -> keras.Model:
         x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization()(x))
         x = AcceptRejectPooling()(x)
-    x = layers.Dropout(0.4)(layers.Flatten()(x))
+    x = layers.Dropout(0.4)(flat(x))
     return _model(patches, layers.Dense(64, activation="relu")(x))
+
+
+def flat(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Put the values of each patch in a row; (n, rows, cols, channels) to (n, values).
+
+    Keras' own layer asks for the number of patches, and the converter to ONNX folds that question
+    away or keeps it by chance: the same weights would not always give the same file.
+    """
+    return ops.reshape(maps, (-1, math.prod(maps.shape[1:])))
 
 
 def _input() -> keras.KerasTensor:

@@ -155,7 +155,7 @@ def to_onnx(model: keras.Model, platt: Platt, card: str) -> onnx.ModelProto:
                 input_signature=[tf.TensorSpec((None, PATCH, PATCH, 3), tf.uint8, name="patches")],
             )
         proto = onnx.load(target)
-    _rename(proto.graph)
+    canonicalize(proto.graph)
     _store_as_float16(proto.graph)
     clean = helper.make_model(
         proto.graph,
@@ -211,8 +211,33 @@ def stored_probabilities(
     return found.round(PROBABILITY_DIGITS)
 
 
-def _rename(graph: onnx.GraphProto) -> None:
-    """Give tensors the contract's names, or short ones; drop what tells of the converter."""
+def _sort(graph: onnx.GraphProto) -> None:
+    """Sort the nodes depth first from the outputs: the graph alone decides that order."""
+    makers = {name: node for node in graph.node for name in node.output}
+    found: list[onnx.NodeProto] = []
+
+    def visit(name: str) -> None:
+        node = makers.get(name)
+        if node is None:
+            return
+        for made in node.output:
+            del makers[made]
+        for needed in node.input:
+            visit(needed)
+        found.append(node)
+
+    for output in graph.output:
+        visit(output.name)
+    del graph.node[:]
+    graph.node.extend(found)
+
+
+def canonicalize(graph: onnx.GraphProto) -> None:
+    """Give nodes one order and tensors the contract's names, or short ones; in place.
+
+    The converter's order and names change from run to run; what tells of it is dropped.
+    """
+    _sort(graph)
     names = {graph.input[0].name: "patches"}
     names |= {graph.output[0].name: "probability", graph.output[1].name: "logit"}
     if len(names) != 3:
@@ -227,7 +252,6 @@ def _rename(graph: onnx.GraphProto) -> None:
         node.output[:] = [short(name) for name in node.output]
     for tensor in graph.initializer:
         tensor.name, tensor.doc_string = short(tensor.name), ""
-    # The converter keeps them in the order of a hash, which changes from process to process.
     tensors = sorted(graph.initializer, key=lambda tensor: tensor.name)
     del graph.initializer[:]
     graph.initializer.extend(tensors)

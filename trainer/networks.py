@@ -18,7 +18,7 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from trainer.comparators import COMPARATORS
+from trainer.comparators import COMPARATORS, flat
 from trainer.dataset import PATCH
 from trainer.errors import RunError
 from trainer.settings import COMPARATOR_NAMES, RECIPE_NAMES, VGG16_NAMES, Settings
@@ -152,7 +152,7 @@ def _baseline(dropout: float = 0.4) -> Network:
         x = layers.MaxPooling2D(2)(x)
         x = layers.BatchNormalization()(x)
         x = layers.ReLU()(x)
-    x = layers.Flatten()(x)
+    x = flat(x)
     x = layers.Dropout(dropout)(x)
     x = layers.Dense(64, activation="relu")(x)
     x = layers.Dropout(dropout)(x)
@@ -166,7 +166,7 @@ def _paper_baseline() -> Network:
         x = layers.Conv2D(width, 3, padding="same", activation="relu")(x)
         x = layers.MaxPooling2D(2)(x)
         x = layers.Dropout(dropout)(x)
-    return Network(None, keras.Model(patches, _softmax_logit(layers.Flatten()(x))))
+    return Network(None, keras.Model(patches, _softmax_logit(flat(x))))
 
 
 def _features() -> Network:
@@ -196,14 +196,14 @@ def _paper_features() -> Network:
         hidden = layers.Dense(512, activation="relu")(features)
         return _softmax_logit(layers.Dropout(0.5)(hidden))
 
-    return _cut(patches, layers.Flatten()(_blocks(x, 1, 2, 3, 4, 5)), head)
+    return _cut(patches, flat(_blocks(x, 1, 2, 3, 4, 5)), head)
 
 
 def _paper_finetuned() -> Network:
     patches, x = _plain_input()
 
     def trained(third: keras.KerasTensor) -> keras.KerasTensor:
-        fifth = layers.Flatten()(_blocks(third, 4, 5))
+        fifth = flat(_blocks(third, 4, 5))
         return _softmax_logit(layers.Dense(512, activation="relu")(fifth))
 
     return _cut(patches, _blocks(x, 1, 2, 3), trained)

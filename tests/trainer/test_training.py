@@ -24,6 +24,8 @@ from trainer.settings import Settings
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
+import onnx
+
 from trainer import cli, export, release, training
 from trainer.checkpoint import CHECKPOINT, LOG_JSON
 from trainer.cli import main
@@ -198,6 +200,21 @@ def test_export_repeats_byte_for_byte_and_logs_the_file(
     assert again.exported.sha256 in (exported / "test.csv").read_text(encoding="utf-8")
     assert again.exported.sha256 in (exported / "small.md").read_text(encoding="utf-8")
     assert again.exported.parity <= 1e-4
+
+
+def test_order_of_the_converter_does_not_show_in_the_file(exported: Path) -> None:
+    """It merges and sorts by addresses in memory; and it folds questions for a shape, or not."""
+    graph = onnx.load(exported / "small.onnx").graph
+    other = onnx.GraphProto.FromString(graph.SerializeToString())
+    for entries in (other.node, other.initializer):
+        turned = list(entries)[::-1]
+        del entries[:]
+        entries.extend(turned)
+    for found in (graph, other):
+        export.canonicalize(found)
+
+    assert other == graph
+    assert "Shape" not in {node.op_type for node in graph.node}
 
 
 def test_export_of_a_leaky_run_says_so_on_every_figure(
