@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "computes nothing. Give the options that the analysis had.",
     )
     _add_run_options(export)
-    export.set_defaults(run=analyze_slides, recall=True, restart=False, threads=1)
+    export.set_defaults(run=analyze_slides, recall=True, restart=False, threads=usable_threads())
 
     models = commands.add_parser("models", help="list, show or verify models")
     models.set_defaults(run=_list_models)

@@ -212,7 +212,7 @@ class _Analysis:
             strips: Iterator[Rgb] = (blank for _ in range(plan.height))
         else:
             self._outbox.send({"event": "start", "number": OVERVIEW})
-            strips = slide.overview_strips(plan)
+            strips = slide.overview_strips(plan, self._job["threads"])
         row, brightness = 0, 0
         for strip in strips:
             self._outbox.send({"event": "overview", "row": row, **asdict(plan)}, strip.tobytes())

@@ -12,7 +12,9 @@ import math
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,8 @@ UNREADABLE_GREY = 160
 """Stands in pictures where pixels cannot be decoded."""
 
 _MAX_SIDE_PX = 1 << 22
-_STRIP_PX = 1 << 20  # source pixels held at once while an overview is made
+_MIN_STRIP_ROWS, _MAX_STRIP_ROWS = 256, 4096  # of a level, read at once for an overview
+_MAX_PIECE_WIDTH, _MAX_PIECE_PX = 2048, 1 << 21  # of a level, read by one thread
 _ANCHOR_RASTER_PX = 256
 _SALVAGED_TILE_PX = 256
 _MAX_ASSOCIATED_PX = 64 << 20
@@ -264,19 +267,47 @@ class Slide(Closing):
             px_l0=downsample * factor,
         )
 
-    def overview_strips(self, plan: Overview) -> Iterator[Rgb]:
+    def overview_strips(self, plan: Overview, threads: int = 1) -> Iterator[Rgb]:
         """Yield the planned picture in strips from the top; memory does not grow with the slide.
 
         What cannot be decoded is grey.
+
+        Parameters
+        ----------
+        threads : int
+            How many pieces of a strip are read at once.
         """
         factor = plan.factor
-        width = plan.width * factor
-        rows = max(1, _STRIP_PX // (width * factor))
-        for row in range(0, plan.height, rows):
-            height = min(rows, plan.height - row) * factor
-            top = plan.y + row * factor
-            strip = self._read_what_can_be(plan.level, plan.x, top, width, height)
-            yield strip if factor == 1 else np.asarray(Image.fromarray(strip).reduce(factor))
+        strip_rows = self._strip_rows(plan.level, factor)
+        rows = strip_rows // factor
+        cols = max(1, min(_MAX_PIECE_WIDTH, _MAX_PIECE_PX // strip_rows) // factor)
+
+        def piece(row: int, col: int) -> Rgb:
+            pixels = self._read_what_can_be(
+                plan.level,
+                plan.x + col * factor,
+                plan.y + row * factor,
+                min(cols, plan.width - col) * factor,
+                min(rows, plan.height - row) * factor,
+            )
+            return pixels if factor == 1 else np.asarray(Image.fromarray(pixels).reduce(factor))
+
+        with ThreadPoolExecutor(threads) as pool:
+            for row in range(0, plan.height, rows):
+                pieces = pool.map(partial(piece, row), range(0, plan.width, cols))
+                yield np.concatenate(list(pieces), axis=1)
+
+    def _strip_rows(self, level: int, factor: int) -> int:
+        """Return how many rows of a level to read for the overview: a multiple of `factor`.
+
+        A row of tiles that lies in two strips is decoded twice, since OpenSlide's cache does not
+        hold one of a large level. So strips end where tiles do, if that is not too far.
+        """
+        tile_rows = int(self._handle.properties.get(f"openslide.level[{level}].tile-height", 1))
+        unit = math.lcm(factor, tile_rows)
+        if unit > _MAX_STRIP_ROWS:
+            return max(1, _MAX_STRIP_ROWS // factor) * factor
+        return math.ceil(_MIN_STRIP_ROWS / unit) * unit
 
     @property
     def associated_names(self) -> tuple[str, ...]:

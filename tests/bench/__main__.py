@@ -15,7 +15,7 @@ from tests.bench import bare, trainer
 from tests.bench.figure import Figure
 from tests.bench.measure import Memory, peak_memory, seconds
 from tests.bench.regions import region_figures
-from tests.bench.slide import STANDARD, TENFOLD, BenchSlide
+from tests.bench.slide import FLAT, STANDARD, TENFOLD, BenchSlide
 from tests.support.command import SIX_FILES, environment, read_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         memory = bench.memory(slide)
         figures.append(Figure("engine, peak memory", memory.engine, "MB", ENGINE_MB))
         figures.append(Figure("its parent, peak memory", memory.parent, "MB"))
+        flat = bench.memory(_made(FLAT))
+        figures.append(Figure("engine, slide without a pyramid", flat.engine, "MB", ENGINE_MB))
         if not options.small:
             tenfold = bench.memory(_made(TENFOLD))
             figures.append(Figure("engine, tenfold slide", tenfold.engine, "MB", ENGINE_MB))

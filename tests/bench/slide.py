@@ -25,8 +25,8 @@ from tests.support.slides import (
 
 TILE = 256
 MPP = 0.5
-DOWNSAMPLES = (1, 4, 16)
 
+_TISSUE_DOWNSAMPLE = 16
 _VERSION = 2
 _QUALITY = 60
 _BLOBS = (
@@ -40,11 +40,12 @@ _BLOBS = (
 
 @dataclass(frozen=True)
 class BenchSlide:
-    """A slide to be made: its name and its size in level-0 pixels, multiples of 16."""
+    """A slide to be made: its name, its size in level-0 pixels, multiples of 16, and its levels."""
 
     name: str
     width: int
     height: int
+    downsamples: tuple[int, ...] = (1, 4, _TISSUE_DOWNSAMPLE)
 
     def path(self) -> Path:
         """Return the file, which is made once and kept in the system's temporary folder."""
@@ -61,12 +62,12 @@ class BenchSlide:
         tissue = self._tissue()
         image = _textured(tissue)
         with tifffile.TiffWriter(path) as writer:
-            for index, downsample in enumerate(DOWNSAMPLES):
+            for index, downsample in enumerate(self.downsamples):
                 shape = self.height // downsample, self.width // downsample
-                if downsample == DOWNSAMPLES[-1]:
+                if downsample == _TISSUE_DOWNSAMPLE:
                     tiles = jpeg_tiles(image, TILE, _QUALITY)
                 else:
-                    tiles = _stamped(tissue, shape, DOWNSAMPLES[-1] // downsample)
+                    tiles = _stamped(tissue, shape, _TISSUE_DOWNSAMPLE // downsample)
                 per_cm = 1e4 / (MPP * downsample)
                 write_jpeg_level(
                     writer,
@@ -81,8 +82,8 @@ class BenchSlide:
                 )
 
     def _tissue(self) -> npt.NDArray[np.bool_]:
-        """Return where tissue lies, in pixels of the coarsest level."""
-        height, width = self.height // DOWNSAMPLES[-1], self.width // DOWNSAMPLES[-1]
+        """Return where tissue lies, in pixels of `_TISSUE_DOWNSAMPLE`."""
+        height, width = self.height // _TISSUE_DOWNSAMPLE, self.width // _TISSUE_DOWNSAMPLE
         down = (np.arange(height) + 0.5)[:, None] / height
         across = (np.arange(width) + 0.5)[None, :] / width
         tissue = np.zeros((height, width), bool)
@@ -93,6 +94,7 @@ class BenchSlide:
 
 STANDARD = BenchSlide("standard", 40_000, 32_000)
 TENFOLD = BenchSlide("tenfold", 126_480, 101_184)
+FLAT = BenchSlide("flat", 20_000, 16_000, downsamples=(1,))
 
 
 def _texture(seed: int, side: int = 512) -> Rgb:

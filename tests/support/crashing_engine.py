@@ -76,7 +76,7 @@ def main() -> None:
     from idc_desktop.slide import Slide
 
     crash = Crash(**json.loads(os.environ[VARIABLE]))
-    here = threading.local()
+    in_overview = threading.Event()
     opened, read, overview = Slide.__init__, Slide.read_region, Slide.overview_strips
     try_out = PatchClassifier.__init__
 
@@ -93,17 +93,15 @@ def main() -> None:
     def read_region(slide: Slide, level: int, x: int, y: int, width: int, height: int) -> Any:
         scale = slide.levels[level].downsample
         box = (x * scale, y * scale, width * scale, height * scale)
-        in_overview = getattr(here, "in_overview", False)
-        if crash.at == "blocks" and not in_overview and crash.touches(*box):
+        if crash.at == "blocks" and not in_overview.is_set() and crash.touches(*box):
             crash.happens()
         return read(slide, level, x, y, width, height)
 
     def overview_strips(slide: Slide, *arguments: Any) -> Iterator[Any]:
         if crash.at == "overview":
             crash.happens()
-        here.in_overview = True
+        in_overview.set()  # by then every block is done
         yield from overview(slide, *arguments)
-        here.in_overview = False
 
     Slide.__init__ = init  # type: ignore[method-assign]
     PatchClassifier.__init__ = load  # type: ignore[method-assign]
