@@ -238,9 +238,13 @@ class Slide(Closing):
         alpha = pixels[..., 3]
         if alpha.min(initial=255) == 255:
             return pixels[..., :3]
-        cover = alpha[..., None].astype(np.uint16)
-        blended = (pixels[..., :3] * cover + 255 * (255 - cover) + 127) // 255
-        return blended.astype(np.uint8)
+        # Few pixels are neither opaque nor empty; to blend all of them takes much memory.
+        blended = pixels[..., :3].copy()
+        np.copyto(blended, 255, where=alpha[..., None] == 0)
+        partly = (alpha > 0) & (alpha < 255)
+        cover = alpha[partly, None].astype(np.uint16)
+        blended[partly] = (blended[partly] * cover + 255 * (255 - cover) + 127) // 255
+        return blended
 
     def overview(self, max_side_px: int) -> Overview:
         """Plan a picture of the extent of at most `max_side_px` a side.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from idc_desktop.card import PATCH_SIZE_PX
 from idc_desktop.errors import ResolutionError, SlideError
 from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.resample import area_average, bilinear, shifted, span, to_edges
+from idc_desktop.resample import Edges, area_average, bilinear, shifted, span, to_edges
 from idc_desktop.slide import Slide
 
 PREPROCESSING_VERSION = 1
@@ -22,7 +22,7 @@ PREPROCESSING_VERSION = 1
 _COARSER_BY = 1.01  # a level this much coarser than the model's resolution still counts as fine
 _INTERPOLATED_UP_TO = 1.25  # a level 0 this much coarser is interpolated, a coarser one refused
 _MAX_BLOCK_CELLS = 8
-_MAX_BLOCK_SOURCE_PX = 2048  # a side; bounds the memory of a block where there is no pyramid
+_MAX_READ_PX = 2048 * 2048  # source pixels; bounds the memory where there is no pyramid
 _MAX_CELLS = 100_000_000
 
 Patches = npt.NDArray[np.uint8]
@@ -129,7 +129,7 @@ class PatchReader:
         self._mask_level = mask_level if has_coarser and not self._interpolated else None
         downsample = slide.levels[self.level].downsample
         cell_px = max(self.grid.step_x_l0, self.grid.step_y_l0) / downsample
-        self.block_cells = max(1, min(_MAX_BLOCK_CELLS, int(_MAX_BLOCK_SOURCE_PX / cell_px)))
+        self.block_cells = max(1, min(_MAX_BLOCK_CELLS, int(math.sqrt(_MAX_READ_PX) / cell_px)))
 
     def blocks(self) -> Iterator[Block]:
         """Yield the grid's blocks; memory does not grow with the slide."""
@@ -174,12 +174,25 @@ class PatchReader:
         downsample = self._slide.levels[level].downsample
         grid = self.grid
 
-        def edges(origin: int, step: float, first: int, cells: int) -> npt.NDArray[np.int64]:
+        def edges(origin: int, step: float, first: int, cells: int) -> Edges:
             fractions = np.arange(first * side_px, (first + cells) * side_px + 1) / side_px
             return to_edges((origin + fractions * step) / downsample)
 
         edges_y = edges(grid.origin_y_l0, grid.step_y_l0, block.row, block.rows)
         edges_x = edges(grid.origin_x_l0, grid.step_x_l0, block.col, block.cols)
+        # A cell of very fine pixels is read in bands; what is averaged stays the same.
+        (top, bottom), (left, right) = span(edges_y), span(edges_x)
+        rows = len(edges_y) - 1
+        at_once = max(1, rows * _MAX_READ_PX // ((bottom - top) * (right - left)))
+        parts = [
+            self._resampled(level, edges_y[row : row + at_once + 1], edges_x)
+            for row in range(0, rows, at_once)
+        ]
+        out = np.concatenate(parts)
+        cells = out.reshape(block.rows, side_px, block.cols, side_px, 3).swapaxes(1, 2)
+        return cells.reshape(block.cells, side_px, side_px, 3)
+
+    def _resampled(self, level: int, edges_y: Edges, edges_x: Edges) -> Patches:
         margin = 1 if self._interpolated else 0
         (top, bottom), (left, right) = span(edges_y, margin), span(edges_x, margin)
         pixels = self._slide.read_region(level, left, top, right - left, bottom - top)
@@ -191,6 +204,4 @@ class PatchReader:
                 mode="edge",
             )
         resample = bilinear if self._interpolated else area_average
-        out = resample(pixels, shifted(edges_y, top), shifted(edges_x, left))
-        cells = out.reshape(block.rows, side_px, block.cols, side_px, 3).swapaxes(1, 2)
-        return cells.reshape(block.cells, side_px, side_px, 3)
+        return resample(pixels, shifted(edges_y, top), shifted(edges_x, left))

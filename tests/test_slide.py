@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -190,6 +191,35 @@ def test_what_the_scanner_left_out_is_white(tmp_path: Path) -> None:
 
     with Slide(path) as slide:
         assert np.array_equal(slide.read_region(0, 0, 0, 640, 512), expected)
+
+
+def test_half_transparent_pixels_lie_on_white(tmp_path: Path) -> None:
+    path = tmp_path / "alpha.tiff"
+    alpha = np.arange(640 * 512, dtype=np.uint32).reshape(512, 640, 1) % 256
+    rgba = np.concatenate([PIXELS, alpha.astype(np.uint8)], axis=2)
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(rgba, tile=(128, 128), photometric="rgb", extrasamples=["unassalpha"])
+    expected = (PIXELS * (alpha / 255) + 255 * (1 - alpha / 255)).round()
+
+    with Slide(path) as slide:
+        found = slide.read_region(0, 0, 0, 640, 512).astype(int)
+
+    assert np.abs(found - expected).max() <= 2  # OpenSlide's pixels are premultiplied
+    assert (found[alpha[..., 0] == 0] == 255).all()
+
+
+def test_white_beyond_the_slide_takes_little_memory(exact: Path) -> None:
+    """OpenSlide's four bytes a pixel, three of the result, and what tells one from the other."""
+    side = 2000
+    with Slide(exact) as slide:
+        tracemalloc.start()
+        try:
+            slide.read_region(0, -side // 2, -side // 2, side, side)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert peak < 16 * side * side
 
 
 @pytest.fixture

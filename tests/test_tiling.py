@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from idc_desktop import tiling
 from idc_desktop.errors import ResolutionError, SlideReadError
 from idc_desktop.grid import Block
 from idc_desktop.slide import Slide
@@ -70,6 +71,19 @@ def test_patch_is_the_same_whatever_block_it_was_read_with(
         single = every_patch(reader, 1)
         for side in (2, 3, 8):
             assert np.array_equal(every_patch(reader, side), single), side
+
+
+@pytest.mark.parametrize("mpp", [0.37, 2.0, (0.98, 1.51), 9.7])
+def test_patch_is_the_same_however_much_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mpp: float | tuple[float, float]
+) -> None:
+    path = write_tiff(tmp_path / "x.tiff", noise(1201, 603), mpp=mpp, tile=64)
+    with Slide(path) as slide:
+        reader = PatchReader(slide, SPACING, NO_MASK)
+        whole = every_patch(reader, 1)
+        for limit_px in (1, 100_000):
+            monkeypatch.setattr(tiling, "_MAX_READ_PX", limit_px)
+            assert np.array_equal(every_patch(reader, 1), whole), limit_px
 
 
 def test_tissue_is_the_same_whatever_block_it_was_judged_in(tmp_path: Path) -> None:
@@ -265,3 +279,25 @@ def test_block_of_a_slide_without_a_pyramid_stays_small(tmp_path: Path) -> None:
         assert PatchReader(slide, SPACING, NO_MASK).block_cells == 1
     with Slide(path, 2.0) as slide:
         assert PatchReader(slide, SPACING, NO_MASK).block_cells == 8
+
+
+@pytest.mark.parametrize("mpp", [0.05, 0.15, 0.25, 1.0])
+def test_cell_of_very_fine_pixels_is_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mpp: float
+) -> None:
+    """At 0.05 µm/px a cell has 64 million pixels."""
+    path = write_tiff(tmp_path / "x.tiff", noise(640, 512), mpp=mpp)
+    read: list[int] = []
+    original = Slide.read_region
+
+    def read_region(slide: Slide, level: int, x: int, y: int, width: int, height: int) -> Rgb:
+        read.append(width * height)
+        return original(slide, level, x, y, width, height)
+
+    monkeypatch.setattr(Slide, "read_region", read_region)
+    with Slide(path) as slide:
+        reader = PatchReader(slide, SPACING, NO_MASK)
+        reader.read(next(reader.blocks()))
+
+    assert sum(read) >= (400 / mpp) ** 2
+    assert max(read) <= 2048**2
