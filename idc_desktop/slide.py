@@ -280,6 +280,11 @@ class Slide(Closing):
         ----------
         threads : int
             How many pieces of a strip are read at once.
+
+        Raises
+        ------
+        SlideChangedError
+            The slide's files changed; nothing read after that is yielded.
         """
         factor = plan.factor
         strip_rows = self._strip_rows(plan.level, factor)
@@ -298,8 +303,9 @@ class Slide(Closing):
 
         with ThreadPoolExecutor(threads) as pool:
             for row in range(0, plan.height, rows):
-                pieces = pool.map(partial(piece, row), range(0, plan.width, cols))
-                yield np.concatenate(list(pieces), axis=1)
+                pieces = list(pool.map(partial(piece, row), range(0, plan.width, cols)))
+                self.check_unchanged()
+                yield np.concatenate(pieces, axis=1)
 
     def _strip_rows(self, level: int, factor: int) -> int:
         """Return how many rows of a level to read for the overview: a multiple of `factor`.

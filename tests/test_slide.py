@@ -438,6 +438,17 @@ def test_change_of_the_file_while_it_is_open_is_noticed(copy: Path, change) -> N
             slide.check_unchanged()
 
 
+@pytest.mark.parametrize("change", [replace, edit, Path.unlink])
+def test_overview_of_a_slide_that_changes_meanwhile_ends(copy: Path, change) -> None:
+    with Slide(copy) as slide:
+        strips = slide.overview_strips(slide.overview(640))
+        next(strips)
+        change(copy)
+
+        with pytest.raises(SlideChangedError, match=r"copy\.tiff: "):
+            next(strips)
+
+
 def test_reading_a_slide_does_not_count_as_a_change(copy: Path) -> None:
     with Slide(copy) as slide:
         slide.read_region(0, 0, 0, 300, 300)
