@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.errors import AnalysisCancelledError, ModelError, SlideReadError
+from idc_desktop.errors import ModelError, SlideReadError, cancelled
 from idc_desktop.grid import MILLIONTHS, NO_PROBABILITY, Block, BlockResult, PatchState
 from idc_desktop.inference import PatchClassifier
 from idc_desktop.slide import Slide
@@ -79,9 +79,7 @@ def analyze_blocks(
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     if cancel.is_set():
-        raise AnalysisCancelledError(
-            f"{slide.name}: Cancelled. What was analyzed is kept: run the same command to go on."
-        )
+        raise cancelled(slide.name)
 
 
 class OutputCheck:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idc_desktop.child import Listen, Outbox, serve
+from idc_desktop.errors import cancelled
 from idc_desktop.wire import Message
 
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
@@ -215,6 +216,8 @@ class _Analysis:
             strips = slide.overview_strips(plan, self._job["threads"])
         row, brightness = 0, 0
         for strip in strips:
+            if self._cancel.is_set():
+                raise cancelled(slide.name)
             self._outbox.send({"event": "overview", "row": row, **asdict(plan)}, strip.tobytes())
             row += len(strip)
             brightness += int(strip.sum())

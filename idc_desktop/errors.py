@@ -69,6 +69,19 @@ class DefectError(IdcError):
     exit_code = 1
 
 
+def cancelled(subject: str) -> AnalysisCancelledError:
+    """Return the error that ends an analysis which the user stopped.
+
+    Parameters
+    ----------
+    subject : str
+        Name of the slide.
+    """
+    return AnalysisCancelledError(
+        f"{subject}: Cancelled. What was analyzed is kept: run the same command to go on."
+    )
+
+
 def reader_lost(subject: str, how: object) -> SlideError:
     """Return the error that ends the work on a file at which every reader process died or hung.
 

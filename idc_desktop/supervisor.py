@@ -26,6 +26,7 @@ from idc_desktop.errors import (
     IdcError,
     ModelError,
     SlideError,
+    cancelled,
     from_name,
     reader_lost,
 )
@@ -345,10 +346,8 @@ class Job:
                 "network drive that does not answer."
             )
         if self._cancelled:
-            raise AnalysisCancelledError(
-                f"{self._subject}: Cancelled. What was analyzed is kept: run the same command to "
-                f"go on. {stuck}".rstrip()
-            ) from crash
+            message = f"{cancelled(self._subject)} {stuck}".rstrip()
+            raise AnalysisCancelledError(message) from crash
         if stuck:
             raise SlideError(
                 f"{self._subject}: {stuck} Check the drive, then run the same command again."

@@ -351,6 +351,15 @@ def test_cancel_ends_an_engine_that_hangs(job: Message, monkeypatch: pytest.Monk
     assert not engines_of(os.getpid())
 
 
+def test_cancel_ends_the_overview(job: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a slide without a pyramid it can take as long as the analysis."""
+    monkeypatch.setenv(VARIABLE, Crash("slow", "overview").variable())
+    running = Job(job, "s.tiff", CRASHING)
+
+    with pytest.raises(AnalysisCancelledError, match="kept"):
+        follow(running, cancel_at("overview", running))
+
+
 def test_no_engine_is_started_after_a_cancel(job: Message, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, Crash("hang", "blocks").variable())
     running = Job(job, "s.tiff", CRASHING)

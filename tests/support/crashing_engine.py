@@ -98,10 +98,11 @@ def main() -> None:
         return read(slide, level, x, y, width, height)
 
     def overview_strips(slide: Slide, *arguments: Any) -> Iterator[Any]:
-        if crash.at == "overview":
-            crash.happens()
         in_overview.set()  # by then every block is done
-        yield from overview(slide, *arguments)
+        for strip in overview(slide, *arguments):
+            if crash.at == "overview":
+                crash.happens()
+            yield strip
 
     Slide.__init__ = init  # type: ignore[method-assign]
     PatchClassifier.__init__ = load  # type: ignore[method-assign]
