@@ -83,6 +83,8 @@ class SlideDocument(QObject):
     noted = Signal(str)
     refused = Signal(str)
     """A slide could not be opened; carries the reason. What was open stays."""
+    again_asked = Signal()
+    """A complete analysis was asked for once more; `analyze_again` begins it."""
     unsaved = Signal(str, object, object)
     """A slide is open and waits, since regions of the one that is shown cannot be saved; carries
     the reason, a function that takes the new slide all the same, and one that stays here."""
@@ -283,12 +285,16 @@ class SlideDocument(QObject):
         self.display_changed.emit()  # the model's threshold is another
 
     def analyze(self) -> None:
-        """Start or resume the analysis, what is in view first; of a finished one, start anew."""
+        """Start or resume the analysis, what is in view first; a complete one stays as it is."""
         if self.state == "recalling":  # what is stored shows first what there is to do
             self._analyzes_next = True
-        elif self.can_analyze:
-            self._start(recall=False, restart=self.state == "done")
-            self._set_state("running", "Starting the analysis …")
+        elif self.can_analyze and self.state != "done":
+            self._run_engine(restart=False)
+
+    def analyze_again(self) -> None:
+        """Begin a complete analysis anew; what is stored of it with this model goes."""
+        if self.state == "done":
+            self._run_engine(restart=True)
 
     def pause(self) -> None:
         """Stop the analysis after what it has begun; it can be resumed."""
@@ -296,9 +302,11 @@ class SlideDocument(QObject):
             self._running.cancel()
 
     def analyze_or_pause(self) -> None:
-        """Pause the analysis if it runs, else start or resume it."""
+        """Pause the analysis if it runs, else start or resume it; of a complete one, ask."""
         if self.state == "running":
             self.pause()
+        elif self.state == "done":
+            self.again_asked.emit()
         else:
             self.analyze()
 
@@ -430,6 +438,10 @@ class SlideDocument(QObject):
         running.noted.connect(self.noted)
         running.ended.connect(self._on_ended)
         self._running, self.run = running, running.record
+
+    def _run_engine(self, *, restart: bool) -> None:
+        self._start(recall=False, restart=restart)
+        self._set_state("running", "Starting the analysis …")
 
     def _recall(self) -> None:
         """Show what an earlier analysis of the same slide, model and settings has stored."""

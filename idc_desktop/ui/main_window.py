@@ -225,6 +225,7 @@ class MainWindow(QMainWindow):
         self.export_task.ended.connect(self._on_state_changed)
         document.refused.connect(self._on_refused)
         document.unsaved.connect(dialogs.ask_unsaved)
+        document.again_asked.connect(dialogs.ask_again)
         document.noted.connect(self._note)
         for changed in (document.history.indexChanged, document.history.cleanChanged):
             changed.connect(self._on_history)
@@ -279,7 +280,8 @@ class MainWindow(QMainWindow):
         can_export = document.state == "done" and not self.export_task.is_running
         verbs.action("Export …").setEnabled(can_export)
         verbs.action("Analyze").setEnabled(running or document.can_analyze)
-        verbs.action("Analyze").setText("&Pause" if running else "&Analyze")
+        words = {"running": "&Pause", "done": "&Analyze again …"}.get(document.state, "&Analyze")
+        verbs.action("Analyze").setText(words)
         verbs.set_icon("Analyze", "pause" if running else "analyze")
         verbs.action("Cancel the analysis").setEnabled(document.state in ("running", "paused"))
         verbs.action("Failed patches …").setEnabled(document.map is not None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt, QThreadPool
+from PySide6.QtCore import QEvent, QPoint, Qt, QThreadPool
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
@@ -168,6 +168,47 @@ def test_cancel_takes_the_map_off_and_loses_nothing(
     assert window.inspector.analysis.run_button.text() == "Analyze"
     analyze(window, qtbot)
     assert document.map is not None
+
+
+def answer(window: MainWindow, words: str) -> None:
+    """Press a button of the question that is asked."""
+    box = window.findChild(QMessageBox)
+    assert box is not None
+    next(it for it in box.buttons() if it.text().replace("&", "") == words).click()
+    QApplication.sendPostedEvents(box, QEvent.Type.DeferredDelete)
+
+
+def test_complete_analysis_is_begun_anew_only_after_a_question(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene, tmp_path: Path
+) -> None:
+    document, run = analyzed.document, analyzed.document.run
+    document.analyze()
+    assert document.run is run
+    for ask in (
+        analyzed.verbs.action("Analyze").trigger,
+        analyzed.inspector.analysis.run_button.click,
+    ):
+        ask()
+        box = analyzed.findChild(QMessageBox)
+        assert box is not None
+        assert tiny_slide.path.name in box.text()
+        assert box.defaultButton() is box.button(QMessageBox.StandardButton.Cancel)
+        answer(analyzed, "Cancel")
+        assert document.run is run
+    analyzed.verbs.action("Analyze").trigger()
+    answer(analyzed, "Analyze again")
+    assert document.state == "running"
+    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    assert document.run.plan["restored_blocks"] == 0
+
+    analyzed.verbs.action("Analyze").trigger()
+    other = tmp_path / "other.tiff"
+    other.write_bytes(tiny_slide.path.read_bytes() + bytes(64))
+    document.open(other)
+    qtbot.waitUntil(lambda: document.path == other, timeout=WAIT_MS)
+    analyze(analyzed, qtbot)
+    answer(analyzed, "Analyze again")  # it was asked of the slide before
+    assert document.state == "done"
 
 
 def test_model_is_read_in_the_background_and_the_last_choice_counts(

@@ -92,6 +92,30 @@ class DialogDesk:
         box.finished.connect(on_finished)
         box.open()
 
+    def ask_again(self) -> None:
+        """Ask before a complete analysis is begun anew."""
+        document, run = self._document, self._document.run
+        assert document.path is not None
+        box = QMessageBox(
+            QMessageBox.Icon.Question,
+            "Analyze again",
+            f"Analyze {document.path.name} again?",
+            QMessageBox.StandardButton.Cancel,
+            self._window,
+        )
+        box.setInformativeText("What is stored of it with this model is computed anew.")
+        again = box.addButton("Analyze again", QMessageBox.ButtonRole.AcceptRole)
+        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+
+        def on_finished() -> None:
+            # A slide that was being opened may be shown by now.
+            if box.clickedButton() == again and document.run is run:
+                document.analyze_again()
+
+        box.finished.connect(on_finished)
+        box.open()
+
     def _save_copy(
         self, problem: str, then: Callable[[], object], stay: Callable[[], object]
     ) -> None:

@@ -122,7 +122,7 @@ class AnalysisPanel(QWidget):
     def _show_state(self) -> None:
         document = self._document
         running = document.state == "running"
-        labels = {"running": "Pause", "paused": "Resume", "done": "Analyze again"}
+        labels = {"running": "Pause", "paused": "Resume", "done": "Analyze again …"}
         self.run_button.setText(labels.get(document.state, "Analyze"))
         self.run_button.setEnabled(running or document.can_analyze)
         self._cancel.setVisible(document.state in ("running", "paused"))
