@@ -190,6 +190,9 @@ class AnalysisQueue(QObject):
         if document.state == "done" and document.path is not None:
             self._keep(document.path, Outcome.of(document.run, document.model))
             self._failures.pop(document.path, None)
+        elif document.state == "running" and document.path is not None:
+            self._outcomes[document.path] = None  # it would outlive a restart that is cancelled
+            Outcome.forget(document.path, document.model)
         self._tell_open_slide()
         # Later: at the end of a recall the document says "paused" just before it goes on.
         QTimer.singleShot(0, self, self._follow_document)

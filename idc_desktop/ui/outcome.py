@@ -63,6 +63,12 @@ class Outcome:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
+    @staticmethod
+    def forget(slide: Path, model: ModelFile) -> None:
+        """Drop what is kept: a new analysis has begun."""
+        with contextlib.suppress(OSError):
+            _file(slide, model).unlink(missing_ok=True)
+
 
 def given_mpp(slide: Path) -> float | None:
     """Return the resolution that the user gave of a slide as it is now, µm per pixel, if any."""

@@ -179,6 +179,24 @@ def test_outcome_of_the_open_slide_is_remembered_for_this_file_and_model(
     assert Outcome.stored(slides[0], document.model) is None
 
 
+def test_outcome_goes_when_an_analysis_begins_anew(
+    window: MainWindow, qtbot: QtBot, slides: list[Path]
+) -> None:
+    document = window.document
+    window.open(slides[0])
+    analyze(window, qtbot)
+    assert words(window)["a.tiff"].startswith("IDC")
+    document.analyze_again()
+    document.cancel()
+    assert Outcome.stored(slides[0], document.model) is None
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    assert words(window)["a.tiff"] == "not analyzed"
+
+    run_all(window, qtbot)
+    assert window.slide_panel.queue.total == 1
+    assert words(window)["a.tiff"].startswith("IDC")
+
+
 def test_another_model_ends_the_queue(window: MainWindow, qtbot: QtBot, slides: list[Path]) -> None:
     window.slides.add(slides)
     window.slide_panel.run_button.click()
