@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from PySide6.QtGui import QUndoCommand
@@ -13,7 +13,7 @@ from idc_desktop.colormap import DEFAULT, NAMES
 
 _ONE_GESTURE_S = 1.0
 _LABELS = {
-    "threshold": "Change threshold",
+    "thresholds": "Change threshold",
     "colormap": "Change colours",
     "opacity": "Change opacity",
     "visible": "Show or hide the map",
@@ -29,8 +29,9 @@ class Display:
 
     Attributes
     ----------
-    threshold : float or None
-        A patch is IDC if its probability is at least this; None: the model's own threshold.
+    thresholds : mapping of str to float
+        By a model's SHA-256: a patch is IDC if its probability is at least this. A model that is
+        not in it is shown at its own threshold.
     colormap : str
         A name of `colormap.NAMES`.
     opacity : float
@@ -42,7 +43,7 @@ class Display:
         Whether its colours are explained in a corner of the view.
     """
 
-    threshold: float | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     colormap: str = DEFAULT
     opacity: float = 0.5
     visible: bool = True
@@ -56,7 +57,9 @@ class Display:
         if not isinstance(values, dict) or not values.keys() <= {it.name for it in fields(cls)}:
             return None
         found = cls(**values)
-        numbers = (found.opacity, 0.0 if found.threshold is None else found.threshold)
+        if not isinstance(found.thresholds, dict):
+            return None
+        numbers = (found.opacity, *found.thresholds.values())
         flags = (found.visible, found.smooth, found.outlined, found.legend)
         is_sound = (
             found.colormap in NAMES
@@ -66,8 +69,8 @@ class Display:
         return found if is_sound else None
 
     def for_another_slide(self) -> Display:
-        """Return how another slide's map is shown at first: alike, but at the model's threshold."""
-        return replace(self, threshold=None, visible=True)
+        """Return how another slide's map is shown at first: alike, at the model's threshold."""
+        return replace(self, thresholds={}, visible=True)
 
 
 class DisplayStep(QUndoCommand):

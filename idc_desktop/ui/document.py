@@ -183,9 +183,8 @@ class SlideDocument(QObject):
 
     @property
     def threshold(self) -> float:
-        """The operating point: the user's, else the model's."""
-        chosen = self._display.threshold
-        return self.card.threshold if chosen is None else chosen
+        """The operating point: the user's for this slide and model, else the model's."""
+        return self._display.thresholds.get(self.model.sha256, self.card.threshold)
 
     @property
     def display(self) -> Display:
@@ -193,7 +192,13 @@ class SlideDocument(QObject):
         return self._display
 
     def show(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of `Display`
-        """Change how the map is shown; names and values as in `Display`."""
+        """Change how the map is shown; names and values as in `Display`.
+
+        ``threshold`` is that of the current model; None is the model's own.
+        """
+        if "threshold" in changes:
+            chosen = {**self._display.thresholds, self.model.sha256: changes.pop("threshold")}
+            changes["thresholds"] = {it: at for it, at in chosen.items() if at is not None}
         changed = replace(self._display, **changes)
         if changed != self._display:
             before = {name: getattr(self._display, name) for name in changes}
@@ -276,13 +281,12 @@ class SlideDocument(QObject):
             return
         self._drop_run()
         self.model, self.selected = model, None  # the grid may be another
-        self._display = replace(self._display, threshold=None)
         if self.mpp_xy is not None:
             self._recall()
         self.model_changed.emit()
         self.map_changed.emit()
         self.selection_changed.emit()
-        self.display_changed.emit()  # the model's threshold is another
+        self.display_changed.emit()  # the threshold is another
 
     def analyze(self) -> None:
         """Start or resume the analysis, what is in view first; a complete one stays as it is."""
@@ -386,7 +390,7 @@ class SlideDocument(QObject):
             self.tiles.deleteLater()
         self.tiles = self.pyramid = self.path = self.slide = None
         self.selected = None
-        self._display = replace(self._display, threshold=None)
+        self._display = replace(self._display, thresholds={})
 
     def _clear_map(self) -> None:
         self._drop_run()

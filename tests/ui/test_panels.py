@@ -88,7 +88,7 @@ def test_threshold_is_set_by_mouse_keys_and_number(
 def test_model_threshold_is_not_rounded_by_showing_it(window: MainWindow) -> None:
     exact = window.document.card.threshold
     window.document.show(opacity=0.3)
-    assert window.document.display.threshold is None
+    assert window.document.display.thresholds == {}
     assert window.document.threshold == exact
 
 

@@ -367,6 +367,35 @@ def test_undoing_a_colour_leaves_the_threshold_of_another_model(
     assert document.threshold == document.card.threshold
 
 
+def test_threshold_is_of_the_slide_and_the_model(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    document = analyzed.document
+    tiny = document.model.path
+
+    def choose(model: str) -> None:
+        with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
+            document.choose_model(model)
+
+    document.show(threshold=0.5)
+    choose("baseline")
+    assert document.threshold == document.card.threshold
+    take(analyzed, "Undo")
+    take(analyzed, "Redo")
+    assert document.threshold == document.card.threshold
+    choose(str(tiny))
+    assert document.threshold == 0.5
+
+    document.close()
+    assert document.threshold == document.card.threshold
+    choose("baseline")
+    analyzed.open(tiny_slide.path)
+    qtbot.waitUntil(lambda: document.path == tiny_slide.path, timeout=WAIT_MS)
+    assert document.threshold == document.card.threshold
+    choose(str(tiny))
+    assert document.threshold == 0.5
+
+
 def test_defect_in_background_work_is_reported_in_the_window(qtbot: QtBot) -> None:
     task = Task()
     with qtbot.captureExceptions() as reported, qtbot.waitSignal(task.failed, timeout=WAIT_MS):

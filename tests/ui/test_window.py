@@ -302,11 +302,13 @@ def test_typed_magnification_is_gone_to(
     [
         '{"display": {"opacity": "much"}}',
         '{"display": {"colour": 1}}',
+        '{"display": {"thresholds": [0.5]}}',
+        '{"display": {"thresholds": {"a": null}}}',
         '{"slides": 1}',
         "[",
         "[" * 200_000,
     ],
-    ids=range(5),
+    ids=range(7),
 )
 def test_corrupt_settings_are_kept_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
