@@ -62,6 +62,7 @@ class AnalysisQueue(QObject):
         document.slide_changed.connect(self._on_slide_changed)
         document.state_changed.connect(self._on_document_state)
         document.map_changed.connect(self._tell_open_slide)
+        document.display_changed.connect(self._tell_open_slide)
         document.model_changed.connect(self._on_model_changed)
 
     @property
@@ -87,14 +88,16 @@ class AnalysisQueue(QObject):
             return SlideStatus("partly analyzed", document.message)
         if slide not in self._outcomes:
             return SlideStatus("…")
-        outcome = self._outcomes[slide]
+        card, outcome = document.card, self._outcomes[slide]
         if outcome is None:
-            return SlideStatus("not analyzed")
-        card, area_mm2 = document.card, outcome.idc_area_um2 / 1e6
+            return SlideStatus("not analyzed", f"Not analyzed with {card.name}")
+        area_mm2 = outcome.idc_area_um2 / 1e6
         detail = f"{area_mm2:.3g} mm² of IDC at the threshold of {card.name}, {card.threshold:.3f}"
         if outcome.failed_patches:
             detail += f"; {outcome.failed_patches:,} patches failed"
-        return SlideStatus(outcome.text, detail)
+        # The figures beside it are at another threshold.
+        is_elsewhere = is_open and document.threshold != card.threshold
+        return SlideStatus(outcome.text(card.threshold if is_elsewhere else None), detail)
 
     def learn(self, slide: Path, outcome: Outcome | None) -> None:
         """Take what is stored of a slide and the current model; what is known here is newer."""

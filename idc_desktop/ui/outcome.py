@@ -40,12 +40,13 @@ class Outcome:
         (found,) = meter.measure([whole_slide(record.map.grid).shape], model.card.threshold)
         return cls(found.idc_fraction, found.idc_area_um2, record.map.failed_patches)
 
-    @property
-    def text(self) -> str:
-        """A few words for a list."""
+    def text(self, threshold: float | None = None) -> str:
+        """Return a few words for a list, with the threshold if it is given."""
         if self.idc_fraction is None:
             return "all failed" if self.failed_patches else "no tissue"
         text = f"IDC {100 * self.idc_fraction:.0f} %"
+        if threshold is not None:
+            text += f" at {threshold:.3f}"
         return f"{text}, {self.failed_patches:,} failed" if self.failed_patches else text
 
     @classmethod

@@ -169,12 +169,17 @@ def test_outcome_of_the_open_slide_is_remembered_for_this_file_and_model(
     document = window.document
     found = Outcome.stored(slides[0], document.model)
     assert found is not None
-    assert words(window)["a.tiff"] == found.text
+    assert words(window)["a.tiff"] == found.text()
     document.show(threshold=0.99)  # the user's threshold is the open slide's own
     assert Outcome.of(document.run, document.model) == found
+    own = document.card.threshold
+    assert words(window)["a.tiff"] == f"{found.text()} at {own:.3f}"
+    document.show(threshold=None)
+    assert words(window)["a.tiff"] == found.text()
     with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
         document.choose_model("baseline")
     qtbot.waitUntil(lambda: words(window)["a.tiff"] == "not analyzed", timeout=WAIT_MS)
+    assert "Not analyzed with baseline" in window.slides.item(0).toolTip()
     os.utime(slides[0], ns=(1, 1))
     assert Outcome.stored(slides[0], document.model) is None
 
