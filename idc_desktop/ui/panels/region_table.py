@@ -45,7 +45,7 @@ _COLUMNS = (
     _Column(
         "IDC, mm²",
         "Area of its patches at or above the threshold",
-        lambda it: it.idc_area_um2 / 1e6,
+        lambda it: None if it.idc_fraction is None else it.idc_area_um2 / 1e6,
         "{:,.3f}",
     ),
     _Column(
@@ -68,6 +68,7 @@ _COLUMNS = (
 )
 _NAME, _CLASS, _SHOWN, _LOCKED = range(4)
 _NO_CLASS = "no class"
+_UNDEFINED = "–"
 
 
 class RegionTable(QAbstractTableModel):
@@ -179,8 +180,10 @@ class RegionTable(QAbstractTableModel):
         region = self._regions[row]
         if column in (_NAME, _CLASS):
             return region.name if column == _NAME else region.classification
+        if _COLUMNS[column].figure is None or row >= len(self._figures):
+            return ""
         value = self._figure(row, column)
-        return "" if value is None else _COLUMNS[column].text.format(value)
+        return _UNDEFINED if value is None else _COLUMNS[column].text.format(value)
 
     def _figure(self, row: int, column: int) -> float | None:
         figure = _COLUMNS[column].figure
