@@ -245,6 +245,9 @@ def test_figures_and_histogram_are_of_the_chosen_region(analyzed: MainWindow, qt
     assert control._counts.sum() == pytest.approx(found.coverage_percent / 100 * 720_000)
     document.regions.choose([])
     qtbot.waitUntil(lambda: figures["Of"].text() == "Whole slide", timeout=WAIT_MS)
+    document.regions.add("Draw", [rectangle(0, 0, 300, 300), rectangle(300, 300, 600, 600)])
+    text = "Whole slide, not the 2 regions"
+    qtbot.waitUntil(lambda: figures["Of"].text() == text, timeout=WAIT_MS)
 
 
 def test_export_is_asked_for_and_can_leave_out_the_name(

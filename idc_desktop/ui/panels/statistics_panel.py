@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QFormLayout, QLabel, QPushButton, QWidget
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QFormLayout, QPushButton, QWidget
 
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 
 _EVERY_MS = 200
 _UNDEFINED = "–"
@@ -22,8 +23,9 @@ class StatisticsPanel(QWidget):
         self._document = document
         form = QFormLayout(self)
         form.setContentsMargins(8, 0, 8, 8)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.figures = {
-            name: QLabel(_UNDEFINED)
+            name: WrappedLabel(_UNDEFINED)
             for name in (
                 "Of",
                 "Area",
@@ -38,7 +40,6 @@ class StatisticsPanel(QWidget):
             )
         }
         for name, label in self.figures.items():
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             form.addRow(name, label)
         self._which = QPushButton("Which patches failed …")
         self._which.clicked.connect(self.failures_asked)
@@ -73,8 +74,14 @@ class StatisticsPanel(QWidget):
             failed = document.map.failed_patches
             fraction = found.idc_fraction
             remaining = found.patches - found.patches_analyzed - found.patches_failed
+            chosen = len(document.regions.chosen)
+            subject_text = subject.name
+            if chosen > 1:
+                subject_text += f", not the {chosen} regions"
+            if document.state != "done":
+                subject_text += ", so far"
             texts = {
-                "Of": subject.name + ("" if document.state == "done" else ", so far"),
+                "Of": subject_text,
                 "Area": _area_text(found.area_um2),
                 "Analyzed area": _area_text(found.area_um2 * (found.coverage_percent or 0) / 100),
                 "IDC area": _UNDEFINED if fraction is None else _area_text(found.idc_area_um2),
