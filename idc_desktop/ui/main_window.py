@@ -106,8 +106,6 @@ class MainWindow(QMainWindow):
         settings.layout = bytes(self.saveState().toBase64().data()).decode()
         settings.folded = self.inspector.folded
         settings.display = self.document.display.for_another_slide()
-        if str(self.document.model.path) in map(str, bundled_models().values()):
-            settings.model = self.document.card.name
         settings.save()
         self.release()
         event.accept()
@@ -224,6 +222,7 @@ class MainWindow(QMainWindow):
         document.state_changed.connect(self._on_state_changed)
         self.export_task.ended.connect(self._on_state_changed)
         document.refused.connect(self._on_refused)
+        document.model_changed.connect(self._on_model_changed)
         document.unsaved.connect(dialogs.ask_unsaved)
         document.again_asked.connect(dialogs.ask_again)
         document.noted.connect(self._note)
@@ -286,6 +285,11 @@ class MainWindow(QMainWindow):
         verbs.action("Cancel the analysis").setEnabled(document.state in ("running", "paused"))
         verbs.action("Failed patches …").setEnabled(document.map is not None)
 
+    def _on_model_changed(self) -> None:
+        if str(self.document.model.path) in map(str, bundled_models().values()):
+            self._settings.model = self.document.card.name
+            self._settings.save()
+
     def _on_history(self) -> None:
         history = self.document.history
         for words, can, what in (
@@ -304,6 +308,7 @@ class MainWindow(QMainWindow):
 
     def _set_theme(self, name: str) -> None:
         self._settings.theme = name
+        self._settings.save()
         apply_theme(name)
 
     def _show_shortcuts(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, Qt, QThreadPool
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.colormap import NAMES, lookup_table
@@ -277,6 +277,16 @@ def test_folded_sections_and_looks_are_remembered(window: MainWindow) -> None:
     # Threshold and visibility are a slide's own.
     assert kept.display == Display(colormap="cividis", opacity=0.8)
     assert kept.layout
+
+
+def test_theme_and_model_are_saved_when_they_change(window: MainWindow, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(window.document.model_changed, timeout=WAIT_MS):
+        window.document.choose_model("vgg16-features")
+    assert Settings.load().model == "vgg16-features"
+    themes = next(it for it in window.findChildren(QMenu) if it.title() == "&Theme")
+    next(it for it in themes.actions() if it.text() == "Dark").trigger()
+    apply_theme("light")
+    assert Settings.load().theme == "dark"
 
 
 def contrast(first: QColor, second: QColor) -> float:
