@@ -170,6 +170,24 @@ def test_cancel_takes_the_map_off_and_loses_nothing(
     assert document.map is not None
 
 
+def test_provider_is_told_while_it_runs_and_of_a_run(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    document, status = window.document, window.inspector.analysis._status
+    said = []
+    document.map_changed.connect(lambda: said.append((document.state, status.text())))
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    document.run.plan = {"provider": {"used": "cpu", "fallback_reason": None}}
+    document.map_changed.emit()  # as of a run that was cancelled before its first patch
+    assert status.text() == document.message
+    assert window.status_line._provider.text() == ""
+    analyze(window, qtbot)
+    assert any("\nRunning on CPU" in text for state, text in said if state == "running")
+    assert "\nRan on CPU" in status.text()
+    assert window.status_line._provider.text() == "on CPU"
+
+
 def answer(window: MainWindow, words: str) -> None:
     """Press a button of the question that is asked."""
     box = window.findChild(QMessageBox)

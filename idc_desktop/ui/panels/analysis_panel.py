@@ -144,9 +144,10 @@ class AnalysisPanel(QWidget):
         text = document.message
         if document.state == "running" and total:
             text = f"{done:,} of {total:,} patches{self._rate_text(done, total)}"
-        if document.run.plan:
+        if document.run.plan and (document.state == "running" or done):
             provider = document.run.plan["provider"]
-            text += f"\nRunning on {provider['used'].upper()}"
+            verb = "Running" if document.state == "running" else "Ran"
+            text += f"\n{verb} on {provider['used'].upper()}"
             if provider["fallback_reason"]:
                 text += f": {provider['fallback_reason']}"
         self._status.setText(text)

@@ -82,5 +82,6 @@ class StatusLine(QWidget):
         self._level.setText(f"level {level}" if levels else "")
 
     def _show_provider(self) -> None:
-        provider = self._document.run.plan.get("provider")
-        self._provider.setText(f"on {provider['used'].upper()}" if provider else "")
+        run = self._document.run
+        used = run.plan["provider"]["used"].upper() if run.done_patches else ""
+        self._provider.setText(used and f"on {used}")
