@@ -394,7 +394,9 @@ class SlideDocument(QObject):
 
     def _clear_map(self) -> None:
         self._drop_run()
-        self._set_state("ready", "Cancelled. What was analyzed is kept and not computed again.")
+        self._set_state(
+            "ready", "Cancelled. What this run analyzed is kept and not computed again."
+        )
         self.map_changed.emit()
 
     def _save_view(self) -> None:
