@@ -84,6 +84,7 @@ def actions(
         prune,
         lambda: window.foci.step(chance.choice([1, -1])),
         document.analyze,
+        document.analyze_again,
         document.pause,
         document.cancel,
         window.slide_panel.analyze_or_pause,
