@@ -345,7 +345,7 @@ class Slide(Closing):
             raise SlideReadError(f"There is no {name} image.") from error
         except openslide.OpenSlideError as error:
             self._renew(self._handle)
-            raise SlideReadError(self._without_path(error)) from error
+            raise SlideReadError(self._words(error)) from error
         white = Image.new("RGBA", image.size, "white")
         return np.asarray(Image.alpha_composite(white, image).convert("RGB"))
 
@@ -439,14 +439,18 @@ class Slide(Closing):
                 f"{self.name}: "
                 + (
                     truncation
-                    or f"OpenSlide cannot open it ({self._without_path(error)}). The file is "
+                    or f"OpenSlide cannot open it ({self._words(error)}). The file is "
                     "damaged or uses an unsupported variant of its format."
                 )
             ) from error
 
-    def _without_path(self, error: Exception) -> str:
-        """Return an error's text without the place and name of the slide: it may be kept."""
-        return str(error).replace(str(self.path.parent), "…").replace(self.name, "the slide")
+    def _words(self, error: Exception) -> str:
+        """Return an error's text in one printable line, without the slide's place and name.
+
+        It may be kept, and decoders quote what they find in a damaged file.
+        """
+        text = str(error).replace(str(self.path.parent), "…").replace(self.name, "the slide")
+        return "".join(it if it.isprintable() else "�" for it in text)
 
     def _why_unsupported(self) -> str:
         if self._report is not None and self._report.truncation:
@@ -477,7 +481,7 @@ class Slide(Closing):
             image = fresh.read_region(location, level, size)
         except (openslide.OpenSlideError, SlideError) as error:
             self._renew(failed)
-            raise SlideReadError(self._without_path(error)) from error
+            raise SlideReadError(self._words(error)) from error
         self._replace(failed, fresh)
         return image
 

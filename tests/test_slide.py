@@ -17,7 +17,7 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openslide import OpenSlide
+from openslide import OpenSlide, OpenSlideError
 from PIL import Image
 
 from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
@@ -512,6 +512,20 @@ def test_file_that_is_no_slide_is_refused_by_name(tmp_path: Path) -> None:
 
     with pytest.raises(SlideError, match=r"notes\.svs: This is not a slide format"):
         Slide(path)
+
+
+def test_what_a_decoder_quotes_of_a_damaged_file_stays_on_the_line(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> OpenSlide:
+        raise OpenSlideError(f"Reading {path}: no such colours: R\n\x1b[31mB\0")
+
+    monkeypatch.setattr("openslide.OpenSlide", refuse)
+
+    with pytest.raises(SlideError, match=r"copy\.tiff: .*…/the slide: no such colours") as caught:
+        Slide(copy)
+
+    assert str(caught.value).isprintable()
 
 
 def test_truncated_slide_is_refused_or_warned_about_with_the_byte(tmp_path: Path) -> None:
