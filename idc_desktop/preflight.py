@@ -33,6 +33,10 @@ _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 _TYPE_SIZES |= {16: 8, 17: 8, 18: 8}
 _INTEGER_FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
+_DICOM_HEAD_BYTES = 4096  # the first elements are the class and the type of the image
+_WHOLE_SLIDE_CLASS = b"1.2.840.10008.5.1.4.1.1.77.1.6"
+_VOLUME = rb"\PRIMARY\VOLUME"
+
 _OS_REASONS = {
     errno.ENOENT: "There is no such file. Check the path.",
     errno.ENOTDIR: "There is no such file: a part of the path is not a folder.",
@@ -253,11 +257,13 @@ class _TiffReader:
 
 def is_dicom(path: Path) -> bool:
     """Whether the file starts as a DICOM file does."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    return _dicom_head(path) is not None
+
+
+def is_dicom_level(path: Path) -> bool:
+    """Whether the file is a level of a whole slide in DICOM: no label, no other object."""
+    head = _dicom_head(path) or b""
+    return _WHOLE_SLIDE_CLASS in head and _VOLUME in head
 
 
 def regular_files(folder: Path) -> list[Path]:
@@ -265,14 +271,24 @@ def regular_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
+def _dicom_head(path: Path) -> bytes | None:
+    """Return the beginning of a DICOM file, None of any other."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_DICOM_HEAD_BYTES)
+    except OSError:
+        return None
+    return head if head[128:132] == b"DICM" else None
+
+
 def _dicom_member(folder: Path) -> Path:
-    for path in regular_files(folder):
-        if is_dicom(path):
-            return path
-    raise SlideError(
-        f"{folder.name}: This folder holds no DICOM files. Give a slide file, or the folder of one "
-        "DICOM series."
-    )
+    members = [path for path in regular_files(folder) if is_dicom(path)]
+    if not members:
+        raise SlideError(
+            f"{folder.name}: This folder holds no DICOM files. Give a slide file, or the folder of "
+            "one DICOM series."
+        )
+    return next(filter(is_dicom_level, members), members[0])
 
 
 def _kind(mode: int) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -144,6 +145,8 @@ class Slide(Closing):
         self.objective_power = _positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
         with preflight.reading(self.name):
             self._files = self._companions()
+            if path.is_dir():
+                self._refuse_other_series(path)
             self._stamp = self._file_stamp()
         warnings = [] if self._report is None else [*self._report.problems]
         if self._report is not None and self._report.truncation:
@@ -562,6 +565,15 @@ class Slide(Closing):
             members |= {path for path in siblings if os.fsencode(path.name) in text}
         return sorted((path.relative_to(folder).as_posix(), path) for path in members)
 
+    def _refuse_other_series(self, folder: Path) -> None:
+        own = {path for _, path in self._files}
+        for path in preflight.regular_files(folder):
+            if preflight.is_dicom_level(path) and path not in own:
+                raise SlideError(
+                    f"{folder.name}: This folder holds several slides. Give a file of the one to "
+                    f"read, such as {self.name} or {path.name}."
+                )
+
     def _file_stamp(self) -> list[tuple[int, int, int, int]]:
         stats = (path.stat() for _, path in self._files)
         return [(it.st_dev, it.st_ino, it.st_size, it.st_mtime_ns) for it in stats]
@@ -579,7 +591,8 @@ def _mentions(path: Path, uid: bytes) -> bool:
     if not uid or not preflight.is_dicom(path):
         return False
     with path.open("rb") as file:
-        return uid in file.read(_END_BYTES)
+        # Not where it is but the beginning of another.
+        return re.search(re.escape(uid) + rb"(?![0-9.])", file.read(_END_BYTES)) is not None
 
 
 def _update_with_samples(digest: hashlib._Hash, path: Path) -> None:

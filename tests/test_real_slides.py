@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from idc_desktop.slide import Slide
 from tests.support.command import Outcome, read_csv, run_cli, run_many
 from tests.support.models import TinyModel
 
@@ -116,3 +118,34 @@ def test_folder_of_a_dicom_series_goes_by_its_own_name(slides: Path, data_dir: P
 
     assert outcome.code == 0, outcome
     assert outcome.stdout.splitlines()[0] == "CMU-1-small-wsidicomizer-dicom"
+
+
+def test_folder_of_several_dicom_slides_is_refused(
+    slides: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    for path in (slides / DICOM).iterdir():
+        shutil.copy(path, tmp_path / path.name)
+    shutil.copy(slides / "odd/highdicom-ct_image.dcm", tmp_path / "another-object.dcm")
+    assert run_cli("info", tmp_path, data_dir=data_dir).code == 0
+
+    second = shutil.copy(slides / "highdicom-sm_image/sm_image.dcm", tmp_path / "z.dcm")
+    outcome = run_cli("info", tmp_path, data_dir=data_dir)
+
+    assert outcome.code == 3, outcome
+    assert f"{tmp_path.name}: This folder holds several slides" in outcome.error_lines[0]
+    assert run_cli("info", second, data_dir=data_dir).code == 0
+
+
+def test_series_whose_number_begins_as_that_of_another_is_not_taken_for_it(
+    slides: Path, tmp_path: Path
+) -> None:
+    (small,) = (slides / "highdicom-sm_image").iterdir()
+    path = Path(shutil.copy(small, tmp_path / "a.dcm"))
+    with Slide(path) as slide:
+        alone = slide.identity()
+        uid = slide._handle.properties["dicom.SeriesInstanceUID"].encode()
+    other = small.read_bytes().replace(uid, uid + b".1")
+    (tmp_path / "b.dcm").write_bytes(other)
+
+    with Slide(path) as slide:
+        assert slide.identity() == alone
