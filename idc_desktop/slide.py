@@ -51,11 +51,19 @@ _END_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the pyramid."""
+    """One level of the pyramid; `number` is what OpenSlide calls it."""
 
+    number: int
     width: int
     height: int
     downsample: float
+
+    def is_reduction_of(self, base: Level) -> bool:
+        """Whether one factor explains both sides, give or take 1 % and 2 pixels."""
+        sides = ((base.width, self.width), (base.height, self.height))
+        least = max(whole / (1.01 * side + 2) for whole, side in sides)
+        most = min(whole / max(0.99 * side - 2, 1e-9) for whole, side in sides)
+        return least <= most
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,8 @@ class Slide(Closing):
     vendor : str
     width_l0, height_l0 : int
     levels : tuple of Level
-        Level 0 first.
+        Level 0 first. One that does not have the slide's shape is left out: what it shows of it
+        is not known.
     bounds_l0 : (x, y, width, height) or None
         The part of level 0 that was scanned, where the file says so.
     objective_power : float or None
@@ -129,12 +138,13 @@ class Slide(Closing):
         self._handle = self._open()
         properties = self._handle.properties
         self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
-        self.levels = tuple(
-            Level(width, height, downsample)
-            for (width, height), downsample in zip(
-                self._handle.level_dimensions, self._handle.level_downsamples, strict=True
+        found = [
+            Level(number, width, height, downsample)
+            for number, ((width, height), downsample) in enumerate(
+                zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
             )
-        )
+        ]
+        self.levels = tuple(it for it in found if it.is_reduction_of(found[0]))
         self.width_l0, self.height_l0 = self.levels[0].width, self.levels[0].height
         if max(self.width_l0, self.height_l0) > _MAX_SIDE_PX:
             raise SlideError(
@@ -151,6 +161,12 @@ class Slide(Closing):
         warnings = [] if self._report is None else [*self._report.problems]
         if self._report is not None and self._report.truncation:
             warnings.append(self._report.truncation)
+        warnings += [
+            f"Level {it.number} ({it.width:,} x {it.height:,} px) does not have the shape of the "
+            "slide and is not used."
+            for it in found
+            if it not in self.levels
+        ]
         self.mpp = self._resolution(mpp_um, warnings)
         self.warnings = tuple(warnings)
 
@@ -228,15 +244,15 @@ class Slide(Closing):
         return region
 
     def _read_from(self, level: int, x: int, y: int, width: int, height: int) -> Rgb:
-        downsample = self.levels[level].downsample
+        number, downsample = self.levels[level].number, self.levels[level].downsample
         location = (round(x * downsample), round(y * downsample))
         with self._lock:
             handle = self._handle
         try:
-            image = handle.read_region(location, level, (width, height))
+            image = handle.read_region(location, number, (width, height))
         except openslide.OpenSlideError:
             # Another thread's error may have spoilt the handle: only a fresh one tells.
-            image = self._read_afresh(handle, location, level, (width, height))
+            image = self._read_afresh(handle, location, number, (width, height))
         pixels = np.asarray(image)
         alpha = pixels[..., 3]
         if alpha.min(initial=255) == 255:
@@ -316,7 +332,8 @@ class Slide(Closing):
         A row of tiles that lies in two strips is decoded twice, since OpenSlide's cache does not
         hold one of a large level. So strips end where tiles do, if that is not too far.
         """
-        tile_rows = int(self._handle.properties.get(f"openslide.level[{level}].tile-height", 1))
+        name = f"openslide.level[{self.levels[level].number}].tile-height"
+        tile_rows = int(self._handle.properties.get(name, 1))
         unit = math.lcm(factor, tile_rows)
         if unit > _MAX_STRIP_ROWS:
             return max(1, _MAX_STRIP_ROWS // factor) * factor
@@ -473,7 +490,7 @@ class Slide(Closing):
         self,
         failed: openslide.OpenSlide,
         location: tuple[int, int],
-        level: int,
+        number: int,
         size: tuple[int, int],
     ) -> Image.Image:
         # Handles are never closed here: OpenSlide aborts the process if one is closed while
@@ -481,7 +498,7 @@ class Slide(Closing):
         self.check_unchanged()
         try:
             fresh = self._open()
-            image = fresh.read_region(location, level, size)
+            image = fresh.read_region(location, number, size)
         except (openslide.OpenSlideError, SlideError) as error:
             self._renew(failed)
             raise SlideReadError(self._words(error)) from error

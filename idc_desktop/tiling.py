@@ -16,7 +16,7 @@ from idc_desktop.grid import Block, PatchGrid
 from idc_desktop.resample import Edges, area_average, bilinear, shifted, span, to_edges
 from idc_desktop.slide import Slide
 
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 """Part of the run key; raise it when the pixels of a patch or the tissue mask change."""
 
 _COARSER_BY = 1.01  # a level this much coarser than the model's resolution still counts as fine

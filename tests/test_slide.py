@@ -8,7 +8,7 @@ import shutil
 import struct
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from openslide import OpenSlide, OpenSlideError
 from PIL import Image
 
 from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
-from idc_desktop.slide import MPP_RANGE, Slide
+from idc_desktop.slide import MPP_RANGE, Level, Slide
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
 from tests.support.slides import PINK, Canvas, Rgb, damage_tile, pyramid, write_svs, write_tiff
@@ -79,6 +79,46 @@ def test_resolution_and_power_of_an_aperio_slide(tmp_path: Path) -> None:
         assert slide.vendor == "aperio"
         assert (slide.require_mpp().x, slide.objective_power) == (0.2525, 40.0)
         assert slide.warnings == ()
+
+
+@pytest.mark.parametrize("shape", [(400, 100), (152, 100), (192, 128)])
+def test_level_of_another_shape_is_told_and_not_used(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    """A macro image among the levels, or a level that was padded: its scale is not known."""
+    odd = np.full((*shape[::-1], 3), 90, np.uint8)
+    levels = [PIXELS, odd, *pyramid(PIXELS, (4, 16))]
+    levels.sort(key=lambda it: -it.shape[1])
+
+    with Slide(write_tiff(tmp_path / "x.tiff", levels, mpp=2.0)) as slide:
+        assert [(it.width, it.downsample) for it in slide.levels] == [(640, 1), (160, 4), (40, 16)]
+        (warning,) = slide.warnings
+        assert f"({shape[0]} x {shape[1]} px)" in warning
+        for level, by in enumerate((1, 4, 16)):
+            found = slide.read_region(level, 0, 0, 640 // by, 512 // by)
+            assert np.array_equal(found, pyramid(PIXELS, (by,))[0])
+        assert np.array_equal(overview(slide, 160), pyramid(PIXELS, (4,))[0])
+
+
+@given(
+    width=st.integers(1, 1 << 20),
+    height=st.integers(1, 1 << 20),
+    downsample=st.floats(1, 300),
+    rounding=st.tuples(*[st.sampled_from([math.floor, round, math.ceil])] * 2),
+)
+def test_level_keeps_the_shape_however_its_sides_are_rounded(
+    width: int,
+    height: int,
+    downsample: float,
+    rounding: tuple[Callable[[float], int], Callable[[float], int]],
+) -> None:
+    base = Level(0, width, height, 1.0)
+    sides = [
+        max(1, rule(side / downsample))
+        for rule, side in zip(rounding, (width, height), strict=True)
+    ]
+
+    assert Level(1, *sides, downsample).is_reduction_of(base)
 
 
 def test_coarsest_level_holds_on_both_axes(exact: Path) -> None:
