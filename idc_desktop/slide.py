@@ -127,12 +127,16 @@ class Slide(Closing):
     ------
     SlideError
         The file fails a check, is of no supported format, or is damaged.
+    SlideChangedError
+        It was replaced while it was being opened.
     ResolutionError
         `mpp_um` is not a plausible resolution.
     """
 
     def __init__(self, path: Path, mpp_um: float | None = None) -> None:
         self.path = preflight.resolve(path)
+        with preflight.reading(self.name):
+            opened = _stamp(self.path)
         self._report = preflight.inspect_tiff(self.path)
         self._lock = threading.Lock()
         self._handle = self._open()
@@ -157,7 +161,8 @@ class Slide(Closing):
             self._files = self._companions()
             if path.is_dir():
                 self._refuse_other_series(path)
-            self._stamp = self._file_stamp()
+            self._stamps = [opened if it == self.path else _stamp(it) for _, it in self._files]
+        self.check_unchanged()
         warnings = [] if self._report is None else [*self._report.problems]
         if self._report is not None and self._report.truncation:
             warnings.append(self._report.truncation)
@@ -372,7 +377,7 @@ class Slide(Closing):
     def check_unchanged(self) -> None:
         """Raise `SlideChangedError` unless the slide's files are those that were opened."""
         try:
-            same = self._file_stamp() == self._stamp
+            same = [_stamp(path) for _, path in self._files] == self._stamps
         except OSError as error:
             raise SlideChangedError(
                 f"{self.name}: The slide is no longer there ({error.strerror}). What was analyzed "
@@ -591,9 +596,11 @@ class Slide(Closing):
                     f"read, such as {self.name} or {path.name}."
                 )
 
-    def _file_stamp(self) -> list[tuple[int, int, int, int]]:
-        stats = (path.stat() for _, path in self._files)
-        return [(it.st_dev, it.st_ino, it.st_size, it.st_mtime_ns) for it in stats]
+
+def _stamp(path: Path) -> tuple[int, int, int, int]:
+    """Return what changes with a file."""
+    it = path.stat()
+    return it.st_dev, it.st_ino, it.st_size, it.st_mtime_ns
 
 
 def _positive(text: str | None) -> float | None:

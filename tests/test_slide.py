@@ -478,6 +478,23 @@ def test_change_of_the_file_while_it_is_open_is_noticed(copy: Path, change) -> N
             slide.check_unchanged()
 
 
+@pytest.mark.parametrize("change", [replace, truncate, edit, Path.unlink])
+def test_change_of_the_file_while_it_is_being_opened_is_noticed(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    """OpenSlide reads the directories at once and the pixels from whatever is there later."""
+
+    def open_late(path: Path) -> OpenSlide:
+        handle = OpenSlide(path)
+        change(path)
+        return handle
+
+    monkeypatch.setattr("openslide.OpenSlide", open_late)
+
+    with pytest.raises(SlideChangedError, match=r"copy\.tiff: "):
+        Slide(copy)
+
+
 @pytest.mark.parametrize("change", [replace, edit, Path.unlink])
 def test_overview_of_a_slide_that_changes_meanwhile_ends(copy: Path, change) -> None:
     with Slide(copy) as slide:
