@@ -167,7 +167,7 @@ class _Profile:
             patches=self.patches,
             patches_analyzed=len(centred),
             patches_failed=self.patches_failed,
-            coverage_percent=100 * total / area if area > 0 else None,
+            coverage_percent=100 * _share(total, area) if area > 0 else None,
             idc_patches=int(np.searchsorted(centred, most_below_one, side="right")),
             idc_fraction=idc_area / total if total > 0 else None,
             idc_area_um2=idc_area,
@@ -294,6 +294,11 @@ def _least_millionths(threshold: float) -> int:
 
 def _probability(below_one: np.int64) -> float:
     return (MILLIONTHS - int(below_one)) / MILLIONTHS
+
+
+def _share(part: float, whole: float) -> float:
+    """Return what part of a whole it is; both are rounded sums, and all of it is exactly 1."""
+    return 1.0 if math.isclose(part, whole, rel_tol=1e-12) else part / whole
 
 
 def _covered(shape: Shape, grid: PatchGrid) -> tuple[Cells, Floats]:

@@ -37,6 +37,22 @@ def test_figures_of_random_regions_equal_brute_force(origin: tuple[int, int]) ->
     compare(painted_map(origin), origin, range(60))
 
 
+def test_coverage_of_what_is_analyzed_wholly_is_exactly_100_percent() -> None:
+    grid = PatchGrid.over((0, 0, 4_000, 3_000), MPP, 400.0)
+    probability_map = ProbabilityMap(grid)
+    probability_map.states[:] = PatchState.OK
+    probability_map.millionths[:] = 500_000
+    rng = np.random.default_rng(4)
+    shapes = [
+        draw_ellipse(tuple(at), tuple(at + rng.uniform(10, 2_000, 2)))
+        for at in rng.uniform(0, 900, (200, 2))
+    ]
+
+    found = RegionMeter(probability_map, MPP).measure(shapes, 0.5)
+
+    assert {figures.coverage_percent for figures in found} == {100.0}
+
+
 def test_figures_of_500_random_regions_equal_brute_force() -> None:
     compare(painted_map(ORIGINS[1]), ORIGINS[1], range(500))
 
