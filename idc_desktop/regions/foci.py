@@ -31,7 +31,7 @@ class FocusRules:
     ----------
     neighbours : {4, 8}
     min_area_um2 : float
-        Smaller positive areas are left out; the default keeps a single whole cell of 400 µm.
+        Smaller foci are left out; the default keeps a single whole cell of 400 µm.
     max_hole_um2 : float
         What a focus encloses, up to this size, is filled before foci are told apart: islands in it
         become part of the focus. 0 fills nothing.
@@ -44,12 +44,12 @@ class FocusRules:
 
 @dataclass(frozen=True)
 class Focus:
-    """A connected positive area.
+    """A connected positive area, its small gaps perhaps filled.
 
     Attributes
     ----------
     area_um2 : float
-        Of its positive cells, as far as they lie on the slide.
+        Of its shape: positive cells and filled ones, as far as they lie on the slide.
     max_probability, mean_probability : float
         Over its positive cells, the mean weighted by area.
     """
@@ -83,7 +83,8 @@ def find_foci(
     polygons = _polygons(filled, probability_map.grid, labels)
     cells = labels[positive]
     p = probability_map.millionths[positive] / MILLIONTHS
-    area = np.bincount(cells, areas_um2[positive])
+    area = np.bincount(labels[filled], areas_um2[filled])
+    positive_area = np.bincount(cells, areas_um2[positive])
     weighted = np.bincount(cells, areas_um2[positive] * p)
     highest = np.zeros(len(area))
     np.maximum.at(highest, cells, p)
@@ -95,7 +96,7 @@ def find_foci(
             shape_of(polygons[label]),
             float(area[label]),
             float(highest[label]),
-            float(weighted[label] / area[label]),
+            float(weighted[label] / positive_area[label]),
         )
         for label in found
     ]

@@ -66,10 +66,23 @@ def test_holes_stay_unless_they_are_small_enough_to_be_filled() -> None:
 
     assert [focus.area_um2 / CELL_UM2 for focus in kept] == [16, 1]
     assert len(kept[0].shape.polygons[0]) == 2
-    # The island in the hole belongs to the focus then; its area is that of positive cells.
-    assert [focus.area_um2 / CELL_UM2 for focus in filled] == [17]
+    # The island in the hole belongs to the focus then.
+    assert [focus.area_um2 / CELL_UM2 for focus in filled] == [25]
     assert filled[0].shape.moments(MPP).area == pytest.approx(25 * CELL_UM2)
+    assert filled[0].mean_probability == pytest.approx(0.9)  # of positive cells
     assert len(too_large) == 2
+
+
+def test_filled_gaps_count_for_rank_and_least_size() -> None:
+    probability_map = drawn_map("9999099990", "9..9099990", "9999099900")
+
+    kept, grown = (
+        find_foci(probability_map, MPP, 0.5, FocusRules(8, 11 * CELL_UM2, gap * CELL_UM2))
+        for gap in (0, 2)
+    )
+
+    assert [focus.area_um2 / CELL_UM2 for focus in kept] == [11]
+    assert [focus.area_um2 / CELL_UM2 for focus in grown] == [12, 11]
 
 
 def test_bay_is_no_hole() -> None:
@@ -117,6 +130,8 @@ def test_random_maps_are_covered_exactly_by_valid_shapes(neighbours: Neighbours)
         parts = [to_shapely(focus.shape) for focus in found]
         assert all(part.is_valid for part in parts)
         assert all(to_shapely(focus.shape).is_valid for focus in filled)
+        for focus in filled:
+            assert focus.area_um2 == pytest.approx(focus.shape.moments(MPP).area)
         assert sum(part.area for part in parts) == pytest.approx(expected.area)
         assert shapely.union_all(parts).symmetric_difference(expected).area < 1e-6
         touching = expected if neighbours == 4 else expected.buffer(0.01)
