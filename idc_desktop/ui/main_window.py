@@ -17,6 +17,7 @@ from idc_desktop.ui.inspector import Inspector
 from idc_desktop.ui.panels.foci_panel import FociPanel
 from idc_desktop.ui.panels.magnification_field import MagnificationField
 from idc_desktop.ui.panels.region_panel import RegionPanel
+from idc_desktop.ui.panels.regions_bar import RegionsBar
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
 from idc_desktop.ui.panels.slide_panel import SlidePanel
 from idc_desktop.ui.panels.status_line import StatusLine, ToolHint
@@ -44,6 +45,7 @@ class MainWindow(QMainWindow):
         self.view = SlideView(document)
         self.welcome = Welcome(document, self.view)
         self.resolution_bar = ResolutionBar(document)
+        self.regions_bar = RegionsBar(document)
         self.inspector = Inspector(document)
         self.slide_panel = SlidePanel(document, settings)
         self.slides = self.slide_panel.list
@@ -123,6 +125,7 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.resolution_bar)
+        column.addWidget(self.regions_bar)
         column.addWidget(self.view, 1)
         self.setCentralWidget(middle)
         area = Qt.DockWidgetArea

@@ -27,6 +27,8 @@ class RegionModel(QObject):
     ----------
     new_class : str
         Class of what is drawn next.
+    refusal : str
+        Why the regions of the open slide cannot be had; empty if they can.
     """
 
     changed = Signal()
@@ -44,7 +46,7 @@ class RegionModel(QObject):
         self._book: RegionBook | None = None
         self._folder: Path | None = None
         self._chosen: tuple[str, ...] = ()
-        self.new_class = ""
+        self.new_class = self.refusal = ""
         self._problem.connect(lambda text: self.noted.emit(text or "The regions are saved again."))
 
     @property
@@ -84,15 +86,22 @@ class RegionModel(QObject):
         try:
             self._book = RegionBook(folder, self._problem.emit)
         except OutputError as error:
-            self.noted.emit(str(error))
+            self.refusal = str(error)
+            self.noted.emit(self.refusal)
         else:
             for note in self._book.notes:
                 self.noted.emit(note)
         self.changed.emit()
 
+    def try_again(self) -> None:
+        """Take the regions if they could not be had before: the other window may be closed now."""
+        if self._book is None and self._folder is not None:
+            self.open(self._folder)
+
     def close(self) -> None:
         """Save what is left to save and let go of the slide."""
         book, self._book, self._folder, self._chosen = self._book, None, None, ()
+        self.refusal = ""
         if book is not None:
             book.close()
             self.changed.emit()
@@ -116,8 +125,7 @@ class RegionModel(QObject):
 
     def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
         """Change regions in one step, as `RegionBook.edit`; what it refuses is noted."""
-        if self._book is None and self._folder is not None:
-            self.open(self._folder)  # the other window may be closed by now; else it says so again
+        self.try_again()
         if self._book is None:
             return False
         try:

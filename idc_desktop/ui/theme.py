@@ -76,8 +76,9 @@ QTableView::indicator, QCheckBox::indicator {
 QTableView::indicator:checked, QCheckBox::indicator:checked { image: url("CHECK"); }
 QCheckBox::indicator:disabled { background: #b4b8c0; }
 QCheckBox::indicator:focus { border: 2px solid palette(highlight); }
-QFrame#resolutionBar { background: #fff1c9; }
-QFrame#resolutionBar QLabel { color: #4b3800; }
+QFrame#resolutionBar, QFrame#notice { background: #fff1c9; }
+QFrame#resolutionBar QLabel, QFrame#notice QLabel, QLabel#notice { color: #4b3800; }
+QLabel#notice { padding: 6px; }
 """
 
 

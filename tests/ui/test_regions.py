@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication
-from PySide6.QtWidgets import QApplication, QMenu, QMessageBox
+from PySide6.QtWidgets import QApplication, QLabel, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import write_regions
 from idc_desktop.regions import Region, measure, rectangle
 from idc_desktop.regions.files import read_regions
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
+from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
@@ -160,16 +163,23 @@ def test_regions_and_looks_are_there_when_the_slide_is_opened_again(
     assert (document.threshold, document.display.colormap) == (0.42, "magma")
 
 
-def test_second_window_shows_the_slide_but_draws_no_regions(
-    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene
-) -> None:
-    from idc_desktop.ui.document import SlideDocument
-    from idc_desktop.ui.settings import Settings
-
+@pytest.fixture
+def other(analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene) -> Iterator[MainWindow]:
+    """A second window on the slide of the first one."""
     other = MainWindow(Settings(), SlideDocument(str(analyzed.document.model.path)))
     with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
         other.open(tiny_slide.path)
     assert "Another window" in noted.args[0]
+    qtbot.waitUntil(lambda: other.document.state == "done", timeout=WAIT_MS)
+    yield other
+    other.close()
+
+
+def test_second_window_shows_the_slide_but_draws_no_regions(
+    analyzed: MainWindow, other: MainWindow, qtbot: QtBot
+) -> None:
+    assert not other.regions_bar.isHidden()
+    assert "Another window" in other.regions_bar._reason.text()
     with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
         other.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
     assert "Another window" in noted.args[0]
@@ -177,7 +187,30 @@ def test_second_window_shows_the_slide_but_draws_no_regions(
     analyzed.document.close()
     other.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
     assert len(other.document.regions.all) == 1
-    other.close()
+    assert other.regions_bar.isHidden()
+    other.document.close()
+    assert other.regions_bar.isHidden()
+
+
+def test_second_window_says_that_it_exports_no_regions(
+    analyzed: MainWindow, other: MainWindow
+) -> None:
+    analyzed.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
+    take(other, "Export …")
+    dialog = other.findChild(ExportDialog)
+    assert dialog is not None
+    assert dialog._write.text() == "Export without regions"
+    assert any("no regions" in label.text() for label in dialog.findChildren(QLabel))
+    dialog.reject()
+    dialog.setParent(None)
+
+    analyzed.document.close()
+    take(other, "Export …")
+    dialog = other.findChild(ExportDialog)
+    assert dialog is not None
+    assert dialog._write.text() == "Export"
+    assert len(other.document.regions.all) == 1
+    dialog.reject()
 
 
 def test_display_changes_of_one_gesture_are_one_step(analyzed: MainWindow) -> None:

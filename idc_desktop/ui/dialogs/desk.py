@@ -156,6 +156,7 @@ class DialogDesk:
     def ask_export(self, then: Callable[[Path, list[str], bool], None]) -> None:
         """Ask where an export goes, what it holds, and whether it names the slide."""
         settings = self._settings
+        self._document.regions.try_again()
         asked = ExportDialog(self._document, settings, self._window)
 
         def on_accepted() -> None:

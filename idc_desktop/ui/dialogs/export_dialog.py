@@ -66,9 +66,17 @@ class ExportDialog(QDialog):
         layout.addSpacing(8)
         layout.addWidget(self._anonymous)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self._write = buttons.addButton("Export", QDialogButtonBox.ButtonRole.AcceptRole)
+        has_all = not document.regions.refusal
+        words = "Export" if has_all else "Export without regions"
+        self._write = buttons.addButton(words, QDialogButtonBox.ButtonRole.AcceptRole)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
+        if not has_all:
+            left_out = QLabel(f"The files will hold no regions. {document.regions.refusal}")
+            left_out.setObjectName("notice")
+            left_out.setWordWrap(True)
+            layout.addSpacing(8)
+            layout.addWidget(left_out)
         layout.addSpacing(8)
         layout.addWidget(buttons)
         self.setMinimumWidth(560)
