@@ -350,7 +350,7 @@ def _check_lock(region: Region | None, wanted: Region | None) -> None:
         return
     allowed = wanted and replace(region, is_locked=wanted.is_locked, is_hidden=wanted.is_hidden)
     if wanted != allowed or wanted is None:
-        raise RegionsError(f"{region.name!r} is locked. Unlock it first.")
+        raise RegionsError(f"Nothing was changed: {region.name!r} is locked. Unlock it first.")
 
 
 def _to_text(region: Region) -> str:

@@ -27,6 +27,7 @@ Roi = Literal["Polygon", "Rectangle", "Ellipse"]
 Rgb = tuple[int, int, int]
 Point = tuple[float, float]
 
+_ROUNDING_PX = 1e-6
 _CLASS_RGB = {
     "": (30, 90, 220),
     "idc": (200, 0, 0),
@@ -140,6 +141,14 @@ class Shape:
             found.append((Vertex(polygon, ring, index + 1), distance))
         return min(found, key=lambda entry: entry[1])
 
+    def is_close(self, other: Shape) -> bool:
+        """Whether another shape has the same corners but for rounding; whatever their `roi`."""
+        mine, others = list(self.rings), list(other.rings)
+        return [len(it) for it in self.polygons] == [len(it) for it in other.polygons] and all(
+            one.shape == two.shape and np.allclose(one, two, rtol=0, atol=_ROUNDING_PX)
+            for one, two in zip(mine, others, strict=True)
+        )
+
     def moved(self, dx: float, dy: float) -> Shape:
         """Return the shape elsewhere."""
         return shape_of(
@@ -222,6 +231,13 @@ class Region:
     def rgb(self) -> Rgb:
         """The colour to paint it with."""
         return self.color or class_rgb(self.classification)
+
+    def agrees_with(self, other: Region) -> bool:
+        """Whether a file that has one of them says nothing new of the other."""
+        mine, others = (
+            (it.id, it.name, it.classification, it.rgb, it.is_locked) for it in (self, other)
+        )
+        return mine == others and self.shape.is_close(other.shape)
 
 
 def class_rgb(classification: str) -> Rgb:

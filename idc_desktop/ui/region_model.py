@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from idc_desktop.regions.book import RegionBook
 
 
+def count_text(count: int) -> str:
+    """Say how many regions."""
+    return "1 region" if count == 1 else f"{count:,} regions"
+
+
 class RegionModel(QObject):
     """Regions, which of them are chosen, and the edits that change them.
 

@@ -16,8 +16,10 @@ from PySide6.QtWidgets import QApplication, QLabel, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import write_regions
-from idc_desktop.regions import Region, measure, rectangle
+from idc_desktop.regions import Region, geojson, measure, rectangle
+from idc_desktop.regions.editing import draw_ellipse
 from idc_desktop.regions.files import read_regions
+from idc_desktop.regions.shape import shape_of
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
@@ -73,7 +75,8 @@ def test_table_shows_the_figures_and_edits_the_regions(analyzed: MainWindow, qtb
     regions.choose([regions.all[0].id])
     take(analyzed, "Delete")
     assert len(regions.all) == 2  # it is locked
-    assert "locked" in analyzed.statusBar().currentMessage()
+    said = analyzed.statusBar().currentMessage()
+    assert said == "Nothing was changed: 'Tumour A' is locked. Unlock it first."
 
     panel._sorted.sort(4, Qt.SortOrder.DescendingOrder)
     assert panel._sorted.index(0, 0).data() == regions.all[1].name
@@ -331,18 +334,36 @@ def test_menu_of_the_view_sets_class_lock_and_sight_of_several(
     assert {region.classification for region in regions.all} == {""}
 
 
-def test_importing_what_is_there_already_says_so(
+def test_importing_says_what_is_new_and_what_is_replaced(
     analyzed: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     regions, panel = analyzed.document.regions, analyzed.regions
-    regions.add("Draw", [rectangle(0, 0, 300, 300)], "IDC")
-    panel.set_class("IDC")
-    write_regions(tmp_path / "r.geojson", regions.all)
-    for said in ("1 regions imported", "0 regions imported, 1 were here already"):
+
+    def read(name: str) -> str:
         with qtbot.waitSignal(panel._reading.succeeded, timeout=WAIT_MS):
-            panel.read(tmp_path / "r.geojson")
-        assert said in analyzed.statusBar().currentMessage()
-    assert len(regions.all) == 1
+            panel.read(tmp_path / name)
+        return analyzed.statusBar().currentMessage()
+
+    cell = shape_of([[[(0, 0), (200, 0), (200, 200), (0, 200)]]])  # no rectangle by its making
+    ellipse = draw_ellipse((300, 300), (500.1, 600.7))
+    regions.add("Draw", [cell, ellipse, rectangle(600, 0, 900, 300)], "DCIS")
+    kept = regions.all
+    with (tmp_path / "mine.geojson").open("w", encoding="utf-8") as file:
+        geojson.write(file.write, kept, (123.4, 56.7))
+    regions.edit("Lock", put=[replace(it, is_hidden=True) for it in kept[:1]])
+    kept = regions.all
+    assert read("mine.geojson") == "Nothing new: all of them were here already"
+    assert regions.all == kept
+
+    locked = replace(kept[1], is_locked=True)
+    regions.edit("Lock", put=[locked])
+    renamed = [replace(kept[0], name="Other name"), locked, Region("New", rectangle(0, 0, 9, 9))]
+    write_regions(tmp_path / "other.geojson", renamed)
+    assert read("other.geojson") == "2 regions imported, 1 of them replaced, 1 here already"
+    assert [it.name for it in regions.all] == ["Other name", "Region 2", "Region 3", "New"]
+
+    write_regions(tmp_path / "moved.geojson", [replace(locked, shape=locked.shape.moved(1, 0))])
+    assert read("moved.geojson").startswith("Nothing was changed: 'Region 2' is locked")
 
 
 def test_focus_that_is_meant_is_named_and_marked(analyzed: MainWindow, qtbot: QtBot) -> None:

@@ -41,6 +41,7 @@ from idc_desktop.regions.shape import Point
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
 from idc_desktop.ui.panels.region_table import SORT_ROLE, RegionTable
+from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 from idc_desktop.ui.view.slide_view import SlideView
@@ -153,7 +154,7 @@ class RegionPanel(QWidget):
 
         def work() -> str:
             write_regions(path, regions)
-            return f"{len(regions)} regions written to {path}"
+            return f"{count_text(len(regions))} written to {path}"
 
         self._writing.start(work)
 
@@ -343,10 +344,16 @@ class RegionPanel(QWidget):
             self._document.noted.emit("The slide was closed before its regions were read.")
             return
         before = {region.id: region for region in self._regions.all}
-        fresh = [region for region in regions if before.get(region.id) != region]
-        said = f"{len(fresh)} regions imported"
-        if len(fresh) < len(regions):
-            said += f", {len(regions) - len(fresh)} were here already"
+        known = {it.id for it in regions if it.id in before and it.agrees_with(before[it.id])}
+        fresh = [it for it in regions if it.id not in known]
+        replaced = sum(it.id in before for it in fresh)
+        said = f"{count_text(len(fresh))} imported"
+        if replaced:
+            said += f", {replaced:,} of them replaced"
+        if known:
+            said += f", {len(known):,} here already"
+        if not fresh:
+            said = "Nothing new: all of them were here already"
         if not fresh or self._regions.edit("Import regions", put=fresh):
             self._regions.choose(region.id for region in regions)
             self._document.noted.emit("; ".join([said, *notes]))
