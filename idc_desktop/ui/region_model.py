@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from idc_desktop.regions.shape import Point
 
 if TYPE_CHECKING:
     from idc_desktop.regions.book import RegionBook
+
+_NUMBERED = re.compile("Region ([0-9]{1,9})")
 
 
 def count_text(count: int) -> str:
@@ -51,6 +54,7 @@ class RegionModel(QObject):
         self._book: RegionBook | None = None
         self._folder: Path | None = None
         self._chosen: tuple[str, ...] = ()
+        self._last_number = 0  # a name that became free is not given again
         self.new_class = self.refusal = ""
         self._problem.connect(lambda text: self.noted.emit(text or "The regions are saved again."))
 
@@ -106,7 +110,7 @@ class RegionModel(QObject):
     def close(self) -> None:
         """Save what is left to save and let go of the slide."""
         book, self._book, self._folder, self._chosen = self._book, None, None, ()
-        self.refusal = ""
+        self.refusal, self._last_number = "", 0
         if book is not None:
             book.close()
             self.changed.emit()
@@ -143,18 +147,20 @@ class RegionModel(QObject):
             self._announce()
         return changed
 
-    def add(self, label: str, shapes: Collection[Shape], classification: str | None = None) -> None:
-        """Add a region for each shape and choose them."""
+    def add(self, label: str, shapes: Collection[Shape], classification: str | None = None) -> bool:
+        """Add a region for each shape and choose them; return whether they were added."""
         chosen_class = self.new_class if classification is None else classification
-        taken = {region.name for region in self.all}
-        names = (
-            name for number in range(1, 1_000_000) if (name := f"Region {number}") not in taken
-        )
+        numbers = [int(found[1]) for it in self.all if (found := _NUMBERED.fullmatch(it.name))]
+        first = max([self._last_number, *numbers]) + 1
         new = [
-            Region(name, shape, chosen_class) for shape, name in zip(shapes, names, strict=False)
+            Region(f"Region {number}", shape, chosen_class)
+            for number, shape in enumerate(shapes, first)
         ]
-        if self.edit(label, put=new):
+        is_added = self.edit(label, put=new)
+        if is_added:
+            self._last_number = first + len(new) - 1
             self.choose(region.id for region in new)
+        return is_added
 
     def reshape(self, label: str, shapes: Mapping[Region, Shape | None]) -> None:
         """Give regions other shapes in one step; None removes a region."""
@@ -179,6 +185,7 @@ class RegionModel(QObject):
     def _undo(self) -> None:
         if self._book is not None:
             self._book.undo()
+            self._last_number = 0  # what was taken back leaves no trace
             self._announce()
 
     def _redo(self) -> None:

@@ -376,6 +376,21 @@ def test_focus_that_is_meant_is_named_and_marked(analyzed: MainWindow, qtbot: Qt
     assert (pixels_of(analyzed.view) != marked).any()
 
 
+def test_freed_name_is_not_given_again(analyzed: MainWindow) -> None:
+    regions = analyzed.document.regions
+
+    def draw() -> str:
+        regions.add("Draw", [rectangle(0, 0, 300, 300)])
+        return regions.all[-1].name
+
+    assert [draw(), draw(), draw()] == ["Region 1", "Region 2", "Region 3"]
+    regions.edit("Rename", put=[replace(regions.all[0], name="Tumour")])
+    regions.edit("Delete", remove=[regions.all[2].id])
+    assert draw() == "Region 4"
+    take(analyzed, "Undo")
+    assert draw() == "Region 3"  # the list says nothing of another one
+
+
 def test_picture_of_the_view_says_what_it_is_for(analyzed: MainWindow) -> None:
     take(analyzed, "Copy the picture of the view")
     picture = QGuiApplication.clipboard().image()
