@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QEvent, Qt, QThreadPool
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
 from idc_desktop.model_file import bundled_models
@@ -95,6 +95,13 @@ class MainWindow(QMainWindow):
             self.verbs.recolour()
             self._on_state_changed()
         super().changeEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Leave the focus by Escape, where nothing else wants it."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.foci.leave()
+        else:
+            super().keyPressEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember the layout and end the children; ask first if something drawn would be lost."""
@@ -237,6 +244,7 @@ class MainWindow(QMainWindow):
         self.welcome.refused.connect(lambda why: self.dialogs.warn("Phantom slide", why))
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.magnification.noted.connect(self._note)
+        self.foci.regions_made.connect(self._show_regions)
         inspector.analysis.card_asked.connect(dialogs.show_card)
         inspector.analysis.export_asked.connect(self._on_export)
         inspector.statistics.failures_asked.connect(dialogs.show_failures)
@@ -308,6 +316,10 @@ class MainWindow(QMainWindow):
         self.statusBar().clearMessage()
         if self.view.tool is not self.view.pan_tool and self.docks["Foci"].isHidden():
             self.docks["Regions"].show()
+
+    def _show_regions(self) -> None:
+        self.docks["Regions"].show()
+        self.docks["Regions"].raise_()
 
     def _set_theme(self, name: str) -> None:
         self._settings.theme = name

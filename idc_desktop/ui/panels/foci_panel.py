@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from PySide6.QtCore import QRectF, Qt, QTimer
+from PySide6.QtCore import QRectF, Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.grid import ProbabilityMap
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 from idc_desktop.ui.view.slide_view import SlideView
@@ -29,11 +30,19 @@ from idc_desktop.ui.view.slide_view import SlideView
 _MENU = "&Regions"
 _FIND_AFTER_MS = 250
 _MOST_ROWS = 1_000
-_COLUMNS = ("Rank", "Area, mm²", "Max p", "Mean p")
+_COLUMNS = {
+    "Rank": "By area",
+    "Area, mm²": "Of the outline, filled gaps included",
+    "Max p": "Highest probability",
+    "Mean p": "Mean probability by area, without filled gaps",
+}
 
 
 class FociPanel(QWidget):
     """Lists foci by area; choosing one takes the view there."""
+
+    regions_made = Signal()
+    """Regions were made of foci."""
 
     def __init__(
         self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
@@ -51,11 +60,16 @@ class FociPanel(QWidget):
         self._neighbours.currentIndexChanged.connect(self._find_soon)
         self._count = QLabel()
         self._count.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._make = QPushButton("Make regions")
-        self._make.setToolTip("Turn the selected foci, or all if none is selected, into regions")
+        self._make = QPushButton()
+        self._make.setToolTip(
+            "Turn the selected foci, or all if none is selected, into regions (Esc selects none)"
+        )
         self._make.clicked.connect(self.make_regions)
         self.list = QTableWidget(0, len(_COLUMNS))
-        self.list.setHorizontalHeaderLabels(_COLUMNS)
+        for column, (title, tip) in enumerate(_COLUMNS.items()):
+            header = QTableWidgetItem(title)
+            header.setToolTip(tip)
+            self.list.setHorizontalHeaderItem(column, header)
         self.list.verticalHeader().hide()
         self.list.verticalHeader().setDefaultSectionSize(24)
         self.list.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -63,6 +77,7 @@ class FociPanel(QWidget):
         self.list.setAlternatingRowColors(True)
         self.list.setAccessibleName("Foci")
         self.list.currentCellChanged.connect(lambda row, *_: self._go_to(row))
+        self.list.selectionModel().selectionChanged.connect(self._say_what_is_made)
         self._lay_out()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -98,13 +113,38 @@ class FociPanel(QWidget):
             row = self.list.currentRow() + by if self.list.currentRow() >= 0 else 0
             self.list.setCurrentCell(row % self.list.rowCount(), 0)
 
+    def leave(self) -> None:
+        """Select no focus any more and point out none."""
+        if self.list.currentRow() >= 0:
+            self._document.noted.emit("")  # what was said of it
+        self.list.clearSelection()
+        self.list.setCurrentCell(-1, -1)
+        self._view.mark(None)
+
     def make_regions(self) -> None:
-        """Make regions of the class IDC of the selected foci, or of all."""
+        """Make regions of the class IDC of the selected foci, or of all; but none twice."""
+        regions = self._document.regions
+        known = {region.shape for region in regions.all}
+        shapes = [focus.shape for focus in self._chosen()]
+        new = [shape for shape in shapes if shape not in known]
+        if not new:
+            if shapes:
+                self._document.noted.emit("Nothing new: these foci are regions already")
+        elif regions.add("Regions from the map", new, "IDC"):
+            said = f"{count_text(len(new))} made"
+            if len(new) < len(shapes):
+                said += f", {len(shapes) - len(new):,} here already"
+            self._document.noted.emit(said)
+            self.regions_made.emit()
+
+    def _chosen(self) -> list[Focus]:
         rows = sorted({index.row() for index in self.list.selectionModel().selectedRows()})
-        chosen = [self.foci[row] for row in rows] if len(rows) > 1 else self.foci
-        if chosen:
-            shapes = [focus.shape for focus in chosen]
-            self._document.regions.add("Regions from the map", shapes, "IDC")
+        return [self.foci[row] for row in rows] or self.foci
+
+    def _say_what_is_made(self) -> None:
+        count = len(self._chosen())
+        self._make.setText(f"Make {count_text(count)}" if count else "Make regions")
+        self._make.setEnabled(count > 0)
 
     def _spin(self, value: float, tip: str) -> QDoubleSpinBox:
         spin = QDoubleSpinBox()
@@ -137,6 +177,7 @@ class FociPanel(QWidget):
         column.setContentsMargins(6, 4, 6, 4)
         column.addLayout(row)
         column.addWidget(self.list, 1)
+        self._say_what_is_made()
 
     def _find_soon(self) -> None:
         if not self._timer.isActive():
@@ -171,8 +212,8 @@ class FociPanel(QWidget):
             self._find()
 
     def _show(self, foci: list[Focus]) -> None:
+        self.leave()
         self.foci = foci[:_MOST_ROWS]
-        self.list.blockSignals(True)
         self.list.setRowCount(len(self.foci))
         for row, focus in enumerate(self.foci):
             texts = (
@@ -185,11 +226,9 @@ class FociPanel(QWidget):
                 item = QTableWidgetItem(text)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.list.setItem(row, column, item)
-        self.list.setCurrentCell(-1, -1)
-        self.list.blockSignals(False)
         area = sum(focus.area_um2 for focus in foci) / 1e6
         self._count.setText(f"{len(foci)} foci, {area:.2f} mm²" if foci else "No foci")
-        self._make.setEnabled(bool(foci))
+        self._say_what_is_made()
 
     def _go_to(self, row: int) -> None:
         if 0 <= row < len(self.foci):
