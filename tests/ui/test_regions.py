@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication
-from PySide6.QtWidgets import QApplication, QLabel, QMenu, QMessageBox
+from PySide6.QtWidgets import QApplication, QLabel, QMenu, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import write_regions
@@ -399,6 +399,20 @@ def test_focus_that_is_meant_is_named_and_marked(analyzed: MainWindow, qtbot: Qt
     analyzed.document.show(threshold=0.999)
     qtbot.waitUntil(lambda: not panel.foci, timeout=WAIT_MS)
     assert analyzed.statusBar().currentMessage() == ""
+
+
+def test_window_with_all_panels_is_no_wider_than_small_screens(analyzed: MainWindow) -> None:
+    analyzed.document.regions.add("Draw", [rectangle(0, 0, 300, 300)], "A class of a long name")
+    for title in ("Regions", "Foci"):
+        analyzed.docks[title].show()
+        analyzed.docks[title].raise_()
+        QApplication.processEvents()
+        analyzed.resize(1024, 700)
+        assert analyzed.width() == 1024
+        panel = analyzed.docks[title].widget()
+        for child in panel.findChildren(QPushButton) + panel.findChildren(QLabel):
+            assert panel.rect().contains(child.rect().translated(child.mapTo(panel, QPoint())))
+            assert child.width() >= child.sizeHint().width()
 
 
 def test_freed_name_is_not_given_again(analyzed: MainWindow) -> None:

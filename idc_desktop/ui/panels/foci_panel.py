@@ -9,10 +9,8 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QDoubleSpinBox,
-    QHBoxLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -22,6 +20,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.grid import ProbabilityMap
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
@@ -59,7 +58,6 @@ class FociPanel(QWidget):
         self._neighbours.setToolTip("Where two patches of one focus must touch")
         self._neighbours.currentIndexChanged.connect(self._find_soon)
         self._count = QLabel()
-        self._count.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._make = QPushButton()
         self._make.setToolTip(
             "Turn the selected foci, or all if none is selected, into regions (Esc selects none)"
@@ -159,20 +157,16 @@ class FociPanel(QWidget):
         return spin
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        for label, field in (
-            ("At least", self._least),
-            ("Fill gaps up to", self._hole),
-            ("Touching by", self._neighbours),
-        ):
-            row.addWidget(QLabel(label))
-            row.addWidget(field)
+        row = FlowLayout()
+        row.add_named("At least", self._least)
+        row.add_named("Fill gaps up to", self._hole)
+        row.add_named("Touching by", self._neighbours)
         for words, by in (("◀  Previous", -1), ("Next  ▶", 1)):
             button = QPushButton(words)
             button.clicked.connect(lambda _checked=False, by=by: self.step(by))
             row.addWidget(button)
         row.addWidget(self._make)
-        row.addWidget(self._count, 1)
+        row.addWidget(self._count)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
         column.addLayout(row)

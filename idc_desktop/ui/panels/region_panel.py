@@ -22,13 +22,11 @@ from PySide6.QtWidgets import (
     QColorDialog,
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QInputDialog,
     QLabel,
     QMenu,
     QMessageBox,
     QPushButton,
-    QSizePolicy,
     QTableView,
     QVBoxLayout,
     QWidget,
@@ -40,6 +38,7 @@ from idc_desktop.regions.files import read_regions
 from idc_desktop.regions.shape import Point
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
+from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.region_table import SORT_ROLE, RegionTable
 from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
@@ -92,7 +91,7 @@ class RegionPanel(QWidget):
         self._classes.setToolTip("Class of what is drawn next")
         self._classes.currentTextChanged.connect(self._on_class)
         self._summary = QLabel()
-        self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._summary.setMinimumWidth(1)  # a very long one is cut off; its tip is not
         self._summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._reading, self._writing = Task(self), Task(self)
         self._reading.succeeded.connect(self._on_read_done)
@@ -174,9 +173,8 @@ class RegionPanel(QWidget):
         ]
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(QLabel("New regions:"))
-        row.addWidget(self._classes)
+        row = FlowLayout()
+        row.add_named("New regions:", self._classes)
         self._buttons: list[QPushButton] = []
         for words in ("Zoom to", "Unite", "Subtract", "Delete", "Import …"):
             verb = next(it for it in self._verbs if it.words.startswith(words.split(" …")[0]))
@@ -185,8 +183,7 @@ class RegionPanel(QWidget):
             button.clicked.connect(lambda _checked=False, verb=verb: verb.run())
             row.addWidget(button)
             self._buttons.append(button)
-        row.addSpacing(12)
-        row.addWidget(self._summary, 1)
+        row.addWidget(self._summary)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
         column.addLayout(row)
