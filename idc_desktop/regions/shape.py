@@ -86,6 +86,11 @@ class Shape:
         return float(left), float(top), float(right), float(bottom)
 
     @cached_property
+    def area_px(self) -> float:
+        """Its area, level-0 pixels squared."""
+        return self.moments().area
+
+    @cached_property
     def edges(self) -> npt.NDArray[np.float64]:
         """All edges, shape (n, 4): x1, y1, x2, y2."""
         return np.concatenate([np.hstack([ring, np.roll(ring, -1, axis=0)]) for ring in self.rings])

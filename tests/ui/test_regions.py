@@ -23,10 +23,12 @@ from idc_desktop.regions.shape import shape_of
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.panels.region_table import RegionTable
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
+from tests.ui.conftest import OpenWindow
 from tests.ui.support import WAIT_MS, on_screen, pixels_of, take
 
 SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
@@ -349,6 +351,17 @@ def test_menu_of_the_view_sets_class_lock_and_sight_of_several(
     assert {region.classification for region in regions.all} == {"IDC"}
     take(analyzed, "Undo")
     assert {region.classification for region in regions.all} == {""}
+
+
+def test_area_of_a_region_needs_no_analysis(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    document = open_window(tiny_slide.path).document
+    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
+    table = RegionTable(document)
+    assert table.index(0, 4).data() == "0.720"
+    assert table.index(0, 5).data() == ""
 
 
 def test_importing_says_what_is_new_and_what_is_replaced(

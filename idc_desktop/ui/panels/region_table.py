@@ -41,7 +41,7 @@ _COLUMNS = (
     _Column("Class", "Double click to change"),
     _Column("Shown", "Whether it is painted; its figures stay"),
     _Column("Locked", "Whether it is safe from changes"),
-    _Column("Area, mm²", "The region's own area", lambda it: it.area_um2 / 1e6, "{:,.3f}"),
+    _Column("Area, mm²", "The region's own area", text="{:,.3f}"),
     _Column(
         "IDC, mm²",
         "Area of its patches at or above the threshold",
@@ -66,7 +66,7 @@ _COLUMNS = (
         "Coverage, %", "Share of it that was analyzed", lambda it: it.coverage_percent, "{:.1f}"
     ),
 )
-_NAME, _CLASS, _SHOWN, _LOCKED = range(4)
+_NAME, _CLASS, _SHOWN, _LOCKED, _AREA = range(5)
 _NO_CLASS = "no class"
 _UNDEFINED = "–"
 
@@ -139,7 +139,7 @@ class RegionTable(QAbstractTableModel):
             painter.fillRect(1, 1, 12, 12, QColor(*region.rgb))
             painter.end()
             return swatch
-        if role == Qt.ItemDataRole.TextAlignmentRole and _COLUMNS[column].figure is not None:
+        if role == Qt.ItemDataRole.TextAlignmentRole and column >= _AREA:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None
 
@@ -186,6 +186,9 @@ class RegionTable(QAbstractTableModel):
         return _UNDEFINED if value is None else _COLUMNS[column].text.format(value)
 
     def _figure(self, row: int, column: int) -> float | None:
+        if column == _AREA:  # needs no map
+            mpp = self._document.mpp_xy
+            return None if mpp is None else self._regions[row].shape.area_px * mpp[0] * mpp[1] / 1e6
         figure = _COLUMNS[column].figure
         return figure(self._figures[row]) if figure and row < len(self._figures) else None
 
