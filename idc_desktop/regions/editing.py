@@ -74,8 +74,17 @@ def brush(shape: Shape | None, points: npt.ArrayLike, radius: float) -> Shape:
 
 
 def erase(shape: Shape, points: npt.ArrayLike, radius: float) -> Shape | None:
-    """Take away what a round eraser covers; None if nothing is left."""
-    left = to_shapely(shape).difference(_stroke(points, radius))
+    """Take away what a round eraser covers.
+
+    Returns
+    -------
+    Shape or None
+        None if nothing is left; the same object where the eraser does not reach it.
+    """
+    whole, stroke = to_shapely(shape), _stroke(points, radius)
+    if not whole.intersects(stroke):
+        return shape
+    left = whole.difference(stroke)
     return _smoothed(left, radius) if _has_area(left) else None
 
 

@@ -114,6 +114,25 @@ def test_brush_paints_onto_the_chosen_region_and_eraser_takes_away(
     assert regions.all == (grown,)
 
 
+def test_eraser_and_split_never_do_nothing_in_silence(analyzed: MainWindow) -> None:
+    view, regions = analyzed.view, analyzed.document.regions
+    regions.add("Draw", [rectangle(300, 300, 500, 600), rectangle(700, 300, 900, 600)])
+    left, right = regions.all
+    regions.choose([left.id])
+    take(analyzed, "Eraser")
+    drag(view, on_screen(analyzed, (800, 550), (800, 700)))
+    assert regions.all[0] == left
+    assert regions.all[1].shape.area_px < right.shape.area_px
+    take(analyzed, "Undo")
+    drag(view, on_screen(analyzed, (800, 900), (900, 900)))
+    assert "No region is erased" in analyzed.statusBar().currentMessage()
+
+    take(analyzed, "Split")
+    drag(view, on_screen(analyzed, (800, 200), (800, 500), (800, 900)))
+    assert "Choose the region first" in analyzed.statusBar().currentMessage()
+    assert regions.all == (left, right)
+
+
 def test_wand_takes_the_connected_positive_patches(analyzed: MainWindow) -> None:
     document = analyzed.document
     current = document.map

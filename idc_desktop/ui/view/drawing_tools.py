@@ -296,7 +296,7 @@ class BrushTool(DrawingTool):
 
 
 class EraserTool(BrushTool):
-    """Erases from the chosen regions; if none is chosen, from the one under the mouse."""
+    """Erases from the chosen regions; if it reaches none of them, from the one it began in."""
 
     label = "Erase"
     hint = "Drag to erase; , and . change the size."
@@ -305,8 +305,13 @@ class EraserTool(BrushTool):
     def _apply(self, points: list[Point], radius: float) -> None:
         regions = self.view.document.regions
         under = regions.at(points[0])
-        erased = regions.chosen or ((under,) if under is not None else ())
-        regions.reshape(self.label, {it: editing.erase(it.shape, points, radius) for it in erased})
+        for reached in (regions.chosen, () if under is None else (under,)):
+            left = {it: editing.erase(it.shape, points, radius) for it in reached}
+            erased = {it: shape for it, shape in left.items() if shape is not it.shape}
+            if erased:
+                regions.reshape(self.label, erased)
+                return
+        self.view.document.noted.emit("No region is erased: begin in one, or choose it first.")
 
 
 class WandTool(Tool):
@@ -350,10 +355,14 @@ class SplitTool(DrawingTool):
         if not is_drag:
             self.choose_at(event)
             return
-        if not regions.chosen:
-            self.view.document.noted.emit("Choose a region first: click into it.")
         parts = {region: editing.split(region.shape, line) for region in regions.chosen}
-        regions.split(self.label, {it: found for it, found in parts.items() if len(found) > 1})
+        cut = {it: found for it, found in parts.items() if len(found) > 1}
+        if cut:
+            regions.split(self.label, cut)
+        else:
+            self.view.document.noted.emit(
+                "Choose the region first: click into it. Then cut across."
+            )
 
     def paint(self, painter: QPainter, to_device: QTransform) -> None:
         """Show the line."""
