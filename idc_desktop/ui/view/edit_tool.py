@@ -29,7 +29,7 @@ class EditTool(Tool):
 
     cursor = Qt.CursorShape.PointingHandCursor
     shows_handles = True
-    hint = "Click to choose, drag regions or corners, double-click edges."
+    hint = "Drag regions or corners; double-click edges."
 
     def __init__(self, view: SlideView) -> None:
         super().__init__(view)
