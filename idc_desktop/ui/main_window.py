@@ -66,6 +66,7 @@ class MainWindow(QMainWindow):
         self._connect()
         self._on_slide_changed()
         self._on_state_changed()
+        self._on_map_changed()
         self._on_history()
 
     def open(self, path: Path, mpp: float | None = None) -> None:
@@ -230,6 +231,7 @@ class MainWindow(QMainWindow):
         document, inspector, dialogs = self.document, self.inspector, self.dialogs
         document.slide_changed.connect(self._on_slide_changed)
         document.state_changed.connect(self._on_state_changed)
+        document.map_changed.connect(self._on_map_changed)
         self.export_task.ended.connect(self._on_state_changed)
         document.refused.connect(self._on_refused)
         document.model_changed.connect(self._on_model_changed)
@@ -294,7 +296,11 @@ class MainWindow(QMainWindow):
         verbs.action("Analyze").setText(words)
         verbs.set_icon("Analyze", "pause" if running else "analyze")
         verbs.action("Cancel the analysis").setEnabled(document.state in ("running", "paused"))
-        verbs.action("Failed patches …").setEnabled(document.map is not None)
+
+    def _on_map_changed(self) -> None:
+        current = self.document.map
+        has_failed = current is not None and current.failed_patches > 0
+        self.verbs.action("Failed patches …").setEnabled(has_failed)
 
     def _on_model_changed(self) -> None:
         if str(self.document.model.path) in map(str, bundled_models().values()):

@@ -268,9 +268,12 @@ def test_failed_patches_are_named_and_gone_to(
     document, panel = window.document, window.inspector.statistics
     assert document.map is not None
     assert panel._which.isHidden()
+    verb = window.verbs.action("Failed patches …")
+    assert not verb.isEnabled()
     document.map.add(BlockResult.failed(Block(0, 2, 3, 1, 1), "tile 7 cannot be decoded"))
     document.map_changed.emit()
     qtbot.waitUntil(lambda: panel.figures["Failed"].text() == "1", timeout=WAIT_MS)
+    assert verb.isEnabled()
     panel._which.click()
     from idc_desktop.ui.dialogs.failures import FailuresDialog
 

@@ -353,6 +353,25 @@ def test_menu_of_the_view_sets_class_lock_and_sight_of_several(
     assert {region.classification for region in regions.all} == {""}
 
 
+def test_menu_of_one_region_unites_nothing(analyzed: MainWindow) -> None:
+    regions, panel = analyzed.document.regions, analyzed.regions
+    regions.add("Draw", [rectangle(0, 0, 300, 300), rectangle(600, 300, 900, 600)])
+
+    def enabled() -> set[str]:
+        panel.show_menu(QPoint())
+        menu = panel.findChild(QMenu)
+        assert menu is not None
+        words = {action.text().replace("&", "") for action in menu.actions() if action.isEnabled()}
+        menu.setParent(None)
+        return words
+
+    several = {"Unite", "Subtract the others from the first"}
+    assert enabled() >= {"Delete", "Duplicate", *several}
+    regions.choose([regions.all[0].id])
+    assert enabled() >= {"Delete", "Duplicate"}
+    assert not enabled() & several
+
+
 def test_area_of_a_region_needs_no_analysis(
     open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
 ) -> None:

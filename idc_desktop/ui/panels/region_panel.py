@@ -252,7 +252,8 @@ class RegionPanel(QWidget):
                 menu.addAction(label, partial(self._set, f"{label} regions", **{name: value}))
         menu.addSeparator()
         for verb in self._verbs[1:7]:
-            menu.addAction(verb.text, verb.run)
+            needs_several = verb.run in (self._unite, self._subtract)
+            menu.addAction(verb.text, verb.run).setEnabled(len(chosen) > 1 or not needs_several)
         menu.popup(at)
 
     def set_class(self, name: str) -> None:
