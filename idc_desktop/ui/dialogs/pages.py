@@ -43,7 +43,7 @@ _MOUSE = (
             "Shift": "Square, circle; choose several; wand onto the chosen region",
             "Double click, Enter": "Close the polygon",
             "Backspace": "Take back its last corner",
-            "Escape": "Abandon",
+            "Escape": "Abandon; else leave the focus that is pointed out",
             ",  .": "Smaller or larger brush",
             "Edit, double click": "Insert a corner",
             "Edit, Alt+click": "Remove a corner",
