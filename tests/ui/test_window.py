@@ -64,6 +64,38 @@ def test_at_1_to_1_the_view_equals_the_slide(
     assert np.array_equal(shown[middle], below[middle])
 
 
+@pytest.mark.parametrize("scale", [0.07, 0.3, 1.0])
+def test_nothing_is_painted_beyond_the_slide(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, scale: float
+) -> None:
+    """Tiles reach beyond the right and lower edge of a slide of 700 x 430 pixels."""
+    blue = np.array((40, 60, 220), np.uint8)
+    write_tiff(tmp_path / "blue.tiff", [np.full((430, 700, 3), blue)], mpp=8.0)
+    view = open_window(tmp_path / "blue.tiff").view
+    view.set_scale(scale)
+    ground = np.array(view.palette().mid().color().getRgb()[:3])
+    for angle, mirrored in [(0, False), (33, False), (90, True), (270, False), (303, True)]:
+        view.set_upright()
+        view.rotate(angle)
+        if mirrored:
+            view.flip_across()
+        view.centre_on(QPointF(700, 430))
+        qtbot.waitUntil(lambda: view.is_sharp, timeout=WAIT_MS)
+        shown = pixels_of(view)
+        height, width = shown.shape[:2]
+        seen = set()
+        for down, across in np.ndindex(height - 60, width):
+            if down % 5 or across % 5 or (down < 220 and across > width - 220):
+                continue  # every fifth pixel, but for the minimap and the scale bar
+            at = view.to_l0(QPointF(across + 0.5, down + 0.5))
+            beyond_px = scale * max(-at.x(), at.x() - 700, -at.y(), at.y() - 430)
+            if abs(beyond_px) > 1:
+                expected = ground if beyond_px > 0 else blue.astype(int)
+                assert np.abs(shown[down, across] - expected).max() < 4, (angle, down, across)
+                seen.add(beyond_px > 0)
+        assert seen == {True, False}
+
+
 @pytest.mark.parametrize("angle", [0, 33, 90, 270])
 @pytest.mark.parametrize("scale", [0.3, 1.0, 2.3])
 def test_cells_of_the_map_lie_where_they_belong(

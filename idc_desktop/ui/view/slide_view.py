@@ -396,22 +396,28 @@ class SlideView(QWidget):
         is_upright = self.document.viewport.is_upright
         if not is_upright:
             painter.setTransform(to_device)
+
+        def on_screen(area_l0: QRectF) -> QRectF:
+            if not is_upright:
+                return area_l0
+            # Edges on whole pixels: neighbours share them, and no seam shows. The hair more
+            # than a half keeps what Qt computes as 99.4999 and 100.5 in step.
+            mapped = to_device.mapRect(area_l0)
+            left, top, right, bottom = (
+                math.floor(edge * ratio + _ROUND) / ratio
+                for edge in (mapped.left(), mapped.top(), mapped.right(), mapped.bottom())
+            )
+            return QRectF(left, top, right - left, bottom - top)
+
+        if not pyramid.area_l0.contains(self.visible_l0()):
+            painter.setClipRect(on_screen(pyramid.area_l0))  # the last tiles reach beyond it
         shown = self._visible_tiles()
         is_exact = bool(shown) and self.scale * ratio * 2 ** shown[0].zoom == 1
         painter.setRenderHint(
             QPainter.RenderHint.SmoothPixmapTransform, not self._is_moving and not is_exact
         )
         for tile in shown:
-            target = tile.area_l0
-            if is_upright:
-                # Edges on whole pixels: neighbours share them, and no seam shows. The hair more
-                # than a half keeps what Qt computes as 99.4999 and 100.5 in step.
-                mapped = to_device.mapRect(target)
-                left, top, right, bottom = (
-                    math.floor(edge * ratio + _ROUND) / ratio
-                    for edge in (mapped.left(), mapped.top(), mapped.right(), mapped.bottom())
-                )
-                target = QRectF(left, top, right - left, bottom - top)
+            target = on_screen(tile.area_l0)
             image, source = tiles.get(tile), QRectF(0, 0, TILE_PX, TILE_PX)
             coarser = tile
             while image is None and coarser.zoom < pyramid.top_zoom:
@@ -430,6 +436,7 @@ class SlideView(QWidget):
                 painter.fillRect(target, _WAITING)
             else:
                 painter.drawImage(target, image, source)
+        painter.setClipping(False)
         painter.resetTransform()
 
     def _paint_map(self, painter: QPainter, to_device: QTransform) -> None:
