@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QEvent, Qt, QThreadPool
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
+from PySide6.QtGui import QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
+from PySide6.QtWidgets import QDockWidget, QDoubleSpinBox, QMainWindow, QVBoxLayout, QWidget
 
 from idc_desktop.model_file import bundled_models
 from idc_desktop.ui.dialogs.desk import DialogDesk
@@ -25,7 +25,7 @@ from idc_desktop.ui.panels.welcome import Welcome
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.theme import THEMES, apply_theme
-from idc_desktop.ui.verbs import SEPARATOR, Verb, Verbs
+from idc_desktop.ui.verbs import SEPARATOR, NumberFieldKeys, Verb, Verbs
 from idc_desktop.ui.view.slide_view import SlideView
 from idc_desktop.ui.view.toolbox import tool_verbs
 
@@ -58,6 +58,7 @@ class MainWindow(QMainWindow):
         self._add_theme_menu()
         self.magnification = MagnificationField(document, self.view)
         self.verbs.toolbar.addWidget(self.magnification)
+        NumberFieldKeys([*self.findChildren(QDoubleSpinBox), self.magnification], self.view)
         self.status_line = StatusLine(document, self.view)
         self.statusBar().addWidget(ToolHint(self.view), 1)
         self.statusBar().addPermanentWidget(self.status_line)
@@ -68,6 +69,7 @@ class MainWindow(QMainWindow):
         self._on_state_changed()
         self._on_map_changed()
         self._on_history()
+        self.verbs.mark()
 
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide; a folder of slides is added to the list and its first one opened."""
@@ -161,10 +163,14 @@ class MainWindow(QMainWindow):
     def _table(self) -> list[Verb | None]:
         view, slides, document, dialogs = self.view, self.slides, self.document, self.dialogs
 
-        def toggle(title: str) -> None:
-            dock = self.docks[title]
-            dock.setVisible(dock.isHidden())
-            dock.raise_()
+        def dock_verb(text: str, keys: str) -> Verb:
+            dock = self.docks[text.replace("&", "")]
+
+            def toggle() -> None:
+                dock.setVisible(dock.isHidden())
+                dock.raise_()
+
+            return Verb(_VIEW, text, toggle, keys, is_on=lambda: not dock.isHidden())
 
         return [
             Verb(_FILE, "&Open slide …", lambda: dialogs.ask_slide(self.open), "Ctrl+O", "open"),
@@ -190,12 +196,25 @@ class MainWindow(QMainWindow):
             Verb(_VIEW, "Flip top and &bottom", view.flip_down, "Shift+P", "flip-down"),
             Verb(_VIEW, "&Upright", view.set_upright, "Shift+F"),
             SEPARATOR,
-            Verb(_VIEW, "Show or hide the &map", document.show_or_hide_map, "M", "map"),
-            Verb(_VIEW, "Show or hide the l&egend", document.show_or_hide_legend, "Shift+M"),
-            Verb(_VIEW, "&Slides", lambda: toggle("Slides"), "F5"),
-            Verb(_VIEW, "&Inspector", lambda: toggle("Inspector"), "F6"),
-            Verb(_VIEW, "Re&gions", lambda: toggle("Regions"), "F7"),
-            Verb(_VIEW, "F&oci", lambda: toggle("Foci"), "F8"),
+            Verb(
+                _VIEW,
+                "Show the &map",
+                document.show_or_hide_map,
+                "M",
+                "map",
+                is_on=lambda: document.display.visible,
+            ),
+            Verb(
+                _VIEW,
+                "Show the l&egend",
+                document.show_or_hide_legend,
+                "Shift+M",
+                is_on=lambda: document.display.legend,
+            ),
+            dock_verb("&Slides", "F5"),
+            dock_verb("&Inspector", "F6"),
+            dock_verb("Re&gions", "F7"),
+            dock_verb("F&oci", "F8"),
             Verb(_VIEW, "&Label and macro image …", dialogs.show_associated),
             Verb(_ANALYSIS, "&Analyze", document.analyze_or_pause, "Ctrl+R", "analyze"),
             Verb(_ANALYSIS, "&Cancel the analysis", document.cancel, "Ctrl+."),
@@ -216,8 +235,12 @@ class MainWindow(QMainWindow):
 
     def _add_theme_menu(self) -> None:
         menu = self.verbs.menu(self, _VIEW).addMenu("&Theme")
+        group = QActionGroup(self)
         for name in THEMES:
-            menu.addAction(name.capitalize(), partial(self._set_theme, name))
+            action = menu.addAction(name.capitalize(), partial(self._set_theme, name))
+            action.setCheckable(True)
+            action.setChecked(name == self._settings.theme)
+            group.addAction(action)
 
     def _restore(self) -> None:
         settings = self._settings
@@ -233,11 +256,15 @@ class MainWindow(QMainWindow):
         document.state_changed.connect(self._on_state_changed)
         document.map_changed.connect(self._on_map_changed)
         self.export_task.ended.connect(self._on_state_changed)
+        self.export_task.ended.connect(self.statusBar().clearMessage)
         document.refused.connect(self._on_refused)
         document.model_changed.connect(self._on_model_changed)
         document.unsaved.connect(dialogs.ask_unsaved)
         document.again_asked.connect(dialogs.ask_again)
         document.noted.connect(self._note)
+        document.display_changed.connect(self.verbs.mark)
+        for dock in self.docks.values():
+            dock.visibilityChanged.connect(self.verbs.mark)
         for changed in (document.history.indexChanged, document.history.cleanChanged):
             changed.connect(self._on_history)
         self.view.tool_changed.connect(self._on_tool)

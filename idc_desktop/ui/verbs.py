@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QActionGroup, QKeySequence
-from PySide6.QtWidgets import QMainWindow, QMenu, QToolBar
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QAction, QActionGroup, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import QDoubleSpinBox, QMainWindow, QMenu, QToolBar, QWidget
 
 from idc_desktop.ui.theme import icon
 
@@ -29,6 +29,8 @@ class Verb:
         Name of an icon; one with an icon is in a toolbar too.
     group : str
         Of the verbs of one group exactly one is in force; their toolbar is upright at the left.
+    is_on : callable, optional
+        Of a verb that turns something on or off: whether it is on. It gets a check mark.
     """
 
     menu: str
@@ -37,6 +39,7 @@ class Verb:
     keys: str = ""
     icon: str = ""
     group: str = ""
+    is_on: Callable[[], bool] | None = None
 
     @property
     def words(self) -> str:
@@ -46,6 +49,8 @@ class Verb:
 
 SEPARATOR = None
 """Stands between groups of verbs."""
+
+_LEAVING = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape)
 
 
 class Verbs:
@@ -77,6 +82,7 @@ class Verbs:
             action.triggered.connect(lambda _checked=False, verb=verb: verb.run())
             if verb.keys:
                 action.setShortcut(QKeySequence(verb.keys))
+            action.setCheckable(verb.is_on is not None)
             menu.addAction(action)
             toolbar = self._join(window, verb.group, action) if verb.group else self.toolbar
             if verb.icon:
@@ -111,6 +117,12 @@ class Verbs:
         """Return the action of a verb by its words."""
         return self._actions[words]
 
+    def mark(self) -> None:
+        """Give a check mark to what is on, and take it from what is off."""
+        for verb in self._verbs:
+            if verb.is_on is not None:
+                self._actions[verb.words].setChecked(verb.is_on())
+
     def recolour(self) -> None:
         """Draw the icons in the colours of the palette."""
         for verb in self._verbs:
@@ -129,6 +141,56 @@ class Verbs:
                 keys = QKeySequence(verb.keys).toString(QKeySequence.SequenceFormat.NativeText)
                 groups.setdefault(verb.menu.replace("&", ""), {})[keys] = verb.words
         return list(groups.items())
+
+
+class NumberFieldKeys(QObject):
+    """Keeps of the keys in a field for a number those that it has no use for: they are shortcuts.
+
+    Else Ctrl+E would be "end of line" there, and Ctrl+Z its own undo, while people look at the
+    slide. Enter and Escape give the focus back; Escape forgets what was typed.
+
+    Parameters
+    ----------
+    fields : iterable of QWidget
+    home : QWidget
+        Gets the focus back.
+    """
+
+    def __init__(self, fields: Iterable[QWidget], home: QWidget) -> None:
+        super().__init__(home)
+        self._home = home
+        for field in fields:
+            field.installEventFilter(self)
+
+    def eventFilter(self, field: QObject, event: QEvent) -> bool:
+        """Refuse shortcuts for the field; leave it by Enter and Escape."""
+        if not isinstance(event, QKeyEvent):
+            return False
+        if event.type() == QEvent.Type.ShortcutOverride and _is_shortcut(field, event):
+            event.ignore()  # where nothing has this shortcut, the field gets the key after all
+            return True
+        if event.type() == QEvent.Type.KeyPress and event.key() in _LEAVING:
+            return self._leave(field, is_dropped=event.key() == Qt.Key.Key_Escape)
+        return False
+
+    def _leave(self, field: QObject, *, is_dropped: bool) -> bool:
+        if isinstance(field, QDoubleSpinBox):
+            if is_dropped:
+                field.setValue(field.value())
+            else:
+                field.interpretText()
+        elif not is_dropped:
+            return False  # it reads what was typed itself
+        self._home.setFocus()
+        return True
+
+
+def _is_shortcut(field: QObject, event: QKeyEvent) -> bool:
+    """Whether a field for a number has no use for a key."""
+    if event.matches(QKeySequence.StandardKey.SelectAll):
+        return False  # to type another number
+    is_letter = isinstance(field, QDoubleSpinBox) and event.text().isalpha()
+    return is_letter or bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
 
 
 def _toolbar(window: QMainWindow, title: str, area: Qt.ToolBarArea) -> QToolBar:

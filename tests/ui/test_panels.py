@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, Qt, QThreadPool
-from PySide6.QtGui import QColor, QPalette
+from PySide6.QtGui import QAction, QColor, QPalette
 from PySide6.QtWidgets import QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.colormap import NAMES, lookup_table
 from idc_desktop.grid import Block, BlockResult
 from idc_desktop.model_file import bundled_models
+from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.magnification_field import parse_magnification
@@ -22,7 +23,7 @@ from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme
 from tests.support.scenes import Scene
 from tests.ui.conftest import OpenWindow
-from tests.ui.support import WAIT_MS, analyze, pixels_of
+from tests.ui.support import WAIT_MS, analyze, pixels_of, take
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,85 @@ def test_nonsense_in_the_magnification_field_is_answered(
     window.magnification.returnPressed.emit()
     assert window.view.scale == before
     assert "10x" in window.statusBar().currentMessage()
+
+
+def test_magnification_says_what_could_not_be_reached_and_nothing_else(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    field, said = window.magnification, window.statusBar().currentMessage
+    mpp = window.document.mpp_xy
+    assert mpp is not None
+    most = 10 / (mpp[0] / 8)  # eight pixels of the screen for one of the slide
+    for text, answer in [
+        (f"{2 * most:g}x", "The view cannot be enlarged further."),
+        (f"{most:g}x", ""),
+        ("nonsense", "Type a magnification"),
+        (f"{most / 4:g}x", ""),
+    ]:
+        field.setText(text)
+        qtbot.keyClick(field, Qt.Key.Key_Return)
+        assert said().startswith(answer)
+        assert bool(said()) == bool(answer)
+        assert window.view.hasFocus()
+    shown = field.text()
+    field.setFocus()
+    field.setText("3")
+    qtbot.keyClick(field, Qt.Key.Key_Escape)
+    assert field.text() == shown
+    assert window.view.hasFocus()
+
+
+def test_shortcuts_work_while_a_number_is_typed(analyzed: MainWindow, qtbot: QtBot) -> None:
+    """Ctrl+E and Ctrl+Z are keys of a line of text as well, and N would be typed."""
+    document, view = analyzed.document, analyzed.view
+    field = analyzed.inspector.map._threshold
+    ctrl = Qt.KeyboardModifier.ControlModifier
+    document.show(threshold=0.5)
+    qtbot.waitUntil(lambda: bool(analyzed.foci.foci), timeout=WAIT_MS)
+    for widget in (field, analyzed.foci._least, analyzed.magnification):
+        widget.setFocus()
+        document.show(opacity=0.9)
+        qtbot.keyClick(widget, Qt.Key.Key_Z, ctrl)
+        assert document.display.opacity == 0.5
+        qtbot.keyClick(widget, Qt.Key.Key_E, ctrl)
+        dialog = analyzed.findChild(ExportDialog)
+        assert dialog is not None
+        dialog.close()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qtbot.keyClick(field, Qt.Key.Key_N)
+    assert analyzed.foci.list.currentRow() == 0
+
+    for key, threshold in ((Qt.Key.Key_Escape, 0.5), (Qt.Key.Key_Return, 0.25)):
+        field.setFocus()
+        qtbot.keyClick(field, Qt.Key.Key_A, ctrl)  # all of the number
+        qtbot.keyClicks(field, "0.25")
+        qtbot.keyClick(field, key)
+        assert view.hasFocus()
+        assert field.text() == f"{threshold:.3f}"
+        assert document.threshold == threshold
+
+
+def test_menu_of_the_view_marks_what_is_shown(window: MainWindow) -> None:
+    def is_marked(words: str) -> bool:
+        action = window.verbs.action(words)
+        assert action.isCheckable()
+        return action.isChecked()
+
+    for words, is_on in (("Show the map", True), ("Slides", True), ("Foci", False)):
+        assert is_marked(words) == is_on
+        take(window, words)
+        assert is_marked(words) == (not is_on)
+    window.docks["Slides"].show()
+    window.document.show(visible=True)
+    assert is_marked("Slides")
+    assert is_marked("Show the map")
+    themes = {
+        it.text(): it for it in window.findChildren(QAction) if it.text() in ("Dark", "Light")
+    }
+    themes["Dark"].trigger()
+    themes["Light"].trigger()
+    assert [themes[it].isChecked() for it in ("Dark", "Light")] == [False, True]
 
 
 def test_threshold_is_set_by_mouse_keys_and_number(
@@ -135,7 +215,7 @@ def test_legend_is_taken_off_what_lies_beneath_it(
     view, box = window.view, window.inspector.map._boxes["legend"]
     corner = np.s_[-60:, -210:]
     with_legend = pixels_of(view)
-    window.verbs.action("Show or hide the legend").trigger()
+    window.verbs.action("Show the legend").trigger()
     assert not box.isChecked()
     without = pixels_of(view)
     assert (with_legend[corner] != without[corner]).any()

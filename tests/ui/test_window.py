@@ -151,6 +151,8 @@ def test_analysis_threshold_and_export(
     document.show(threshold=0.75)
     with qtbot.waitSignal(window.export_task.succeeded, timeout=WAIT_MS):
         window.export(tmp_path / "out")
+        assert "Exporting" in window.statusBar().currentMessage()
+    assert window.statusBar().currentMessage() == ""
 
     folder = tmp_path / "out" / tiny_slide.path.stem
     assert verify_folder(folder)["threshold"] == 0.75

@@ -13,6 +13,7 @@ from idc_desktop.ui.view.slide_view import SlideView
 _UM_AT_1X = 10.0  # µm per pixel: the field's convention, 40x is 0.25 µm
 _POWER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[x×]?")
 _RESOLUTION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(?:µm|μm|um)(?:\s*/\s*px)?")
+_SAME = 1.001
 _HELP = "Type a magnification such as 10x, or a resolution such as 2 µm."
 
 
@@ -30,7 +31,7 @@ class MagnificationField(QLineEdit):
     """Shows the magnification and goes to the one that is typed."""
 
     noted = Signal(str)
-    """Something to tell the user."""
+    """Something to tell the user; empty where what was told no longer holds."""
 
     def __init__(
         self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
@@ -42,6 +43,7 @@ class MagnificationField(QLineEdit):
         self.setToolTip(_HELP)
         self.setAccessibleName("Magnification")
         self.returnPressed.connect(self._on_return)
+        self.editingFinished.connect(self.refresh)
         document.viewport_changed.connect(self.refresh)
         document.slide_changed.connect(self.refresh)
 
@@ -55,12 +57,14 @@ class MagnificationField(QLineEdit):
             self.clear()
 
     def _on_return(self) -> None:
-        um_per_px = parse_magnification(self.text())
-        if um_per_px is None:
-            self.noted.emit(_HELP)
+        asked, note = parse_magnification(self.text()), ""
+        if asked is None:
+            note = _HELP
         else:
-            self._view.show_um_per_px(um_per_px)
-            if self._view.is_at_limit:
-                self.noted.emit("The view cannot be enlarged further.")
+            self._view.show_um_per_px(asked)
+            reached = self._view.um_per_px
+            if reached is not None and reached > asked * _SAME:
+                note = "The view cannot be enlarged further."
+        self.noted.emit(note)
         self.refresh()
         self._view.setFocus()

@@ -65,8 +65,6 @@ class MapPanel(QWidget):
         self._threshold.setSingleStep(0.01)
         self._threshold.setKeyboardTracking(False)
         self._threshold.valueChanged.connect(self._on_threshold)
-        # Else the keys of the tools would go on being digits.
-        self._threshold.lineEdit().returnPressed.connect(self._threshold.clearFocus)
         self._reset = QPushButton("Model's")
         self._reset.setToolTip("Go back to the model's own threshold")
         self._reset.clicked.connect(lambda: document.show(threshold=None))
