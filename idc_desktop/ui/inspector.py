@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from idc_desktop.ui.document import SlideDocument
@@ -13,7 +13,7 @@ from idc_desktop.ui.panels.section import Section
 from idc_desktop.ui.panels.statistics_panel import StatisticsPanel
 
 _LEAST_WIDTH = 320
-_LEAST_SEEN = 60
+_MARGIN = 8
 
 
 class Inspector(QScrollArea):
@@ -58,9 +58,11 @@ class Inspector(QScrollArea):
             section.fold(section.title in titles)
 
     def _on_selected(self) -> None:
-        """Bring the selected patch into sight if nothing of it is; else all stays in its place."""
-        section = self.sections[-1]
-        is_seen = section.visibleRegion().boundingRect().height() > _LEAST_SEEN
-        if self._document.selected is not None and not is_seen:
-            self._content.adjustSize()
-            self.ensureWidgetVisible(section)
+        if self._document.selected is not None:
+            QTimer.singleShot(0, self, self._show_patch)  # once its texts have their height
+
+    def _show_patch(self) -> None:
+        """Bring the picture of the selected patch into sight; if it is, all stays in its place."""
+        self._content.adjustSize()
+        if self.patch.picture.isVisible():
+            self.ensureWidgetVisible(self.patch.picture, 0, _MARGIN)

@@ -69,6 +69,7 @@ class MainWindow(QMainWindow):
         self._on_state_changed()
         self._on_map_changed()
         self._on_history()
+        self._on_list()
         self.verbs.mark()
 
     def open(self, path: Path, mpp: float | None = None) -> None:
@@ -271,6 +272,8 @@ class MainWindow(QMainWindow):
         self.welcome.open_asked.connect(lambda: dialogs.ask_slide(self.open))
         self.welcome.phantom_made.connect(self._on_phantom)
         self.welcome.refused.connect(lambda why: self.dialogs.warn("Phantom slide", why))
+        for changed in (self.slides.model().rowsInserted, self.slides.model().rowsRemoved):
+            changed.connect(self._on_list)
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.magnification.noted.connect(self._note)
         self.foci.regions_made.connect(self._show_regions)
@@ -343,6 +346,9 @@ class MainWindow(QMainWindow):
             action = self.verbs.action(words)
             action.setEnabled(can)
             action.setText(f"&{words} {what[:1].lower()}{what[1:]}" if can else f"&{words}")
+
+    def _on_list(self) -> None:
+        self.welcome.offer_list(self.slides.count() > 0)
 
     def _on_tool(self) -> None:
         """Show the list of regions before the first one is drawn: later the view would jump."""

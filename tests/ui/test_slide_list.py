@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPointF, QSize, Qt, QUrl
 from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.ui.main_window import MainWindow
@@ -22,7 +23,7 @@ from idc_desktop.ui.thumbnails import Thumbnails, _file, kept_picture
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
-from tests.ui.support import WAIT_MS
+from tests.ui.support import WAIT_MS, pixels_of
 
 
 @pytest.fixture
@@ -142,6 +143,42 @@ def test_list_keeps_its_items_when_slides_join_it(
     slides.add([folder / "b.tiff"])
     assert slides.paths() == [folder / "b.tiff", folder / "a.tiff"]
     assert slides.item(0) is item
+
+
+def test_menu_of_another_slide_leaves_the_mark_on_the_one_that_is_shown(
+    open_window: OpenWindow, folder: Path
+) -> None:
+    slides = open_window(folder / "a.tiff").slides
+    slides.add([folder / "b.tiff"])
+    other = slides.item(0)
+    slides.setCurrentItem(other)  # as the right button does
+    slides._on_menu(slides.visualItemRect(other).center())
+    menu = slides.findChild(QMenu)
+    assert menu is not None
+    assert slides.currentItem() is other
+    menu.close()
+    assert slides.currentRow() == 1
+    assert not other.isSelected()
+
+
+def test_long_name_leaves_room_for_what_came_out(
+    window: MainWindow, qtbot: QtBot, folder: Path
+) -> None:
+    """The second line looks as that of a short name; the tip has the whole name."""
+    long = folder / f"{'a-slide-with-a-long-name-' * 5}.tiff"
+    shutil.copy(folder / "b.tiff", long)
+    slides = window.slides
+    slides.add([folder / "b.tiff", long])
+    items = [slides.item(row) for row in range(2)]
+    qtbot.waitUntil(lambda: all("not analyzed" in it.text() for it in items), timeout=WAIT_MS)
+    slides.setIconSize(QSize(1, 1))  # their pictures arrive when they like
+    QApplication.processEvents()
+    boxes = [slides.visualItemRect(it) for it in items]
+    shown = pixels_of(slides.viewport())
+    lower = [shown[box.center().y() : box.bottom() - 5, box.left() : box.right()] for box in boxes]
+    assert len(np.unique(lower[0])) > 2
+    assert np.array_equal(*lower)
+    assert long.name in items[1].toolTip()
 
 
 def test_share_that_does_not_answer_stops_nobody(

@@ -82,6 +82,16 @@ def test_folder_that_cannot_be_written_is_named(
     box.close()
 
 
+def test_slides_of_the_list_are_offered(window: MainWindow, tiny_slide: Scene) -> None:
+    said = window.welcome.message.text
+    assert said().startswith("Open a slide")
+    window.slides.add([tiny_slide.path])
+    assert said().startswith("Choose a slide on the left")
+    window.slides.setCurrentRow(0)
+    window.slides._remove(tiny_slide.path)
+    assert said().startswith("Open a slide")
+
+
 def test_open_button_asks_for_a_slide(
     window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tiny_slide: Scene
 ) -> None:

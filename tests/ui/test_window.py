@@ -216,11 +216,16 @@ def test_unknown_resolution_is_asked_for(
     assert bar.isVisible()
     assert not run.isEnabled()
     assert not bar._use.isEnabled()
+    for width in (1024, 800):
+        window.resize(width, 600)
+        QApplication.processEvents()
+        assert window.width() == width
+        assert bar.text.height() >= bar.text.heightForWidth(bar.text.width())
     bar.field.setValue(2.0)
-    assert "1.2 × 1.0 mm" in bar._check.text()
+    assert "1.2 × 1.0 mm" in bar.text.text()
     bar._use.click()
     qtbot.waitUntil(lambda: window.document.mpp_xy == (2.0, 2.0), timeout=WAIT_MS)
-    assert "by hand" in bar._question.text()
+    assert "by hand" in bar.text.text()
     assert not bar._use.isEnabled()
     qtbot.waitUntil(run.isEnabled, timeout=WAIT_MS)
 
@@ -301,6 +306,10 @@ def test_click_shows_what_the_model_saw(
 ) -> None:
     window = open_window(tiny_slide.path)
     analyze(window, qtbot)
+    window.resize(
+        1360, 880
+    )  # the words of the patch are seen without scrolling, its picture is not
+    QApplication.processEvents()
     grid, current = window.document.grid, window.document.map
     assert grid is not None
     assert current is not None
@@ -318,6 +327,8 @@ def test_click_shows_what_the_model_saw(
     text = window.inspector.patch.text.text()
     assert f"Row {row}, column {col}" in text
     assert f"{current.probabilities[row, col]:.6f}" in text
+    picture = window.inspector.patch.picture
+    qtbot.waitUntil(lambda: picture.visibleRegion().boundingRect() == picture.rect())
 
 
 def test_typed_magnification_is_gone_to(

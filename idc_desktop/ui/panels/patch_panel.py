@@ -81,14 +81,14 @@ class PatchPanel(QWidget):
         super().__init__(parent)
         self._document = document
         self.text = WrappedLabel()
-        self._neighbourhood = _Neighbourhood()
+        self.picture = _Neighbourhood()
         self._caption = WrappedLabel(
             f"The pixels that the model saw, {PATCH_SIZE_PX} × {PATCH_SIZE_PX} per patch, enlarged."
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 0, 8, 8)
         layout.addWidget(self.text)
-        layout.addWidget(self._neighbourhood)
+        layout.addWidget(self.picture)
         layout.addWidget(self._caption)
         document.slide_changed.connect(self._on_slide_changed)
         document.map_changed.connect(self._show)
@@ -97,9 +97,9 @@ class PatchPanel(QWidget):
         self._show()
 
     def _on_slide_changed(self) -> None:
-        self._neighbourhood.show_image(None)
+        self.picture.show_image(None)
         if self._document.tiles is not None:
-            self._document.tiles.patch_loaded.connect(self._neighbourhood.show_image)
+            self._document.tiles.patch_loaded.connect(self.picture.show_image)
 
     def _on_selected(self) -> None:
         self._show()
@@ -110,12 +110,12 @@ class PatchPanel(QWidget):
     def _show(self) -> None:
         current, cell = self._document.map, self._document.selected
         is_shown = cell is not None and current is not None
-        self._neighbourhood.setVisible(is_shown)
+        self.picture.setVisible(is_shown)
         self._caption.setVisible(is_shown)
         if cell is None or current is None:
             self.text.setText("Click a patch of the map to see what the model saw.")
             return
-        self._neighbourhood.show_cell(current, cell)
+        self.picture.show_cell(current, cell)
         row, col = cell
         state = PatchState(current.states[row, col])
         if state is PatchState.OK:

@@ -15,7 +15,7 @@ from PySide6.QtCore import (
     Qt,
     QTimer,
 )
-from PySide6.QtGui import QColor, QPainter, QPixmap
+from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 
 from idc_desktop.regions import Region, RegionStatistics
 from idc_desktop.ui.document import SlideDocument
@@ -138,7 +138,9 @@ class RegionTable(QAbstractTableModel):
             painter = QPainter(swatch)
             painter.fillRect(1, 1, 12, 12, QColor(*region.rgb))
             painter.end()
-            return swatch
+            icon = QIcon(swatch)
+            icon.addPixmap(swatch, QIcon.Mode.Selected)  # else it takes on the colour of the row
+            return icon
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= _AREA:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None

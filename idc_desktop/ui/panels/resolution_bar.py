@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import (
+    QDoubleSpinBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from idc_desktop.ui.document import SlideDocument
 
@@ -16,9 +24,8 @@ class ResolutionBar(QFrame):
         super().__init__(parent)
         self._document = document
         self.setObjectName("resolutionBar")
-        row = QHBoxLayout(self)
-        self._question = QLabel()
-        row.addWidget(self._question)
+        self.text = QLabel()
+        self.text.setWordWrap(True)  # else the window could not be narrower than the words
         self.field = QDoubleSpinBox()
         self.field.setRange(0.0, _MOST_UM)
         self.field.setDecimals(4)
@@ -27,12 +34,15 @@ class ResolutionBar(QFrame):
         self.field.setSuffix(" µm/px")
         self.field.setMinimumWidth(140)
         self.field.setAccessibleName("Resolution, µm per pixel")
-        row.addWidget(self.field)
         self._use = QPushButton("Use")
         self._use.clicked.connect(self._on_use)
+        row = QHBoxLayout()
+        row.addWidget(self.field)
         row.addWidget(self._use)
-        self._check = QLabel()
-        row.addWidget(self._check, 1)
+        row.addStretch(1)
+        column = QVBoxLayout(self)
+        column.addWidget(self.text)
+        column.addLayout(row)
         self.field.valueChanged.connect(self._on_value)
         document.slide_changed.connect(self._on_slide_changed)
         self._on_slide_changed()
@@ -41,11 +51,6 @@ class ResolutionBar(QFrame):
         mpp, slide = self._document.mpp_xy, self._document.slide
         is_given = slide is not None and slide.mpp_source == "user"
         self.setVisible(slide is not None and (mpp is None or is_given))
-        self._question.setText(
-            "The size of the pixels was given by hand."
-            if is_given
-            else "This slide does not say how large its pixels are."
-        )
         self.field.setValue(mpp[0] if is_given and mpp is not None else 0.0)
         self._on_value(self.field.value())
 
@@ -53,11 +58,15 @@ class ResolutionBar(QFrame):
         slide = self._document.slide
         known, plausible = self._document.mpp_xy, mpp >= _LEAST_UM
         self._use.setEnabled(slide is not None and plausible and (known is None or mpp != known[0]))
-        text = "Scanners at 40x give about 0.25, at 20x about 0.5."
+        text = "This slide does not say how large its pixels are."
+        if known is not None:
+            text = "The size of the pixels was given by hand."
         if slide is not None and plausible:
             width, height = slide.width_l0 * mpp / 1000, slide.height_l0 * mpp / 1000
-            text = f"The scan would be {width:.1f} × {height:.1f} mm. Is that its size?"
-        self._check.setText(text)
+            text += f" The scan would be {width:.1f} × {height:.1f} mm. Is that its size?"
+        else:
+            text += " Scanners at 40x give about 0.25, at 20x about 0.5."
+        self.text.setText(text)
 
     def _on_use(self) -> None:
         self._document.give_resolution(self.field.value())

@@ -21,6 +21,7 @@ from idc_desktop.ui.thumbnails import Thumbnails, kept_picture
 from idc_desktop.ui.tiles.overview import loaded_top_tiles
 
 _ICON = QSize(84, 63)
+_LEAST_WIDTH = 180  # that says how far a slide is
 _SUFFIXES = frozenset(
     (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".bif", ".svslide", ".czi")
 )
@@ -105,7 +106,7 @@ class SlideList(QListWidget):
         self._exists: dict[Path, bool] = {}
         self._opening: Task | None = None
         self.setIconSize(_ICON)
-        self.setWordWrap(True)
+        self.setMinimumWidth(_LEAST_WIDTH)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setUniformItemSizes(True)
         self.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
@@ -250,6 +251,7 @@ class SlideList(QListWidget):
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             path = self._path(item)
             menu.addAction("Open", lambda: self.open(path))
+            menu.aboutToHide.connect(self._mark_current)  # the click that asked for it moved it
             menu.addAction("Take off the list (the file stays)", lambda: self._remove(path))
             menu.popup(self.mapToGlobal(at))
 
@@ -272,10 +274,9 @@ class SlideList(QListWidget):
         tiles.loaded.connect(self._on_loaded)
 
     def _mark_current(self) -> None:
-        path = self._document.path
-        for row in range(self.count()):
-            if path is not None and self._path(self.item(row)) == path.absolute():
-                self.setCurrentRow(row)
+        path, paths = self._document.path, self.paths()
+        is_here = path is not None and path.absolute() in paths
+        self.setCurrentRow(paths.index(path.absolute()) if path is not None and is_here else -1)
 
     def _on_loaded(self) -> None:
         document = self._document
@@ -327,4 +328,6 @@ class SlideList(QListWidget):
             left, top = canvas.width() - scaled.width(), canvas.height() - scaled.height()
             painter.drawImage(left // 2, top // 2, scaled)
             painter.end()
-        item.setIcon(QIcon(canvas))
+        icon = QIcon(canvas)
+        icon.addPixmap(canvas, QIcon.Mode.Selected)  # else it takes on the colour of the row
+        item.setIcon(icon)

@@ -13,6 +13,7 @@ from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.task import Task
 
 _PHANTOM = "Or look around with a phantom: painted by this program, no patient, no tissue."
+_OF_LIST = "Choose a slide on the left, open one, or drop one here."
 _WIDTH = 460
 
 
@@ -32,12 +33,13 @@ class Welcome(QWidget):
         super().__init__(view)
         self._document = document
         self._view = view
+        self._has_list = False
         self._stopped = threading.Event()
         self._task = Task(self)
         self._task.succeeded.connect(self.phantom_made)
         self._task.failed.connect(self._on_failed)
         self._task.ended.connect(self._show)
-        self._message = QLabel()
+        self.message = QLabel()
         self.open_button = QPushButton("Open slide …")
         self.open_button.setObjectName("primary")
         self.open_button.clicked.connect(self.open_asked)
@@ -56,10 +58,10 @@ class Welcome(QWidget):
         column = QVBoxLayout(self)
         column.setSpacing(14)
         column.addStretch(1)
-        for label in (self._message, self._hint):
+        for label in (self.message, self._hint):
             label.setWordWrap(True)
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        column.addWidget(self._message)
+        column.addWidget(self.message)
         column.addLayout(buttons)
         column.addWidget(self._hint)
         column.addWidget(self._progress, 0, Qt.AlignmentFlag.AlignHCenter)
@@ -80,9 +82,15 @@ class Welcome(QWidget):
         """Make no phantom any more; half a one is not kept."""
         self._stopped.set()
 
+    def offer_list(self, is_offered: bool) -> None:
+        """Say that there are slides to choose from, or no longer."""
+        self._has_list = is_offered
+        self._show()
+
     def _show(self) -> None:
         document, paints = self._document, self._task.is_running
-        self._message.setText(document.message)
+        chooses = self._has_list and document.state == "empty"
+        self.message.setText(_OF_LIST if chooses else document.message)
         self.open_button.setEnabled(document.state != "opening")
         self.phantom_button.setEnabled(document.state != "opening" and not paints)
         self._progress.setVisible(paints)
