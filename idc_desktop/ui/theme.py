@@ -65,15 +65,18 @@ _STYLE = """
 QToolBar { spacing: 2px; padding: 3px 6px; border: none; }
 QToolButton#sectionTitle { font-weight: bold; border: none; padding: 7px 4px 3px 2px; }
 QPushButton#primary {
-    font-weight: bold; padding: 5px 12px; border: none; border-radius: 4px;
+    font-weight: bold; padding: 4px 12px; border: none; border-radius: 4px;
     background: palette(highlight); color: palette(highlighted-text);
 }
 QPushButton#primary:disabled { background: palette(mid); color: palette(placeholder-text); }
-QPushButton#primary:focus { border: 2px solid palette(window-text); }
+QPushButton#primary:focus { border: 2px solid palette(window-text); padding: 2px 10px; }
+QDockWidget {
+    titlebar-close-icon: url("ICONS/close.svg"); titlebar-normal-icon: url("ICONS/float.svg");
+}
 QTableView::indicator, QCheckBox::indicator {
     background: #ffffff; border: 1px solid #80858f; border-radius: 2px; width: 12px; height: 12px;
 }
-QTableView::indicator:checked, QCheckBox::indicator:checked { image: url("CHECK"); }
+QTableView::indicator:checked, QCheckBox::indicator:checked { image: url("ICONS/check.svg"); }
 QCheckBox::indicator:disabled { background: #b4b8c0; }
 QCheckBox::indicator:focus { border: 2px solid palette(highlight); }
 QFrame#resolutionBar, QFrame#notice { background: #fff1c9; }
@@ -98,8 +101,8 @@ def apply_theme(name: str) -> None:
         faint.setAlpha(150)
         palette.setColor(QPalette.ColorGroup.Disabled, role, faint)
     application.setPalette(palette)
-    check = Path(str(files("idc_desktop.resources"))) / "icons" / "check.svg"
-    application.setStyleSheet(_STYLE.replace("CHECK", check.as_posix()))
+    icons = Path(str(files("idc_desktop.resources"))) / "icons"
+    application.setStyleSheet(_STYLE.replace("ICONS", icons.as_posix()))
 
 
 def icon(name: str) -> QIcon:

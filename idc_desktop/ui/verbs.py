@@ -82,7 +82,9 @@ class Verbs:
             action.triggered.connect(lambda _checked=False, verb=verb: verb.run())
             if verb.keys:
                 action.setShortcut(QKeySequence(verb.keys))
-            action.setCheckable(verb.is_on is not None)
+            if verb.is_on is not None:
+                action.setCheckable(True)
+                action.setIconVisibleInMenu(False)  # it would take the place of the check mark
             menu.addAction(action)
             toolbar = self._join(window, verb.group, action) if verb.group else self.toolbar
             if verb.icon:

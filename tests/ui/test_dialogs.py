@@ -73,7 +73,13 @@ def test_provenance_names_every_source(
     document = window.document
     window.verbs.action("Provenance …").trigger()
     text = reading(window)
-    for fact in (document.slide.identity, document.model.sha256, "onnxruntime", "cpu"):
+    for fact in (
+        document.slide.identity,
+        document.model.sha256,
+        "onnxruntime",
+        "cpu",
+        "min_fraction 0.05",
+    ):
         assert fact in text
     assert repr(document.threshold) in text
 
@@ -99,6 +105,8 @@ def test_copy_gives_plain_text(window: MainWindow, qtbot: QtBot) -> None:
     dialog = ReadingDialog("Title", "<p>some <b>words</b></p>", window)
     dialog.open()
     copy = next(it for it in dialog.findChildren(QPushButton) if it.text() == "Copy")
+    defaults = [it.text() for it in dialog.findChildren(QPushButton) if it.isDefault()]
+    assert [text.replace("&", "") for text in defaults] == ["Close"]
     copy.click()
     assert QGuiApplication.clipboard().text() == "some words"
     dialog.close()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, Qt, QThreadPool
 from PySide6.QtGui import QAction, QColor, QPalette
-from PySide6.QtWidgets import QApplication, QMenu, QMessageBox
+from PySide6.QtWidgets import QAbstractButton, QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.colormap import NAMES, lookup_table
-from idc_desktop.grid import Block, BlockResult
+from idc_desktop.colormap import FAILED_RGB, NAMES, lookup_table
+from idc_desktop.grid import Block, BlockResult, PatchState
 from idc_desktop.model_file import bundled_models
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.display import Display
@@ -225,6 +225,52 @@ def test_legend_is_taken_off_what_lies_beneath_it(
     assert Settings.load().display.legend is False
 
 
+def test_legend_names_failed_patches_where_there_are_any(analyzed: MainWindow) -> None:
+    current = analyzed.document.map
+    assert current is not None
+
+    def legend_holds(colour: tuple[int, int, int]) -> bool:
+        legend = pixels_of(analyzed.view)[-80:, -210:]
+        return bool((legend == colour).all(axis=2).any())
+
+    assert not legend_holds(FAILED_RGB)
+    current.add(BlockResult.failed(Block(0, 2, 3, 1, 1), "tile 7 cannot be decoded"))
+    analyzed.document.map_changed.emit()
+    assert legend_holds(FAILED_RGB)
+
+
+def test_figures_tell_background_once_nothing_is_left_to_analyze(
+    analyzed: MainWindow, qtbot: QtBot
+) -> None:
+    current, shown = analyzed.document.map, analyzed.inspector.statistics.figures
+    assert current is not None
+    qtbot.waitUntil(lambda: shown["Of"].text() == "Whole slide", timeout=WAIT_MS)
+    grid = current.grid
+    centres = [
+        grid.cell_centre_l0(*cell)
+        for cell in np.argwhere(current.states == PatchState.BACKGROUND).tolist()
+    ]
+    on_slide = [it for it in centres if it[0] < grid.right_l0 and it[1] < grid.bottom_l0]
+    assert shown["Background"].text() == str(len(on_slide)) != "0"
+    assert all(label.toolTip() for label in shown.values())
+    current.states[0, 0] = PatchState.PENDING
+    analyzed.document.map_changed.emit()
+    qtbot.waitUntil(lambda: "so far" in shown["Of"].text(), timeout=WAIT_MS)
+    assert shown["Background"].text() == "–"
+
+
+def test_focus_leaves_the_words_of_the_main_button_whole(window: MainWindow) -> None:
+    apply_theme("light")
+    button = window.inspector.analysis.run_button
+    button.setEnabled(True)
+    window.view.setFocus()
+    inside = np.s_[4:-4, 6:-6]
+    without = pixels_of(button)
+    button.setFocus()
+    assert not np.array_equal(pixels_of(button), without)
+    assert np.array_equal(pixels_of(button)[inside], without[inside])
+
+
 def test_checkboxes_follow_the_document(window: MainWindow, qtbot: QtBot) -> None:
     boxes = window.inspector.map._boxes
     boxes["smooth"].click()
@@ -402,6 +448,18 @@ def contrast(first: QColor, second: QColor) -> float:
 
     light, dark = sorted((luminance(first), luminance(second)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_buttons_of_the_docks_are_seen_in_every_theme(window: MainWindow, theme: str) -> None:
+    apply_theme(theme)
+    ground = QApplication.palette().window().color()
+    buttons = [it for it in window.docks["Slides"].children() if isinstance(it, QAbstractButton)]
+    assert len(buttons) == 2
+    for button in buttons:
+        pixels = np.unique(pixels_of(button).reshape(-1, 3), axis=0).tolist()
+        assert max(contrast(QColor(*it), ground) for it in pixels) >= 3, button.objectName()
+    apply_theme("light")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -107,6 +107,8 @@ def provenance_page(document: SlideDocument) -> str:
         facts["Patches"] = ", ".join(
             f"{counts[it.label]:,} {it.words}" for it in PatchState if counts.get(it.label)
         )
+    tissue = run.plan.get("tissue", {})
+    facts["Tissue"] = ", ".join(f"{name} {it}" for name, it in tissue.items())
     for name, value in run.plan.get("provider", {}).items():
         if value:
             facts[f"Provider, {name.replace('_', ' ')}"] = str(value)

@@ -10,6 +10,18 @@ from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 
 _EVERY_MS = 200
 _UNDEFINED = "–"
+_TIPS = {
+    "Of": "The chosen region, or the whole slide",
+    "Area": "All of it, analyzed or not",
+    "Analyzed area": "Part of it whose patches have a probability",
+    "IDC area": "Analyzed area with a probability at or above the threshold",
+    "IDC, of analyzed area": "Share of the analyzed area that is IDC area",
+    "Mean probability": "Mean over the patches, each weighted by its area in it",
+    "Median probability": "Half of the analyzed area has this probability or less",
+    "Patches analyzed": "Patches with a probability and with their centre in it",
+    "Background": "Patches with too little tissue; known once the analysis is complete",
+    "Failed": "Patches that could not be read, or for which the model gave no probability",
+}
 
 
 class StatisticsPanel(QWidget):
@@ -24,23 +36,11 @@ class StatisticsPanel(QWidget):
         form = QFormLayout(self)
         form.setContentsMargins(8, 0, 8, 8)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self.figures = {
-            name: WrappedLabel(_UNDEFINED)
-            for name in (
-                "Of",
-                "Area",
-                "Analyzed area",
-                "IDC area",
-                "IDC, of analyzed area",
-                "Mean probability",
-                "Median probability",
-                "Patches analyzed",
-                "Not analyzed",
-                "Failed",
-            )
-        }
+        self.figures = {name: WrappedLabel(_UNDEFINED) for name in _TIPS}
         for name, label in self.figures.items():
             form.addRow(name, label)
+            for it in (label, form.labelForField(label)):
+                it.setToolTip(_TIPS[name])
         self._which = QPushButton("Which patches failed …")
         self._which.clicked.connect(self.failures_asked)
         form.addRow(self._which)
@@ -73,12 +73,13 @@ class StatisticsPanel(QWidget):
             (found,) = meter.measure([subject.shape], document.threshold)
             failed = document.map.failed_patches
             fraction = found.idc_fraction
-            remaining = found.patches - found.patches_analyzed - found.patches_failed
+            background = found.patches - found.patches_analyzed - found.patches_failed
+            is_complete = bool(document.map.states.all())
             chosen = len(document.regions.chosen)
             subject_text = subject.name
             if chosen > 1:
                 subject_text += f", not the {chosen} regions"
-            if document.state != "done":
+            if not is_complete:
                 subject_text += ", so far"
             texts = {
                 "Of": subject_text,
@@ -91,7 +92,7 @@ class StatisticsPanel(QWidget):
                 "Mean probability": _text(found.mean_probability, "{:.3f}"),
                 "Median probability": _text(found.median_probability, "{:.3f}"),
                 "Patches analyzed": f"{found.patches_analyzed:,}",
-                "Not analyzed": f"{remaining:,}",
+                "Background": f"{background:,}" if is_complete else _UNDEFINED,
                 "Failed": f"{found.patches_failed:,}",
             }
         for name, text in texts.items():

@@ -6,13 +6,14 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen
 
-from idc_desktop.colormap import lookup_table, round_length_um
+from idc_desktop.colormap import FAILED_RGB, lookup_table, round_length_um
 
 _PAPER = QColor(255, 255, 255, 225)
 _INK = QColor(25, 25, 28)
 _THRESHOLD = QColor(200, 30, 30)
 _MARGIN = 14
 _HEIGHT = 40
+_LINE = 18
 _LEGEND_WIDTH = 190
 _LONGEST_BAR = 220.0
 
@@ -44,17 +45,26 @@ def paint_scale_bar(painter: QPainter, area: QRectF, um_per_px: float) -> None:
     )
 
 
-def paint_legend(painter: QPainter, area: QRectF, colormap: str, threshold: float) -> None:
-    """Draw the colour bar of the map with its threshold at the lower right of `area`."""
+def paint_legend(
+    painter: QPainter, area: QRectF, colormap: str, threshold: float, has_failed: bool
+) -> None:
+    """Draw the colour bar of the map with its threshold at the lower right of `area`.
+
+    Above it stands the colour of patches that failed, where there are any.
+    """
     left = area.right() - _MARGIN - _LEGEND_WIDTH
     box = QRectF(left, area.bottom() - _MARGIN - _HEIGHT, _LEGEND_WIDTH, _HEIGHT)
-    _paint_paper(painter, box)
+    _paint_paper(painter, box.adjusted(0, -_LINE if has_failed else 0, 0, 0))
     painter.setPen(_INK)
     painter.setFont(_bold(painter))
     words = box.adjusted(12, 3, -12, -18)
     painter.drawText(words, Qt.AlignmentFlag.AlignHCenter, "Probability of IDC")
     painter.drawText(words, Qt.AlignmentFlag.AlignLeft, "0")
     painter.drawText(words, Qt.AlignmentFlag.AlignRight, "1")
+    if has_failed:
+        swatch = QRectF(words.left(), words.top() - _LINE + 3, 12, 12)
+        painter.fillRect(swatch, QColor(*FAILED_RGB))
+        painter.drawText(words.translated(18, -_LINE), Qt.AlignmentFlag.AlignLeft, "Failed")
     bar = QRectF(box.left() + 12, box.bottom() - 17, box.width() - 24, 9)
     painter.drawImage(bar, colour_bar(colormap))
     at = bar.left() + threshold * bar.width()

@@ -27,10 +27,16 @@ class MapRaster:
     threshold : float
         The outline encloses cells whose probability is at least this.
     colormap : str
+
+    Attributes
+    ----------
+    has_failed : bool
+        Whether patches are shown that were tried in vain.
     """
 
     def __init__(self, probability_map: ProbabilityMap, threshold: float, colormap: str) -> None:
         self._grid: PatchGrid = probability_map.grid
+        self.has_failed = probability_map.failed_patches > 0
         rgba = colorize(probability_map, 1.0, colormap)
         height, width = rgba.shape[:2]
         self._is_shown = rgba[..., 3] > 0

@@ -462,8 +462,10 @@ class SlideView(QWidget):
         if document.mpp_xy is not None:
             paint_scale_bar(painter, area, document.mpp_xy[0] / self.scale)
         display = document.display
-        if document.map is not None and display.visible and display.legend:
-            paint_legend(painter, area, display.colormap, document.threshold)
+        raster = self._current_raster() if display.visible and display.legend else None
+        if raster is not None:
+            has_failed = raster.has_failed
+            paint_legend(painter, area, display.colormap, document.threshold, has_failed)
 
     def _on_moved(self) -> None:
         self._is_moving = True
