@@ -24,6 +24,7 @@ _MOUSE = (
             "Middle button, space": "Pan whatever the tool",
             "Click": "Select a patch of the map, and the region there",
             "+  −": "Zoom",
+            "Enter, Escape": "Go back from a number to the view",
         },
     ),
     (
