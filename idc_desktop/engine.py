@@ -152,8 +152,6 @@ class _Analysis:
             model = read_model(find_model(job["model"]))
             tissue = TissueSettings(enabled=job["tissue"])
             reader = PatchReader(slide, model.card.spacing_um_px, tissue)
-            for note in (*slide.warnings, *reader.notes):
-                outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
             classifier = _try_model(model, job["provider"], outbox)
             choice = classifier.provider
             if choice.requested == "cuda" and choice.fallback_reason:
@@ -176,6 +174,8 @@ class _Analysis:
             if recall and not run_path(folder, description.identity, settings).exists():
                 outbox.send({"event": "done"})
                 return
+            for note in (*slide.warnings, *reader.notes):
+                outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
             with RunStore(folder, description.identity, settings, job["restart"]) as store:
                 for note in store.notes:
                     outbox.send({"event": "note", "text": note})

@@ -482,10 +482,11 @@ class Slide(Closing):
             return self._report.truncation
         if preflight.is_dicom(self.path):
             return "This DICOM file is not a whole-slide image that OpenSlide reads."
-        if self.path.suffix.lower() == ".mrxs" and not self.path.with_suffix("").is_dir():
+        data = self.path.with_suffix("")
+        if self.path.suffix.lower() == ".mrxs" and not (data / "Slidedat.ini").is_file():
             return (
-                f"Its data folder {self.path.stem} is not beside it. Copy the .mrxs file together "
-                "with that folder."
+                f"Its data folder {data.name} is {'incomplete' if data.is_dir() else 'missing'}. "
+                "Copy the .mrxs file together with that whole folder, side by side."
             )
         return (
             "This is not a slide format that OpenSlide reads. Convert it to a tiled pyramidal TIFF."
@@ -544,33 +545,39 @@ class Slide(Closing):
     def _resolution(self, mpp_um: float | None, warnings: list[str]) -> Mpp | None:
         low, high = MPP_RANGE
         self._mpp_problem = ""
+        texts = [
+            self._handle.properties.get(name)
+            for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
+        ]
+        x, y = (_positive(text) for text in texts)
+        stated = None
+        if x is not None and y is not None and low <= min(x, y) and max(x, y) <= high:
+            stated = Mpp(x, y, "file")
         if mpp_um is not None:
             if not (math.isfinite(mpp_um) and low <= mpp_um <= high):
                 raise ResolutionError(
                     f"{self.name}: {mpp_um!r} µm/px is no plausible resolution. Give --mpp between "
                     f"{low} and {high:g}."
                 )
+            if stated is not None and not (_alike(stated.x, mpp_um) and _alike(stated.y, mpp_um)):
+                warnings.append(
+                    f"The file states {stated.x:g} x {stated.y:g} µm/px; the given {mpp_um:g} is "
+                    "used instead."
+                )
             return Mpp(mpp_um, mpp_um, "user")
-        texts = [
-            self._handle.properties.get(name)
-            for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
-        ]
         if None in texts:
             self._mpp_problem = "the file does not state it"
             warnings.append("The file states no resolution; it must be given before analysis.")
-            return None
-        x, y = (_positive(text) for text in texts)
-        if x is None or y is None or not (low <= min(x, y) and max(x, y) <= high):
-            stated = " x ".join(str(text) for text in texts)
-            self._mpp_problem = f"the file states {stated} µm/px, which is not plausible"
+        elif stated is None:
+            quoted = " x ".join(str(text) for text in texts)
+            self._mpp_problem = f"the file states {quoted} µm/px, which is not plausible"
             warnings.append(
-                f"The stated resolution, {stated} µm/px, is not plausible; the right one must be "
+                f"The stated resolution, {quoted} µm/px, is not plausible; the right one must be "
                 "given before analysis."
             )
-            return None
-        if max(x, y) / min(x, y) > 1.01:
-            warnings.append(f"The pixels are not square: {x:g} x {y:g} µm.")
-        return Mpp(x, y, "file")
+        elif not _alike(stated.x, stated.y):
+            warnings.append(f"The pixels are not square: {stated.x:g} x {stated.y:g} µm.")
+        return stated
 
     def _companions(self) -> list[tuple[str, Path]]:
         """Return every file that belongs to the slide as (relative name, path), sorted."""
@@ -601,6 +608,10 @@ def _stamp(path: Path) -> tuple[int, int, int, int]:
     """Return what changes with a file."""
     it = path.stat()
     return it.st_dev, it.st_ino, it.st_size, it.st_mtime_ns
+
+
+def _alike(one_mpp: float, other_mpp: float) -> bool:
+    return math.isclose(one_mpp, other_mpp, rel_tol=0.01)
 
 
 def _positive(text: str | None) -> float | None:

@@ -153,6 +153,22 @@ def test_plausible_resolution_is_taken_however_it_is_written(
         assert (slide.require_mpp().x, slide.require_mpp().y) == (mpp, mpp)
 
 
+@pytest.mark.parametrize("mpp", [0.5, 2.0, 2.1])
+def test_resolution_of_the_user_that_contradicts_the_file_is_told(exact: Path, mpp: float) -> None:
+    with Slide(exact, mpp) as slide:
+        (warning,) = slide.warnings
+
+    assert "2 x 2.1" in warning
+    assert f"{mpp:g} is used" in warning
+
+
+def test_resolution_of_the_user_that_agrees_with_the_file_is_not_worth_a_word(
+    tmp_path: Path,
+) -> None:
+    with Slide(write_svs(tmp_path / "x.svs", [PIXELS], mpp=0.2525), 0.252) as slide:
+        assert slide.warnings == ()
+
+
 def test_resolution_without_a_unit_is_unknown(tmp_path: Path) -> None:
     with Slide(write_tiff(tmp_path / "x.tiff", PIXELS, mpp=None)) as slide:
         assert slide.mpp is None
@@ -583,6 +599,18 @@ def test_what_a_decoder_quotes_of_a_damaged_file_stays_on_the_line(
         Slide(copy)
 
     assert str(caught.value).isprintable()
+
+
+def test_mirax_slide_without_all_of_its_data_folder_is_refused_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "m.mrxs"
+    path.write_bytes(b"\xff\xd8" + bytes(100))
+
+    with pytest.raises(SlideError, match=r"m\.mrxs: Its data folder m is missing"):
+        Slide(path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "Data0001.dat").write_bytes(bytes(100))
+    with pytest.raises(SlideError, match=r"m\.mrxs: Its data folder m is incomplete"):
+        Slide(path)
 
 
 def test_truncated_slide_is_refused_or_warned_about_with_the_byte(tmp_path: Path) -> None:

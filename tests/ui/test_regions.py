@@ -93,7 +93,7 @@ def test_region_in_which_nothing_is_analyzed_has_no_idc_area(
 ) -> None:
     document, panel = analyzed.document, analyzed.regions
     document.regions.add("Draw", [rectangle(-900, 0, -300, 600)])  # beside the slide
-    qtbot.waitUntil(lambda: panel.table.index(0, 4).data() != "", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: panel.table.index(0, 5).data() != "", timeout=WAIT_MS)
     assert [panel.table.index(0, it).data() for it in (5, 6, 7, 8, 9)] == [*"––––", "0"]
     figures = analyzed.inspector.statistics.figures
     qtbot.waitUntil(lambda: figures["Of"].text() == "Region 1", timeout=WAIT_MS)

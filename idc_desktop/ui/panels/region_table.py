@@ -182,7 +182,7 @@ class RegionTable(QAbstractTableModel):
         region = self._regions[row]
         if column in (_NAME, _CLASS):
             return region.name if column == _NAME else region.classification
-        if _COLUMNS[column].figure is None or row >= len(self._figures):
+        if column < _AREA or (column > _AREA and row >= len(self._figures)):
             return ""
         value = self._figure(row, column)
         return _UNDEFINED if value is None else _COLUMNS[column].text.format(value)
