@@ -40,9 +40,12 @@ def run(slide: Path | None, model: str | None, screenshot: Path | None) -> int:
     """
     application = QApplication(sys.argv[:1])
     settings = Settings.load()
+    kept = replace(settings)
     if screenshot is not None:
-        settings = replace(settings, geometry="", layout="", folded=[])
+        settings.geometry, settings.layout, settings.folded = "", "", []
     window = create_window(settings, model)
+    # Whatever is saved from now on leaves the user's layout as it is.
+    settings.geometry, settings.layout, settings.folded = kept.geometry, kept.layout, kept.folded
     sys.excepthook = _Reporter(window)
     _log_crashes()
     # Lets Python see Ctrl-C while Qt's loop runs.

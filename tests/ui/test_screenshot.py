@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QImage
 
+from idc_desktop.ui.settings import Settings
 from tests.support.command import Outcome, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene, write_tissue_slide
@@ -70,3 +71,14 @@ def test_picture_that_cannot_be_written_is_told(shoot: Shoot, tiny_slide: Scene)
     outcome = shoot(tiny_slide.path, name="none/shot.png")
     assert outcome.code == 5, outcome
     assert "shot.png: The picture cannot be written" in outcome.error_lines[-1]
+
+
+def test_layout_of_the_user_stays_as_it_is(
+    shoot: Shoot, tmp_path: Path, tiny_slide: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
+    Settings(layout="AAAA", geometry="AAAA", folded=["Model"]).save()
+    assert shoot(tiny_slide.path).code == 0
+    found = Settings.load()
+    assert (found.layout, found.geometry, found.folded) == ("AAAA", "AAAA", ["Model"])
+    assert found.slides == [str(tiny_slide.path)]
