@@ -53,10 +53,14 @@ class Display:
 
     @classmethod
     def from_dict(cls, values: object) -> Display | None:
-        """Take over stored values, all others as they are at first; None if one makes no sense."""
-        if not isinstance(values, dict) or not values.keys() <= {it.name for it in fields(cls)}:
+        """Take over stored values, all others as they are at first; None if one makes no sense.
+
+        What another version of the program stored beside them is left out.
+        """
+        if not isinstance(values, dict):
             return None
-        found = cls(**values)
+        known = {it.name for it in fields(cls)}
+        found = cls(**{name: value for name, value in values.items() if name in known})
         if not isinstance(found.thresholds, dict):
             return None
         numbers = (found.opacity, *found.thresholds.values())

@@ -346,7 +346,7 @@ def test_typed_magnification_is_gone_to(
     "text",
     [
         '{"display": {"opacity": "much"}}',
-        '{"display": {"colour": 1}}',
+        '{"display": {"opacity": 1.5}}',
         '{"display": {"thresholds": [0.5]}}',
         '{"display": {"thresholds": {"a": null}}}',
         '{"slides": 1}',
@@ -367,6 +367,16 @@ def test_corrupt_settings_are_kept_aside(
     kept.add_slides([tmp_path / "a.svs"])
     kept.save()
     assert Settings.load() == kept
+
+
+def test_settings_of_another_version_give_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path))
+    text = '{"slides": ["/a.svs"], "later": 1, "display": {"opacity": 0.5, "threshold": 0.3}}'
+    (tmp_path / "settings.json").write_text(text, encoding="utf-8")
+
+    assert Settings.load() == Settings(slides=["/a.svs"], display=Display(opacity=0.5))
 
 
 def test_settings_that_cannot_be_written_disturb_nobody(
