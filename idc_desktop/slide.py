@@ -7,10 +7,7 @@ are (rows, cols, 3), RGB, uint8, with what the scan does not cover in white.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
-import os
-import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +23,8 @@ from PIL import Image
 from idc_desktop import preflight
 from idc_desktop.closing import Closing
 from idc_desktop.description import LevelDescription, SlideDescription
-from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
+from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
+from idc_desktop.slide_files import SlideFiles, stamp
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -44,9 +42,6 @@ _MAX_PIECE_WIDTH, _MAX_PIECE_PX = 2048, 1 << 21  # of a level, read by one threa
 _ANCHOR_RASTER_PX = 256
 _SALVAGED_TILE_PX = 256
 _MAX_ASSOCIATED_PX = 64 << 20
-_SAMPLE_BYTES = 64 << 10
-_SAMPLES = 64
-_END_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -135,8 +130,7 @@ class Slide(Closing):
 
     def __init__(self, path: Path, mpp_um: float | None = None) -> None:
         self.path = preflight.resolve(path)
-        with preflight.reading(self.name):
-            opened = _stamp(self.path)
+        opened = stamp(self.path)
         self._report = preflight.inspect_tiff(self.path)
         self._lock = threading.Lock()
         self._handle = self._open()
@@ -157,11 +151,10 @@ class Slide(Closing):
             )
         self.bounds_l0 = self._read_bounds()
         self.objective_power = _positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
-        with preflight.reading(self.name):
-            self._files = self._companions()
-            if path.is_dir():
-                self._refuse_other_series(path)
-            self._stamps = [opened if it == self.path else _stamp(it) for _, it in self._files]
+        series = properties.get("dicom.SeriesInstanceUID", "")
+        self._files = SlideFiles(self.path, self.vendor, series, opened)
+        if path.is_dir():
+            self._files.refuse_other_series()
         self.check_unchanged()
         warnings = [] if self._report is None else [*self._report.problems]
         if self._report is not None and self._report.truncation:
@@ -376,18 +369,7 @@ class Slide(Closing):
 
     def check_unchanged(self) -> None:
         """Raise `SlideChangedError` unless the slide's files are those that were opened."""
-        try:
-            same = [_stamp(path) for _, path in self._files] == self._stamps
-        except OSError as error:
-            raise SlideChangedError(
-                f"{self.name}: The slide is no longer there ({error.strerror}). What was analyzed "
-                "is kept: run the same command again when it is back."
-            ) from error
-        if not same:
-            raise SlideChangedError(
-                f"{self.name}: The slide changed on disk while it was being read. Run the same "
-                "command again."
-            )
+        self._files.check_unchanged()
 
     def identity(self) -> str:
         """Return the SHA-256 of the size, both ends and 64 samples of each of the slide's files.
@@ -399,13 +381,7 @@ class Slide(Closing):
         SlideError
             One of the files cannot be read.
         """
-        digest = hashlib.sha256()
-        for name, path in self._files:
-            if len(self._files) > 1:
-                digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
-            with preflight.reading(name):
-                _update_with_samples(digest, path)
-        return digest.hexdigest()
+        return self._files.identity()
 
     def describe(self) -> SlideDescription:
         """Return what `info`, the window and the exports say of the slide."""
@@ -579,36 +555,6 @@ class Slide(Closing):
             warnings.append(f"The pixels are not square: {stated.x:g} x {stated.y:g} µm.")
         return stated
 
-    def _companions(self) -> list[tuple[str, Path]]:
-        """Return every file that belongs to the slide as (relative name, path), sorted."""
-        folder = self.path.parent
-        members = {self.path}
-        if self.vendor == "dicom":
-            uid = self._handle.properties.get("dicom.SeriesInstanceUID", "").encode()
-            members |= {path for path in preflight.regular_files(folder) if _mentions(path, uid)}
-        elif self.vendor == "mirax":
-            members |= {path for path in (folder / self.path.stem).rglob("*") if path.is_file()}
-        elif self.vendor.startswith("hamamatsu") and self.path.suffix.lower() in (".vms", ".vmu"):
-            text = self.path.read_bytes()
-            siblings = preflight.regular_files(folder)
-            members |= {path for path in siblings if os.fsencode(path.name) in text}
-        return sorted((path.relative_to(folder).as_posix(), path) for path in members)
-
-    def _refuse_other_series(self, folder: Path) -> None:
-        own = {path for _, path in self._files}
-        for path in preflight.regular_files(folder):
-            if preflight.is_dicom_level(path) and path not in own:
-                raise SlideError(
-                    f"{folder.name}: This folder holds several slides. Give a file of the one to "
-                    f"read, such as {self.name} or {path.name}."
-                )
-
-
-def _stamp(path: Path) -> tuple[int, int, int, int]:
-    """Return what changes with a file."""
-    it = path.stat()
-    return it.st_dev, it.st_ino, it.st_size, it.st_mtime_ns
-
 
 def _alike(one_mpp: float, other_mpp: float) -> bool:
     return math.isclose(one_mpp, other_mpp, rel_tol=0.01)
@@ -620,23 +566,3 @@ def _positive(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) and value > 0 else None
-
-
-def _mentions(path: Path, uid: bytes) -> bool:
-    if not uid or not preflight.is_dicom(path):
-        return False
-    with path.open("rb") as file:
-        # Not where it is but the beginning of another.
-        return re.search(re.escape(uid) + rb"(?![0-9.])", file.read(_END_BYTES)) is not None
-
-
-def _update_with_samples(digest: hashlib._Hash, path: Path) -> None:
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        digest.update(size.to_bytes(8, "little"))
-        last = max(0, size - _END_BYTES)
-        ends = [(0, _END_BYTES), (last, _END_BYTES)]
-        step = size / _SAMPLES
-        for offset, length in ends + [(int(k * step), _SAMPLE_BYTES) for k in range(_SAMPLES)]:
-            file.seek(offset)
-            digest.update(file.read(length))
