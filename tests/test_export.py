@@ -73,6 +73,21 @@ def region(name: str, classification: str = "") -> Region:
     return Region(name, rectangle(100, 100, 900, 700), classification, id=name)
 
 
+def test_excluded_patches_are_listed_with_their_probability(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    made = analysis(tiny_model.path)
+    row, col = np.argwhere(made.map.states == PatchState.OK)[0].tolist()
+    made.map.states[row, col] = PatchState.EXCLUDED
+    expected = int(made.map.millionths[row, col])
+
+    write_folder(tmp_path / "s", made, [])
+
+    listed = {(it["row"], it["col"]): it for it in read_csv(tmp_path / "s" / "patches.csv")}
+    entry = listed[str(row), str(col)]
+    assert (entry["status"], float(entry["prob_IDC"])) == ("excluded", expected / 1e6)
+
+
 def test_folder_that_was_written_is_proved_intact(tiny_model: TinyModel, tmp_path: Path) -> None:
     write_folder(tmp_path / "a", analysis(tiny_model.path), [region("r")])
 

@@ -37,7 +37,7 @@ class Analysis:
         As the engine reports them.
     map_kind : {"patch", "context"}
     notes : tuple of str
-        What a reader of the overlay should know.
+        What a reader of the figures should know.
     is_recalled : bool
         Everything had been computed by an earlier run.
     source : Path or None
@@ -131,6 +131,7 @@ class Analysis:
             "grid": self.map.grid.as_dict(),
             "tissue": self.tissue,
             "counts": self.map.counts(),
+            "notes": list(self.notes),
             "versions": self.versions,
             "notice": RESEARCH_USE_NOTICE,
         }

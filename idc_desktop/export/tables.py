@@ -20,7 +20,12 @@ PATCH_COLUMNS = (
     "row",
     "col",
     "status",
+    "prob_IDC_context",
+    "uncertainty",
+    "excluded_reason",
 )
+"""WSInfer's six columns first; those of layers that a run does not have are empty."""
+
 REGION_COLUMNS = (
     "Image",
     "Name",
@@ -47,7 +52,19 @@ REGION_COLUMNS = (
     "mpp source",
     "Provider",
     "Map",
+    "Mean uncertainty",
+    "Patches excluded",
+    "Verdict",
+    "Note",
+    "Max diameter µm",
+    "Accepted IDC area µm^2",
 )
+"""Those of layers and judgements that an analysis does not have are empty."""
+
+_WSINFER_COLUMNS = PATCH_COLUMNS[:6]
+_WITH_PROBABILITY = (PatchState.OK, PatchState.EXCLUDED)
+_NO_LAYERS = ("",) * 3
+_NO_JUDGEMENT = ("",) * 6
 
 _QUPATH_COLUMNS = (
     "Image",
@@ -73,8 +90,8 @@ def patches_csv(content: Content) -> str:
     """Return patches.csv."""
     rows = []
     for row, col, box, state, millionths in shown_patches(content.analysis.map):
-        values = _probabilities(millionths) if state is PatchState.OK else ("", "")
-        rows.append((*box, *values, row, col, state.label))
+        values = _probabilities(millionths) if state in _WITH_PROBABILITY else ("", "")
+        rows.append((*box, *values, row, col, state.label, *_NO_LAYERS))
     return _table(PATCH_COLUMNS, rows)
 
 
@@ -85,7 +102,7 @@ def wsinfer_csv(content: Content) -> str:
         for _, _, box, state, millionths in shown_patches(content.analysis.map)
         if state is PatchState.OK
     ]
-    return _table(PATCH_COLUMNS[:6], rows)
+    return _table(_WSINFER_COLUMNS, rows)
 
 
 def regions_csv(content: Content) -> str:
@@ -99,6 +116,7 @@ def regions_csv(content: Content) -> str:
         analysis.slide.mpp_source,
         analysis.provider["used"],
         analysis.map_kind,
+        *_NO_JUDGEMENT,
     )
     rows = []
     for region, figures in zip(content.rows, content.figures, strict=True):

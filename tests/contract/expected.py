@@ -23,12 +23,15 @@ from tests.support.scenes import Cell, Scene
 CELL_UM = 400.0
 PATCH_COLUMNS = [
     "minx", "miny", "width", "height", "prob_Other", "prob_IDC", "row", "col", "status",
+    "prob_IDC_context", "uncertainty", "excluded_reason",
 ]  # fmt: skip
 REGION_COLUMNS = [
     "Image", "Name", "Classification", "ROI", "Centroid X µm", "Centroid Y µm", "Area µm^2",
     "Perimeter µm", "Patches", "Patches analyzed", "Patches failed", "Coverage %", "IDC patches",
     "IDC fraction", "IDC area µm^2", "Mean probability", "Median probability", "Max probability",
     "Threshold", "Model", "Model SHA-256", "mpp used", "mpp source", "Provider", "Map",
+    "Mean uncertainty", "Patches excluded", "Verdict", "Note", "Max diameter µm",
+    "Accepted IDC area µm^2",
 ]  # fmt: skip
 NOTICE = "For Research Use Only. Not for use in diagnostic procedures."
 
@@ -147,6 +150,9 @@ def patch_rows(
                 "row": str(cell[0]),
                 "col": str(cell[1]),
                 "status": "ok" if probability is not None else (failed or {})[cell],
+                "prob_IDC_context": "",
+                "uncertainty": "",
+                "excluded_reason": "",
             }
         )
     return rows

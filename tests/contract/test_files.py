@@ -38,7 +38,7 @@ def test_provenance_has_the_keys_of_the_contract(main_run: Analysis) -> None:
 
     assert set(provenance) == {
         "app_version", "slide", "model", "provider", "threshold", "map", "grid", "tissue",
-        "counts", "versions", "files", "notice",
+        "counts", "notes", "versions", "files", "notice",
     }  # fmt: skip
     assert set(provenance["slide"]) == {
         "identity", "identity_kind", "width_l0", "height_l0", "mpp_x", "mpp_y", "mpp_source",
@@ -75,6 +75,16 @@ def test_provenance_tells_what_was_done(main_run: Analysis, tiny_model: TinyMode
         "ok": 13, "background": 22, "failed": 0, "invalid_output": 0, "excluded": 0,
     }  # fmt: skip
     assert provenance["notice"] == NOTICE
+
+
+def test_provenance_holds_the_notes_that_were_said(
+    main_run: Analysis, batch_run: dict[str, Analysis]
+) -> None:
+    (note,) = batch_run["coarse"].provenance["notes"]
+
+    assert main_run.provenance["notes"] == []
+    assert "interpolated" in note
+    assert f"note: coarse.tiff: {note}" in batch_run["coarse"].outcome.stderr
 
 
 def test_provenance_holds_the_hash_of_every_other_file(main_run: Analysis) -> None:

@@ -113,6 +113,7 @@ def test_columns_that_are_the_same_in_every_row(main_run: Analysis, tiny_model: 
         assert row["mpp source"] == "file"
         assert row["Provider"] == "cpu"
         assert row["Map"] == "patch"
+        assert {row[name] for name in REGION_COLUMNS[REGION_COLUMNS.index("Map") + 1 :]} == {""}
 
 
 def test_mpp_used_is_that_of_the_x_axis(batch_run: dict[str, Analysis]) -> None:
