@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.errors import ModelError, SlideReadError, cancelled
-from idc_desktop.grid import MILLIONTHS, NO_PROBABILITY, Block, BlockResult, PatchState
+from idc_desktop.grid import Block
 from idc_desktop.inference import PatchClassifier
+from idc_desktop.probability_map import MILLIONTHS, NO_PROBABILITY, BlockResult, PatchState
 from idc_desktop.slide import Slide
 from idc_desktop.tiling import PatchReader
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.grid import MILLIONTHS, ProbabilityMap
+from idc_desktop.probability_map import MILLIONTHS, ProbabilityMap
 
 # Perceptually uniform, and their lightness grows with p: readable with every kind of colour
 # blindness and in print. Each at 0, 1/8 … 1.

@@ -21,9 +21,10 @@ from idc_desktop.errors import cancelled
 from idc_desktop.wire import Message
 
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
-    from idc_desktop.grid import Block, BlockResult
+    from idc_desktop.grid import Block
     from idc_desktop.inference import PatchClassifier
     from idc_desktop.model_file import ModelFile
+    from idc_desktop.probability_map import BlockResult
     from idc_desktop.slide import Rgb, Slide
     from idc_desktop.store import RunStore
     from idc_desktop.tiling import PatchReader
@@ -228,7 +229,7 @@ class _Analysis:
     def _analyze_missing(
         self, slide: Slide, reader: PatchReader, classifier: PatchClassifier, store: RunStore
     ) -> None:
-        from idc_desktop.grid import BlockResult
+        from idc_desktop.probability_map import BlockResult
 
         known = set(store.restored)
         crashed: dict[int, str] = {int(number): why for number, why in self._job["crashed"].items()}

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from idc_desktop.description import SlideDescription
 from idc_desktop.errors import ModelError
-from idc_desktop.grid import Block, BlockResult, PatchGrid, ProbabilityMap
+from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.probability_map import BlockResult, ProbabilityMap
 from idc_desktop.wire import Message
 
 

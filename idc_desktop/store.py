@@ -27,7 +27,8 @@ from idc_desktop.database import (
     transaction,
 )
 from idc_desktop.errors import OutputError
-from idc_desktop.grid import Block, BlockResult
+from idc_desktop.grid import Block
+from idc_desktop.probability_map import BlockResult
 
 APPLICATION_ID = 0x49444331
 """``IDC1``: says to SQLite tools whose file this is."""

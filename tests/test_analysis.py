@@ -12,9 +12,10 @@ import pytest
 
 from idc_desktop.analysis import OutputCheck, analyze_blocks
 from idc_desktop.errors import AnalysisCancelledError, ModelError, SlideChangedError
-from idc_desktop.grid import Block, BlockResult, PatchState
+from idc_desktop.grid import Block
 from idc_desktop.inference import PatchClassifier
 from idc_desktop.model_file import read_model
+from idc_desktop.probability_map import BlockResult, PatchState
 from idc_desktop.slide import Slide
 from idc_desktop.tiling import Patches, PatchReader, TissueSettings
 from tests.support.models import TinyModel

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from idc_desktop.colormap import FAILED_RGB, NAMES, colorize, lookup_table, round_length_um
-from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.grid import PatchGrid
+from idc_desktop.probability_map import NO_PROBABILITY, PatchState, ProbabilityMap
 
 
 def test_table_is_viridis_from_end_to_end() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from idc_desktop.errors import ExportError
 from idc_desktop.export import FORMATS, Analysis, write_folder
-from idc_desktop.grid import PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.grid import PatchGrid
+from idc_desktop.probability_map import PatchState, ProbabilityMap
 from tests.support.command import SIX_FILES
 from tests.support.models import TinyModel
 from tests.test_export import analysis, contents

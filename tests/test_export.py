@@ -24,8 +24,9 @@ from idc_desktop.batch import FORMAT_NAMES
 from idc_desktop.description import LevelDescription, SlideDescription
 from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
-from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.grid import PatchGrid
 from idc_desktop.model_file import read_model
+from idc_desktop.probability_map import NO_PROBABILITY, PatchState, ProbabilityMap
 from idc_desktop.regions import Region, rectangle
 from tests.support.command import SIX_FILES, file_sha256, read_csv, run_cli
 from tests.support.models import TinyModel

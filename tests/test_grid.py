@@ -11,14 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.grid import (
-    NO_PROBABILITY,
-    Block,
-    BlockResult,
-    PatchGrid,
-    PatchState,
-    ProbabilityMap,
-)
+from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.probability_map import NO_PROBABILITY, BlockResult, PatchState, ProbabilityMap
 
 
 def grid_of(

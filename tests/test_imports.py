@@ -19,7 +19,14 @@ def loaded_by(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["idc_desktop", "idc_desktop.cli", "idc_desktop.supervisor", "idc_desktop.engine"]
+    "module",
+    [
+        "idc_desktop",
+        "idc_desktop.cli",
+        "idc_desktop.supervisor",
+        "idc_desktop.engine",
+        "idc_desktop.grid",
+    ],
 )
 def test_import_loads_no_heavy_library(module: str) -> None:
     assert loaded_by(module) & set(HEAVY) == set()

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from idc_desktop import inference
 from idc_desktop.analysis import analyze_blocks
 from idc_desktop.errors import ModelError
-from idc_desktop.grid import NO_PROBABILITY, PatchState
 from idc_desktop.inference import GOLDEN_TOLERANCE, PatchClassifier, cuda_problem
 from idc_desktop.model_file import ModelFile, read_model
+from idc_desktop.probability_map import NO_PROBABILITY, PatchState
 from idc_desktop.slide import Slide
 from idc_desktop.tiling import PatchReader, TissueSettings
 from tests.support.command import environment

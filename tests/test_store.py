@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idc_desktop.errors import OutputError
-from idc_desktop.grid import NO_PROBABILITY, Block, BlockResult, PatchState
+from idc_desktop.grid import Block
+from idc_desktop.probability_map import NO_PROBABILITY, BlockResult, PatchState
 from idc_desktop.store import APPLICATION_ID, FORMAT_VERSION, RunStore, run_key
 from tests.support.command import run_cli
 from tests.support.models import TinyModel

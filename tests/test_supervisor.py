@@ -27,7 +27,8 @@ from idc_desktop.errors import (
     OutputError,
     SlideError,
 )
-from idc_desktop.grid import Block, BlockResult, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
 from idc_desktop.supervisor import Child, ChildCrashedError, Job, ask
 from idc_desktop.wire import Message
 from tests.support.crashing_engine import VARIABLE, Crash

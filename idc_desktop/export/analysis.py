@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.description import SlideDescription
-from idc_desktop.grid import ProbabilityMap
 from idc_desktop.model_file import ModelFile
+from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, RegionStatistics, whole_slide
 

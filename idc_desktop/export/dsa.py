@@ -8,7 +8,7 @@ from typing import Any
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.colormap import lookup_table
 from idc_desktop.export.analysis import Content
-from idc_desktop.grid import MILLIONTHS, PatchState
+from idc_desktop.probability_map import MILLIONTHS, PatchState
 from idc_desktop.regions.geojson import compact
 from idc_desktop.regions.shape import Region, Rgb, Ring
 

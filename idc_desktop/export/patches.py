@@ -9,7 +9,7 @@ import numpy as np
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.export.analysis import Analysis
-from idc_desktop.grid import MILLIONTHS, PatchState, ProbabilityMap
+from idc_desktop.probability_map import MILLIONTHS, PatchState, ProbabilityMap
 from idc_desktop.regions.geojson import compact
 
 _IDC_RGB = (200, 0, 0)

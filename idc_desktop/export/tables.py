@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from idc_desktop.export.analysis import Content
 from idc_desktop.export.patches import shown_patches
-from idc_desktop.grid import MILLIONTHS, PatchState
+from idc_desktop.probability_map import MILLIONTHS, PatchState
 from idc_desktop.regions import RegionStatistics
 
 PATCH_COLUMNS = (

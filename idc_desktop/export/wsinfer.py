@@ -17,7 +17,7 @@ from idc_desktop.export.analysis import Content
 from idc_desktop.export.formats import Put, Writer, text_writer
 from idc_desktop.export.patches import shown_patches
 from idc_desktop.export.tables import wsinfer_csv
-from idc_desktop.grid import MILLIONTHS, PatchState
+from idc_desktop.probability_map import MILLIONTHS, PatchState
 from idc_desktop.regions.geojson import compact
 
 _CONFIG = (

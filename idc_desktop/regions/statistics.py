@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.grid import MILLIONTHS, PatchGrid, ProbabilityMap
+from idc_desktop.grid import PatchGrid
+from idc_desktop.probability_map import MILLIONTHS, ProbabilityMap
 from idc_desktop.regions.shape import Moments, Region, Shape, rectangle
 
 WHOLE_SLIDE = "Whole slide"

@@ -16,8 +16,9 @@ from idc_desktop.database import slide_folder
 from idc_desktop.description import SlideDescription, results_name
 from idc_desktop.errors import AnalysisCancelledError, IdcError, slide_replaced
 from idc_desktop.export import Analysis, write_folder
-from idc_desktop.grid import PatchGrid, ProbabilityMap
+from idc_desktop.grid import PatchGrid
 from idc_desktop.model_file import ModelFile, find_model, read_model
+from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
 from idc_desktop.regions.book import MAX_STEPS

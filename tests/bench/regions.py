@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from idc_desktop.grid import PatchGrid, ProbabilityMap
+from idc_desktop.grid import PatchGrid
+from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.regions import Region, RegionMeter, Shape
 from idc_desktop.regions.book import RegionBook
 from idc_desktop.regions.editing import draw_polygon

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from idc_desktop.grid import MILLIONTHS, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.grid import PatchGrid
+from idc_desktop.probability_map import MILLIONTHS, PatchState, ProbabilityMap
 from idc_desktop.regions import rectangle
 from tests.bench.figure import Figure
 

@@ -10,7 +10,8 @@ import shapely
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
-from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.grid import PatchGrid
+from idc_desktop.probability_map import NO_PROBABILITY, PatchState, ProbabilityMap
 
 MPP = (0.7, 0.9)
 SIZE = (9_300, 5_100)

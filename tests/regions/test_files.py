@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.grid import PatchGrid, ProbabilityMap
+from idc_desktop.grid import PatchGrid
+from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.regions import Region, geojson, measure
 from idc_desktop.regions.editing import draw_ellipse, to_shapely
 from idc_desktop.regions.files import read_regions

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import shapely
 
-from idc_desktop.grid import NO_PROBABILITY, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.grid import PatchGrid
+from idc_desktop.probability_map import NO_PROBABILITY, PatchState, ProbabilityMap
 from idc_desktop.regions.editing import to_shapely
 from idc_desktop.regions.foci import FocusRules, Neighbours, find_foci, wand
 

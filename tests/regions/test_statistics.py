@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import shapely
 
-from idc_desktop.grid import Block, BlockResult, PatchGrid, PatchState, ProbabilityMap
+from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
 from idc_desktop.regions import Region, RegionMeter, Shape, measure, rectangle, whole_slide
 from idc_desktop.regions.editing import draw_ellipse, draw_polygon, from_shapely, to_shapely
 from idc_desktop.regions.statistics import Overlap

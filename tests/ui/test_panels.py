@@ -12,8 +12,9 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.colormap import FAILED_RGB, NAMES, lookup_table
-from idc_desktop.grid import Block, BlockResult, PatchState
+from idc_desktop.grid import Block
 from idc_desktop.model_file import bundled_models
+from idc_desktop.probability_map import BlockResult, PatchState
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.grid import ProbabilityMap
+from idc_desktop.probability_map import ProbabilityMap
 
 
 class FailuresDialog(QDialog):

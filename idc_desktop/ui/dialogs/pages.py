@@ -8,7 +8,7 @@ from typing import Any
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.card import ModelCard, figure_text
-from idc_desktop.grid import PatchState
+from idc_desktop.probability_map import PatchState
 from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
 

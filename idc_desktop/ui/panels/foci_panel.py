@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.grid import ProbabilityMap
+from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.flow_layout import FlowLayout

@@ -7,7 +7,7 @@ from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from idc_desktop.card import PATCH_SIZE_PX
-from idc_desktop.grid import MILLIONTHS, PatchState, ProbabilityMap
+from idc_desktop.probability_map import MILLIONTHS, PatchState, ProbabilityMap
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 

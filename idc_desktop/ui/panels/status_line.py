@@ -6,7 +6,7 @@ from PySide6.QtCore import QPointF
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.grid import MILLIONTHS, PatchState
+from idc_desktop.probability_map import MILLIONTHS, PatchState
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.view.slide_view import SlideView
 
