@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.export.analysis import Analysis, Content
-from idc_desktop.export.formats import FILES, FORMATS, six_files, text_writer
+from idc_desktop.export.formats import FILES, FORMATS, six_files
+from idc_desktop.export.writers import text_writer
 from idc_desktop.regions import Region
 from idc_desktop.regions.geojson import write
 

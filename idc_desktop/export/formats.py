@@ -5,17 +5,13 @@ Each format is imported when it is used: the window and the command line start w
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import BinaryIO
 
 from idc_desktop.description import SlideDescription
 from idc_desktop.export.analysis import Content
-
-Writer = Callable[[BinaryIO], None]
-Put = Callable[[str], object]
+from idc_desktop.export.writers import Put, Writer, text_writer
 
 FILES = ("regions.csv", "patches.csv", "patches.geojson", "overlay.png", "probability.ome.tiff")
 
@@ -41,20 +37,6 @@ class Format:
     names: tuple[str, ...]
     files: Callable[[Content], dict[str, Writer]]
     refusal: Callable[[SlideDescription, bool], str | None] = lambda slide, nameless: None
-
-
-def text_writer(write: Callable[[Put], object], *, packed: bool = False) -> Writer:
-    """Return a writer of UTF-8 text, gzipped if asked; the same bytes every time."""
-
-    def plain(file: BinaryIO) -> None:
-        # A file name may hold bytes that are no text; they are shown as replacement marks.
-        write(lambda text: file.write(text.encode("utf-8", "replace")))
-
-    def zipped(file: BinaryIO) -> None:
-        with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as inner:
-            plain(inner)  # type: ignore[arg-type]  # it is one, but is not declared as such
-
-    return zipped if packed else plain
 
 
 def six_files(content: Content) -> dict[str, Writer]:

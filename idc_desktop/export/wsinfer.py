@@ -14,9 +14,9 @@ from PIL import Image
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.export.analysis import Content
-from idc_desktop.export.formats import Put, Writer, text_writer
 from idc_desktop.export.patches import shown_patches
 from idc_desktop.export.tables import wsinfer_csv
+from idc_desktop.export.writers import Put, Writer, text_writer
 from idc_desktop.probability_map import MILLIONTHS, PatchState
 from idc_desktop.regions.geojson import compact
 
