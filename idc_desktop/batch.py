@@ -145,7 +145,7 @@ def _start(run: _Run, options: argparse.Namespace) -> Job:
     job = {
         "job": "analyze",
         "slide": str(run.slide),
-        "model": options.model,
+        "model": _model_for_engine(options.model),
         "mpp": options.mpp,
         "provider": options.provider,
         "threads": options.threads,
@@ -155,6 +155,11 @@ def _start(run: _Run, options: argparse.Namespace) -> Job:
         "data_folder": str(data_folder()),
     }
     return Job(job, run.slide.name)
+
+
+def _model_for_engine(given: str) -> str:
+    """Return what names the model wherever the engine stands."""
+    return str(absolute(given)) if given.lower().endswith(".onnx") else given
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import IO
+from pathlib import Path
+from typing import IO, NoReturn
 
 from idc_desktop.errors import IdcError
 from idc_desktop.wire import Message, receive, send
@@ -30,7 +32,7 @@ class Outbox:
             with self._lock:
                 send(self._stream, message, payload)
         except BrokenPipeError:
-            os._exit(1)
+            _end_orphaned()
 
 
 def serve(work: Callable[[Message, Outbox, Listen], None]) -> None:
@@ -62,6 +64,13 @@ def _listen(on_message: Callable[[Message], None]) -> None:
     def follow() -> None:
         while (received := receive(sys.stdin.buffer)) is not None:
             on_message(received[0])
-        os._exit(0)
+        _end_orphaned()
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def _end_orphaned() -> NoReturn:
+    """End this process; the parent, which would have removed the folder that we are in, is gone."""
+    with contextlib.suppress(OSError):
+        Path.cwd().rmdir()  # it is empty
+    os._exit(1)

@@ -265,7 +265,7 @@ def _verify_model(options: argparse.Namespace) -> int:
     from idc_desktop.model_file import find_model, read_model
 
     model = read_model(find_model(options.model))
-    job = {"job": "verify", "model": str(model.path.absolute()), "provider": options.provider}
+    job = {"job": "verify", "model": str(model.path), "provider": options.provider}
     answer = ask(job, model.path.name)
     provider = answer["provider"]
     print_line(f"{model.path.name}: {model.card.name} {model.card.version} keeps the contract")

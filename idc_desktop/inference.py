@@ -227,6 +227,8 @@ def _session(model: ModelFile, provider: str) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERROR_ONLY
+    # Not as the bytes look: in onnxruntime's own format we would not know what points outside.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     names = [_PROVIDERS["cpu"]] if provider == "cpu" else list(reversed(_PROVIDERS.values()))
     try:
         return onnxruntime.InferenceSession(model.data, sess_options=options, providers=names)

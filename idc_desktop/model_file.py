@@ -7,21 +7,39 @@ afterwards, or data outside the file, can never take part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from idc_desktop.card import CARD_KEY, ModelCard, parse_card
 from idc_desktop.errors import ModelError
+from idc_desktop.protobuf import FieldReader, Value, text_of
 
 MAX_BYTES = 512 << 20
 MAX_OPSET = 18
 
-# Field numbers of onnx.proto: ModelProto, OperatorSetIdProto, StringStringEntryProto.
-_OPSET_IMPORT, _METADATA_PROPS = 8, 14
+# What of onnx.proto is looked at: field number -> kind of message, for each kind.
+_PARTS: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 8: "opset", 14: "property", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 9: "opset", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: "tensor", 10: "tensor", 6: "graph", 11: "graph", 22: "sparse", 23: "sparse",
+    },
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}  # fmt: skip
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
-_ENTRY_KEY, _ENTRY_VALUE = 1, 2
+_PROPERTY_KEY, _PROPERTY_VALUE = 1, 2
+_NODE_DOMAIN = 7
+_TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+
+_STANDARD_DOMAINS = ("", "ai.onnx")
+_MOST_FIELDS = 1_000_000  # of all messages; VGG-16 has 2,000
+_DEEPEST = 100  # messages in messages: more than protobuf's own readers take
+_LONGEST_QUOTE = 60
 
 
 @dataclass(frozen=True)
@@ -41,7 +59,7 @@ def bundled_models() -> dict[str, Path]:
 
 
 def find_model(name_or_file: str) -> Path:
-    """Return the file of a bundled model's name, or the given ``.onnx`` file.
+    """Return the file of a bundled model's name, or the given ``.onnx`` file; its absolute path.
 
     Raises
     ------
@@ -57,7 +75,7 @@ def find_model(name_or_file: str) -> Path:
             f"{name_or_file}: There is no bundled model of this name (there are: "
             f"{', '.join(bundled) or 'none'}), and only .onnx files are loaded."
         )
-    return path
+    return path.absolute()
 
 
 def read_model(path: Path) -> ModelFile:
@@ -66,8 +84,8 @@ def read_model(path: Path) -> ModelFile:
     Raises
     ------
     ModelError
-        The file cannot be read, is too large, is no ONNX model, uses operators beyond the
-        standard domain or opset 18, or has no valid card.
+        The file cannot be read, is too large, is no ONNX model, keeps numbers in other files,
+        uses operators beyond the standard domain or opset 18, or has no valid card.
     """
     try:
         if path.exists() and not path.is_file():
@@ -77,26 +95,13 @@ def read_model(path: Path) -> ModelFile:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path.name}: The model cannot be read ({error.strerror}).") from error
-    cards = []
-    opsets = []
     try:
-        for number, value in _fields(data):
-            if number == _METADATA_PROPS and isinstance(value, memoryview):
-                entry = dict(_fields(value))
-                if _text(entry.get(_ENTRY_KEY)) == CARD_KEY:
-                    cards.append(_text(entry.get(_ENTRY_VALUE)))
-            elif number == _OPSET_IMPORT and isinstance(value, memoryview):
-                entry = dict(_fields(value))
-                opsets.append((_text(entry.get(_OPSET_DOMAIN)), entry.get(_OPSET_VERSION, 0)))
+        outline = _Outline(data)
     except ValueError as error:
         raise ModelError(f"{path.name}: This is not a valid ONNX model ({error}).") from error
-    if not opsets:
-        raise ModelError(f"{path.name}: This is not a valid ONNX model (it names no opset).")
-    for domain, version in opsets:
-        if domain not in ("", "ai.onnx"):
-            raise ModelError(f"{path.name}: The model uses the operator domain {domain!r}.")
-        if not isinstance(version, int) or version > MAX_OPSET:
-            raise ModelError(f"{path.name}: The model needs opset {version}, not <= {MAX_OPSET}.")
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error}") from error
+    cards = outline.cards
     if len(cards) != 1:
         raise ModelError(
             f"{path.name}: The model has {len(cards) or 'no'} card(s) ({CARD_KEY} in its "
@@ -106,36 +111,65 @@ def read_model(path: Path) -> ModelFile:
     return ModelFile(path, data, hashlib.sha256(data).hexdigest(), card)
 
 
-def _text(value: int | memoryview | None) -> str:
-    return str(value, "utf-8") if isinstance(value, memoryview) else ""
+class _Outline:
+    """What a model consists of, as far as it decides whether the model may be used at all.
 
+    Attributes
+    ----------
+    cards : list of str
 
-def _fields(data: bytes | memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield the (number, value) pairs of one protobuf message; `ValueError` if it is damaged."""
-    view, at = memoryview(data), 0
-    while at < len(view):
-        key, at = _varint(view, at)
-        kind = key & 7
-        value: int | memoryview
-        if kind == 0:
-            value, at = _varint(view, at)
+    Raises
+    ------
+    ValueError
+        The bytes are no ONNX model.
+    ModelError
+        A part of it lies in another file, or needs operators that are not of the standard.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.cards: list[str] = []
+        self._has_opset = False
+        self._reader = FieldReader(_MOST_FIELDS)
+        self._look("model", memoryview(data), 0)
+        if not self._has_opset:
+            raise ValueError("it names no opset")
+
+    def _look(self, kind: str, message: memoryview, depth: int) -> None:
+        """Look at a message and at all inside it."""
+        if depth > _DEEPEST:
+            raise ValueError("messages in messages without end")
+        if kind == "opset":
+            self._check_opset(dict(self._reader.fields(message)))
+        elif kind == "property":
+            entry = dict(self._reader.fields(message))
+            if text_of(entry.get(_PROPERTY_KEY)) == CARD_KEY:
+                self.cards.append(text_of(entry.get(_PROPERTY_VALUE)))
         else:
-            size = {1: 8, 5: 4}.get(kind)
-            if kind == 2:
-                size, at = _varint(view, at)
-            if size is None or at + size > len(view):
-                raise ValueError("damaged protobuf")
-            value, at = view[at : at + size], at + size
-        yield key >> 3, value
+            parts = _PARTS[kind]
+            for number, value in self._reader.fields(message):
+                self._check_field(kind, number, value)
+                if number in parts and isinstance(value, memoryview):
+                    self._look(parts[number], value, depth + 1)
+
+    def _check_opset(self, entry: dict[int, Value]) -> None:
+        self._has_opset = True
+        _require_standard(text_of(entry.get(_OPSET_DOMAIN)))
+        version = entry.get(_OPSET_VERSION, 0)
+        if not isinstance(version, int) or version > MAX_OPSET:
+            raise ModelError(f"The model needs opset {version}, not <= {MAX_OPSET}.")
+
+    def _check_field(self, kind: str, number: int, value: Value) -> None:
+        if kind == "node" and number == _NODE_DOMAIN:
+            _require_standard(text_of(value))
+        # Inside the file is what a location of 0 says, and what none at all means.
+        elsewhere = number == _TENSOR_DATA_LOCATION and value != 0
+        if kind == "tensor" and (elsewhere or number == _TENSOR_EXTERNAL_DATA):
+            raise ModelError(
+                "Numbers of the model lie outside its file. Save it again as one file, without "
+                "external data."
+            )
 
 
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(view):
-            raise ValueError("damaged protobuf")
-        byte, at = view[at], at + 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("damaged protobuf")
+def _require_standard(domain: str) -> None:
+    if domain not in _STANDARD_DOMAINS:
+        raise ModelError(f"The model uses the operator domain {domain[:_LONGEST_QUOTE]!r}.")

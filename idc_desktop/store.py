@@ -48,7 +48,8 @@ _RUN = FileKind("run file", APPLICATION_ID, FORMAT_VERSION, _SCHEMA, patience_s=
 def data_folder() -> Path:
     """Return the user's data folder (``IDC_DESKTOP_DATA_DIR`` overrides it); not created here."""
     override = os.environ.get("IDC_DESKTOP_DATA_DIR")
-    return Path(override) if override else Path(platformdirs.user_data_dir("idc-desktop", False))
+    folder = override or platformdirs.user_data_dir("idc-desktop", False)
+    return Path(folder).absolute()  # the engine, which is told of it, stands elsewhere
 
 
 def run_key(settings: Mapping[str, Any]) -> str:

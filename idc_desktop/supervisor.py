@@ -93,12 +93,17 @@ class Child(Closing):
         self._end_by: float | None = None
         self.is_abandoned = False
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
-        # The child runs the code that its parent runs, not what lies in the working directory.
+        # The child runs the code that its parent runs, and stands in an empty folder: whatever a
+        # hostile file names, relative to where it is, is not there. Jobs name absolute paths.
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="idc-desktop-", ignore_cleanup_errors=True
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
+            cwd=self._folder.name,
             env={
                 **os.environ,
-                "PYTHONPATH": os.pathsep.join(it or str(Path.cwd()) for it in sys.path),
+                "PYTHONPATH": os.pathsep.join(str(Path(it).absolute()) for it in sys.path),
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -170,6 +175,7 @@ class Child(Closing):
             with contextlib.suppress(queue.Empty):
                 self._inbox.get(timeout=0.05)
         self._stderr.close()
+        self._folder.cleanup()
 
     def _next(self) -> Event | None:
         """Return the child's next message, None at its end; kill it where that takes too long."""

@@ -64,6 +64,7 @@ REASONS: dict[Defect, str] = {
     "unknown-domain": "operator domain 'org.example'",
     "runtime-domain": "operator domain 'com.microsoft'",
     "opset-too-new": "opset 21",
+    "external-data": "lie outside its file",
 }
 
 
