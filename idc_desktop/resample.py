@@ -32,6 +32,13 @@ def shifted(edges: Edges, start_px: int) -> Edges:
     return edges - (start_px << _BITS)
 
 
+def centred_within(edges: Edges, length_px: int) -> npt.NDArray[np.bool_]:
+    """Whether the middle between neighbouring edges lies on one of `length_px` source pixels."""
+    doubled = edges[:-1] + edges[1:]
+    inside: npt.NDArray[np.bool_] = (doubled >= 0) & (doubled < 2 * (length_px << _BITS))
+    return inside
+
+
 def area_average(
     pixels: npt.NDArray[np.uint8], edges_y: Edges, edges_x: Edges
 ) -> npt.NDArray[np.uint8]:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.card import PATCH_SIZE_PX
-from idc_desktop.errors import ResolutionError, SlideError
+from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
 from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.resample import Edges, area_average, bilinear, shifted, span, to_edges
+from idc_desktop.resample import (
+    Edges,
+    area_average,
+    bilinear,
+    centred_within,
+    shifted,
+    span,
+    to_edges,
+)
 from idc_desktop.slide import Slide
 
-PREPROCESSING_VERSION = 2
+PREPROCESSING_VERSION = 3
 """Part of the run key; raise it when the pixels of a patch or the tissue mask change."""
 
 _COARSER_BY = 1.01  # a level this much coarser than the model's resolution still counts as fine
 _INTERPOLATED_UP_TO = 1.25  # a level 0 this much coarser is interpolated, a coarser one refused
+_PYRAMID_ERROR = 4  # gray values by which a level may differ from the average of a finer one
 _MAX_BLOCK_CELLS = 8
 _MAX_READ_PX = 2048 * 2048  # source pixels; bounds the memory where there is no pyramid
 _MAX_CELLS = 100_000_000
@@ -32,7 +41,8 @@ Patches = npt.NDArray[np.uint8]
 class TissueSettings:
     """How background is told from tissue.
 
-    On a mask of `mask_px` x `mask_px` pixels per patch, a pixel is tissue if it is coloured
+    On a mask of `mask_px` x `mask_px` pixels per patch, averages of the patch's own pixels, a
+    pixel is tissue if it is coloured
     (its largest and smallest channel differ by at least `min_chroma`) or grey but darker than
     glass (its largest channel is below `max_glass`), and not black (its largest channel is at
     least `min_light`: unscanned areas of some formats are black). A patch is background if less
@@ -67,6 +77,21 @@ class TissueSettings:
         )
         fractions: npt.NDArray[np.float64] = tissue.mean(axis=(1, 2))
         return fractions >= self.min_fraction
+
+    def is_surely_glass(self, mask: Patches) -> bool:
+        """Whether no patch can be tissue, by mask pixels that are only nearly theirs.
+
+        A coarser level of the pyramid was reduced by other software and compressed again; the
+        limits are wider here than such a level differs.
+        """
+        wider = replace(
+            self,
+            min_chroma=self.min_chroma - _PYRAMID_ERROR,
+            max_glass=self.max_glass + _PYRAMID_ERROR,
+            min_light=self.min_light - _PYRAMID_ERROR,
+            min_fraction=1 / self.mask_px**2,
+        )
+        return not wider.is_tissue(mask).any()
 
 
 class PatchReader:
@@ -155,19 +180,36 @@ class PatchReader:
         SlideReadError
             Some pixel of the block cannot be decoded.
         """
-        every = np.ones(block.cells, np.bool_)
-        if self._tissue.enabled and self._mask_level is not None:
-            mask = self._cells(block, self._mask_level, self._tissue.mask_px)
-            every = self._tissue.is_tissue(mask)
-            if not every.any():
-                return every, np.empty((0, PATCH_SIZE_PX, PATCH_SIZE_PX, 3), np.uint8)
+        on_slide = self._on_slide(block)
+        if self._tissue.enabled and self._is_glass(block):
+            on_slide[:] = False
+        if not on_slide.any():
+            return on_slide, np.empty((0, PATCH_SIZE_PX, PATCH_SIZE_PX, 3), np.uint8)
         patches = self._cells(block, self.level, PATCH_SIZE_PX)
-        if self._tissue.enabled and self._mask_level is None:
+        tissue = on_slide
+        if self._tissue.enabled:
             side, fine = self._tissue.mask_px, PATCH_SIZE_PX // self._tissue.mask_px
             pieces = patches.reshape(-1, side, fine, side, fine, 3)
             means = pieces.mean(axis=(2, 4), dtype=np.float32)
-            every = self._tissue.is_tissue((means + 0.5).astype(np.uint8))
-        return every, patches if every.all() else patches[every]
+            tissue &= self._tissue.is_tissue((means + 0.5).astype(np.uint8))
+        return tissue, patches if tissue.all() else patches[tissue]
+
+    def _is_glass(self, block: Block) -> bool:
+        """Whether a coarser level shows that the block's own pixels need not be read."""
+        if self._mask_level is None:
+            return False
+        try:
+            mask = self._cells(block, self._mask_level, self._tissue.mask_px)
+        except SlideReadError:  # the level that decides may be sound
+            return False
+        return self._tissue.is_surely_glass(mask)
+
+    def _on_slide(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Which cells hold a pixel of the slide; the last row or column may be a sliver of one."""
+        grid = self.grid
+        tall = np.diff(grid.row_edges_px())[block.row : block.row + block.rows] > 0
+        wide = np.diff(grid.column_edges_px())[block.col : block.col + block.cols] > 0
+        return (tall[:, None] & wide[None, :]).reshape(-1)
 
     def _cells(self, block: Block, level: int, side_px: int) -> Patches:
         """Read a block from a level as (cells, side_px, side_px, 3)."""
@@ -193,15 +235,27 @@ class PatchReader:
         return cells.reshape(block.cells, side_px, side_px, 3)
 
     def _resampled(self, level: int, edges_y: Edges, edges_x: Edges) -> Patches:
-        margin = 1 if self._interpolated else 0
-        (top, bottom), (left, right) = span(edges_y, margin), span(edges_x, margin)
+        if self._interpolated:
+            return self._interpolate(level, edges_y, edges_x)
+        (top, bottom), (left, right) = span(edges_y), span(edges_x)
         pixels = self._slide.read_region(level, left, top, right - left, bottom - top)
-        if self._interpolated and (top < 0 or left < 0):
-            # Interpolate from the outermost pixels at the slide's edge, not from the white beyond.
-            pixels = np.pad(
-                pixels[max(0, -top) :, max(0, -left) :],
-                ((max(0, -top), 0), (max(0, -left), 0), (0, 0)),
-                mode="edge",
-            )
-        resample = bilinear if self._interpolated else area_average
-        return resample(pixels, shifted(edges_y, top), shifted(edges_x, left))
+        return area_average(pixels, shifted(edges_y, top), shifted(edges_x, left))
+
+    def _interpolate(self, level: int, edges_y: Edges, edges_x: Edges) -> Patches:
+        """Interpolate between the slide's own pixels; what is centred beyond them is white."""
+        size = self._slide.levels[level]
+        (top, bottom), (left, right) = span(edges_y, 1), span(edges_x, 1)
+        first_y, last_y = max(top, 0), min(bottom, size.height)
+        first_x, last_x = max(left, 0), min(right, size.width)
+        out = np.full((len(edges_y) - 1, len(edges_x) - 1, 3), 255, np.uint8)
+        if first_y >= last_y or first_x >= last_x:
+            return out
+        pixels = self._slide.read_region(
+            level, first_x, first_y, last_x - first_x, last_y - first_y
+        )
+        beyond = ((first_y - top, bottom - last_y), (first_x - left, right - last_x), (0, 0))
+        pixels = np.pad(pixels, beyond, mode="edge")
+        values = bilinear(pixels, shifted(edges_y, top), shifted(edges_x, left))
+        within = np.ix_(centred_within(edges_y, size.height), centred_within(edges_x, size.width))
+        out[within] = values[within]
+        return out

@@ -162,6 +162,74 @@ def test_cell_over_the_edge_is_filled_with_white(tmp_path: Path) -> None:
     assert (whole[:, 125:] == 255).all()
 
 
+@pytest.mark.parametrize("mpp", [8.5, 9.0, (9.7, 8.2), 10.0])
+@pytest.mark.parametrize("side", [1, 8])
+def test_interpolation_takes_nothing_from_beyond_the_slide(
+    tmp_path: Path, mpp: float | tuple[float, float], side: int
+) -> None:
+    """What is centred on the slide has its colour to the last pixel; what is not is white."""
+    height, width = 91, 157
+    dark = np.full((height, width, 3), 100, np.uint8)
+    with Slide(write_tiff(tmp_path / "x.tiff", dark, mpp=mpp)) as slide:
+        reader = PatchReader(slide, SPACING, NO_MASK)
+        patches = every_patch(reader, side)
+
+    rows, cols = reader.grid.rows * 50, reader.grid.cols * 50
+    whole = patches.swapaxes(1, 2).reshape(rows, cols, 3)
+    mpp_x, mpp_y = mpp if isinstance(mpp, tuple) else (mpp, mpp)
+    tall = (np.arange(rows) + 0.5) * SPACING / mpp_y < height
+    wide = (np.arange(cols) + 0.5) * SPACING / mpp_x < width
+    expected = np.where(tall[:, None] & wide[None, :], 100, 255)
+    assert np.array_equal(whole, np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_sliver_that_holds_no_pixel_of_the_slide_is_background(tmp_path: Path) -> None:
+    """500.2 µm wide at 1.0004 µm/px: the grid's third column would be 0.04 pixels wide."""
+    pixels = noise(800, 420)
+    with Slide(write_tiff(tmp_path / "x.tiff", pixels, mpp=(1.00005, 1.0))) as slide:
+        reader = PatchReader(slide, SPACING, NO_MASK)
+        tissue, patches = reader.read(Block(0, 0, 0, 2, 3))
+
+    assert (reader.grid.rows, reader.grid.cols) == (2, 3)
+    assert tissue.reshape(2, 3).tolist() == [[True, True, False]] * 2
+    assert len(patches) == 4
+
+
+def test_same_patches_are_tissue_with_and_without_a_pyramid(tmp_path: Path) -> None:
+    """At the rim of tissue a coarser level says otherwise than the patch's own pixels."""
+    canvas = Canvas(4000, 3200, 1.0)
+    rng = np.random.default_rng(3)
+    for x, y in rng.integers(0, 3000, (150, 2)).tolist():
+        side = int(rng.integers(30, 180))
+        canvas.paint((x, y, x + side, y + side // 2), PINK, seed=x)
+    found = []
+    for name, downsamples in (("flat", (1,)), ("high", (1, 8, 32)), ("odd", (1, 5, 11, 37))):
+        path = write_tiff(tmp_path / f"{name}.tiff", pyramid(canvas.pixels, downsamples), mpp=1.0)
+        with Slide(path) as slide:
+            reader = PatchReader(slide, SPACING, TissueSettings())
+            tissue = np.zeros((reader.grid.rows, reader.grid.cols), np.bool_)
+            for block in reader.blocks():
+                here = np.s_[block.row : block.row + block.rows, block.col : block.col + block.cols]
+                tissue[here] = reader.read(block)[0].reshape(block.rows, block.cols)
+            found.append(tissue)
+
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert 0 < found[0].sum() < found[0].size
+
+
+def test_damaged_coarse_level_hides_no_patch(tmp_path: Path) -> None:
+    canvas = Canvas(1600, 1200, 2.0)
+    canvas.paint_cell(1, 1, PINK)
+    path = write_tiff(tmp_path / "x.tiff", pyramid(canvas.pixels, (1, 4, 20)), mpp=2.0, tile=64)
+    damage_tile(path, 2, 0, 0)
+    with Slide(path) as slide:
+        tissue, patches = PatchReader(slide, SPACING, TissueSettings()).read(Block(0, 0, 0, 3, 4))
+
+    assert np.flatnonzero(tissue).tolist() == [1 * 4 + 1]
+    assert len(patches) == 1
+
+
 def test_block_with_a_damaged_tile_raises(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "x.tiff", noise(600, 600), mpp=2.0, compression="jpeg")
     left, top, *_ = damage_tile(path, 0, 3, 1)
