@@ -6,6 +6,24 @@ that is not an `IdcError` is a defect of ours.
 
 from __future__ import annotations
 
+import errno
+
+_REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("ENOSPC", "EDQUOT"), "free some space, or {elsewhere}"),
+    (("EFBIG",), "{elsewhere}, on a disk that takes files of this size"),
+    (("EACCES", "EPERM"), "check the permissions, or {elsewhere}"),
+    (("EROFS",), "{elsewhere}: this disk is read-only"),
+    (("ENAMETOOLONG",), "shorten the name, or {elsewhere}"),
+    (("ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY"), "move away what is there, or {elsewhere}"),
+    (("ENOENT",), "check that its folder is there, or {elsewhere}"),
+    (("ELOOP",), "remove the link, or {elsewhere}"),
+    (("EBUSY", "ETXTBSY"), "close the program that has it open, or {elsewhere}"),
+    (("EAGAIN",), "wait for it, then try again, or {elsewhere}"),
+    (("EMFILE", "ENFILE", "ENOMEM"), "close other programs, then try again"),
+)
+_OTHER_REMEDY = "check the disk or network drive, or {elsewhere}"
+_HELD_OPEN = (32, 33)  # how Windows says that another program has a file open
+
 
 class IdcError(Exception):
     """Base of every expected failure."""
@@ -101,6 +119,45 @@ def reader_lost(subject: str, how: object) -> SlideError:
 def slide_replaced(subject: str) -> SlideChangedError:
     """Return the error of a slide that is shown and is no longer the file that was opened."""
     return SlideChangedError(f"{subject}: The file changed on disk, or is gone. Open it again.")
+
+
+def cause_of(error: OSError) -> str:
+    """Return why the system refused, without any path."""
+    return error.strerror or str(error)
+
+
+def remedy_for(error: OSError, elsewhere: str = "choose another folder") -> str:
+    """Return what to do about a file that cannot be written, as the rest of a sentence.
+
+    Parameters
+    ----------
+    elsewhere : str
+        What helps in any case, such as ``choose another folder with --out``.
+    """
+    if getattr(error, "winerror", None) in _HELD_OPEN:
+        return remedy_for(OSError(errno.EBUSY, ""), elsewhere)
+    name = errno.errorcode.get(error.errno or 0, "")
+    found = (text for names, text in _REMEDIES if name in names)
+    return next(found, _OTHER_REMEDY).format(elsewhere=elsewhere)
+
+
+def not_written(
+    what: str, error: OSError, elsewhere: str = "choose another folder", kept: str = ""
+) -> OutputError:
+    """Return the error that says what cannot be written, why, and what to do about it.
+
+    Parameters
+    ----------
+    what : str
+        As ``shot.png: The picture cannot be written``.
+    elsewhere : str
+        See `remedy_for`.
+    kept : str
+        What is not lost, as the end of the sentence.
+    """
+    remedy = remedy_for(error, elsewhere)
+    tail = f"; {kept}" if kept else ""
+    return OutputError(f"{what} ({cause_of(error)}). {remedy[:1].upper()}{remedy[1:]}{tail}.")
 
 
 _BY_NAME: dict[str, type[IdcError]] = {

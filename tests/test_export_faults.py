@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from idc_desktop.batch import FORMAT_NAMES
-from idc_desktop.errors import ExportError
+from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.export import Analysis, verify_folder, write_folder
 from tests.support.models import TinyModel
 from tests.test_dicom import CANARY, dicom_analysis, dicom_slide
@@ -153,3 +153,43 @@ def test_kill_at_any_moment_leaves_whole_files_and_verify_tells(job: Job, tmp_pa
                 verify_folder(folder)
 
     assert job.write(folder, 1) == versions[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs chattr")
+def test_file_that_cannot_be_replaced_is_named_and_the_others_are_back(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    job = Job(tiny_model.path, tmp_path, ())
+    folder = tmp_path / "export"
+    old = job.write(folder, 0)
+    fixed = folder / "overlay.png"
+    if subprocess.run(["chattr", "+i", fixed], capture_output=True, check=False).returncode:
+        pytest.skip("no file can be made immutable here")
+    try:
+        with pytest.raises(OutputError) as caught:
+            job.write(folder, 1)
+    finally:
+        subprocess.run(["chattr", "-i", fixed], check=True)
+    assert str(caught.value).startswith(
+        "export/overlay.png: The results cannot be written (Operation not permitted). Check the "
+        "permissions, or choose another folder with --out"
+    )
+    assert files_of(folder) == old
+    verify_folder(folder)
+
+
+def test_parallel_exports_leave_a_folder_that_is_intact(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    job = Job(tiny_model.path, tmp_path, ())
+    versions = [job.write(tmp_path / str(seed) / "export", seed) for seed in (0, 1)]
+    processes = [job.start(tmp_path / "export", "loop") for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    time.sleep(1)
+    for process in processes:
+        with process:
+            assert process.poll() is None  # none has failed
+            process.kill()
+    assert job.write(tmp_path / "export", 1) == versions[1]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
-from idc_desktop.errors import ExportError, OutputError
+from idc_desktop.atomic import FileGroup, replacing
+from idc_desktop.errors import ExportError, not_written
 from idc_desktop.export.analysis import Analysis, Content
 from idc_desktop.export.formats import FILES, FORMATS, six_files
-from idc_desktop.export.writers import text_writer
+from idc_desktop.export.writers import Writer, text_writer
 from idc_desktop.regions import Region
 from idc_desktop.regions.geojson import write
 
@@ -29,7 +27,7 @@ def write_folder(
 
     Each is written to a temporary name, fsynced and renamed; ``provenance.json``, which names the
     hashes of the others, comes last. A kill at any moment leaves no file that looks complete and
-    is not.
+    is not. Of several processes that write into one folder, one has written all of its files.
 
     Parameters
     ----------
@@ -41,31 +39,26 @@ def write_folder(
     ExportError
         A format cannot hold this analysis; nothing was written.
     OutputError
-        The folder or a file cannot be written; files that were there before are untouched.
+        The folder or a file cannot be written; the folder is as it was before.
     """
     content = Content(analysis, tuple(regions), folder.name)
     writers = six_files(content)
     for name in formats:
         writers |= FORMATS[name].files(content)
     try:
-        with contextlib.ExitStack() as cleanup:
-            temporary = {name: _temporary(folder / name, cleanup) for name in writers}
-            hashes = {name: _write(temporary[name], write) for name, write in writers.items()}
+        with FileGroup(folder) as group:
+            hashes = {name: _write(group, name, write) for name, write in writers.items()}
             document = {**analysis.provenance(), "files": hashes}
             text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-            temporary[PROVENANCE] = _temporary(folder / PROVENANCE, cleanup)
-            _write(temporary[PROVENANCE], text_writer(lambda put: put(text)))
-            for name in temporary:
-                if (folder / name).is_dir():  # found before the first file is replaced
-                    raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
-            for name, path in temporary.items():
-                path.replace(folder / name)
-        for place in {(folder / name).parent for name in temporary}:
-            _sync_folder(place)
+            _write(group, PROVENANCE, text_writer(lambda put: put(text)))
     except OSError as error:
-        raise OutputError(
-            f"{folder}: The results cannot be written ({error.strerror or error}). Choose "
-            "another folder with --out, or free some space; the analysis itself is kept."
+        blamed, name = Path(error.filename or folder), folder.name or str(folder)
+        where = name if blamed == folder else f"{name}/{blamed.name}"
+        raise not_written(
+            f"{where}: The results cannot be written",
+            error,
+            "choose another folder with --out",
+            "the analysis itself is kept, and the folder is as it was",
         ) from error
 
 
@@ -87,16 +80,10 @@ def write_regions(
     packed = path.name.endswith(".gz")
     writer = text_writer(lambda put: write(put, regions, origin_l0), packed=packed)
     try:
-        with contextlib.ExitStack() as cleanup:
-            temporary = _temporary(path, cleanup)
-            _write(temporary, writer)
-            temporary.replace(path)
-        _sync_folder(path.parent)
+        with replacing(path) as file:
+            writer(file)
     except OSError as error:
-        raise OutputError(
-            f"{path.name}: The regions cannot be written ({error.strerror or error}). Choose "
-            "another folder, or free some space."
-        ) from error
+        raise not_written(f"{path.name}: The regions cannot be written", error) from error
 
 
 def verify_folder(folder: Path) -> dict[str, Any]:
@@ -145,28 +132,9 @@ def verify_folder(folder: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _temporary(path: Path, cleanup: contextlib.ExitStack) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")  # fixed: what a kill leaves is used again
-    cleanup.callback(temporary.unlink, missing_ok=True)
-    return temporary
-
-
-def _write(path: Path, write: Callable[[BinaryIO], None]) -> str:
-    """Write and fsync a file; return its SHA-256."""
-    with path.open("w+b") as file:
+def _write(group: FileGroup, name: str, write: Writer) -> str:
+    """Write a file of the group; return its SHA-256."""
+    with group.open(name) as file:
         write(file)
-        file.flush()
-        os.fsync(file.fileno())
         file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder, and needs no such call
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
