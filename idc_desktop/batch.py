@@ -26,6 +26,7 @@ from idc_desktop.console import (
     EXIT_PARTIAL,
     absolute,
     complain,
+    complaint,
     print_json,
     print_line,
     report_defect,
@@ -39,6 +40,7 @@ from idc_desktop.errors import (
     OutputError,
     UsageError,
 )
+from idc_desktop.plain_text import one_line
 from idc_desktop.supervisor import Job
 
 if TYPE_CHECKING:
@@ -320,7 +322,8 @@ class _Progress:
         if self._bar is None and not self._silent and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=self._name, unit="patch", dynamic_ncols=True)
+            name = one_line(self._name)
+            self._bar = tqdm(total=total, desc=name, unit="patch", dynamic_ncols=True)
 
     def reach(self, done: int) -> None:
         now = time.monotonic()
@@ -336,7 +339,7 @@ class _Progress:
 
     def say(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
+            self._bar.write(complaint(text), file=sys.stderr)
         else:
             complain(text)
 

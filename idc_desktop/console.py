@@ -11,8 +11,10 @@ from pathlib import Path
 
 from idc_desktop import __version__
 from idc_desktop.errors import OutputError
+from idc_desktop.plain_text import one_line
 
 _LARGEST_LOG_BYTES = 1 << 20
+_LONGEST_COMPLAINT = 2000  # characters; a file may bring a name of any length
 
 EXIT_DEFECT, EXIT_INPUT, EXIT_PARTIAL, EXIT_OUTPUT, EXIT_CANCELLED = 1, 3, 4, 5, 130
 
@@ -55,17 +57,29 @@ def printing() -> Iterator[None]:
 def print_line(text: str) -> None:
     """Print a line of the results; raises as `printing` does."""
     with printing():
-        print(text)
+        print(one_line(text))
 
 
 def print_json(value: object) -> None:
     """Print one JSON value; raises as `printing` does."""
-    print_line(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    if any(one_line(line) != line for line in text.split("\n")):
+        text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
+    with printing():
+        print(text)
 
 
 def complain(text: str) -> None:
     """Say on stderr what is wrong or worth knowing, in one line."""
-    print(text, file=sys.stderr, flush=True)
+    print(complaint(text), file=sys.stderr, flush=True)
+
+
+def complaint(text: str) -> str:
+    """Return what is said of a text on stderr: one line, and no megabytes."""
+    if len(text) > _LONGEST_COMPLAINT:
+        half = _LONGEST_COMPLAINT // 2
+        text = f"{text[:half]} … {text[-half:]}"
+    return one_line(text)
 
 
 def report_defect(text: str) -> int:

@@ -24,6 +24,7 @@ from idc_desktop import preflight
 from idc_desktop.closing import Closing
 from idc_desktop.description import LevelDescription, SlideDescription
 from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
+from idc_desktop.plain_text import one_line
 from idc_desktop.slide_files import SlideFiles, stamp
 
 Rgb = npt.NDArray[np.uint8]
@@ -451,7 +452,7 @@ class Slide(Closing):
         It may be kept, and decoders quote what they find in a damaged file.
         """
         text = str(error).replace(str(self.path.parent), "…").replace(self.name, "the slide")
-        return "".join(it if it.isprintable() else "�" for it in text)
+        return one_line(text)
 
     def _why_unsupported(self) -> str:
         if self._report is not None and self._report.truncation:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idc_desktop.errors import IdcError, OutputError, UsageError
+from idc_desktop.plain_text import one_line
 from trainer.settings import OPTIONS, SPLITS, Settings, recipe_settings
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.run(arguments)
     except IdcError as error:
-        print(f"idc-trainer: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("idc-trainer: stopped; give the same command to go on.", file=sys.stderr)
+        _complain("stopped; give the same command to go on.")
         return STOPPED
     except BrokenPipeError:
         # Whoever read our output has left; nothing more can be said.
@@ -48,10 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] in ("trainer", "idc_desktop"):
             return _defect()
-        print(
-            f"idc-trainer: {error.name} is not installed. Training needs more packages than the "
-            'application: pip install ".[trainer]"',
-            file=sys.stderr,
+        _complain(
+            f"{error.name} is not installed. Training needs more packages than the application: "
+            'pip install ".[trainer]"'
         )
         return UsageError.exit_code
     except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is our defect
@@ -60,8 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _defect() -> int:
-    traceback.print_exc()
-    print("idc-trainer: this is a defect of ours; please report it.", file=sys.stderr)
+    for line in traceback.format_exc().splitlines():
+        print(one_line(line), file=sys.stderr)
+    _complain("this is a defect of ours; please report it.")
     return DEFECT
 
 
@@ -94,14 +95,15 @@ def _prepare(arguments: argparse.Namespace) -> None:
             end = "\n" if done == total else "\r"
             print(f"{done:,}/{total:,} files, {left:.0f} s left ", end=end, file=sys.stderr)
 
-    print("\n".join(prepare(arguments.data, arguments.out, progress).lines()))
+    for line in prepare(arguments.data, arguments.out, progress).lines():
+        _say(line)
     store = load_store(arguments.out)
     figures = arguments.out / "figures"
     make_folder(figures)
     draw_samples(store, figures / "samples.png")
     before = np.bincount(store.index.label, minlength=2).tolist()
     draw_distribution(before, [max(before)] * 2, figures / "class_distribution.png")
-    print(f"figures: {figures}")
+    _say(f"figures: {figures}")
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -140,7 +142,11 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(one_line(line), flush=True)
+
+
+def _complain(text: str) -> None:
+    print(f"idc-trainer: {one_line(text)}", file=sys.stderr)
 
 
 def _settings_and_means(arguments: argparse.Namespace) -> tuple[Settings, Means]:
@@ -198,25 +204,26 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print(json.dumps(document | figures))
         return
     if leaky:
-        print(data.split.name)
+        _say(data.split.name)
     if found.seen:
-        print(
+        _say(
             f"NOT HELD OUT: {len(found.seen)} of these {found.cases} cases trained this model "
             f"({', '.join(found.seen[:5])}{' ...' if len(found.seen) > 5 else ''})"
         )
-    print(f"{arguments.part}: {len(part.store.index)} patches, threshold {found.threshold:.4f}")
-    print(f"{'':18}" + "".join(f" {name:>26}" for name in figures))
+    _say(f"{arguments.part}: {len(part.store.index)} patches, threshold {found.threshold:.4f}")
+    _say(f"{'':18}" + "".join(f" {name:>26}" for name in figures))
     for figure in next(iter(figures.values())):
         cells = (group[figure] for group in found.figures.values())
         texts = (f"{one.value:.4f} ({one.low:.4f}–{one.high:.4f})" for one in cells)
-        print(f"{figure:18}" + "".join(f" {text:>26}" for text in texts))
+        _say(f"{figure:18}" + "".join(f" {text:>26}" for text in texts))
     for cell in next(iter(confusions.values())):
-        print(f"{cell:18}" + "".join(f" {one[cell]:>26,.0f}" for one in confusions.values()))
+        _say(f"{cell:18}" + "".join(f" {one[cell]:>26,.0f}" for one in confusions.values()))
     shown = ("auc", "balanced_accuracy", "sensitivity", "specificity")
     for number, (name, one) in enumerate(shifted.items()):
         if not number:
-            print(f"\n{'weighted':18}" + "".join(f" {figure:>18}" for figure in shown))
-        print(f"{name:18}" + "".join(f" {getattr(one, figure):>18.4f}" for figure in shown))
+            _say("")
+            _say(f"{'weighted':18}" + "".join(f" {figure:>18}" for figure in shown))
+        _say(f"{name:18}" + "".join(f" {getattr(one, figure):>18.4f}" for figure in shown))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -244,9 +251,9 @@ def _compare(arguments: argparse.Namespace) -> None:
             figures = result.figures["test_weighted"]
             shown = ("auc", "balanced_accuracy", "f1_positive")
             text = "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
-            print(f"{result.method}, {result.split}: weighted test {text}", flush=True)
+            _say(f"{result.method}, {result.split}: weighted test {text}")
     write_tables(arguments.out)
-    print(f"tables: {arguments.out / MARKDOWN}")
+    _say(f"tables: {arguments.out / MARKDOWN}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -267,14 +274,13 @@ def _export(arguments: argparse.Namespace) -> None:
         arguments.report,
         arguments.test_log,
     )
-    print(f"{done.exported.path}  {done.exported.size:,} bytes  SHA-256 {done.exported.sha256}")
-    print(f"calibration a {done.platt.a:.4f} b {done.platt.b:.4f}  threshold {done.threshold:.4f}")
-    print(
-        f"parity {done.exported.parity:.1e}  onnxruntime {done.patches_per_second:,.0f} patches/s"
-    )
+    _say(f"{done.exported.path}  {done.exported.size:,} bytes  SHA-256 {done.exported.sha256}")
+    _say(f"calibration a {done.platt.a:.4f} b {done.platt.b:.4f}  threshold {done.threshold:.4f}")
+    _say(f"parity {done.exported.parity:.1e}  onnxruntime {done.patches_per_second:,.0f} patches/s")
     for group, figures in done.metrics.items():
         shown = ("auc", "balanced_accuracy", "f1_positive", "ece")
-        print(group, "  ".join(f"{name} {figures[name].value:.4f}" for name in shown))
+        text = "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
+        _say(f"{group} {text}")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -18,6 +18,7 @@ from idc_desktop.errors import IdcError, ModelError, OutputError, ResolutionErro
 from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme
 
@@ -177,7 +178,7 @@ class _Reporter:
             return
         self._shown = True
         what = str(error) if isinstance(error, IdcError) else "A defect of ours; your work is kept."
-        box = QMessageBox(QMessageBox.Icon.Critical, "IDC Desktop", what, parent=self._window)
+        box = MessageBox(QMessageBox.Icon.Critical, "IDC Desktop", what, parent=self._window)
         box.setInformativeText(f"The details are in {data_folder() / 'logs' / 'defects.log'}.")
         box.setDetailedText(text)
         box.finished.connect(self._on_read)

@@ -11,6 +11,7 @@ from PySide6.QtGui import QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QDockWidget, QDoubleSpinBox, QMainWindow, QVBoxLayout, QWidget
 
 from idc_desktop.model_file import bundled_models
+from idc_desktop.plain_text import one_line
 from idc_desktop.ui.dialogs.desk import DialogDesk
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.inspector import Inspector
@@ -284,7 +285,7 @@ class MainWindow(QMainWindow):
         self.export_task.failed.connect(lambda error: self.dialogs.warn("Export", str(error)))
 
     def _note(self, text: str) -> None:
-        self.statusBar().showMessage(text, _NOTE_MS)
+        self.statusBar().showMessage(one_line(text), _NOTE_MS)
 
     def _close_slide(self) -> None:
         problem = self.document.regions.settle()
@@ -310,7 +311,7 @@ class MainWindow(QMainWindow):
     def _on_slide_changed(self) -> None:
         document = self.document
         self.setWindowTitle(
-            f"{document.path.name} – IDC Desktop" if document.path else "IDC Desktop"
+            f"{one_line(document.path.name)} – IDC Desktop" if document.path else "IDC Desktop"
         )
         has_associated = document.tiles is not None and bool(document.tiles.associated_names)
         self.verbs.action("Label and macro image …").setEnabled(has_associated)

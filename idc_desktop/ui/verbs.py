@@ -9,6 +9,7 @@ from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QDoubleSpinBox, QMainWindow, QMenu, QToolBar, QWidget
 
+from idc_desktop.ui.plain import plain_tip
 from idc_desktop.ui.theme import icon
 
 
@@ -88,7 +89,9 @@ class Verbs:
             menu.addAction(action)
             toolbar = self._join(window, verb.group, action) if verb.group else self.toolbar
             if verb.icon:
-                action.setToolTip(f"{verb.words} ({verb.keys})" if verb.keys else verb.words)
+                action.setToolTip(
+                    plain_tip(f"{verb.words} ({verb.keys})" if verb.keys else verb.words)
+                )
                 toolbar.addAction(action)
             self._verbs.append(verb)
             self._actions[verb.words] = action

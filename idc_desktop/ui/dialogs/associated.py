@@ -7,7 +7,6 @@ from PySide6.QtGui import QImage, QPixmap
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
-    QLabel,
     QScrollArea,
     QTabWidget,
     QVBoxLayout,
@@ -15,6 +14,7 @@ from PySide6.QtWidgets import (
 )
 
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.plain import Label
 
 _LARGEST_PX = 900
 
@@ -27,12 +27,12 @@ class AssociatedDialog(QDialog):
         self.setWindowTitle("Label and macro image")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         document.slide_changed.connect(self.reject)
-        warning = QLabel("These pictures may show names and numbers. They are never exported.")
-        self.pictures: dict[str, QLabel] = {}
+        warning = Label("These pictures may show names and numbers. They are never exported.")
+        self.pictures: dict[str, Label] = {}
         tabs = QTabWidget()
         tiles = document.tiles
         for name in tiles.associated_names if tiles is not None else ():
-            label = QLabel("Reading …")
+            label = Label("Reading …")
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             scroll = QScrollArea()
             scroll.setWidget(label)
@@ -47,7 +47,7 @@ class AssociatedDialog(QDialog):
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
         layout.addWidget(warning)
-        layout.addWidget(tabs if self.pictures else QLabel("The file holds none."), 1)
+        layout.addWidget(tabs if self.pictures else Label("The file holds none."), 1)
         layout.addWidget(buttons)
         self.resize(760, 560)
 

@@ -24,6 +24,7 @@ from idc_desktop.ui.dialogs.pages import (
 )
 from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.view.slide_view import SlideView
 
@@ -44,8 +45,7 @@ class DialogDesk:
 
     def warn(self, title: str, text: str) -> None:
         """Tell what could not be done."""
-        box = QMessageBox(QMessageBox.Icon.Warning, title, text, parent=self._window)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box = MessageBox(QMessageBox.Icon.Warning, title, text, parent=self._window)
         box.open()
 
     def ask_unsaved(
@@ -63,7 +63,7 @@ class DialogDesk:
         stay : callable
             Called if the user rather stays.
         """
-        box = QMessageBox(
+        box = MessageBox(
             QMessageBox.Icon.Warning,
             "Regions that are not saved",
             problem,
@@ -75,7 +75,6 @@ class DialogDesk:
         copy = box.addButton("Save a copy …", QMessageBox.ButtonRole.AcceptRole)
         discard = box.addButton("Discard", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(again)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
 
         def on_finished() -> None:
             chosen = box.clickedButton()
@@ -96,7 +95,7 @@ class DialogDesk:
         """Ask before a complete analysis is begun anew."""
         document, run = self._document, self._document.run
         assert document.path is not None
-        box = QMessageBox(
+        box = MessageBox(
             QMessageBox.Icon.Question,
             "Analyze again",
             f"Analyze {document.path.name} again?",
@@ -106,7 +105,6 @@ class DialogDesk:
         box.setInformativeText("What is stored of it with this model is computed anew.")
         again = box.addButton("Analyze again", QMessageBox.ButtonRole.AcceptRole)
         box.setDefaultButton(QMessageBox.StandardButton.Cancel)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
 
         def on_finished() -> None:
             # A slide that was being opened may be shown by now.
@@ -169,9 +167,8 @@ class DialogDesk:
 
     def tell_exported(self, folder: Path) -> None:
         """Say where the files are; a button opens the folder."""
-        box = QMessageBox(QMessageBox.Icon.NoIcon, "Exported", f"The files are in\n{folder}")
+        box = MessageBox(QMessageBox.Icon.NoIcon, "Exported", f"The files are in\n{folder}")
         box.setParent(self._window, Qt.WindowType.Dialog)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         opens = box.addButton("Open the folder", QMessageBox.ButtonRole.ActionRole)
         opens.clicked.connect(
             lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder.absolute())))

@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QVBoxLayout,
@@ -20,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.export import FILES, FORMATS, PROVENANCE
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.settings import Settings
 
 
@@ -41,19 +41,19 @@ class ExportDialog(QDialog):
         row = QHBoxLayout()
         row.addWidget(self._folder, 1)
         row.addWidget(choose)
-        six = QLabel(f"Always: {', '.join((*FILES, PROVENANCE))}.")
+        six = Label(f"Always: {', '.join((*FILES, PROVENANCE))}.")
         six.setWordWrap(True)
-        self._where = QLabel()
+        self._where = Label()
         self._where.setWordWrap(True)
         self._document = document
         self._boxes: dict[str, QCheckBox] = {}
         layout = QVBoxLayout(self)
-        layout.addWidget(QLabel("Folder"))
+        layout.addWidget(Label("Folder"))
         layout.addLayout(row)
         layout.addWidget(self._where)
         layout.addSpacing(8)
         layout.addWidget(six)
-        layout.addWidget(QLabel("Also:"))
+        layout.addWidget(Label("Also:"))
         for name, known in FORMATS.items():
             box = QCheckBox(known.description[:1].upper() + known.description[1:])
             box.setChecked(name in settings.export_formats)
@@ -72,7 +72,7 @@ class ExportDialog(QDialog):
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         if not has_all:
-            left_out = QLabel(f"The files will hold no regions. {document.regions.refusal}")
+            left_out = Label(f"The files will hold no regions. {document.regions.refusal}")
             left_out.setObjectName("notice")
             left_out.setWordWrap(True)
             layout.addSpacing(8)
@@ -116,4 +116,4 @@ class ExportDialog(QDialog):
         for name, box in self._boxes.items():
             refusal = FORMATS[name].refusal(slide, self.is_anonymous)
             box.setEnabled(refusal is None)
-            box.setToolTip(f"Not now: {refusal}" if refusal else "")
+            box.setToolTip(plain_tip(f"Not now: {refusal}") if refusal else "")

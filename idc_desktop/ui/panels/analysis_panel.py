@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.model_file import bundled_models
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
+from idc_desktop.ui.plain import MessageBox
 
 _OTHER_FILE = "Open a model file …"
 _PROVIDERS = {"auto": "auto (CUDA if it works)", "cpu": "CPU", "cuda": "CUDA"}
@@ -99,8 +100,7 @@ class AnalysisPanel(QWidget):
 
     def _on_model_refused(self, reason: str) -> None:
         self._show_model()
-        box = QMessageBox(QMessageBox.Icon.Warning, "Model", reason, parent=self)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box = MessageBox(QMessageBox.Icon.Warning, "Model", reason, parent=self)
         box.open()
 
     def _on_provider_chosen(self, index: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QRect, QSize, Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLayout, QLayoutItem, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLayout, QLayoutItem, QWidget
+
+from idc_desktop.ui.plain import Label
 
 _SPACING_PX = 6
 
@@ -20,7 +22,7 @@ class FlowLayout(QLayout):
         pair = QWidget()
         row = QHBoxLayout(pair)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(QLabel(name))
+        row.addWidget(Label(name))
         row.addWidget(field)
         self.addWidget(pair)
 

@@ -9,7 +9,6 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QDoubleSpinBox,
-    QLabel,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -21,6 +20,7 @@ from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.flow_layout import FlowLayout
+from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
@@ -57,7 +57,7 @@ class FociPanel(QWidget):
         self._neighbours.addItem("sides only", 4)
         self._neighbours.setToolTip("Where two patches of one focus must touch")
         self._neighbours.currentIndexChanged.connect(self._find_soon)
-        self._count = QLabel()
+        self._count = Label()
         self._make = QPushButton()
         self._make.setToolTip(
             "Turn the selected foci, or all if none is selected, into regions (Esc selects none)"
@@ -66,7 +66,7 @@ class FociPanel(QWidget):
         self.list = QTableWidget(0, len(_COLUMNS))
         for column, (title, tip) in enumerate(_COLUMNS.items()):
             header = QTableWidgetItem(title)
-            header.setToolTip(tip)
+            header.setToolTip(plain_tip(tip))
             self.list.setHorizontalHeaderItem(column, header)
         self.list.verticalHeader().hide()
         self.list.verticalHeader().setDefaultSectionSize(24)
@@ -151,7 +151,7 @@ class FociPanel(QWidget):
         spin.setSingleStep(0.16)
         spin.setValue(value)
         spin.setSuffix(" mm²")
-        spin.setToolTip(tip)
+        spin.setToolTip(plain_tip(tip))
         spin.setKeyboardTracking(False)
         spin.valueChanged.connect(lambda _: self._find_soon())
         return spin

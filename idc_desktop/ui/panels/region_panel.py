@@ -23,7 +23,6 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QInputDialog,
-    QLabel,
     QMenu,
     QMessageBox,
     QPushButton,
@@ -40,6 +39,7 @@ from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.region_table import SORT_ROLE, RegionTable
+from idc_desktop.ui.plain import Label, MessageBox, plain_tip
 from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
@@ -90,7 +90,7 @@ class RegionPanel(QWidget):
         self._classes.setMinimumWidth(100)
         self._classes.setToolTip("Class of what is drawn next")
         self._classes.currentTextChanged.connect(self._on_class)
-        self._summary = QLabel()
+        self._summary = Label()
         self._summary.setMinimumWidth(1)  # a very long one is cut off; its tip is not
         self._summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._reading, self._writing = Task(self), Task(self)
@@ -120,7 +120,7 @@ class RegionPanel(QWidget):
         if not any(corner):
             self.read(path)
             return
-        box = QMessageBox(
+        box = MessageBox(
             QMessageBox.Icon.Question,
             "Import regions",
             f"From which corner does {path.name} count?",
@@ -136,7 +136,6 @@ class RegionPanel(QWidget):
         area.clicked.connect(lambda: self.read(path, corner))
         image.clicked.connect(lambda: self.read(path))
         box.setDefaultButton(area)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
 
     def read(self, path: Path, origin_l0: Point = (0.0, 0.0)) -> None:
@@ -179,7 +178,7 @@ class RegionPanel(QWidget):
         for words in ("Zoom to", "Unite", "Subtract", "Delete", "Import …"):
             verb = next(it for it in self._verbs if it.words.startswith(words.split(" …")[0]))
             button = QPushButton(words)
-            button.setToolTip(f"{verb.words} ({verb.keys})")
+            button.setToolTip(plain_tip(f"{verb.words} ({verb.keys})"))
             button.clicked.connect(lambda _checked=False, verb=verb: verb.run())
             row.addWidget(button)
             self._buttons.append(button)
@@ -229,7 +228,7 @@ class RegionPanel(QWidget):
             return
         text = class_text(self._document)
         self._summary.setText(text)
-        self._summary.setToolTip(text)
+        self._summary.setToolTip(plain_tip(text))
 
     def show_menu(self, at: QPoint) -> None:
         """Offer, at a point of the screen, what can be done with the chosen regions."""
@@ -240,7 +239,7 @@ class RegionPanel(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         classes = menu.addMenu("&Class")
         for name in self._known_classes():
-            classes.addAction(name or "no class", partial(self.set_class, name))
+            classes.addAction(name.replace("&", "&&") or "no class", partial(self.set_class, name))
         classes.addAction("Another …", self._ask_class)
         for label, name, value in (
             ("Hide", "is_hidden", True),

@@ -19,6 +19,7 @@ from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 
 from idc_desktop.regions import Region, RegionStatistics
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.plain import plain_tip
 
 _MEASURE_AFTER_MS = 40
 _Index = QModelIndex | QPersistentModelIndex
@@ -117,7 +118,7 @@ class RegionTable(QAbstractTableModel):
             if role == Qt.ItemDataRole.DisplayRole:
                 return _COLUMNS[section].title
             if role == Qt.ItemDataRole.ToolTipRole:
-                return _COLUMNS[section].tip
+                return plain_tip(_COLUMNS[section].tip)
         return None
 
     def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: ANN401

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.plain import Label
 
 
 class RegionsBar(QFrame):
@@ -14,7 +15,7 @@ class RegionsBar(QFrame):
         super().__init__(parent)
         self._regions = document.regions
         self.setObjectName("notice")
-        self._reason = QLabel()
+        self._reason = Label()
         self._reason.setWordWrap(True)
         self._again = QPushButton("Try again")
         self._again.clicked.connect(self._regions.try_again)

@@ -6,13 +6,13 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.plain import Label
 
 _LEAST_UM, _MOST_UM = 0.05, 10.0  # what can be typed; coarser slides cannot be analyzed
 
@@ -24,7 +24,7 @@ class ResolutionBar(QFrame):
         super().__init__(parent)
         self._document = document
         self.setObjectName("resolutionBar")
-        self.text = QLabel()
+        self.text = Label()
         self.text.setWordWrap(True)  # else the window could not be narrower than the words
         self.field = QDoubleSpinBox()
         self.field.setRange(0.0, _MOST_UM)

@@ -12,9 +12,11 @@ from PySide6.QtGui import QIcon, QImage, QKeyEvent, QPainter, QPixmap
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 
 from idc_desktop.model_file import ModelFile
+from idc_desktop.plain_text import one_line
 from idc_desktop.ui.analysis_queue import AnalysisQueue, SlideStatus
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.outcome import Outcome
+from idc_desktop.ui.plain import plain_tip
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.thumbnails import Thumbnails, kept_picture
@@ -301,11 +303,11 @@ class SlideList(QListWidget):
         path = self._path(item)
         is_there = self._exists.get(path, True)
         status = self._queue.status(path) if is_there else SlideStatus("not found")
-        text = f"{path.name}\n{status.words}"
+        text = f"{one_line(path.name)}\n{one_line(status.words)}"
         tip = "\n".join(filter(None, (str(path), status.detail)))
-        if (text, tip) != (item.text(), item.toolTip()):
+        if (text, plain_tip(tip)) != (item.text(), item.toolTip()):
             item.setText(text)
-            item.setToolTip(tip)
+            item.setToolTip(plain_tip(tip))
             colour = None if is_there else self.palette().placeholderText()
             item.setData(Qt.ItemDataRole.ForegroundRole, colour)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from idc_desktop.ui.analysis_queue import AnalysisQueue
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.slide_list import SlideList
+from idc_desktop.ui.plain import Label
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.verbs import Verb
 
@@ -28,7 +29,7 @@ class SlidePanel(QWidget):
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("Analyze no more of them; what was analyzed is kept")
         self.stop_button.clicked.connect(self.queue.cancel)
-        self.count = QLabel()
+        self.count = Label()
         row = QHBoxLayout()
         row.setContentsMargins(4, 0, 4, 4)
         row.addWidget(self.run_button, 1)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.probability_map import MILLIONTHS, PatchState
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.view.slide_view import SlideView
 
 
-class ToolHint(QLabel):
+class ToolHint(Label):
     """How the tool in use is used; it gives way to everything else in the line."""
 
     def __init__(self, view: SlideView, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(parent=parent)
         self._view = view
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         view.tool_changed.connect(self._show)
 
     def _show(self) -> None:
         self.setText(self._view.hint)
-        self.setToolTip(self._view.hint)
+        self.setToolTip(plain_tip(self._view.hint))
 
 
 class StatusLine(QWidget):
@@ -34,10 +35,10 @@ class StatusLine(QWidget):
         super().__init__(parent)
         self._document = document
         self._point: QPointF | None = None
-        self.position = QLabel()
-        self._level = QLabel()
-        self._provider = QLabel()
-        notice = QLabel(RESEARCH_USE_NOTICE)
+        self.position = Label()
+        self._level = Label()
+        self._provider = Label()
+        notice = Label(RESEARCH_USE_NOTICE)
         row = QHBoxLayout(self)
         row.setContentsMargins(4, 0, 4, 0)
         row.setSpacing(18)

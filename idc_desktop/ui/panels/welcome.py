@@ -6,10 +6,11 @@ import threading
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from idc_desktop.errors import AnalysisCancelledError
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.plain import Label
 from idc_desktop.ui.task import Task
 
 _PHANTOM = "Or look around with a phantom: painted by this program, no patient, no tissue."
@@ -39,13 +40,13 @@ class Welcome(QWidget):
         self._task.succeeded.connect(self.phantom_made)
         self._task.failed.connect(self._on_failed)
         self._task.ended.connect(self._show)
-        self.message = QLabel()
+        self.message = Label()
         self.open_button = QPushButton("Open slide …")
         self.open_button.setObjectName("primary")
         self.open_button.clicked.connect(self.open_asked)
         self.phantom_button = QPushButton("Make a phantom slide")
         self.phantom_button.clicked.connect(self._make_phantom)
-        self._hint = QLabel(_PHANTOM)
+        self._hint = Label(_PHANTOM)
         self._progress = QProgressBar()
         self._progress.setRange(0, 100)
         self._progress.setFormat("Painting, %p %")

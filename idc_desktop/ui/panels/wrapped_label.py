@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QWidget
+
+from idc_desktop.ui.plain import Label
 
 
-class WrappedLabel(QLabel):
+class WrappedLabel(Label):
     """Takes the height that its text needs; a plain label in a form is cut off."""
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
