@@ -40,6 +40,7 @@ from idc_desktop.errors import (
     OutputError,
     UsageError,
 )
+from idc_desktop.messages import AnalyzeJob, BlockDone, Plan, SlideOpened
 from idc_desktop.plain_text import one_line
 from idc_desktop.supervisor import Job
 
@@ -144,18 +145,17 @@ def analyze_slides(options: argparse.Namespace) -> int:
 def _start(run: _Run, options: argparse.Namespace) -> Job:
     from idc_desktop.store import data_folder
 
-    job = {
-        "job": "analyze",
-        "slide": str(run.slide),
-        "model": _model_for_engine(options.model),
-        "mpp": options.mpp,
-        "provider": options.provider,
-        "threads": options.threads,
-        "tissue": not options.no_tissue_mask,
-        "restart": options.restart,
-        "recall": options.recall,
-        "data_folder": str(data_folder()),
-    }
+    job = AnalyzeJob(
+        slide=str(run.slide),
+        model=_model_for_engine(options.model),
+        mpp=options.mpp,
+        provider=options.provider,
+        threads=options.threads,
+        data_folder=str(data_folder()),
+        tissue=not options.no_tissue_mask,
+        restart=options.restart,
+        recall=options.recall,
+    )
     return Job(job, run.slide.name)
 
 
@@ -198,7 +198,7 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
     counts = analysis.map.counts()
     failed = analysis.map.failed_patches
     run.status, run.out, run.counts = ("partial" if failed else "done"), common.out / name, counts
-    run.provider = analysis.provider["used"]
+    run.provider = analysis.provider.used
     run.seconds = round(time.monotonic() - began, 3)
     run.patches_per_second = round(counts["ok"] / max(run.seconds, 1e-3), 1)
     if failed:
@@ -284,17 +284,17 @@ def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace)
 
     record = RunRecord()
     with _Progress(run.slide.name, options.json) as progress:
-        for message, payload in job.events():
+        for event in job.events():
             said = len(record.notes)
-            require_model(message, model.path.name, model.sha256)
-            record.take(message, payload)
-            if message["event"] == "slide" and record.slide is not None:
-                _refuse_formats(run, record.slide, options)
+            require_model(event, model.path.name, model.sha256)
+            record.take(event)
+            if isinstance(event, SlideOpened):
+                _refuse_formats(run, event.slide, options)
             for note in record.notes[said:]:
                 progress.say(f"note: {note}")
-            if message["event"] == "plan" and record.map is not None:
-                progress.begin(record.map.states.size)
-            elif message["event"] == "block":
+            if isinstance(event, Plan):
+                progress.begin(event.grid.rows * event.grid.cols)
+            elif isinstance(event, BlockDone):
                 progress.reach(record.done_patches)
     if record.slide is None or record.map is None or not record.map.states.all():
         raise ExportError(

@@ -9,33 +9,34 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, NoReturn
 
 from idc_desktop.errors import IdcError
-from idc_desktop.wire import Message, receive, send
+from idc_desktop.messages import JOBS, Command, Event, Failure, JobMessage, receive, send
 
-Listen = Callable[[Callable[[Message], None]], None]
-"""Starts to pass the parent's further messages to a function, in a thread of its own."""
+Listen = Callable[[Callable[[Command], None]], None]
+"""Starts to pass the parent's commands to a function, in a thread of its own."""
 
 
 class Outbox:
-    """Sends messages from several threads, one at a time."""
+    """Sends events from several threads, one at a time."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._lock = threading.Lock()
 
-    def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
-        """Send one message; end this process if the parent is gone."""
+    def send(self, event: Event) -> None:
+        """Send one event; end this process if the parent is gone."""
         try:
             with self._lock:
-                send(self._stream, message, payload)
+                send(self._stream, event)
         except BrokenPipeError:
             _end_orphaned()
 
 
-def serve(work: Callable[[Message, Outbox, Listen], None]) -> None:
+def serve(work: Callable[[JobMessage, Outbox, Listen], None]) -> None:
     """Run `work` on the job that arrives on stdin, report how it fails, and end the process.
 
     Once `work` listens, the process ends as soon as stdin closes: the parent is gone.
@@ -45,25 +46,29 @@ def serve(work: Callable[[Message, Outbox, Listen], None]) -> None:
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         outbox = Outbox(answers)
-        received = receive(sys.stdin.buffer)
-        if received is None:
+        job = receive(sys.stdin.buffer, JOBS)
+        if job is None:
             return
         try:
-            work(received[0], outbox, _listen)
-        except IdcError as error:
-            outbox.send({"event": "error", "kind": type(error).__name__, "message": str(error)})
-        except Exception:  # noqa: BLE001 - the edge of the process: the parent reports the defect
-            text = traceback.format_exc()
-            outbox.send({"event": "error", "kind": "DefectError", "message": text})
+            work(job, outbox, partial(_listen, job.COMMANDS))
+        except Exception as error:  # noqa: BLE001 - the edge of the process: the parent reports it
+            outbox.send(failure_of(error))
     # Skip the interpreter's and the libraries' tear-down: everything is committed and said.
     sys.stderr.flush()
     os._exit(0)
 
 
-def _listen(on_message: Callable[[Message], None]) -> None:
+def failure_of(error: Exception) -> Failure:
+    """Return the event that tells how a child ends; to be called where `error` is handled."""
+    if isinstance(error, IdcError):
+        return Failure(type(error).__name__, str(error))
+    return Failure("DefectError", traceback.format_exc())
+
+
+def _listen(commands: tuple[type[Command], ...], on_command: Callable[[Command], None]) -> None:
     def follow() -> None:
-        while (received := receive(sys.stdin.buffer)) is not None:
-            on_message(received[0])
+        while (command := receive(sys.stdin.buffer, commands)) is not None:
+            on_command(command)
         _end_orphaned()
 
     threading.Thread(target=follow, daemon=True).start()

@@ -28,8 +28,8 @@ from idc_desktop.console import (
     printing,
     report_defect,
 )
-from idc_desktop.description import SlideDescription
 from idc_desktop.errors import DefectError, DisplayError, IdcError, ModelError, UsageError
+from idc_desktop.messages import Doctor, DoctorJob, InfoJob, ModelVerified, SlideOpened, VerifyJob
 from idc_desktop.supervisor import ask, usable_threads
 
 _QT_PACKAGES = "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libxcb-cursor0"
@@ -201,7 +201,7 @@ def _positive_count(text: str) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     slide = absolute(options.slide)
-    answer = SlideDescription.from_message(ask({"job": "info", "slide": str(slide)}, slide.name))
+    answer = ask(InfoJob(str(slide)), SlideOpened, slide.name).slide
     answer = replace(answer, file=slide.name)  # a DICOM slide goes by its folder's name
     if options.json:
         print_json(answer.as_dict())
@@ -274,16 +274,15 @@ def _verify_model(options: argparse.Namespace) -> int:
     from idc_desktop.model_file import find_model, read_model
 
     model = read_model(find_model(options.model))
-    job = {"job": "verify", "model": str(model.path), "provider": options.provider}
-    answer = ask(job, model.path.name)
-    provider = answer["provider"]
+    job = VerifyJob(str(model.path), options.provider)
+    answer = ask(job, ModelVerified, model.path.name)
     print_line(f"{model.path.name}: {model.card.name} {model.card.version} keeps the contract")
     print_line(f"  SHA-256      {model.sha256}")
-    print_line(f"  provider     {provider['used']}")
-    if provider["fallback_reason"]:
-        print_line(f"  not CUDA     {provider['fallback_reason']}")
+    print_line(f"  provider     {answer.provider.used}")
+    if answer.provider.fallback_reason:
+        print_line(f"  not CUDA     {answer.provider.fallback_reason}")
     print_line(
-        f"  golden |Δp|  {answer['golden_error']:.2g} on {len(model.card.golden_patches)} patches"
+        f"  golden |Δp|  {answer.golden_error:.2g} on {len(model.card.golden_patches)} patches"
     )
     return 0
 
@@ -352,18 +351,18 @@ def _doctor(options: argparse.Namespace) -> int:
     from idc_desktop.model_file import bundled_models, read_model
     from idc_desktop.store import data_folder
 
-    answer = ask({"job": "doctor"}, "doctor")
+    answer = ask(DoctorJob(), Doctor, "doctor")
     models: dict[str, str] = {}
     for name, path in bundled_models().items():
         try:
             models[name] = read_model(path).sha256
         except ModelError as error:
             models[name] = str(error)
-    problem = answer["cuda_problem"]
+    problem = answer.cuda_problem
     display = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
     report = {
-        "versions": answer["versions"],
-        "providers": answer["providers"],
+        "versions": answer.versions,
+        "providers": list(answer.providers),
         "cuda": {"usable": problem is None, "reason": problem},
         "display": sys.platform if sys.platform in ("win32", "darwin") else display,
         "data_dir": str(data_folder()),

@@ -1,14 +1,8 @@
 """The viewer's decoder: a child process that opens one slide and sends pixels for the screen.
 
-Started by `supervisor` with ``{"slide", "mpp"}`` as its job. It answers ``slide`` once, then
-``pixels`` or ``failed`` for each command, in any order, or ``error`` if the file is no longer the
-one that was opened. Commands:
-
-- ``tile`` (zoom, col, row);
-- ``patch`` (spacing_um_px, row, col): the pixels that a model sees of a grid cell and of its eight
-  neighbours, 150 x 150;
-- ``associated`` (name): the label, the macro image … They are read only when asked for, since they
-  may show a patient's name.
+Started by `supervisor` with a `ViewJob`. It answers `SlideOpened` once, then `Pixels` or
+`Unreadable` for each command, in any order, or `Failure` if the file is no longer the one that was
+opened.
 
 A *zoom* is a power of two: at zoom z a pixel of a tile covers 2^z level-0 pixels, whatever levels
 the slide has. Tiles are 256 x 256, counted from the slide's top left.
@@ -24,10 +18,22 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from idc_desktop.child import Listen, Outbox, serve
+from idc_desktop.child import Listen, Outbox, failure_of, serve
 from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError, slide_replaced
+from idc_desktop.messages import (
+    TILE_PX,
+    Command,
+    JobMessage,
+    Pixels,
+    ReadAssociated,
+    ReadPatch,
+    ReadTile,
+    SlideOpened,
+    Started,
+    Unreadable,
+    ViewJob,
+)
 from idc_desktop.slide import UNREADABLE_GREY, Rgb, Slide
-from idc_desktop.wire import TILE_PX, Message
 
 _THREADS = 2
 _LARGEST_READ_PX = 2048  # a side; a tile that covers more is read in pieces
@@ -39,33 +45,30 @@ def main() -> None:
     serve(run)
 
 
-def run(job: Message, outbox: Outbox, listen: Listen) -> None:
+def run(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
     """Open the slide and answer commands until the parent closes the pipe."""
-    commands: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    assert isinstance(job, ViewJob)
+    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
     listen(commands.put)
-    slide = Slide(Path(job["slide"]), job["mpp"])
-    description = slide.describe().as_dict()
-    outbox.send({"event": "slide", **description, "associated": list(slide.associated_names)})
+    slide = Slide(Path(job.slide), job.mpp)
+    outbox.send(SlideOpened(slide.describe(), slide.associated_names))
 
     def work() -> None:
         while True:
             command = commands.get()
-            # Named before the decoder can die of it, so that the parent knows what killed it.
-            request = command["request"]
-            outbox.send({"event": "start", "request": request})
+            assert isinstance(command, ReadTile | ReadPatch | ReadAssociated)
+            outbox.send(Started(command.request))
             try:
-                pixels = _PIXELS[command["command"]](slide, command)
+                pixels = _read(slide, command)
                 slide.check_unchanged()  # after: these pixels may be another file's
-            except SlideChangedError as error:
-                message = str(slide_replaced(slide.name))
-                outbox.send({"event": "error", "kind": type(error).__name__, "message": message})
+            except SlideChangedError:
+                outbox.send(failure_of(slide_replaced(slide.name)))
                 return
             except IdcError as error:
-                outbox.send({"event": "failed", "request": request, "message": str(error)})
+                outbox.send(Unreadable(command.request, str(error)))
             else:
                 height, width = pixels.shape[:2]
-                answer = {"event": "pixels", "request": request, "width": width, "height": height}
-                outbox.send(answer, _to_rgb32(pixels))
+                outbox.send(Pixels(command.request, width, height, payload=_to_rgb32(pixels)))
 
     for _ in range(_THREADS - 1):
         threading.Thread(target=work, daemon=True).start()
@@ -113,7 +116,8 @@ def read_neighbourhood(slide: Slide, spacing_um_px: float, row: int, col: int) -
     """
     from idc_desktop.card import PATCH_SIZE_PX as SIDE
     from idc_desktop.grid import Block
-    from idc_desktop.tiling import PatchReader, TissueSettings
+    from idc_desktop.tiling import PatchReader
+    from idc_desktop.tissue import TissueSettings
 
     reader = PatchReader(slide, spacing_um_px, TissueSettings(enabled=False))
     around = np.full((3 * SIDE, 3 * SIDE, 3), 255, np.uint8)
@@ -131,19 +135,14 @@ def read_neighbourhood(slide: Slide, spacing_um_px: float, row: int, col: int) -
     return around
 
 
-def _tile(slide: Slide, command: Message) -> Rgb:
-    return read_tile(slide, command["zoom"], command["col"], command["row"])
-
-
-def _patch(slide: Slide, command: Message) -> Rgb:
-    return read_neighbourhood(slide, command["spacing_um_px"], command["row"], command["col"])
-
-
-def _associated(slide: Slide, command: Message) -> Rgb:
-    return slide.read_associated(command["name"])
-
-
-_PIXELS = {"tile": _tile, "patch": _patch, "associated": _associated}
+def _read(slide: Slide, command: ReadTile | ReadPatch | ReadAssociated) -> Rgb:
+    match command:
+        case ReadTile():
+            return read_tile(slide, command.zoom, command.col, command.row)
+        case ReadPatch():
+            return read_neighbourhood(slide, command.spacing_um_px, command.row, command.col)
+        case ReadAssociated():
+            return slide.read_associated(command.name)
 
 
 def _to_rgb32(pixels: npt.NDArray[np.uint8]) -> bytes:

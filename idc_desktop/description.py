@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from idc_desktop.wire import Message
+from idc_desktop.typed_json import Matching, Sized, Within
+
+MAX_SIDE_PX = 1 << 22
+"""No slide is larger."""
+
+MPP_RANGE = (0.05, 100.0)
+"""µm per pixel beyond which a resolution is taken for nonsense."""
 
 _PSEUDONYM_DIGITS = 12
+
+_SidePx = Annotated[int, Within(1, MAX_SIDE_PX)]
+_PlacePx = Annotated[int, Within(0, MAX_SIDE_PX)]
+_Scale = Annotated[float, Within(1e-3, 2 * MAX_SIDE_PX)]
+_Mpp = Annotated[float, Within(*MPP_RANGE)]
+_LevelMpp = Annotated[float, Within(MPP_RANGE[0] * 1e-3, MPP_RANGE[1] * 2 * MAX_SIDE_PX)]
 
 
 @dataclass(frozen=True)
 class LevelDescription:
     """A level of the pyramid: size in its own pixels, and their size in level-0 pixels and µm."""
 
-    width: int
-    height: int
-    downsample: float
-    mpp_x: float | None
-    mpp_y: float | None
+    width: _SidePx
+    height: _SidePx
+    downsample: _Scale
+    mpp_x: _LevelMpp | None
+    mpp_y: _LevelMpp | None
 
 
 @dataclass(frozen=True)
@@ -47,25 +59,16 @@ class SlideDescription:
 
     file: str
     vendor: str
-    width_l0: int
-    height_l0: int
-    levels: tuple[LevelDescription, ...]
-    mpp_x: float | None
-    mpp_y: float | None
-    mpp_source: str | None
-    objective_power: float | None
-    bounds: tuple[int, int, int, int] | None
-    identity: str
+    width_l0: _SidePx
+    height_l0: _SidePx
+    levels: Annotated[tuple[LevelDescription, ...], Sized(1, 1 << 16)]
+    mpp_x: _Mpp | None
+    mpp_y: _Mpp | None
+    mpp_source: Literal["file", "user"] | None
+    objective_power: Annotated[float, Within(0, 1e308)] | None
+    bounds: tuple[_PlacePx, _PlacePx, _SidePx, _SidePx] | None
+    identity: Annotated[str, Matching("[0-9a-f]{64}")]
     warnings: tuple[str, ...]
-
-    @classmethod
-    def from_message(cls, message: Message) -> SlideDescription:
-        """Read the ``slide`` message of an engine or a decoder."""
-        values = {it.name: message[it.name] for it in fields(cls)}
-        values["levels"] = tuple(LevelDescription(**it) for it in message["levels"])
-        values["bounds"] = tuple(message["bounds"]) if message["bounds"] else None
-        values["warnings"] = tuple(message["warnings"])
-        return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""

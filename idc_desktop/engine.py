@@ -1,10 +1,8 @@
 """The engine: a child process that opens slides and models, and runs one job.
 
 It is started by `supervisor` only, gets its job as the first message on stdin and answers on
-stdout. Later messages on stdin are commands (``cancel``); when stdin closes, the parent is gone
-and the engine ends at once, losing nothing that was committed.
-
-Jobs and their answers are described at `run_job`.
+stdout. When stdin closes, the parent is gone and the engine ends at once, losing nothing that was
+committed. Jobs and their answers are in `messages`.
 """
 
 from __future__ import annotations
@@ -14,25 +12,40 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from idc_desktop.child import Listen, Outbox, serve
 from idc_desktop.errors import cancelled
-from idc_desktop.wire import Message
+from idc_desktop.messages import (
+    OVERVIEW,
+    OVERVIEW_SIDE_PX,
+    AnalyzeJob,
+    Cancel,
+    Doctor,
+    DoctorJob,
+    Done,
+    InfoJob,
+    JobMessage,
+    ModelVerified,
+    Note,
+    OverviewStrip,
+    Plan,
+    SlideOpened,
+    Started,
+    Tried,
+    Trying,
+    VerifyJob,
+)
 
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
     from idc_desktop.grid import Block
     from idc_desktop.inference import PatchClassifier
     from idc_desktop.model_file import ModelFile
     from idc_desktop.probability_map import BlockResult
+    from idc_desktop.provider import Provider
     from idc_desktop.slide import Rgb, Slide
     from idc_desktop.store import RunStore
     from idc_desktop.tiling import PatchReader
-
-OVERVIEW_SIDE_PX = 4096
-
-OVERVIEW = -1
-"""Stands for the overview where blocks are numbered: it can kill the engine as they can."""
 
 _COMMIT_EVERY_S = 0.25
 _DARK_MEAN = 64
@@ -43,68 +56,49 @@ def main() -> None:
     serve(run_job)
 
 
-def run_job(job: Message, outbox: Outbox, listen: Listen) -> None:
-    """Run a job and send its events.
-
-    ``{"job": "info", "slide"}`` answers ``slide``. ``{"job": "doctor"}`` answers ``doctor``.
-    ``{"job": "verify", "model", "provider"}`` answers ``trying``, ``tried``, ``model``.
-    ``{"job": "analyze", "slide", "model", "mpp", "provider", "threads", "tissue", "restart",
-    "data_folder", "careful", "crashed"}`` answers ``slide``, ``trying``, ``tried``, ``plan``, then
-    ``start`` and ``block`` for each block (the committed ones of an earlier run first), ``note``
-    where there is something to know, ``overview`` (strips of the picture, from the top), ``done``.
-    It may have ``"first": [x, y, width, height]``, in level-0 pixels: what to analyze before all
-    else; and ``"recall": true``: only tell what an earlier run has stored.
-    """
+def run_job(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
+    """Run a job and send what answers it."""
     cancel = threading.Event()
-    listen(lambda message: cancel.set() if message["command"] == "cancel" else None)
-    if job["job"] == "info":
-        _info(job, outbox)
-    elif job["job"] == "doctor":
-        outbox.send({"event": "doctor", **_doctor()})
-    elif job["job"] == "verify":
-        _verify(job, outbox)
-    else:
-        _Analysis(job, outbox, cancel).run()
+    listen(lambda command: cancel.set() if isinstance(command, Cancel) else None)
+    match job:
+        case InfoJob():
+            _info(job, outbox)
+        case DoctorJob():
+            _doctor(outbox)
+        case VerifyJob():
+            _verify(job, outbox)
+        case AnalyzeJob():
+            _Analysis(job, outbox, cancel).run()
 
 
-def _info(job: Message, outbox: Outbox) -> None:
+def _info(job: InfoJob, outbox: Outbox) -> None:
     from idc_desktop.slide import Slide
 
-    with Slide(Path(job["slide"]), job.get("mpp")) as slide:
-        outbox.send({"event": "slide", **slide.describe().as_dict()})
+    with Slide(Path(job.slide)) as slide:
+        outbox.send(SlideOpened(slide.describe()))
 
 
-def _verify(job: Message, outbox: Outbox) -> None:
+def _verify(job: VerifyJob, outbox: Outbox) -> None:
     from idc_desktop.model_file import find_model, read_model
 
-    classifier = _try_model(read_model(find_model(job["model"])), job["provider"], outbox)
-    outbox.send(
-        {
-            "event": "model",
-            "provider": asdict(classifier.provider),
-            "golden_error": classifier.golden_error,
-        }
-    )
+    classifier = _try_model(read_model(find_model(job.model)), job.provider, outbox)
+    outbox.send(ModelVerified(classifier.provider, classifier.golden_error))
 
 
-def _try_model(model: ModelFile, provider: str, outbox: Outbox) -> PatchClassifier:
+def _try_model(model: ModelFile, provider: Provider, outbox: Outbox) -> PatchClassifier:
     """Load a model and run it; if that is the end of this process, the parent knows of what."""
     from idc_desktop.inference import PatchClassifier
 
-    outbox.send({"event": "trying", "model": model.path.name})
+    outbox.send(Trying(model.path.name, provider))
     classifier = PatchClassifier(model, provider)
-    outbox.send({"event": "tried"})
+    outbox.send(Tried())
     return classifier
 
 
-def _doctor() -> dict[str, Any]:
+def _doctor(outbox: Outbox) -> None:
     from idc_desktop.inference import available_providers, cuda_problem
 
-    return {
-        "versions": _versions(),
-        "providers": available_providers(),
-        "cuda_problem": cuda_problem(),
-    }
+    outbox.send(Doctor(_versions(), tuple(available_providers()), cuda_problem()))
 
 
 def _versions() -> dict[str, str]:
@@ -132,7 +126,7 @@ def _versions() -> dict[str, str]:
 class _Analysis:
     """One ``analyze`` job."""
 
-    def __init__(self, job: Message, outbox: Outbox, cancel: threading.Event) -> None:
+    def __init__(self, job: AnalyzeJob, outbox: Outbox, cancel: threading.Event) -> None:
         self._job = job
         self._outbox = outbox
         self._cancel = cancel
@@ -140,24 +134,25 @@ class _Analysis:
     def run(self) -> None:
         from idc_desktop.analysis import OutputCheck
         from idc_desktop.model_file import find_model, read_model
-        from idc_desktop.record import block_message
+        from idc_desktop.record import block_done
         from idc_desktop.slide import Slide
         from idc_desktop.store import RunStore, run_path
-        from idc_desktop.tiling import PatchReader, TissueSettings
+        from idc_desktop.tiling import PatchReader
+        from idc_desktop.tissue import TissueSettings
 
         job, outbox = self._job, self._outbox
-        with Slide(Path(job["slide"]), job["mpp"]) as slide:
+        with Slide(Path(job.slide), job.mpp) as slide:
             slide.require_mpp()
             description = slide.describe()
-            outbox.send({"event": "slide", **description.as_dict()})
-            model = read_model(find_model(job["model"]))
-            tissue = TissueSettings(enabled=job["tissue"])
+            outbox.send(SlideOpened(description))
+            model = read_model(find_model(job.model))
+            tissue = TissueSettings(enabled=job.tissue)
             reader = PatchReader(slide, model.card.spacing_um_px, tissue)
-            classifier = _try_model(model, job["provider"], outbox)
+            classifier = _try_model(model, job.provider, outbox)
             choice = classifier.provider
             if choice.requested == "cuda" and choice.fallback_reason:
                 text = f"CUDA cannot be used ({choice.fallback_reason}); running on the CPU."
-                outbox.send({"event": "note", "text": text})
+                outbox.send(Note(text))
             grid = reader.grid
             self._check = OutputCheck(model.path.name, slide.name, grid.rows * grid.cols)
             settings = {
@@ -170,61 +165,68 @@ class _Analysis:
                 "onnxruntime": _versions()["onnxruntime"],
                 "preprocessing": _versions()["preprocessing"],
             }
-            folder = Path(job["data_folder"])
-            recall = bool(job.get("recall"))
-            if recall and not run_path(folder, description.identity, settings).exists():
-                outbox.send({"event": "done"})
+            folder = Path(job.data_folder)
+            if job.recall and not run_path(folder, description.identity, settings).exists():
+                outbox.send(Done())
                 return
             for note in (*slide.warnings, *reader.notes):
-                outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
-            with RunStore(folder, description.identity, settings, job["restart"]) as store:
+                outbox.send(Note(f"{slide.name}: {note}"))
+            with RunStore(folder, description.identity, settings, job.restart) as store:
                 for note in store.notes:
-                    outbox.send({"event": "note", "text": note})
+                    outbox.send(Note(note))
                 outbox.send(
-                    {
-                        "event": "plan",
-                        "model": model.sha256,
-                        "grid": asdict(grid),
-                        "tissue": tissue.as_dict(),
-                        "provider": asdict(choice),
-                        "versions": _versions(),
-                        "blocks": reader.block_count(),
-                        "restored_blocks": len(store.restored),
-                    }
+                    Plan(
+                        model=model.sha256,
+                        grid=grid,
+                        tissue=tissue,
+                        provider=choice,
+                        versions=_versions(),
+                        blocks=reader.block_count(),
+                        restored_blocks=len(store.restored),
+                    )
                 )
                 for result in store.results():
-                    outbox.send(*block_message(result))
+                    outbox.send(block_done(result))
                     self._check.count(result)
                 is_complete = len(store.restored) == reader.block_count()
-                if not is_complete and not recall:
+                if not is_complete and not job.recall:
                     self._analyze_missing(slide, reader, classifier, store)
                 self._check.finish()
-            if is_complete or not recall:
+            if is_complete or not job.recall:
                 self._send_overview(slide)
-            outbox.send({"event": "done"})
+            outbox.send(Done())
 
     def _send_overview(self, slide: Slide) -> None:
         import numpy as np
 
         plan = slide.overview(OVERVIEW_SIDE_PX)
-        if str(OVERVIEW) in self._job["crashed"]:
+        if OVERVIEW in dict(self._job.crashed):
             note = "Its overview kills the reader process; the overlay shows the map on white."
-            self._outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
+            self._outbox.send(Note(f"{slide.name}: {note}"))
             blank = np.full((1, plan.width, 3), 255, np.uint8)
             strips: Iterator[Rgb] = (blank for _ in range(plan.height))
         else:
-            self._outbox.send({"event": "start", "number": OVERVIEW})
-            strips = slide.overview_strips(plan, self._job["threads"])
+            self._outbox.send(Started(OVERVIEW))
+            strips = slide.overview_strips(plan, self._job.threads)
         row, brightness = 0, 0
         for strip in strips:
             if self._cancel.is_set():
                 raise cancelled(slide.name)
-            self._outbox.send({"event": "overview", "row": row, **asdict(plan)}, strip.tobytes())
+            self._outbox.send(
+                OverviewStrip(
+                    plan.width,
+                    plan.height,
+                    plan.px_l0,
+                    row,
+                    len(strip),
+                    payload=strip.tobytes(),
+                )
+            )
             row += len(strip)
             brightness += int(strip.sum())
         if brightness < _DARK_MEAN * plan.width * plan.height * 3:
             note = "The slide is dark: it does not look like a stained brightfield scan."
-            self._outbox.send({"event": "note", "text": f"{slide.name}: {note}"})
+            self._outbox.send(Note(f"{slide.name}: {note}"))
 
     def _analyze_missing(
         self, slide: Slide, reader: PatchReader, classifier: PatchClassifier, store: RunStore
@@ -232,10 +234,10 @@ class _Analysis:
         from idc_desktop.probability_map import BlockResult
 
         known = set(store.restored)
-        crashed: dict[int, str] = {int(number): why for number, why in self._job["crashed"].items()}
-        careful: set[int] = set(self._job["careful"]) - set(crashed)
+        crashed = dict(self._job.crashed)
+        careful = set(self._job.careful) - crashed.keys()
 
-        first = self._job.get("first")
+        first = self._job.first
         done = known | crashed.keys()
 
         def missing() -> Iterator[Block]:
@@ -253,7 +255,7 @@ class _Analysis:
         for block in reader.blocks():
             if block.number in careful - done:
                 self._run(slide, reader, classifier, store, [block], threads=1)
-        self._run(slide, reader, classifier, store, missing(), threads=self._job["threads"])
+        self._run(slide, reader, classifier, store, missing(), threads=self._job.threads)
 
     def _run(
         self,
@@ -268,7 +270,7 @@ class _Analysis:
         from idc_desktop.analysis import analyze_blocks
 
         def announce(block: Block) -> None:
-            self._outbox.send({"event": "start", "number": block.number})
+            self._outbox.send(Started(block.number))
 
         pending: list[BlockResult] = []
         committed = time.monotonic()
@@ -291,12 +293,12 @@ class _Analysis:
             self._commit(store, pending)
 
     def _commit(self, store: RunStore, results: list[BlockResult]) -> None:
-        from idc_desktop.record import block_message
+        from idc_desktop.record import block_done
 
         if results:
             store.commit(results)
         for result in results:
-            self._outbox.send(*block_message(result))
+            self._outbox.send(block_done(result))
 
 
 if __name__ == "__main__":

@@ -86,6 +86,18 @@ class DefectError(IdcError):
 
     exit_code = 1
 
+    @property
+    def summary(self) -> str:
+        """The last line of the traceback."""
+        return str(self).strip().splitlines()[-1]
+
+
+class GarbledMessageError(DefectError):
+    """Another process sent what makes no sense; the message says what."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The reader process sent what makes no sense ({what}).")
+
 
 def cancelled(subject: str) -> AnalysisCancelledError:
     """Return the error that ends an analysis which the user stopped.
@@ -114,6 +126,21 @@ def reader_lost(subject: str, how: object) -> SlideError:
         f"{subject}: The reader process {how}, again and again. The file is damaged, its disk does "
         "not answer, or memory ran out."
     )
+
+
+def in_a_line(error: Exception, subject: str) -> str:
+    """Say to a user what ended the work on a file, in one line.
+
+    Parameters
+    ----------
+    error : Exception
+        An expected failure names the file itself; a defect does not.
+    subject : str
+        Name of the file.
+    """
+    if isinstance(error, DefectError):
+        return f"{subject}: A defect of ours: {error.summary}"
+    return str(error) if isinstance(error, IdcError) else f"{subject}: A defect of ours: {error!r}"
 
 
 def slide_replaced(subject: str) -> SlideChangedError:

@@ -12,11 +12,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from idc_desktop.typed_json import Within
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+MAX_CELLS = 100_000_000
+"""Patches of the largest grid."""
+
+_Count = Annotated[int, Within(1, MAX_CELLS)]
+_SidePx = Annotated[int, Within(1, 1 << 31)]
+_StepPx = Annotated[float, Within(1e-3, 1e9)]
 
 
 @dataclass(frozen=True)
@@ -35,14 +45,14 @@ class PatchGrid:
         Extent that the grid covers, from the origin.
     """
 
-    rows: int
-    cols: int
-    step_x_l0: float
-    step_y_l0: float
-    origin_x_l0: int
-    origin_y_l0: int
-    width_l0: int
-    height_l0: int
+    rows: _Count
+    cols: _Count
+    step_x_l0: _StepPx
+    step_y_l0: _StepPx
+    origin_x_l0: Annotated[int, Within(-(1 << 31), 1 << 31)]
+    origin_y_l0: Annotated[int, Within(-(1 << 31), 1 << 31)]
+    width_l0: _SidePx
+    height_l0: _SidePx
 
     @classmethod
     def over(

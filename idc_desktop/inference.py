@@ -9,7 +9,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ import onnxruntime
 from idc_desktop.card import PATCH_SIZE_PX
 from idc_desktop.errors import ModelError
 from idc_desktop.model_file import ModelFile
+from idc_desktop.provider import Provider, ProviderChoice
 
 RUNTIME_VERSION: str = onnxruntime.__version__
 
@@ -35,15 +35,6 @@ _CAUSE = "with error: "
 
 Patches = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ProviderChoice:
-    """The execution provider that was asked for, the one in use, and why they differ."""
-
-    requested: str
-    used: str
-    fallback_reason: str | None
 
 
 class PatchClassifier:
@@ -70,13 +61,13 @@ class PatchClassifier:
         not reproduce its golden patches.
     """
 
-    def __init__(self, model: ModelFile, provider: str) -> None:
+    def __init__(self, model: ModelFile, provider: Provider) -> None:
         self._name = model.path.name
         reason = None if provider == "cpu" else self._try_cuda(model, provider)
         if provider == "cpu" or reason is not None:
             self._take(_session(model, "cpu"), model, ProviderChoice(provider, "cpu", reason))
 
-    def _try_cuda(self, model: ModelFile, requested: str) -> str | None:
+    def _try_cuda(self, model: ModelFile, requested: Provider) -> str | None:
         """Take CUDA if the model really works on it; else say why not."""
         reason = cuda_problem()
         if reason is not None:

@@ -5,16 +5,20 @@ The command line and the window follow a run through the same record.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.description import SlideDescription
-from idc_desktop.errors import ModelError
-from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.probability_map import BlockResult, ProbabilityMap
-from idc_desktop.wire import Message
+from idc_desktop.errors import GarbledMessageError, ModelError
+from idc_desktop.grid import Block
+from idc_desktop.messages import BlockDone, Event, Note, OverviewStrip, Plan, SlideOpened
+from idc_desktop.probability_map import (
+    MILLIONTHS,
+    NO_PROBABILITY,
+    BlockResult,
+    PatchState,
+    ProbabilityMap,
+)
 
 
 class RunRecord:
@@ -26,8 +30,8 @@ class RunRecord:
     ----------
     slide : SlideDescription or None
         None until the engine has opened it.
-    plan : dict
-        Model's hash, grid, tissue settings, provider and versions; empty until the model is loaded.
+    plan : Plan or None
+        None until the model is loaded.
     map : ProbabilityMap or None
     overview : ndarray of uint8, shape (height, width, 3)
     overview_px_l0 : float
@@ -38,7 +42,7 @@ class RunRecord:
 
     def __init__(self) -> None:
         self.slide: SlideDescription | None = None
-        self.plan: dict[str, Any] = {}
+        self.plan: Plan | None = None
         self.map: ProbabilityMap | None = None
         self.overview: npt.NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
         self.overview_px_l0 = 1.0
@@ -49,28 +53,55 @@ class RunRecord:
         """How many patches have a state."""
         return 0 if self.map is None else int(np.count_nonzero(self.map.states))
 
-    def take(self, message: Message, payload: bytes) -> None:
-        """Take over one message of the engine."""
-        kind = message["event"]
-        if kind == "slide":
-            self.slide = SlideDescription.from_message(message)
-        elif kind == "plan":
-            self.plan = message
-            if self.map is None:
-                self.map = ProbabilityMap(PatchGrid(**message["grid"]))
-        elif kind == "note" and message["text"] not in self.notes:
-            self.notes.append(message["text"])
-        elif kind == "block" and self.map is not None:
-            self.map.add(block_result(message, payload))
-        elif kind == "overview":
-            self.overview_px_l0 = message["px_l0"]
-            if message["row"] == 0:
-                self.overview = np.empty((message["height"], message["width"], 3), np.uint8)
-            strip = np.frombuffer(payload, np.uint8).reshape(-1, message["width"], 3)
-            self.overview[message["row"] : message["row"] + len(strip)] = strip
+    def take(self, event: Event) -> None:
+        """Take over what the engine says.
+
+        Raises
+        ------
+        GarbledMessageError
+            It does not fit what the engine said before.
+        """
+        match event:
+            case SlideOpened():
+                self.slide = event.slide
+            case Plan():
+                self._take_plan(event)
+            case Note():
+                if event.text not in self.notes:
+                    self.notes.append(event.text)
+            case BlockDone():
+                self._take_block(event)
+            case OverviewStrip():
+                self._take_strip(event)
+
+    def _take_plan(self, plan: Plan) -> None:
+        if self.slide is None:
+            raise GarbledMessageError("plan: no slide is open")
+        if self.map is None:
+            self.map = ProbabilityMap(plan.grid)
+        elif self.map.grid != plan.grid:
+            raise GarbledMessageError("plan: another grid than before")
+        self.plan = plan
+
+    def _take_block(self, event: BlockDone) -> None:
+        if self.map is None:
+            raise GarbledMessageError("block: nothing is planned")
+        grid = self.map.grid
+        if event.row + event.rows > grid.rows or event.col + event.cols > grid.cols:
+            raise GarbledMessageError("block: it lies off the grid")
+        self.map.add(block_result(event))
+
+    def _take_strip(self, strip: OverviewStrip) -> None:
+        shape = (strip.height, strip.width, 3)
+        if strip.row == 0:
+            self.overview, self.overview_px_l0 = np.empty(shape, np.uint8), strip.px_l0
+        elif self.overview.shape != shape:
+            raise GarbledMessageError("overview: another size than before")
+        rows = np.frombuffer(strip.payload, np.uint8).reshape(strip.rows, strip.width, 3)
+        self.overview[strip.row : strip.row + strip.rows] = rows
 
 
-def require_model(message: Message, file: str, sha256: str) -> None:
+def require_model(event: Event, file: str, sha256: str) -> None:
     """Refuse the plan of an engine that found another model file than the one chosen.
 
     Parameters
@@ -83,35 +114,42 @@ def require_model(message: Message, file: str, sha256: str) -> None:
     ModelError
         The file was replaced since then: what the engine computes is of another model.
     """
-    if message["event"] == "plan" and message["model"] != sha256:
+    if isinstance(event, Plan) and event.model != sha256:
         raise ModelError(
             f"{file}: The model file was replaced since it was chosen, so its card does "
             "not tell about these figures. Choose it again."
         )
 
 
-def block_result(message: Message, payload: bytes) -> BlockResult:
-    """Read a ``block`` message."""
-    block = Block(*(message[name] for name in ("number", "row", "col", "rows", "cols")))
+def block_result(event: BlockDone) -> BlockResult:
+    """Return what an event says of a block.
+
+    Raises
+    ------
+    GarbledMessageError
+        States or probabilities are none.
+    """
+    block = Block(event.number, event.row, event.col, event.rows, event.cols)
     shape = (block.rows, block.cols)
-    return BlockResult(
-        block,
-        np.frombuffer(payload, np.uint8, block.cells).reshape(shape),
-        np.frombuffer(payload, "<i4", offset=block.cells).astype(np.int32).reshape(shape),
-        {(row, col): why for row, col, why in message["reasons"]},
-    )
+    states = np.frombuffer(event.payload, np.uint8, block.cells).reshape(shape)
+    millionths = np.frombuffer(event.payload, "<i4", offset=block.cells).astype(np.int32)
+    if states.min() <= PatchState.PENDING or states.max() > max(PatchState):
+        raise GarbledMessageError("block: a state is none of a patch that was tried")
+    if millionths.min() < NO_PROBABILITY or millionths.max() > MILLIONTHS:
+        raise GarbledMessageError("block: a probability is not within 0 to 1")
+    reasons = {(row, col): why for row, col, why in event.reasons}
+    return BlockResult(block, states, millionths.reshape(shape), reasons)
 
 
-def block_message(result: BlockResult) -> tuple[Message, bytes]:
-    """Write a ``block`` message."""
+def block_done(result: BlockResult) -> BlockDone:
+    """Return the event that tells what became of a block."""
     block = result.block
-    message = {
-        "event": "block",
-        "number": block.number,
-        "row": block.row,
-        "col": block.col,
-        "rows": block.rows,
-        "cols": block.cols,
-        "reasons": [[row, col, why] for (row, col), why in sorted(result.reasons.items())],
-    }
-    return message, result.states.tobytes() + result.millionths.astype("<i4").tobytes()
+    return BlockDone(
+        number=block.number,
+        row=block.row,
+        col=block.col,
+        rows=block.rows,
+        cols=block.cols,
+        reasons=tuple((row, col, why) for (row, col), why in sorted(result.reasons.items())),
+        payload=result.states.tobytes() + result.millionths.astype("<i4").tobytes(),
+    )

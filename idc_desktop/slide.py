@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from PIL import Image
 
 from idc_desktop import preflight
 from idc_desktop.closing import Closing
-from idc_desktop.description import LevelDescription, SlideDescription
+from idc_desktop.description import MAX_SIDE_PX, MPP_RANGE, LevelDescription, SlideDescription
 from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
 from idc_desktop.plain_text import one_line
 from idc_desktop.slide_files import SlideFiles, stamp
@@ -31,13 +32,9 @@ Rgb = npt.NDArray[np.uint8]
 
 OPENSLIDE_VERSION: str = openslide.__library_version__
 
-MPP_RANGE = (0.05, 100.0)
-"""µm per pixel beyond which a resolution is taken for nonsense."""
-
 UNREADABLE_GREY = 160
 """Stands in pictures where pixels cannot be decoded."""
 
-_MAX_SIDE_PX = 1 << 22
 _MIN_STRIP_ROWS, _MAX_STRIP_ROWS = 256, 4096  # of a level, read at once for an overview
 _MAX_PIECE_WIDTH, _MAX_PIECE_PX = 2048, 1 << 21  # of a level, read by one thread
 _ANCHOR_RASTER_PX = 256
@@ -68,7 +65,7 @@ class Mpp:
 
     x: float
     y: float
-    source: str
+    source: Literal["file", "user"]
 
 
 @dataclass(frozen=True)
@@ -145,10 +142,10 @@ class Slide(Closing):
         ]
         self.levels = tuple(it for it in found if it.is_reduction_of(found[0]))
         self.width_l0, self.height_l0 = self.levels[0].width, self.levels[0].height
-        if max(self.width_l0, self.height_l0) > _MAX_SIDE_PX:
+        if max(self.width_l0, self.height_l0) > MAX_SIDE_PX:
             raise SlideError(
                 f"{self.path.name}: It claims {self.width_l0:,} x {self.height_l0:,} px; more than "
-                f"{_MAX_SIDE_PX:,} px a side is not a slide. The file is damaged."
+                f"{MAX_SIDE_PX:,} px a side is not a slide. The file is damaged."
             )
         self.bounds_l0 = self._read_bounds()
         self.objective_power = _positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))

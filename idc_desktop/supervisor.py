@@ -18,11 +18,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from idc_desktop.closing import Closing
 from idc_desktop.errors import (
     AnalysisCancelledError,
+    GarbledMessageError,
     IdcError,
     ModelError,
     SlideError,
@@ -30,9 +31,20 @@ from idc_desktop.errors import (
     from_name,
     reader_lost,
 )
-from idc_desktop.wire import Message, receive, send
-
-Event = tuple[Message, bytes]
+from idc_desktop.messages import (
+    BlockDone,
+    Cancel,
+    Command,
+    Event,
+    Failure,
+    JobMessage,
+    Plan,
+    Started,
+    Tried,
+    Trying,
+    receive,
+    send,
+)
 
 _DEADLINE_S = 300.0
 """A child that says nothing for so long hangs (a block takes well under a minute)."""
@@ -49,6 +61,8 @@ _BLAME_FOR_KILL = 0.5  # who kills from outside is rarely the block; but it may 
 _END_WITHIN_S = 5.0
 _LOOK_EVERY_S = 0.25  # whether a cancelled child is past its time
 _STDERR_KEPT = 2000
+
+Answer = TypeVar("Answer", bound=Event)
 
 
 class ChildCrashedError(IdcError):
@@ -74,8 +88,8 @@ class Child(Closing):
     ----------
     module : str
         What to run, as with ``python -m``.
-    job : Message
-        Its first message.
+    job : JobMessage
+        What to do; it says what the child may answer.
     deadline_s : float
         Longest silence before it is taken to hang and is killed.
 
@@ -88,8 +102,9 @@ class Child(Closing):
         answer. Nobody waits for it any more.
     """
 
-    def __init__(self, module: str, job: Message, deadline_s: float = _DEADLINE_S) -> None:
+    def __init__(self, module: str, job: JobMessage, deadline_s: float = _DEADLINE_S) -> None:
         self.deadline_s = deadline_s
+        self._answers = (*job.ANSWERS, Failure)
         self._end_by: float | None = None
         self.is_abandoned = False
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
@@ -113,11 +128,11 @@ class Child(Closing):
         assert self._process.stdout is not None
         self._stdin: IO[bytes] = self._process.stdin
         # A short queue: a child that is faster than its reader waits instead of filling memory.
-        self._inbox: queue.Queue[Event | None] = queue.Queue(maxsize=64)
+        self._inbox: queue.Queue[Event | GarbledMessageError | None] = queue.Queue(maxsize=64)
         stdout: IO[bytes] = self._process.stdout
         self._reader = threading.Thread(target=self._read, args=(stdout,), daemon=True)
         self._reader.start()
-        self.tell(job)
+        self._send(job)
 
     @property
     def pid(self) -> int:
@@ -139,23 +154,27 @@ class Child(Closing):
             in time after `cancel`.
         IdcError
             It reported an expected failure.
+        GarbledMessageError
+            It sent what is none of the answers to its job.
         """
         while True:
             event = self._inbox.get() if wait_forever else self._next()
             if event is None:
                 break
-            if event[0]["event"] == "error":
-                raise from_name(event[0]["kind"], event[0]["message"])
+            if isinstance(event, GarbledMessageError):
+                self._process.kill()
+                raise event
+            if isinstance(event, Failure):
+                raise from_name(event.kind, event.message)
             yield event
         code = self._end()
         if code is not None and code != 0:
             outside = code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM))
             raise ChildCrashedError(self._death(code), outside)
 
-    def tell(self, message: Message) -> None:
-        """Send a further message; a child that is already dead reports itself in `events`."""
-        with contextlib.suppress(OSError, ValueError):
-            send(self._stdin, message)
+    def tell(self, command: Command) -> None:
+        """Send a command; a child that is already dead reports itself in `events`."""
+        self._send(command)
 
     def cancel(self) -> None:
         """Ask the child to end, and have `events` kill it if it does not.
@@ -163,7 +182,7 @@ class Child(Closing):
         Safe from any thread and signal handler; so no timer is started here.
         """
         self._end_by = time.monotonic() + _END_WITHIN_S
-        self.tell({"command": "cancel"})
+        self.tell(Cancel())
 
     def close(self) -> None:
         """End the child, by force if need be, and free what belongs to it."""
@@ -177,7 +196,11 @@ class Child(Closing):
         self._stderr.close()
         self._folder.cleanup()
 
-    def _next(self) -> Event | None:
+    def _send(self, message: JobMessage | Command) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            send(self._stdin, message)
+
+    def _next(self) -> Event | GarbledMessageError | None:
         """Return the child's next message, None at its end; kill it where that takes too long."""
         silent_at = time.monotonic() + self.deadline_s
         while True:
@@ -206,10 +229,14 @@ class Child(Closing):
         return None
 
     def _read(self, stdout: IO[bytes]) -> None:
+        end: GarbledMessageError | None = None
         with stdout:
-            while (event := receive(stdout)) is not None:
-                self._inbox.put(event)
-        self._inbox.put(None)
+            try:
+                while (event := receive(stdout, self._answers)) is not None:
+                    self._inbox.put(event)
+            except GarbledMessageError as error:
+                end = error
+        self._inbox.put(end)
 
     def _death(self, code: int) -> str:
         if code < 0:
@@ -226,8 +253,7 @@ class Job:
 
     Parameters
     ----------
-    job : Message
-        See `idc_desktop.engine.run_job`.
+    job : JobMessage
     subject : str
         Name of the slide or model, for messages.
     module : str
@@ -238,7 +264,7 @@ class Job:
 
     def __init__(
         self,
-        job: Message,
+        job: JobMessage,
         subject: str,
         module: str = "idc_desktop.engine",
         deadline_s: float = _DEADLINE_S,
@@ -248,7 +274,7 @@ class Job:
         self._module = module
         self._deadline_s = deadline_s
         self._cancelled = False
-        self._child = self._start(careful=[], crashed={})
+        self._child = self._start()
 
     def events(self) -> Iterator[Event]:
         """Yield the engine's messages, whatever number of engines it takes.
@@ -275,26 +301,26 @@ class Job:
         fruitless = 0
         planned = False
         while True:
-            trying: str | None = None
+            trying: Trying | None = None
             started: set[int] = set()
             try:
                 with self._child as child:
-                    for message, payload in child.events():
-                        if message["event"] == "start":
-                            started.add(message["number"])
-                        elif message["event"] == "block":
-                            if message["number"] in started:
+                    for event in child.events():
+                        if isinstance(event, Started):
+                            started.add(event.number)
+                        elif isinstance(event, BlockDone):
+                            if event.number in started:
                                 fruitless = 0
-                            started.discard(message["number"])
-                        elif message["event"] == "trying":
-                            trying = message["model"]
+                            started.discard(event.number)
+                        elif isinstance(event, Trying):
+                            trying = event
                             child.deadline_s = min(self._deadline_s, _TRIAL_DEADLINE_S)
-                        elif message["event"] == "tried":
+                        elif isinstance(event, Tried):
                             trying, doubt = None, 0.0
                             child.deadline_s = self._deadline_s
-                        elif message["event"] == "plan":
+                        elif isinstance(event, Plan):
                             planned = True
-                        yield message, payload
+                        yield event
                 return
             except ChildCrashedError as crash:
                 self._check_going_on(crash)
@@ -322,9 +348,8 @@ class Job:
                 limit = _CRASHES_WITHOUT_PROGRESS if patient else _CRASHES_PER_BLOCK
                 if fruitless >= limit or len(guilty) > _MAX_DEADLY_BLOCKS:
                     raise reader_lost(self._subject, crash) from crash
-            # What this very job has computed so far is not to be forgotten at a restart.
-            restart = bool(self._job.get("restart")) and not planned
-            self._child = self._start(restart=restart, careful=sorted(suspects), crashed=guilty)
+            self._job = self._job.after_crash(sorted(suspects), guilty, has_planned=planned)
+            self._child = self._start()
             if self._cancelled:
                 self._child.cancel()
 
@@ -340,8 +365,8 @@ class Job:
         """End the engine if it still runs."""
         self._child.close()
 
-    def _start(self, **state: object) -> Child:
-        return Child(self._module, {**self._job, **state}, self._deadline_s)
+    def _start(self) -> Child:
+        return Child(self._module, self._job, self._deadline_s)
 
     def _check_going_on(self, crash: ChildCrashedError) -> None:
         """Raise what ends the job, if no further engine is to be started."""
@@ -359,12 +384,13 @@ class Job:
                 f"{self._subject}: {stuck} Check the drive, then run the same command again."
             ) from crash
 
-    def _model_lost(self, model: str, crash: ChildCrashedError) -> ModelError:
+    def _model_lost(self, trying: Trying, crash: ChildCrashedError) -> ModelError:
         how = str(crash).splitlines()[0]
-        remedy = "" if self._job["provider"] == "cpu" else ", or run it on the CPU"
+        remedy = "" if trying.provider == "cpu" else ", or run it on the CPU"
         return ModelError(
-            f"{model}: The process that tried the model {how}. The model comes to no end, needs "
-            f"more memory than there is, or makes onnxruntime crash. Choose another one{remedy}."
+            f"{trying.model}: The process that tried the model {how}. The model comes to no end, "
+            "needs more memory than there is, or makes onnxruntime crash. Choose another "
+            f"one{remedy}."
         )
 
 
@@ -374,13 +400,22 @@ def usable_threads() -> int:
     return min(_MAX_THREADS, usable)
 
 
-def ask(job: Message, subject: str) -> Message:
-    """Run a job that answers one message, and return that message.
+def ask(job: JobMessage, answer: type[Answer], subject: str) -> Answer:
+    """Run a job and return its answer.
+
+    Parameters
+    ----------
+    answer : class
+        The event that is asked for.
+    subject : str
+        Name of the slide or model, for messages.
 
     Raises
     ------
     IdcError
         The engine reported an expected failure, or the file kills every engine.
     """
-    answers = [message for message, _ in Job(job, subject).events()]
+    answers = [event for event in Job(job, subject).events() if isinstance(event, answer)]
+    if not answers:
+        raise GarbledMessageError("no answer")
     return answers[-1]

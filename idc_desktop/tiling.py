@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.card import PATCH_SIZE_PX
 from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
-from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.grid import MAX_CELLS, Block, PatchGrid
 from idc_desktop.resample import (
     Edges,
     area_average,
@@ -23,75 +21,17 @@ from idc_desktop.resample import (
     to_edges,
 )
 from idc_desktop.slide import Slide
+from idc_desktop.tissue import TissueSettings
 
 PREPROCESSING_VERSION = 3
 """Part of the run key; raise it when the pixels of a patch or the tissue mask change."""
 
 _COARSER_BY = 1.01  # a level this much coarser than the model's resolution still counts as fine
 _INTERPOLATED_UP_TO = 1.25  # a level 0 this much coarser is interpolated, a coarser one refused
-_PYRAMID_ERROR = 4  # gray values by which a level may differ from the average of a finer one
 _MAX_BLOCK_CELLS = 8
 _MAX_READ_PX = 2048 * 2048  # source pixels; bounds the memory where there is no pyramid
-_MAX_CELLS = 100_000_000
 
 Patches = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class TissueSettings:
-    """How background is told from tissue.
-
-    On a mask of `mask_px` x `mask_px` pixels per patch, averages of the patch's own pixels, a
-    pixel is tissue if it is coloured
-    (its largest and smallest channel differ by at least `min_chroma`) or grey but darker than
-    glass (its largest channel is below `max_glass`), and not black (its largest channel is at
-    least `min_light`: unscanned areas of some formats are black). A patch is background if less
-    than `min_fraction` of its mask pixels are tissue.
-    """
-
-    enabled: bool = True
-    mask_px: int = 10
-    min_chroma: int = 12
-    max_glass: int = 205
-    min_light: int = 30
-    min_fraction: float = 0.05
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the settings as they stand in the run key and in exports."""
-        return asdict(self) if self.enabled else {"enabled": False}
-
-    def is_tissue(self, mask: Patches) -> npt.NDArray[np.bool_]:
-        """Judge patches by their mask pixels.
-
-        Parameters
-        ----------
-        mask : ndarray of uint8, shape (n, mask_px, mask_px, 3)
-
-        Returns
-        -------
-        ndarray of bool, shape (n,)
-        """
-        high, low = mask.max(axis=-1), mask.min(axis=-1)
-        tissue = ((high - low >= self.min_chroma) | (high < self.max_glass)) & (
-            high >= self.min_light
-        )
-        fractions: npt.NDArray[np.float64] = tissue.mean(axis=(1, 2))
-        return fractions >= self.min_fraction
-
-    def is_surely_glass(self, mask: Patches) -> bool:
-        """Whether no patch can be tissue, by mask pixels that are only nearly theirs.
-
-        A coarser level of the pyramid was reduced by other software and compressed again; the
-        limits are wider here than such a level differs.
-        """
-        wider = replace(
-            self,
-            min_chroma=self.min_chroma - _PYRAMID_ERROR,
-            max_glass=self.max_glass + _PYRAMID_ERROR,
-            min_light=self.min_light - _PYRAMID_ERROR,
-            min_fraction=1 / self.mask_px**2,
-        )
-        return not wider.is_tissue(mask).any()
 
 
 class PatchReader:
@@ -125,7 +65,7 @@ class PatchReader:
         self._tissue = tissue
         patch_size_um = PATCH_SIZE_PX * spacing_um_px
         self.grid = PatchGrid.over(slide.extent_l0, (mpp.x, mpp.y), patch_size_um)
-        if self.grid.rows * self.grid.cols > _MAX_CELLS:
+        if self.grid.rows * self.grid.cols > MAX_CELLS:
             raise SlideError(
                 f"{slide.name}: It would have {self.grid.rows:,} x {self.grid.cols:,} patches; "
                 "the size or the resolution is wrong."

@@ -17,7 +17,8 @@ from idc_desktop.inference import PatchClassifier
 from idc_desktop.model_file import read_model
 from idc_desktop.probability_map import BlockResult, PatchState
 from idc_desktop.slide import Slide
-from idc_desktop.tiling import Patches, PatchReader, TissueSettings
+from idc_desktop.tiling import Patches, PatchReader
+from idc_desktop.tissue import TissueSettings
 from tests.support.models import TinyModel
 from tests.support.scenes import write_tissue_slide
 from tests.support.slides import damage_tile, write_tiff

@@ -27,7 +27,9 @@ from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
 from idc_desktop.grid import PatchGrid
 from idc_desktop.model_file import read_model
 from idc_desktop.probability_map import NO_PROBABILITY, PatchState, ProbabilityMap
+from idc_desktop.provider import ProviderChoice
 from idc_desktop.regions import Region, rectangle
+from idc_desktop.tissue import TissueSettings
 from tests.support.command import SIX_FILES, file_sha256, read_csv, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene, paint_tiny
@@ -58,8 +60,8 @@ def analysis(model: Path, *, seed: int = 0, image: str = "s.svs") -> Analysis:
         map=probability_map,
         overview=rng.integers(0, 256, (200, 300, 3)).astype(np.uint8),
         overview_px_l0=20.0,
-        tissue={"enabled": False},
-        provider={"requested": "cpu", "used": "cpu", "fallback_reason": None},
+        tissue=TissueSettings(enabled=False),
+        provider=ProviderChoice("cpu", "cpu", None),
         versions={"python": "3"},
         threshold=0.5,
         map_kind="patch",

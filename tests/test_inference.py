@@ -25,7 +25,8 @@ from idc_desktop.inference import GOLDEN_TOLERANCE, PatchClassifier, cuda_proble
 from idc_desktop.model_file import ModelFile, read_model
 from idc_desktop.probability_map import NO_PROBABILITY, PatchState
 from idc_desktop.slide import Slide
-from idc_desktop.tiling import PatchReader, TissueSettings
+from idc_desktop.tiling import PatchReader
+from idc_desktop.tissue import TissueSettings
 from tests.support.command import environment
 from tests.support.models import Defect, TinyModel, golden_patches, write_tiny_model
 from tests.support.scenes import INVALID_COLOR, Scene, write_invalid_slide

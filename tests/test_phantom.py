@@ -19,7 +19,7 @@ from PIL import Image
 from idc_desktop.phantom import DESCRIPTION, Phantom, cache_folder, make_phantom
 from idc_desktop.regions.files import read_regions
 from idc_desktop.slide import Slide
-from idc_desktop.tiling import TissueSettings
+from idc_desktop.tissue import TissueSettings
 
 SMALL = (5, 4)
 SIZE = (5120, 4096)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -12,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +26,22 @@ from idc_desktop.errors import (
     OutputError,
     SlideError,
 )
-from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
+from idc_desktop.messages import (
+    AnalyzeJob,
+    BlockDone,
+    Done,
+    Event,
+    InfoJob,
+    Note,
+    OverviewStrip,
+    Plan,
+    SlideOpened,
+    Started,
+    VerifyJob,
+)
+from idc_desktop.probability_map import PatchState, ProbabilityMap
+from idc_desktop.record import block_result
 from idc_desktop.supervisor import Child, ChildCrashedError, Job, ask
-from idc_desktop.wire import Message
 from tests.support.crashing_engine import VARIABLE, Crash
 from tests.support.models import TinyModel
 from tests.support.processes import ends_within, engines_of, is_alive
@@ -53,18 +64,12 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def job(slide: Path, tiny_model: TinyModel, data_dir: Path) -> Message:
-    return {
-        "job": "analyze",
-        "slide": str(slide),
-        "model": str(tiny_model.path),
-        "mpp": None,
-        "provider": "cpu",
-        "threads": 2,
-        "tissue": True,
-        "restart": False,
-        "data_folder": str(data_dir),
-    }
+def job(slide: Path, tiny_model: TinyModel, data_dir: Path) -> AnalyzeJob:
+    return job_on(slide, tiny_model, data_dir)
+
+
+def job_on(slide: Path, model: TinyModel, data_dir: Path, threads: int = 2) -> AnalyzeJob:
+    return AnalyzeJob(str(slide), str(model.path), None, "cpu", threads, str(data_dir))
 
 
 @dataclass
@@ -84,29 +89,24 @@ class Followed:
         return {int(row // 8 * COLS + col // 8) for row, col in cells}
 
 
-def follow(job: Job, on_event: Callable[[Message], None] = lambda message: None) -> Followed:
+def follow(job: Job, on_event: Callable[[Event], None] = lambda event: None) -> Followed:
     """Follow a job to its end."""
     said = Followed()
     try:
-        for message, payload in job.events():
-            kind = message["event"]
-            if kind == "plan":
-                said.map = said.map or ProbabilityMap(PatchGrid(**message["grid"]))
-                said.restored.append(message["restored_blocks"])
-            elif kind == "block" and said.map is not None:
-                block = Block(*(message[name] for name in ("number", "row", "col", "rows", "cols")))
-                shape = (block.rows, block.cols)
-                states = np.frombuffer(payload, np.uint8, block.cells).reshape(shape)
-                values = np.frombuffer(payload, "<i4", offset=block.cells).reshape(shape)
-                reasons = {(row, col): why for row, col, why in message["reasons"]}
-                said.map.add(BlockResult(block, states, values, reasons))
-            elif kind == "note":
-                said.notes.add(message["text"])
-            elif kind == "overview" and "height" in message:
-                said.overview = (message["height"], message["width"])
-            elif kind == "done":
-                said.done = True
-            on_event(message)
+        for event in job.events():
+            match event:
+                case Plan():
+                    said.map = said.map or ProbabilityMap(event.grid)
+                    said.restored.append(event.restored_blocks)
+                case BlockDone() if said.map is not None:
+                    said.map.add(block_result(event))
+                case Note(text):
+                    said.notes.add(text)
+                case OverviewStrip():
+                    said.overview = (event.height, event.width)
+                case Done():
+                    said.done = True
+            on_event(event)
     finally:
         job.close()
     return said
@@ -116,12 +116,8 @@ def follow(job: Job, on_event: Callable[[Message], None] = lambda message: None)
 def clean(
     slide: Path, tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory
 ) -> ProbabilityMap:
-    message: Message = {
-        "job": "analyze", "slide": str(slide), "model": str(tiny_model.path), "mpp": None,
-        "provider": "cpu", "threads": 1, "tissue": True, "restart": False,
-        "data_folder": str(tmp_path_factory.mktemp("clean")),
-    }  # fmt: skip
-    said = follow(Job(message, "s.tiff"))
+    alone = job_on(slide, tiny_model, tmp_path_factory.mktemp("clean"), threads=1)
+    said = follow(Job(alone, "s.tiff"))
     assert said.done
     assert said.map is not None
     assert said.map.states.shape == (ROWS * 8, COLS * 8)
@@ -148,7 +144,7 @@ def assert_equal_but_for(said: Followed, clean: ProbabilityMap, blocks: set[int]
     ("how", "why", "threads"), [("abort", "SIGABRT", 3), ("segv", "SIGSEGV", 1), ("exit", "3", 2)]
 )
 def test_block_that_kills_the_reader_twice_is_failed_and_no_other(
-    job: Message,
+    job: AnalyzeJob,
     clean: ProbabilityMap,
     monkeypatch: pytest.MonkeyPatch,
     how: str,
@@ -157,7 +153,7 @@ def test_block_that_kills_the_reader_twice_is_failed_and_no_other(
 ) -> None:
     monkeypatch.setenv(VARIABLE, Crash(how, "blocks", middle_of(5)).variable())
 
-    said = follow(Job({**job, "threads": threads}, "s.tiff", CRASHING))
+    said = follow(Job(replace(job, threads=threads), "s.tiff", CRASHING))
 
     assert said.done
     assert_equal_but_for(said, clean, {5})
@@ -168,7 +164,7 @@ def test_block_that_kills_the_reader_twice_is_failed_and_no_other(
 
 
 def test_several_deadly_blocks_are_found_one_by_one(
-    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The box lies over the corner of blocks 1, 2, 5 and 6."""
     corner = (2 * SIDE_PX - 9, SIDE_PX - 9, 2 * SIDE_PX + 9, SIDE_PX + 9)
@@ -181,7 +177,7 @@ def test_several_deadly_blocks_are_found_one_by_one(
 
 
 def test_failed_block_stays_failed_when_the_run_is_read_again(
-    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, Crash("abort", "blocks", middle_of(0)).variable())
     follow(Job(job, "s.tiff", CRASHING))
@@ -193,7 +189,7 @@ def test_failed_block_stays_failed_when_the_run_is_read_again(
 
 
 def test_single_crash_costs_nothing(
-    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     once = str(tmp_path / "crashed")
     monkeypatch.setenv(VARIABLE, Crash("segv", "blocks", middle_of(7), once).variable())
@@ -207,14 +203,14 @@ def test_single_crash_costs_nothing(
 
 
 def test_restart_does_not_forget_what_this_job_computed(
-    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     follow(Job(job, "s.tiff"))
     once = str(tmp_path / "crashed")
     box = middle_of(ROWS * COLS - 1)
     monkeypatch.setenv(VARIABLE, Crash("abort", "blocks", box, once).variable())
 
-    said = follow(Job({**job, "restart": True, "threads": 1}, "s.tiff", CRASHING))
+    said = follow(Job(replace(job, restart=True, threads=1), "s.tiff", CRASHING))
 
     assert said.restored[0] == 0
     assert_equal_but_for(said, clean, set())
@@ -222,20 +218,20 @@ def test_restart_does_not_forget_what_this_job_computed(
 
 @pytest.mark.parametrize(("how", "why"), [("abort", "SIGABRT"), ("segv", "SIGSEGV")])
 def test_file_that_kills_every_open_is_refused_quickly(
-    job: Message, slide: Path, monkeypatch: pytest.MonkeyPatch, how: str, why: str
+    job: AnalyzeJob, slide: Path, monkeypatch: pytest.MonkeyPatch, how: str, why: str
 ) -> None:
     monkeypatch.setenv(VARIABLE, Crash(how, "open").variable())
-    for message in ({"job": "info", "slide": str(slide)}, job):
+    for doomed in (InfoJob(str(slide)), job):
         began = time.monotonic()
 
         with pytest.raises(SlideError, match=rf"^s\.tiff: .*{why}"):
-            follow(Job(message, "s.tiff", CRASHING))
+            follow(Job(doomed, "s.tiff", CRASHING))
 
         assert time.monotonic() - began < 15
 
 
 def test_overview_that_kills_the_reader_does_not_cost_the_analysis(
-    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, Crash("abort", "overview").variable())
 
@@ -248,7 +244,7 @@ def test_overview_that_kills_the_reader_does_not_cost_the_analysis(
 
 
 def test_deadly_blocks_one_after_the_other_are_found(
-    job: Message, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, Crash("exit", "blocks", (0, 0, 3 * SIDE_PX - 9, 5)).variable())
 
@@ -260,7 +256,7 @@ def test_deadly_blocks_one_after_the_other_are_found(
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_kills_from_outside_blame_no_block(
-    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, seed: int
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Three SIGKILLs at random moments, of an engine that takes 0.1 s for each block."""
     monkeypatch.setenv(VARIABLE, Crash("slow", "blocks").variable())
@@ -291,7 +287,7 @@ def test_kills_from_outside_blame_no_block(
 
 
 def test_engine_that_is_killed_again_and_again_gives_up_in_the_end(
-    job: Message, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the system does when memory runs out; no block is to blame, but there is no end."""
     monkeypatch.setenv(VARIABLE, Crash("hang", "open").variable())
@@ -314,15 +310,15 @@ def test_engine_that_is_killed_again_and_again_gives_up_in_the_end(
 
 
 def test_cancel_keeps_what_was_committed(
-    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, Crash("slow", "blocks").variable())
-    running = Job({**job, "threads": 1}, "s.tiff", CRASHING)
+    running = Job(replace(job, threads=1), "s.tiff", CRASHING)
     seen: set[int] = set()
 
-    def cancel_after_three(message: Message) -> None:
-        if message["event"] == "block":
-            seen.add(message["number"])
+    def cancel_after_three(event: Event) -> None:
+        if isinstance(event, BlockDone):
+            seen.add(event.number)
             if len(seen) >= 3:
                 running.cancel()
 
@@ -335,40 +331,42 @@ def test_cancel_keeps_what_was_committed(
     assert_equal_but_for(again, clean, set())
 
 
-def cancel_at(event: str, running: Job) -> Callable[[Message], None]:
+def cancel_at(kind: type[Event], running: Job) -> Callable[[Event], None]:
     """Return what cancels a job as soon as its engine says a certain thing."""
-    return lambda message: running.cancel() if message["event"] == event else None
+    return lambda event: running.cancel() if isinstance(event, kind) else None
 
 
-def test_cancel_ends_an_engine_that_hangs(job: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_ends_an_engine_that_hangs(job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, Crash("hang", "blocks").variable())
     running = Job(job, "s.tiff", CRASHING)
     began = time.monotonic()
 
     with pytest.raises(AnalysisCancelledError, match=r"s\.tiff: Cancelled\."):
-        follow(running, cancel_at("start", running))
+        follow(running, cancel_at(Started, running))
 
     assert time.monotonic() - began < 20
     assert not engines_of(os.getpid())
 
 
-def test_cancel_ends_the_overview(job: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_ends_the_overview(job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a slide without a pyramid it can take as long as the analysis."""
     monkeypatch.setenv(VARIABLE, Crash("slow", "overview").variable())
     running = Job(job, "s.tiff", CRASHING)
 
     with pytest.raises(AnalysisCancelledError, match="kept"):
-        follow(running, cancel_at("overview", running))
+        follow(running, cancel_at(OverviewStrip, running))
 
 
-def test_no_engine_is_started_after_a_cancel(job: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_engine_is_started_after_a_cancel(
+    job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, Crash("hang", "blocks").variable())
     running = Job(job, "s.tiff", CRASHING)
     engines: set[int] = set()
 
-    def cancel_and_kill(message: Message) -> None:
+    def cancel_and_kill(event: Event) -> None:
         engines.update(engines_of(os.getpid()))
-        if message["event"] == "start":
+        if isinstance(event, Started):
             running.cancel()
             for pid in engines:
                 os.kill(pid, signal.SIGKILL)
@@ -381,7 +379,7 @@ def test_no_engine_is_started_after_a_cancel(job: Message, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("cancelled", [True, False])
 def test_engine_that_cannot_be_killed_is_abandoned(
-    job: Message, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+    job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch, cancelled: bool
 ) -> None:
     """As one that waits for a network drive; here it is stopped, and nothing kills it."""
     monkeypatch.setenv(VARIABLE, Crash("slow", "blocks").variable())
@@ -389,8 +387,8 @@ def test_engine_that_cannot_be_killed_is_abandoned(
     process = running._child._process
     began = time.monotonic()
 
-    def stop(message: Message) -> None:
-        if message["event"] == "start":
+    def stop(event: Event) -> None:
+        if isinstance(event, Started):
             monkeypatch.setattr(process, "kill", lambda: None)
             process.send_signal(signal.SIGSTOP)
             if cancelled:
@@ -409,12 +407,11 @@ def test_engine_that_cannot_be_killed_is_abandoned(
 
 
 def test_hung_child_is_killed_at_the_deadline(
-    job: Message, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, Crash("hang", "blocks").variable())
-    message = {**job, "careful": [], "crashed": {}}
     began = time.monotonic()
-    with Child(CRASHING, message, deadline_s=4.0) as child:
+    with Child(CRASHING, job, deadline_s=4.0) as child:
         pid = child.pid
         with pytest.raises(ChildCrashedError, match="said nothing for 4 s") as caught:
             list(child.events())
@@ -425,7 +422,7 @@ def test_hung_child_is_killed_at_the_deadline(
 
 
 def test_closing_a_job_ends_a_child_that_hangs(
-    job: Message, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, Crash("hang", "open").variable())
     running = Job(job, "s.tiff", CRASHING)
@@ -456,7 +453,7 @@ def spoiled(
 
 @pytest.mark.parametrize("kind", ["analyze", "verify"])
 def test_model_that_comes_to_no_end_is_told_at_the_deadline_and_tried_once(
-    job: Message, tiny_model: TinyModel, tmp_path: Path, kind: str
+    job: AnalyzeJob, tiny_model: TinyModel, tmp_path: Path, kind: str
 ) -> None:
     def value(name: str, of: int, *shape: str) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, of, shape)
@@ -475,12 +472,13 @@ def test_model_that_comes_to_no_end_is_told_at_the_deadline_and_tried_once(
         [value("once_more", TensorProto.BOOL), value("the_same", TensorProto.FLOAT, "n")],
     )
     path = spoiled(tiny_model, tmp_path / "endless.onnx", "Loop", "", "yes", "before", body=body)
+    doomed = replace(job, model=str(path)) if kind == "analyze" else VerifyJob(str(path), "cpu")
     seen: list[str] = []
 
     with pytest.raises(ModelError, match=r"^endless\.onnx: .* said nothing for 4 s\. .* another"):
         follow(
-            Job({**job, "job": kind, "model": str(path)}, "s.tiff", deadline_s=4.0),
-            lambda message: seen.append(message["event"]),
+            Job(doomed, "s.tiff", deadline_s=4.0),
+            lambda event: seen.append(event.NAME),
         )
 
     assert seen.count("trying") == 1
@@ -491,29 +489,29 @@ def test_model_that_comes_to_no_end_is_told_at_the_deadline_and_tried_once(
     ("how", "why", "engines"), [("abort", "SIGABRT", 1), ("exit", "code 3", 1), ("kill", "KILL", 4)]
 )
 def test_model_that_kills_the_engine_is_told_and_not_the_slide(
-    job: Message, monkeypatch: pytest.MonkeyPatch, how: str, why: str, engines: int
+    job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch, how: str, why: str, engines: int
 ) -> None:
     """A kill comes from a person, or from the system that is out of memory."""
     monkeypatch.setenv(VARIABLE, Crash(how, "model").variable())
     seen: list[str] = []
 
     with pytest.raises(ModelError, match=rf"^tiny\.onnx: .*{why}\. .* another one\.$"):
-        follow(Job(job, "s.tiff", CRASHING), lambda message: seen.append(message["event"]))
+        follow(Job(job, "s.tiff", CRASHING), lambda event: seen.append(event.NAME))
 
     assert seen.count("trying") == engines
 
 
 def test_model_that_may_have_failed_on_cuda_can_run_on_the_cpu(
-    job: Message, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, Crash("segv", "model").variable())
 
     with pytest.raises(ModelError, match=r"or run it on the CPU\.$"):
-        follow(Job({**job, "provider": "auto"}, "s.tiff", CRASHING))
+        follow(Job(replace(job, provider="auto"), "s.tiff", CRASHING))
 
 
 def test_single_kill_while_the_model_is_tried_costs_nothing(
-    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     once = str(tmp_path / "killed")
     monkeypatch.setenv(VARIABLE, Crash("kill", "model", once=once).variable())
@@ -526,16 +524,18 @@ def test_single_kill_while_the_model_is_tried_costs_nothing(
 
 
 def test_kills_while_a_model_is_tried_are_forgotten_once_it_was_tried(
-    job: Message, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three, one later, and three again; four in a row would be the end."""
     monkeypatch.setenv(VARIABLE, Crash("slow", "model").variable())
     seen: Counter[str] = Counter()
 
-    def kill(message: Message) -> None:
-        event = message["event"]
-        seen[event] += 1
-        if (event, seen[event]) in {("plan", 1), *(("trying", n) for n in (1, 2, 3, 5, 6, 7))}:
+    def kill(event: Event) -> None:
+        seen[event.NAME] += 1
+        if (event.NAME, seen[event.NAME]) in {
+            ("plan", 1),
+            *(("trying", n) for n in (1, 2, 3, 5, 6, 7)),
+        }:
             for pid in engines_of(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
 
@@ -547,11 +547,11 @@ def test_kills_while_a_model_is_tried_are_forgotten_once_it_was_tried(
 
 
 def test_model_that_wants_more_memory_than_there_is_is_told(
-    job: Message, tiny_model: TinyModel, tmp_path: Path
+    job: AnalyzeJob, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     resource = pytest.importorskip("resource")
     path = spoiled(tiny_model, tmp_path / "bomb.onnx", "ConstantOfShape", "huge")
-    running = Job({**job, "job": "verify", "model": str(path)}, "bomb.onnx")
+    running = Job(VerifyJob(str(path), "cpu"), "bomb.onnx")
     limit = 8 << 30
     resource.prlimit(running._child.pid, resource.RLIMIT_AS, (limit, limit))
 
@@ -560,17 +560,20 @@ def test_model_that_wants_more_memory_than_there_is_is_told(
 
 
 PARENT = """
-import json, sys
+import sys
+from idc_desktop.messages import AnalyzeJob
 from idc_desktop.supervisor import Job
-for message, _ in Job(json.loads(sys.argv[1]), "s.tiff", "tests.support.crashing_engine").events():
-    print(message["event"], flush=True)
+slide, model, folder = sys.argv[1:]
+job = AnalyzeJob(slide, model, None, "cpu", 1, folder)
+for event in Job(job, "s.tiff", "tests.support.crashing_engine").events():
+    print(event.NAME, flush=True)
 """
 
 
 @pytest.mark.parametrize("how", ["slow", "hang"])
-def test_no_engine_outlives_its_parent(job: Message, how: str) -> None:
+def test_no_engine_outlives_its_parent(job: AnalyzeJob, how: str) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, json.dumps({**job, "threads": 1})],
+        [sys.executable, "-c", PARENT, job.slide, job.model, job.data_folder],
         stdout=subprocess.PIPE,
         text=True,
         cwd=REPOSITORY,
@@ -586,27 +589,31 @@ def test_no_engine_outlives_its_parent(job: Message, how: str) -> None:
         assert ends_within(engine, 2)
 
 
-def test_defect_in_the_engine_comes_with_its_traceback(job: Message) -> None:
-    with pytest.raises(DefectError, match=r"Traceback[\s\S]*KeyError"):
-        follow(Job({key: value for key, value in job.items() if key != "tissue"}, "s.tiff"))
+def test_defect_in_the_engine_comes_with_its_traceback(
+    job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash("raise", "open").variable())
+    with pytest.raises(DefectError, match=r"Traceback[\s\S]*on purpose") as caught:
+        follow(Job(job, "s.tiff", CRASHING))
+    assert caught.value.summary == "RuntimeError: on purpose"
 
 
 def test_expected_failure_is_rebuilt_as_what_it_was(tmp_path: Path) -> None:
     with pytest.raises(SlideError, match=r"none\.svs: There is no such file"):
-        ask({"job": "info", "slide": str(tmp_path / "none.svs")}, "none.svs")
+        ask(InfoJob(str(tmp_path / "none.svs")), SlideOpened, "none.svs")
 
 
-def test_module_that_does_not_start_is_not_waited_for(job: Message) -> None:
+def test_module_that_does_not_start_is_not_waited_for(job: AnalyzeJob) -> None:
     with pytest.raises(SlideError, match="No module named"):
         follow(Job(job, "s.tiff", "tests.support.there_is_no_such_engine"))
 
 
-def test_store_of_a_running_job_is_held(job: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_of_a_running_job_is_held(job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, Crash("hang", "blocks").variable())
     running = Job(job, "s.tiff", CRASHING)
     events = running.events()  # the engine ends with them
     try:
-        assert any(message["event"] == "plan" for message, _ in events)
+        assert any(isinstance(event, Plan) for event in events)
 
         with pytest.raises(OutputError, match="Another process"):
             follow(Job(job, "s.tiff"))

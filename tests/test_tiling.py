@@ -15,7 +15,8 @@ from idc_desktop import tiling
 from idc_desktop.errors import ResolutionError, SlideReadError
 from idc_desktop.grid import Block
 from idc_desktop.slide import Slide
-from idc_desktop.tiling import PatchReader, TissueSettings
+from idc_desktop.tiling import PatchReader
+from idc_desktop.tissue import TissueSettings
 from tests.support.slides import (
     GLASS,
     PINK,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.description import SlideDescription
 from idc_desktop.model_file import ModelFile
 from idc_desktop.probability_map import ProbabilityMap
+from idc_desktop.provider import ProviderChoice
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, RegionStatistics, whole_slide
+from idc_desktop.tissue import TissueSettings
 
 _NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e01")
 
@@ -33,7 +35,7 @@ class Analysis:
         The extent that the grid covers.
     overview_px_l0 : float
         Side of one of its pixels, level-0 pixels.
-    tissue, versions, provider : dict
+    tissue, provider, versions
         As the engine reports them.
     map_kind : {"patch", "context"}
     notes : tuple of str
@@ -50,8 +52,8 @@ class Analysis:
     map: ProbabilityMap
     overview: npt.NDArray[np.uint8]
     overview_px_l0: float
-    tissue: dict[str, Any]
-    provider: dict[str, Any]
+    tissue: TissueSettings
+    provider: ProviderChoice
     versions: dict[str, str]
     threshold: float
     map_kind: str
@@ -72,6 +74,7 @@ class Analysis:
         """Take a finished run."""
         assert record.slide is not None
         assert record.map is not None
+        assert record.plan is not None
         return cls(
             image=image,
             slide=record.slide,
@@ -79,12 +82,12 @@ class Analysis:
             map=record.map,
             overview=record.overview,
             overview_px_l0=record.overview_px_l0,
-            tissue=record.plan["tissue"],
-            provider=record.plan["provider"],
-            versions=record.plan["versions"],
+            tissue=record.plan.tissue,
+            provider=record.plan.provider,
+            versions=record.plan.versions,
             threshold=threshold,
             map_kind=map_kind,
-            is_recalled=record.plan["restored_blocks"] == record.plan["blocks"],
+            is_recalled=record.plan.restored_blocks == record.plan.blocks,
             notes=tuple(it.removeprefix(f"{record.slide.file}: ") for it in record.notes),
             source=source,
         )
@@ -125,11 +128,11 @@ class Analysis:
                 "spacing_um_px": card.spacing_um_px,
                 "card": card.without_golden(),
             },
-            "provider": self.provider,
+            "provider": asdict(self.provider),
             "threshold": self.threshold,
             "map": self.map_kind,
             "grid": self.map.grid.as_dict(),
-            "tissue": self.tissue,
+            "tissue": self.tissue.as_dict(),
             "counts": self.map.counts(),
             "notes": list(self.notes),
             "versions": self.versions,

@@ -131,7 +131,7 @@ def _segmentation(place: _Place, analysis: Analysis) -> Dataset:
             "threshold": repr(analysis.threshold),
             "model SHA-256": analysis.model.sha256,
             "map": analysis.map_kind,
-            "provider": analysis.provider["used"],
+            "provider": analysis.provider.used,
         },
     )
     segment = highdicom.seg.SegmentDescription(

@@ -30,7 +30,7 @@ def annotation(content: Content) -> str:
             "mpp_y": analysis.mpp[1],
             "mpp_source": analysis.slide.mpp_source,
             "threshold": analysis.threshold,
-            "provider": analysis.provider["used"],
+            "provider": analysis.provider.used,
             "map": analysis.map_kind,
             "notice": RESEARCH_USE_NOTICE,
         },

@@ -103,7 +103,7 @@ def _legend_lines(content: Content) -> list[str]:
         f"{counts['ok']:,} patches analyzed, "
         + (f"{failed:,} failed (blue)" if failed else "none failed"),
         f"{slide.mpp_x:g} micron/px from the {slide.mpp_source}   "
-        f"model at {card.spacing_um_px:g} micron/px   provider {analysis.provider['used']}",
+        f"model at {card.spacing_um_px:g} micron/px   provider {analysis.provider.used}",
         *analysis.notes,
         RESEARCH_USE_NOTICE,
     ]

@@ -57,7 +57,7 @@ def write_patches_geojson(
         "mpp_y": repr(analysis.mpp[1]),
         "mpp_source": analysis.slide.mpp_source,
         "threshold": repr(analysis.threshold),
-        "provider": analysis.provider["used"],
+        "provider": analysis.provider.used,
         "map": analysis.map_kind,
         "notice": RESEARCH_USE_NOTICE,
     }

@@ -114,7 +114,7 @@ def regions_csv(content: Content) -> str:
         analysis.model.sha256,
         repr(analysis.mpp[0]),
         analysis.slide.mpp_source,
-        analysis.provider["used"],
+        analysis.provider.used,
         analysis.map_kind,
         *_NO_JUDGEMENT,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from idc_desktop.errors import AnalysisCancelledError, IdcError, ResolutionError
+from idc_desktop.errors import AnalysisCancelledError, ResolutionError, in_a_line
 from idc_desktop.model_file import ModelFile
 from idc_desktop.record import RunRecord
 from idc_desktop.ui.document import SlideDocument
@@ -183,10 +183,8 @@ class AnalysisQueue(QObject):
             self._finish()
         elif isinstance(failure, ResolutionError):
             self._fail(_UNKNOWN_RESOLUTION)
-        elif isinstance(failure, IdcError):
-            self._fail(str(failure))
         else:
-            self._fail(f"A defect of ours ended the analysis: {failure!r}")
+            self._fail(in_a_line(failure, slide.name))
 
     def _on_document_state(self) -> None:
         document = self._document

@@ -14,11 +14,12 @@ from PySide6.QtGui import QUndoStack
 from idc_desktop.card import ModelCard
 from idc_desktop.database import slide_folder
 from idc_desktop.description import SlideDescription, results_name
-from idc_desktop.errors import AnalysisCancelledError, IdcError, slide_replaced
+from idc_desktop.errors import AnalysisCancelledError, in_a_line, slide_replaced
 from idc_desktop.export import Analysis, write_folder
 from idc_desktop.grid import PatchGrid
 from idc_desktop.model_file import ModelFile, find_model, read_model
 from idc_desktop.probability_map import ProbabilityMap
+from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
 from idc_desktop.regions.book import MAX_STEPS
@@ -99,7 +100,7 @@ class SlideDocument(QObject):
         self.tiles: TileLoader | None = None
         self.pyramid: TilePyramid | None = None
         self.model: ModelFile = read_model(find_model(model))
-        self.provider = "auto"
+        self.provider: Provider = "auto"
         self.is_outdated = False
         self.run = RunRecord()
         self.state = "empty"
@@ -528,10 +529,9 @@ class SlideDocument(QObject):
             self._clear_map()
         elif isinstance(failure, AnalysisCancelledError):
             self._set_state("paused", "Paused; what was analyzed is kept.")
-        elif isinstance(failure, IdcError):
-            self._set_state("failed", str(failure))
         else:
-            self._set_state("failed", f"A defect of ours ended the analysis: {failure!r}")
+            assert self.path is not None
+            self._set_state("failed", in_a_line(failure, self.path.name))
         self.map_changed.emit()
         if analyzes_next and self.state in ("ready", "paused"):
             self.analyze()

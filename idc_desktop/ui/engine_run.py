@@ -6,16 +6,19 @@ import contextlib
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 
 from idc_desktop.description import SlideDescription
+from idc_desktop.errors import GarbledMessageError
+from idc_desktop.messages import AnalyzeJob, BlockDone, Event, Plan, SlideOpened
 from idc_desktop.model_file import ModelFile
+from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord, require_model
 from idc_desktop.store import data_folder
 from idc_desktop.supervisor import Job, usable_threads
-from idc_desktop.wire import Message
 
 _PORTION_S = 0.01
 
@@ -24,32 +27,37 @@ def analysis_job(
     slide: Path,
     model: Path,
     mpp: float | None,
-    provider: str,
+    provider: Provider,
     *,
     restart: bool = False,
     recall: bool = False,
     first: QRectF | None = None,
-) -> Message:
-    """Return the job of analyzing a slide; see `idc_desktop.engine.run_job`.
+) -> AnalyzeJob:
+    """Return the job of analyzing a slide.
 
     Parameters
     ----------
     first : QRectF or None
         The part of level 0 to analyze before all else.
     """
-    return {
-        "job": "analyze",
-        "slide": str(slide.absolute()),
-        "model": str(model),
-        "mpp": mpp,
-        "provider": provider,
-        "threads": usable_threads(),
-        "tissue": True,
-        "restart": restart,
-        "recall": recall,
-        "data_folder": str(data_folder()),
-        "first": [first.x(), first.y(), first.width(), first.height()] if first else None,
-    }
+    return AnalyzeJob(
+        slide=str(slide.absolute()),
+        model=str(model),
+        mpp=mpp,
+        provider=provider,
+        threads=usable_threads(),
+        data_folder=str(data_folder()),
+        restart=restart,
+        recall=recall,
+        first=(first.x(), first.y(), first.width(), first.height()) if first else None,
+    )
+
+
+@dataclass(frozen=True)
+class _End:
+    """Comes after the last event: what ended the job, if it failed."""
+
+    failure: Exception | None
 
 
 class EngineRun(QObject):
@@ -75,12 +83,12 @@ class EngineRun(QObject):
     _woken = Signal()
 
     def __init__(
-        self, job: Message, model: ModelFile, subject: str, parent: QObject | None = None
+        self, job: AnalyzeJob, model: ModelFile, subject: str, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
         self.record = RunRecord()
         self._model = model
-        self._inbox: deque[tuple[Message | None, bytes | Exception | None]] = deque()
+        self._inbox: deque[Event | _End] = deque()
         self._abandoned = False
         self._woken.connect(self._take_portion)
         self._job = Job(job, subject)
@@ -98,44 +106,47 @@ class EngineRun(QObject):
     def _follow(self) -> None:
         failure: Exception | None = None
         try:
-            for message, payload in self._job.events():
-                require_model(message, self._model.path.name, self._model.sha256)
-                self._hand_over(message, payload)
+            for event in self._job.events():
+                require_model(event, self._model.path.name, self._model.sha256)
+                self._hand_over(event)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is over
             failure = error
             self._job.close()
-        self._hand_over(None, failure)
+        self._hand_over(_End(failure))
 
-    def _hand_over(self, message: Message | None, payload: bytes | Exception | None) -> None:
-        """Put a message, or with None the end of the job, into the inbox; from the job's thread."""
-        self._inbox.append((message, payload))
+    def _hand_over(self, event: Event | _End) -> None:
+        """Put something into the inbox; from the job's thread."""
+        self._inbox.append(event)
         if len(self._inbox) == 1:
             with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
                 self._woken.emit()
 
     def _take_portion(self) -> None:
         until = time.monotonic() + _PORTION_S
-        has_grown, is_over, failure = False, False, None
+        has_grown, end = False, None
         while self._inbox and not self._abandoned and time.monotonic() < until:
-            message, payload = self._inbox[0]
-            if message is None:
-                is_over, failure = True, payload
+            event = self._inbox[0]
+            if isinstance(event, _End):
+                end = event
             else:
-                assert isinstance(payload, bytes)
-                has_grown |= message["event"] in ("plan", "block")
-                self._take(message, payload)
+                has_grown |= isinstance(event, Plan | BlockDone)
+                try:
+                    self._take(event)
+                except GarbledMessageError as error:
+                    self.abandon()
+                    end = _End(error)
             self._inbox.popleft()  # last, so that the other thread wakes us only for a new pile
         if has_grown:
             self.grown.emit()
-        if is_over:
-            self.ended.emit(failure)
+        if end is not None:
+            self.ended.emit(end.failure)
         elif self._inbox and not self._abandoned:
             QTimer.singleShot(0, self._take_portion)
 
-    def _take(self, message: Message, payload: bytes) -> None:
+    def _take(self, event: Event) -> None:
         known = len(self.record.notes)
-        self.record.take(message, payload)
-        if message["event"] == "slide":
-            self.opened.emit(self.record.slide)
+        self.record.take(event)
+        if isinstance(event, SlideOpened):
+            self.opened.emit(event.slide)
         for note in self.record.notes[known:]:
             self.noted.emit(note)

@@ -12,9 +12,12 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.colormap import FAILED_RGB, NAMES, lookup_table
-from idc_desktop.grid import Block
+from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.messages import Plan
 from idc_desktop.model_file import bundled_models
 from idc_desktop.probability_map import BlockResult, PatchState
+from idc_desktop.provider import ProviderChoice
+from idc_desktop.tissue import TissueSettings
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
@@ -305,7 +308,10 @@ def test_provider_is_told_while_it_runs_and_of_a_run(
     said = []
     document.map_changed.connect(lambda: said.append((document.state, status.text())))
     qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
-    document.run.plan = {"provider": {"used": "cpu", "fallback_reason": None}}
+    document.run.plan = Plan(
+        "0" * 64, PatchGrid.over((0, 0, 9, 9), (1, 1), 9), TissueSettings(),
+        ProviderChoice("cpu", "cpu", None), {}, 1, 0,
+    )  # fmt: skip
     document.map_changed.emit()  # as of a run that was cancelled before its first patch
     assert status.text() == document.message
     assert window.status_line._provider.text() == ""
@@ -344,7 +350,7 @@ def test_complete_analysis_is_begun_anew_only_after_a_question(
     answer(analyzed, "Analyze again")
     assert document.state == "running"
     qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
-    assert document.run.plan["restored_blocks"] == 0
+    assert document.run.plan.restored_blocks == 0
 
     analyzed.verbs.action("Analyze").trigger()
     other = tmp_path / "other.tiff"

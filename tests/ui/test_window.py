@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import verify_folder
+from idc_desktop.messages import OVERVIEW, Started
 from idc_desktop.regions import rectangle
 from idc_desktop.supervisor import Job
 from idc_desktop.ui.display import Display
@@ -432,12 +434,12 @@ def test_what_is_in_view_is_analyzed_first(
     document.analyze()
     running = document._running
     assert running is not None
-    job = {**running._job._job, "restart": True}
+    job = replace(running._job._job, restart=True)
     qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
     order = [
-        message["number"]
-        for message, _ in Job(job, "wide.tiff").events()
-        if message["event"] == "start" and message["number"] >= 0
+        event.number
+        for event in Job(job, "wide.tiff").events()
+        if isinstance(event, Started) and event.number != OVERVIEW
     ]
 
     assert order[0] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from html import escape
 from typing import Any
 
@@ -108,12 +109,13 @@ def provenance_page(document: SlideDocument) -> str:
         facts["Patches"] = ", ".join(
             f"{counts[it.label]:,} {it.words}" for it in PatchState if counts.get(it.label)
         )
-    tissue = run.plan.get("tissue", {})
-    facts["Tissue"] = ", ".join(f"{name} {it}" for name, it in tissue.items())
-    for name, value in run.plan.get("provider", {}).items():
-        if value:
-            facts[f"Provider, {name.replace('_', ' ')}"] = str(value)
-    facts |= {name: str(value) for name, value in run.plan.get("versions", {}).items()}
+    if run.plan is not None:
+        tissue = run.plan.tissue.as_dict()
+        facts["Tissue"] = ", ".join(f"{name} {it}" for name, it in tissue.items())
+        for name, value in asdict(run.plan.provider).items():
+            if value:
+                facts[f"Provider, {name.replace('_', ' ')}"] = str(value)
+        facts |= run.plan.versions
     html = f"<h2>Provenance</h2><p><b>{RESEARCH_USE_NOTICE}</b></p>{_table(facts)}"
     notes = "".join(f"<li>{escape(note)}</li>" for note in run.notes)
     return html + (f"<h3>Notes</h3><ul>{notes}</ul>" if notes else "")

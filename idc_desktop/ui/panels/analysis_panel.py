@@ -145,11 +145,11 @@ class AnalysisPanel(QWidget):
         if document.state == "running" and total:
             text = f"{done:,} of {total:,} patches{self._rate_text(done, total)}"
         if document.run.plan and (document.state == "running" or done):
-            provider = document.run.plan["provider"]
+            provider = document.run.plan.provider
             verb = "Running" if document.state == "running" else "Ran"
-            text += f"\n{verb} on {provider['used'].upper()}"
-            if provider["fallback_reason"]:
-                text += f": {provider['fallback_reason']}"
+            text += f"\n{verb} on {provider.used.upper()}"
+            if provider.fallback_reason:
+                text += f": {provider.fallback_reason}"
         self._status.setText(text)
 
     def _rate_text(self, done: int, total: int) -> str:

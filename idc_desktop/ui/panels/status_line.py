@@ -84,5 +84,5 @@ class StatusLine(QWidget):
 
     def _show_provider(self) -> None:
         run = self._document.run
-        used = run.plan["provider"]["used"].upper() if run.done_patches else ""
+        used = run.plan.provider.used.upper() if run.plan and run.done_patches else ""
         self._provider.setText(used and f"on {used}")

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QImage
 
 from idc_desktop.description import SlideDescription
-from idc_desktop.errors import reader_lost
+from idc_desktop.errors import GarbledMessageError, in_a_line, reader_lost, slide_replaced
+from idc_desktop.messages import (
+    TILE_PX,
+    Event,
+    Pixels,
+    ReadAssociated,
+    ReadPatch,
+    ReadTile,
+    SlideOpened,
+    Started,
+    Unreadable,
+    ViewJob,
+)
 from idc_desktop.supervisor import Child, ChildCrashedError
 from idc_desktop.ui.tiles.pyramid import Tile
-from idc_desktop.wire import Message
 
 _CACHED_TILES = 640  # of 256 KiB: 160 MiB
 _UNDER_WAY = 4
@@ -21,6 +33,46 @@ _CRASHES_PER_TILE = 2
 _RESTARTS = 16
 _PATIENCE_S = 60.0
 """So long a slow network share may take for one answer."""
+
+
+Request = ReadTile | ReadPatch | ReadAssociated
+
+
+class _Talk:
+    """What was asked of one decoder, and therefore what it may say; for both threads.
+
+    Each request is begun once and answered once, so a decoder that a hostile slide took over can
+    neither flood the window nor answer what nobody asked.
+    """
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._asked: dict[int, Request] = {}
+        self._started: set[int] = set()
+
+    def ask(self, request: Request) -> None:
+        """Note a request, before it is sent."""
+        self._asked[request.request] = request
+
+    def check(self, event: Event) -> None:
+        """Raise `GarbledMessageError` if the decoder may not say this now."""
+        match event:
+            case SlideOpened() if not self._is_open:
+                self._is_open = True
+            case Started(number) if number in self._asked and number not in self._started:
+                self._started.add(number)
+            case Pixels(number) | Unreadable(number) if number in self._started:
+                self._started.remove(number)
+                asked = self._asked.pop(number)
+                if isinstance(event, Pixels) and isinstance(asked, ReadTile):
+                    _check_size(event)
+            case _:
+                raise GarbledMessageError(f"{event.NAME}: nobody asked for it")
+
+
+def _check_size(tile: Pixels) -> None:
+    if (tile.width, tile.height) != (TILE_PX, TILE_PX):
+        raise GarbledMessageError(f"pixels: a tile of {tile.width} x {tile.height} pixels")
 
 
 class TileLoader(QObject):
@@ -55,7 +107,7 @@ class TileLoader(QObject):
     associated_loaded = Signal(str, object)
     """A picture that came with the scan: its name, and a QImage or the reason why there is none."""
 
-    _arrived = Signal(int, dict, bytes)
+    _arrived = Signal(int, object)
     _ended = Signal(int, object)
 
     def __init__(
@@ -70,7 +122,9 @@ class TileLoader(QObject):
         self._silence.setSingleShot(True)
         self._silence.setInterval(round(1000 * patience_s))
         self._silence.timeout.connect(self._on_silence)
-        self._job: Message = {"slide": slide, "mpp": mpp}
+        self._job = ViewJob(slide, mpp)
+        self._name = Path(slide).name
+        self._identity: str | None = None
         self._cache: OrderedDict[Tile, QImage] = OrderedDict()
         self._pinned: dict[Tile, QImage] = {}
         self._pinned_zoom: int | None = None
@@ -83,7 +137,6 @@ class TileLoader(QObject):
         self.associated_names: tuple[str, ...] = ()
         self._associated: dict[int, str] = {}
         self._next_request = 0
-        self._is_open = False
         self._closed = False
         self._life = 0
         self._fruitless = 0
@@ -127,16 +180,18 @@ class TileLoader(QObject):
     @property
     def is_idle(self) -> bool:
         """Whether everything that was wanted is here or given up."""
-        return self._is_open and not self._wanted and not self._under_way
+        return self._identity is not None and not self._wanted and not self._under_way
 
     def ask_patch(self, spacing_um_px: float, row: int, col: int) -> None:
         """Ask for the pixels that a model sees of a grid cell and of its neighbours."""
-        command = {"command": "patch", "spacing_um_px": spacing_um_px, "row": row, "col": col}
-        self._patch_request = self._send(command, None)
+        self._patch_request = self._next()
+        self._send(ReadPatch(self._patch_request, spacing_um_px, row, col), None)
 
     def ask_associated(self, name: str) -> None:
         """Ask for a picture that came with the scan."""
-        self._associated[self._send({"command": "associated", "name": name}, None)] = name
+        request = self._next()
+        self._associated[request] = name
+        self._send(ReadAssociated(request, name), None)
 
     def close(self) -> None:
         """End the decoder."""
@@ -148,19 +203,22 @@ class TileLoader(QObject):
         child = Child("idc_desktop.decoder", self._job)
         self._life += 1
         self._fruitless += 1  # until it has opened the slide
+        self._talk = _Talk()
         self._silence.start()
-        threading.Thread(target=self._follow, args=(child, self._life), daemon=True).start()
+        follow = partial(self._follow, child, self._life, self._talk)
+        threading.Thread(target=follow, daemon=True).start()
         return child
 
     def _end_child(self) -> None:
         # Elsewhere: a decoder that hangs on a slow disk takes seconds to be killed.
         threading.Thread(target=self._child.close, daemon=True).start()
 
-    def _follow(self, child: Child, life: int) -> None:
+    def _follow(self, child: Child, life: int, talk: _Talk) -> None:
         failure: Exception | None = None
         try:
-            for message, payload in child.events(wait_forever=True):
-                self._arrived.emit(life, message, payload)
+            for event in child.events(wait_forever=True):
+                talk.check(event)
+                self._arrived.emit(life, event)
         except RuntimeError:  # the loader's C++ half is gone: the window was closed
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, this reader is lost
@@ -168,54 +226,62 @@ class TileLoader(QObject):
         if not self._closed:
             self._ended.emit(life, failure)
 
-    def _send(self, command: Message, tile: Tile | None) -> int:
-        request = self._next_request
+    def _next(self) -> int:
         self._next_request += 1
-        self._under_way[request] = tile
-        self._child.tell({**command, "request": request})
+        return self._next_request
+
+    def _send(self, request: Request, tile: Tile | None) -> None:
+        self._under_way[request.request] = tile
+        self._talk.ask(request)
+        self._child.tell(request)
         if not self._silence.isActive():
             self._silence.start()
-        return request
 
     def _ask(self) -> None:
-        while self._is_open and self._wanted and len(self._under_way) < _UNDER_WAY:
+        while self._identity is not None and self._wanted and len(self._under_way) < _UNDER_WAY:
             tile = self._wanted.pop(0)
-            self._send({"command": "tile", **tile._asdict()}, tile)
+            self._send(ReadTile(self._next(), tile.zoom, tile.col, tile.row), tile)
 
-    def _on_arrived(self, life: int, message: Message, payload: bytes) -> None:
+    def _on_arrived(self, life: int, event: Event) -> None:
         if life != self._life or self._closed:
             return
         self._silence.start()
-        kind = message["event"]
-        if kind == "slide":
-            self._fruitless = 0
-            if not self._is_open:
-                self._is_open = True
-                self.associated_names = tuple(message["associated"])
-                self.opened.emit(SlideDescription.from_message(message))
-            self._ask()
-            self._rest()
+        match event:
+            case SlideOpened():
+                self._on_opened(event)
+            case Started(number):
+                self._started.add(number)
+            case Pixels(request, width, height):
+                # The copy owns its memory; a QImage over the payload would not.
+                picture = QImage(event.payload, width, height, QImage.Format.Format_RGB32).copy()
+                self._on_answered(request, picture)
+            case Unreadable(request, reason):
+                self._on_answered(request, reason)
+
+    def _on_opened(self, event: SlideOpened) -> None:
+        self._fruitless = 0
+        if self._identity is None:
+            self._identity = event.slide.identity
+            self.associated_names = event.associated
+            self.opened.emit(event.slide)
+        elif self._identity != event.slide.identity:  # the decoder before this one had another file
+            self._on_ended(self._life, slide_replaced(self._name))
             return
-        request = message["request"]
-        if kind == "start":
-            self._started.add(request)
-            return
+        self._ask()
+        self._rest()
+
+    def _on_answered(self, request: int, answer: QImage | str) -> None:
+        """Take a picture, or the reason why there is none."""
         self._started.discard(request)
-        tile = self._under_way.pop(request, None)
-        picture: QImage | None = None
-        if kind == "pixels":
-            size = (message["width"], message["height"])
-            # The copy owns its memory; a QImage over `payload` would not.
-            picture = QImage(payload, *size, QImage.Format.Format_RGB32).copy()
-        if tile is not None and picture is not None:
-            self._keep(tile, picture)
+        tile = self._under_way.pop(request)
+        if tile is not None and isinstance(answer, QImage):
+            self._keep(tile, answer)
         elif tile is not None:
             self._broken.add(tile)
         elif request in self._associated:
-            name = self._associated.pop(request)
-            self.associated_loaded.emit(name, picture or message["message"])
-        elif picture is not None and request == self._patch_request:
-            self.patch_loaded.emit(picture)
+            self.associated_loaded.emit(self._associated.pop(request), answer)
+        elif isinstance(answer, QImage) and request == self._patch_request:
+            self.patch_loaded.emit(answer)
         self._ask()
         self._rest()
         self.loaded.emit()
@@ -247,8 +313,8 @@ class TileLoader(QObject):
             self._closed = True
             self._silence.stop()
             if failure is None or isinstance(failure, ChildCrashedError):
-                failure = reader_lost(Path(self._job["slide"]).name, failure or "ended")
-            self.refused.emit(str(failure))
+                failure = reader_lost(self._name, failure or "ended")
+            self.refused.emit(in_a_line(failure, self._name))
             return
         for request in self._started:
             tile = self._under_way.get(request)

@@ -22,6 +22,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from idc_desktop.messages import TILE_PX
 from idc_desktop.regions import Shape
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.tiles.pyramid import Tile
@@ -32,7 +33,6 @@ from idc_desktop.ui.view.minimap import Minimap
 from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
 from idc_desktop.ui.view.tools import PanTool, Tool
 from idc_desktop.ui.viewport import Viewport
-from idc_desktop.wire import TILE_PX
 
 _WAITING = QColor(246, 246, 247)
 _BROKEN = QColor(160, 160, 160)

@@ -1,0 +1,18 @@
+"""What a model is run on: asked for, and got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Provider = Literal["auto", "cpu", "cuda"]
+"""What a run is asked to run on."""
+
+
+@dataclass(frozen=True)
+class ProviderChoice:
+    """The execution provider that was asked for, the one in use, and why they differ."""
+
+    requested: Provider
+    used: Literal["cpu", "cuda"]
+    fallback_reason: str | None

@@ -1,0 +1,47 @@
+"""Messages as an honest process says them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from idc_desktop.description import LevelDescription, SlideDescription
+from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.messages import BlockDone, Plan
+from idc_desktop.probability_map import BlockResult, PatchState
+from idc_desktop.provider import ProviderChoice
+from idc_desktop.record import block_done
+from idc_desktop.tissue import TissueSettings
+
+IDENTITY = "ab" * 32
+GRID = PatchGrid.over((0, 0, 600, 500), (4.0, 4.0), 400.0)
+"""Five rows, six columns."""
+
+
+def description_of(**changes: Any) -> SlideDescription:
+    """Describe a slide of 600 x 500 pixels."""
+    said: dict[str, Any] = {
+        "file": "a.svs", "vendor": "aperio", "width_l0": 600, "height_l0": 500,
+        "levels": (LevelDescription(600, 500, 1.0, 4.0, 4.0),), "mpp_x": 4.0, "mpp_y": 4.0,
+        "mpp_source": "file", "objective_power": 20.0, "bounds": (1, 2, 3, 4),
+        "identity": IDENTITY, "warnings": ("odd",),
+    }  # fmt: skip
+    return SlideDescription(**said | changes)
+
+
+def plan_of(grid: PatchGrid = GRID) -> Plan:
+    """Plan a run on the CPU."""
+    choice = ProviderChoice("auto", "cpu", "no CUDA")
+    return Plan(
+        "cd" * 32, grid, TissueSettings(), choice, {"numpy": "2"}, blocks=1, restored_blocks=0
+    )
+
+
+def block_of(row: int = 0, col: int = 0, rows: int = 2, cols: int = 2) -> BlockDone:
+    """Say of a block that its first patch failed and the others are IDC at 0.25."""
+    states = np.full((rows, cols), PatchState.OK, np.uint8)
+    millionths = np.full((rows, cols), 250_000, np.int32)
+    states[0, 0], millionths[0, 0] = PatchState.FAILED, -1
+    block = Block(0, row, col, rows, cols)
+    return block_done(BlockResult(block, states, millionths, {(row, col): "torn"}))
