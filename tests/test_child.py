@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from idc_desktop.messages import InfoJob
 from idc_desktop.supervisor import Child
 from tests.support.crashing_engine import VARIABLE, Crash
 from tests.support.processes import ends_within
@@ -19,7 +20,7 @@ CRASHING = "tests.support.crashing_engine"
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Child:
     monkeypatch.setenv(VARIABLE, Crash("hang", "open").variable())
-    return Child(CRASHING, {"job": "info", "slide": str(tmp_path / "s.tiff")})
+    return Child(CRASHING, InfoJob(str(tmp_path / "s.tiff")))
 
 
 def folder_of(child: Child) -> Path:
