@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.errors import ModelError
+from idc_desktop.strict_json import load_strictly
 
 CARD_KEY = "idc.card"
 """Key of the card in an ONNX file's ``metadata_props``."""
@@ -28,6 +29,11 @@ PATCH_SIZE_PX = 50
 """Side of a patch; part of the input contract of every model (the resolution is in the card)."""
 
 CLASS_NAMES = ("Other", "IDC")
+
+_MOST_CHARS = 16 << 20  # nearly all of them pixels of golden patches
+_MOST_CHARS_WITHOUT_GOLDEN = 1 << 20
+_MOST_VALUES = 100_000
+_LONGEST_QUOTE = 300
 
 
 @dataclass(frozen=True)
@@ -89,27 +95,31 @@ def parse_card(text: str, source: str) -> ModelCard:
     Raises
     ------
     ModelError
-        The text is not JSON, breaks the schema, or a golden patch has the wrong size.
+        The text is not JSON, exceeds the limits, breaks the schema, or a golden patch has the
+        wrong size.
     """
     # Imported here because only a model load needs them, and `info` must start fast.
     from fastjsonschema import JsonSchemaValueException
 
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = load_strictly(text, most_chars=_MOST_CHARS, most_values=_MOST_VALUES)
         _validator()(document)
     except JsonSchemaValueException as error:
         raise ModelError(
-            f"{source}: the model card breaks the schema: {error.message}. Export the model again "
-            "with idc-trainer."
+            f"{source}: the model card breaks the schema: {error.message[:_LONGEST_QUOTE]}. Export "
+            "the model again with idc-trainer."
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{source}: the model card is not valid JSON ({error}).") from error
+    except ValueError as error:
+        raise ModelError(
+            f"{source}: the model card cannot be read ({error}). Export the model again with "
+            "idc-trainer."
+        ) from error
     idc = document["idc"]
     patches = [
         _golden_pixels(golden["pixels"], index, source)
         for index, golden in enumerate(idc["golden"])
     ]
-    return ModelCard(
+    card = ModelCard(
         name=idc["name"],
         version=idc["version"],
         recipe=idc["recipe"],
@@ -120,6 +130,13 @@ def parse_card(text: str, source: str) -> ModelCard:
         golden_probabilities=np.array([golden["probability"] for golden in idc["golden"]], float),
         document=document,
     )
+    # It stands in every export, and the schema leaves parts of it open.
+    if len(json.dumps(card.without_golden())) > _MOST_CHARS_WITHOUT_GOLDEN:
+        raise ModelError(
+            f"{source}: the model card is longer than {_MOST_CHARS_WITHOUT_GOLDEN:,} characters "
+            "without its golden patches. Export the model again with idc-trainer."
+        )
+    return card
 
 
 def figure_text(figure: object) -> str:
@@ -150,10 +167,6 @@ def encode_golden(pixels: npt.NDArray[np.uint8], probability: float) -> dict[str
         "pixels": base64.b64encode(np.ascontiguousarray(pixels).tobytes()).decode("ascii"),
         "probability": float(probability),
     }
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _golden_pixels(text: str, index: int, source: str) -> npt.NDArray[np.uint8]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.card import ModelCard, encode_golden, parse_card
+from idc_desktop.card import ModelCard, encode_golden, figure_text, parse_card
 from idc_desktop.errors import ModelError
 from tests.support.models import TinyModel, golden_patches
 
@@ -71,7 +71,9 @@ BREAKS: list[tuple[str, Any]] = [
     ("patch_size_pixels", 48),
     ("spacing_um_px", 0),
     ("spacing_um_px", -8.0),
-    ("spacing_um_px", 101),
+    ("spacing_um_px", 0.2),
+    ("spacing_um_px", 16.1),
+    ("spacing_um_px", 5e-324),
     ("spacing_um_px", "8.0"),
     ("spacing_um_px", math.nan),
     ("spacing_um_px", math.inf),
@@ -82,7 +84,18 @@ BREAKS: list[tuple[str, Any]] = [
     ("idc.name", "../../etc/passwd"),
     ("idc.name", "=cmd()"),
     ("idc.name", "a" * 65),
+    ("idc.version", "1" * 65),
+    ("idc.version", "\ud800"),
+    ("idc.recipe", "r" * 201),
     ("idc.created", "31.01.2026"),
+    ("idc.training.patches", 10**4200),
+    ("idc.training.patches", 1e13),
+    ("idc.training.case_ids", ["1" * 201]),
+    ("idc.limitations", ["x"] * 101),
+    ("idc.limitations", ["x" * 4001]),
+    ("idc.metrics", {"a": "x" * (1 << 20)}),
+    ("idc.metrics", {"\udfff": 1}),
+    ("idc.metrics", {"a": [[]] * 100_000}),
     ("idc.threshold", ABSENT),
     ("idc.threshold", 1.5),
     ("idc.threshold", -0.1),
@@ -115,12 +128,49 @@ def test_break_of_the_schema_is_refused(tiny_model: TinyModel, path: str, value:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "null", "[]", "7", '"card"', "[" * 100_000, '{"a": ' + "1" * 5000 + "}", "\ud800"],
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        "7",
+        '"card"',
+        "[" * 100_000,
+        '{"a": ' + "1" * 5000 + "}",
+        "\ud800",
+        " " * (17 << 20),
+    ],
     ids=lambda text: text[:8].encode("utf-8", "replace"),
 )
 def test_text_that_is_no_card_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match=r"^strange\.onnx: "):
         parse_card(text, "strange.onnx")
+
+
+@pytest.mark.parametrize(
+    "value", ["1e999", "-1e999", "NaN", "Infinity", '{"auc": 0.5, "auc": 0.6}', "9" * 19]
+)
+def test_card_that_cannot_be_written_again_as_it_is_read_is_refused(
+    tiny_model: TinyModel, value: str
+) -> None:
+    text = json.dumps(changed(tiny_model.card, "idc.metrics", {"x": "HERE"}))
+
+    with pytest.raises(ModelError, match=r"^strange\.onnx: the model card cannot be read \("):
+        parse_card(text.replace('"HERE"', value), "strange.onnx")
+
+
+@pytest.mark.parametrize(("depth", "is_taken"), [(20, True), (40, False), (900, False)])
+def test_card_is_nested_as_deep_as_can_be_shown(
+    tiny_model: TinyModel, depth: int, is_taken: bool
+) -> None:
+    text = json.dumps(changed(tiny_model.card, "idc.metrics", {"x": {"auc": "HERE"}}))
+    deep = '{"value":' * depth + "0.5" + "}" * depth
+
+    card = accepted(text.replace('"HERE"', deep))
+
+    assert (card is not None) == is_taken
+    if card is not None:
+        assert figure_text(card.document["idc"]["metrics"]["x"]["auc"]) == "0.500"
 
 
 SCALARS = st.one_of(
@@ -149,7 +199,7 @@ def test_any_value_anywhere_is_accepted_or_refused_and_nothing_else(
 
     if card is not None:
         assert 0 <= card.threshold <= 1
-        assert 0 < card.spacing_um_px <= 100
+        assert 0.25 <= card.spacing_um_px <= 16
         assert ((card.golden_probabilities >= 0) & (card.golden_probabilities <= 1)).all()
         assert card.golden_patches.shape[1:] == (50, 50, 3)
 

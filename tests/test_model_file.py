@@ -57,7 +57,7 @@ REASONS: dict[Defect, str] = {
     "not-onnx": "not a valid ONNX model",
     "truncated": "not a valid ONNX model",
     "no-card": "has no card(s)",
-    "card-not-json": "not valid JSON",
+    "card-not-json": "model card cannot be read",
     "card-class-order": "breaks the schema",
     "card-few-golden": "breaks the schema",
     "card-golden-size": "golden patch 0",
