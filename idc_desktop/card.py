@@ -76,6 +76,18 @@ class ModelCard:
         """Whether the model brings the parameters of a context map."""
         return "context" in self.document["idc"]
 
+    def beyond_its_archive(self) -> tuple[str, ...]:
+        """Say in plain words how the model does on slides unlike those of its own data.
+
+        Returns
+        -------
+        tuple of str
+            A sentence on other laboratories' slides, and one on changes of stain and light; where
+            nobody looked, they say that.
+        """
+        idc = self.document["idc"]
+        return _elsewhere(idc.get("elsewhere", {})), _shifts(idc.get("shifts"))
+
     def without_golden(self) -> dict[str, Any]:
         """Return the card's document without the bulky golden pixels, for exports and reports."""
         idc = {key: value for key, value in self.document["idc"].items() if key != "golden"}
@@ -157,6 +169,37 @@ def figure_text(figure: object) -> str:
     return (
         text if low is None or high is None else f"{text} ({figure_text(low)}–{figure_text(high)})"
     )
+
+
+def _elsewhere(block: Mapping[str, Any]) -> str:
+    laboratories = block.get("laboratories", 0)
+    if not laboratories:
+        return "Not tested on slides of other laboratories."
+    figures = {name: figure_text(block["figures"][name]) for name in block["figures"]}
+    worst = block.get("worst_slide_auc")
+    return (
+        f"Tested on {_counted(laboratories, 'other laboratory', 'other laboratories')} "
+        f"({_counted(block['slides'], 'slide', 'slides')}, {block['patches']:,} patches, "
+        f"{block['patches_idc']:,} of them IDC): AUC {figures['auc']}"
+        + (f", {worst:.3f} on the worst slide" if worst is not None else "")
+        + f"; at the threshold, sensitivity {figures['sensitivity']} and specificity "
+        f"{figures['specificity']}. Intervals {block['intervals']}."
+    )
+
+
+def _shifts(block: Mapping[str, Any] | None) -> str:
+    if block is None:
+        return "Not tested under strong changes of stain, light and sharpness."
+    worst = block["worst"]
+    return (
+        f"Under {len(block['figures'])} strong changes of stain, light and sharpness "
+        f"({block['patches']:,} patches of {block['cases']:,} cases): AUC "
+        f"{block['mean']['auc']:.3f} on average, {worst['auc']:.3f} at worst ({worst['shift']})."
+    )
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def encode_golden(pixels: npt.NDArray[np.uint8], probability: float) -> dict[str, Any]:

@@ -260,6 +260,8 @@ def _show_model(options: argparse.Namespace) -> int:
     print_line(f"  training     {training['patches']:,} patches of {training['cases']} cases")
     print_line(f"  calibration  {calibration['method']}, fitted on {calibration['fitted_on']}")
     print_line(f"  threshold    {card.threshold}")
+    for sentence in card.beyond_its_archive():
+        print_line(f"  beyond       {sentence}")
     for cases, figures in idc["metrics"].items():
         if isinstance(figures, dict):
             print_line(f"  {cases}")

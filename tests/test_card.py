@@ -63,7 +63,47 @@ def test_block_for_a_context_map_is_optional(tiny_model: TinyModel) -> None:
     assert parse_card(json.dumps(card), "x").has_context_map
 
 
+ELSEWHERE = {
+    "laboratories": 2,
+    "slides": 7,
+    "patches": 1200,
+    "patches_idc": 400,
+    "intervals": "by slide",
+    "figures": {
+        "auc": {"value": 0.875, "low": 0.8, "high": 0.9},
+        "sensitivity": {"value": 0.75},
+        "specificity": {"value": 0.5},
+    },
+}
+
+
+def test_card_that_tells_nothing_of_other_laboratories_says_so(tiny_model: TinyModel) -> None:
+    """Cards from before there were such figures are as valid as those that say there are none."""
+    for card in (tiny_model.card, changed(tiny_model.card, "idc.elsewhere", {"laboratories": 0})):
+        first, second = parse_card(json.dumps(card), "x").beyond_its_archive()
+        assert first == "Not tested on slides of other laboratories."
+        assert second.startswith("Not tested under strong changes")
+
+
+def test_card_says_on_how_many_laboratories_it_was_tested(tiny_model: TinyModel) -> None:
+    card = changed(tiny_model.card, "idc.elsewhere", ELSEWHERE)
+    sentence = parse_card(json.dumps(card), "x").beyond_its_archive()[0]
+    assert sentence == (
+        "Tested on 2 other laboratories (7 slides, 1,200 patches, 400 of them IDC): AUC 0.875 "
+        "(0.800–0.900); at the threshold, sensitivity 0.750 and specificity 0.500. Intervals by "
+        "slide."
+    )
+
+
 BREAKS: list[tuple[str, Any]] = [
+    ("idc.elsewhere", {}),
+    ("idc.elsewhere", {"laboratories": 1}),
+    ("idc.elsewhere", {**ELSEWHERE, "figures": {"auc": {"value": 0.9}}}),
+    ("idc.elsewhere", {**ELSEWHERE, "worst_slide_auc": "0.9"}),
+    ("idc.elsewhere", {**ELSEWHERE, "laboratories": 1.5}),
+    ("idc.shifts", {"patches": 2, "cases": 1, "mean": {"auc": 0.9}, "figures": {}}),
+    ("idc.shifts", {"mean": {"auc": 0.9}}),
+    ("idc.calibration.case_ids", [1]),
     ("spec_version", "2.0"),
     ("num_classes", 3),
     ("class_names", ["IDC", "Other"]),
@@ -180,7 +220,7 @@ PATHS = [
     "spec_version", "architecture", "num_classes", "class_names", "spacing_um_px", "idc.name",
     "idc.version", "idc.threshold", "idc.training", "idc.training.patches", "idc.calibration.b",
     "idc.validation_curve", "idc.metrics", "idc.golden", "idc.golden.3", "idc.golden.3.pixels",
-    "idc.golden.3.probability", "idc.intended_use", "idc.context",
+    "idc.golden.3.probability", "idc.intended_use", "idc.context", "idc.elsewhere", "idc.shifts",
 ]  # fmt: skip
 
 
@@ -202,6 +242,7 @@ def test_any_value_anywhere_is_accepted_or_refused_and_nothing_else(
         assert 0.25 <= card.spacing_um_px <= 16
         assert ((card.golden_probabilities >= 0) & (card.golden_probabilities <= 1)).all()
         assert card.golden_patches.shape[1:] == (50, 50, 3)
+        assert len(card.beyond_its_archive()) == 2
 
 
 @given(text=st.text())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idc_desktop.card import CARD_KEY, parse_card
+from idc_desktop.card import CARD_KEY, ModelCard, parse_card
 from trainer.embedding import hidden_features, plane, some
 from trainer.errors import DataError
 from trainer.evaluation import Confusion, Interval, Scored, evaluate
@@ -17,11 +18,34 @@ from trainer.export import load_file, stored_probabilities
 from trainer.figures import draw_confusions, draw_embedding, draw_map, draw_reliability
 from trainer.files import make_folder
 from trainer.maps import lay_out
+from trainer.markdown import interval
 from trainer.training import Part
 from trainer.weighting import weightings
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 PICTURES = ("confusion", "reliability", "tsne")
 """What `draw_figures` draws."""
+
+NOT_HELD_OUT = {"trained": "training", "calibrated": "calibration"}
+"""What cases may have done to a model -> the block of its card that names them."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An exported model, open."""
+
+    path: Path
+    session: onnxruntime.InferenceSession
+    card: ModelCard
+
+
+def load_model(path: Path) -> Loaded:
+    """Open an exported model; `ModelError` where the file is none."""
+    session = load_file(path)
+    properties = session.get_modelmeta().custom_metadata_map
+    return Loaded(path, session, parse_card(properties.get(CARD_KEY, ""), path.name))
 
 
 @dataclass(frozen=True)
@@ -30,52 +54,79 @@ class Assessment:
 
     Attributes
     ----------
-    model : Path
     threshold : float
         The card's.
-    cases : int
-    seen : tuple of str
-        Those of the cases that, by its card, the model was trained on.
+    patches, cases : int
+    not_held_out : dict
+        Those of the cases that, by its card, trained the model, or chose its calibration and
+        threshold; by which of the two they did.
     probability : ndarray of float, shape (n,)
     figures, confusions : dict
     """
 
-    model: Path
     threshold: float
+    patches: int
     cases: int
-    seen: tuple[str, ...]
+    not_held_out: dict[str, tuple[str, ...]]
     probability: NDArray[np.float64]
     figures: dict[str, dict[str, Interval]]
     confusions: dict[str, Confusion]
 
+    def document(self) -> dict[str, Any]:
+        """Return what ``--json`` prints of it."""
+        return {
+            "cases": self.cases,
+            "cases_not_held_out": {done: list(of) for done, of in self.not_held_out.items()},
+            "threshold": self.threshold,
+            "confusion": {name: asdict(one) for name, one in self.confusions.items()},
+        } | {
+            name: {figure: asdict(one) for figure, one in group.items()}
+            for name, group in self.figures.items()
+        }
 
-def assess(model: Path, part: Part) -> Assessment:
+    def lines(self) -> Iterator[str]:
+        """Say all of it, a line each."""
+        for done, cases in self.not_held_out.items():
+            yield (
+                f"NOT HELD OUT: {len(cases)} of these {self.cases} cases {done} this model "
+                f"({', '.join(cases[:5])}{' ...' if len(cases) > 5 else ''})"
+            )
+        yield f"{self.patches} patches, threshold {self.threshold:.4f}"
+        yield f"{'':18}" + "".join(f" {name:>26}" for name in self.figures)
+        for figure in next(iter(self.figures.values())):
+            cells = (interval(group[figure], digits=4) for group in self.figures.values())
+            yield f"{figure:18}" + "".join(f" {text:>26}" for text in cells)
+        for cell in vars(next(iter(self.confusions.values()))):
+            counts = (getattr(one, cell) for one in self.confusions.values())
+            yield f"{cell:18}" + "".join(f" {count:>26,.0f}" for count in counts)
+
+
+def assess(model: Loaded, part: Part) -> Assessment:
     """Score an exported model on a part, weighted and unweighted, at its card's threshold.
 
     Raises
     ------
-    ModelError
-        The file is no exported model.
     DataError
         The part lacks a class.
     """
-    session = load_file(model)
-    properties = session.get_modelmeta().custom_metadata_map
-    card = parse_card(properties.get(CARD_KEY, ""), model.name)
-    threshold = card.threshold
+    card, threshold = model.card, model.card.threshold
     index = part.store.index
     if len(np.unique(index.label)) < 2:
         raise DataError("This part has no patches of both classes to score; choose another --part.")
-    probability = stored_probabilities(session, part.store.batches())
+    probability = stored_probabilities(model.session, part.store.batches())
     cases = {str(case) for case in index.case}
-    trained_on = cases.intersection(card.document["idc"]["training"].get("case_ids", ()))
+    idc = card.document["idc"]
+    touched = {
+        done: tuple(sorted(cases.intersection(idc[block].get("case_ids", ()))))
+        for done, block in NOT_HELD_OUT.items()
+    }
     scored = Scored(probability, index.label)
     of = weightings(part.weight)
     return Assessment(
-        model,
         threshold,
+        len(index),
         len(cases),
-        tuple(sorted(trained_on)),
+        {done: of for done, of in touched.items() if of},
         probability,
         {
             name: evaluate(probability, index.label, index.case, weight, threshold)
@@ -85,11 +136,11 @@ def assess(model: Path, part: Part) -> Assessment:
     )
 
 
-def draw(found: Assessment, part: Part, out: Path, cases: Sequence[str]) -> None:
+def draw(model: Path, found: Assessment, part: Part, out: Path, cases: Sequence[str]) -> None:
     """Write the pictures of `draw_figures` and maps of cases to a folder."""
     maps = [lay_out(part.store, found.probability, case) for case in cases]
     make_folder(out)
-    content = found.model.read_bytes()
+    content = model.read_bytes()
     draw_figures(content, found.probability, found.confusions, part, lambda n: out / f"{n}.png")
     for one in maps:
         draw_map(one, found.threshold, out / f"map_{one.case}.png")

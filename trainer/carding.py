@@ -14,7 +14,7 @@ from idc_desktop.card import CLASS_NAMES, encode_golden
 from trainer.about import About
 from trainer.calibration import Platt
 from trainer.dataset import PATCH, PatchArray, PatchIndex
-from trainer.evaluation import Interval, Scored, case_bootstrap
+from trainer.evaluation import Interval, Scored, case_bootstrap, percentiles
 from trainer.runs import Data, Run
 from trainer.splits import LEAKY
 from trainer.weighting import DESCRIPTION
@@ -81,13 +81,12 @@ def validation_curve(
 
     value = at(weight)
     draws = [at(weight * times) for times in case_bootstrap(index.case, index.label)]
-    low, high = np.percentile(draws, (2.5, 97.5), axis=0)
+
+    def interval(*place: int) -> Interval:
+        return Interval(float(value[place]), *percentiles([float(one[place]) for one in draws]))
+
     return [
-        OperatingPoint(
-            float(threshold),
-            Interval(float(value[i, 0]), float(low[i, 0]), float(high[i, 0])),
-            Interval(float(value[i, 1]), float(low[i, 1]), float(high[i, 1])),
-        )
+        OperatingPoint(float(threshold), interval(i, 0), interval(i, 1))
         for i, threshold in enumerate(thresholds)
     ]
 
@@ -142,21 +141,13 @@ def build_card(
                 "fitted_on": f"{_part_name(data.validation.store.index)} of the {official}"
                 "validation part",
                 "weighting": DESCRIPTION,
+                "case_ids": sorted({str(case) for case in data.validation.store.index.case}),
             },
             "threshold": threshold,
             "threshold_rule": "largest Youden index on the weighted validation patches",
-            "validation_curve": [
-                {
-                    "threshold": point.threshold,
-                    "sensitivity": _rounded(point.sensitivity)["value"],
-                    "specificity": _rounded(point.specificity)["value"],
-                    "sensitivity_95ci": list(_rounded(point.sensitivity).values())[1:],
-                    "specificity_95ci": list(_rounded(point.specificity).values())[1:],
-                }
-                for point in curve
-            ],
+            "validation_curve": [_on_curve(point) for point in curve],
             "metrics": {
-                group: {figure: _rounded(interval) for figure, interval in figures.items()}
+                group: {figure: rounded(interval) for figure, interval in figures.items()}
                 for group, figures in metrics.items()
             },
             "intended_use": {
@@ -198,9 +189,17 @@ def limitations(run: Run, leaky: bool, about: About) -> list[str]:
     return found
 
 
-def _rounded(figure: Interval) -> dict[str, float]:
-    """To 6 decimals: sums of weights may end a hair above 1."""
-    return {name: round(value, 6) for name, value in asdict(figure).items()}
+def rounded(figure: Interval) -> dict[str, float]:
+    """To 6 decimals, as sums of weights may end a hair above 1; no interval where there is none."""
+    return {name: round(of, 6) for name, of in asdict(figure).items() if of is not None}
+
+
+def _on_curve(point: OperatingPoint) -> Document:
+    found: Document = {"threshold": point.threshold}
+    for name in ("sensitivity", "specificity"):
+        value, *ends = rounded(getattr(point, name)).values()
+        found |= {name: value} | ({f"{name}_95ci": ends} if ends else {})
+    return found
 
 
 def to_json(card: Document) -> str:

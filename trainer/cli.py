@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -11,16 +12,18 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import one_line
 from trainer.settings import OPTIONS, SPLITS, Settings, recipe_settings
 
 if TYPE_CHECKING:
+    from trainer.assessment import Loaded
+    from trainer.evaluation import Interval
     from trainer.runs import Sources
     from trainer.training import Means
 
@@ -178,52 +181,71 @@ def _crossvalidate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    if arguments.data is None and not arguments.elsewhere:
+        raise UsageError("There is nothing to score on: name --data, --elsewhere, or both.")
+    if arguments.data is None and (arguments.shifts or arguments.out):
+        raise UsageError("--shifts and --out are of patches: name their --data.")
+    if arguments.elsewhere and arguments.log is None:
+        raise UsageError(
+            "Every look at other laboratories' slides makes them less of a test: name a CSV file "
+            "with --log, where it is written down."
+        )
     _import_tensorflow()
+    from trainer.assessment import load_model
+
+    model = load_model(arguments.model)
+    looks: dict[str, dict[str, Interval]] = {}
+    document: dict[str, Any] = {}
+    lines: list[str] = []
+    if arguments.data is not None:
+        _score_patches(arguments, model, looks, document, lines)
+    if arguments.elsewhere:
+        from trainer.elsewhere import score_elsewhere
+
+        found = score_elsewhere(
+            model.path, model.card.threshold, arguments.elsewhere, arguments.mpp
+        )
+        looks |= found.scores()
+        document["elsewhere"] = found.document()
+        lines += [*([""] if lines else []), *found.lines()]
+    if arguments.log is not None:
+        from trainer.looks import log_look
+
+        sha256 = hashlib.sha256(model.path.read_bytes()).hexdigest()
+        log_look(arguments.log, model.path.name, sha256, looks)
+    if arguments.json:
+        print(json.dumps(document))
+    for line in () if arguments.json else lines:
+        _say(line)
+
+
+def _score_patches(
+    arguments: argparse.Namespace,
+    model: Loaded,
+    looks: dict[str, dict[str, Interval]],
+    document: dict[str, Any],
+    lines: list[str],
+) -> None:
     from trainer.assessment import assess, draw
+    from trainer.robustness import score_shifts
     from trainer.runs import load_data
-    from trainer.shifts import assess_shifts
 
     data = load_data(_sources(arguments))
     part = getattr(data, arguments.part)
-    found = assess(arguments.model, part)
+    found = assess(model, part)
     leaky = data.split.leaky and arguments.part != "unseen"
     if arguments.out is not None:
-        draw(found, part, arguments.out, arguments.maps)
-    figures = {
-        name: {figure: asdict(one) for figure, one in group.items()}
-        for name, group in found.figures.items()
-    }
-    confusions = {name: asdict(one) for name, one in found.confusions.items()}
-    shifted = assess_shifts(found, part) if arguments.shifts else {}
-    if arguments.json:
-        document = {"part": arguments.part, "split": data.split.name, "leaky": leaky}
-        document |= {"cases": found.cases, "cases_trained_on": len(found.seen)}
-        document |= {"threshold": found.threshold, "confusion": confusions}
-        if shifted:
-            document["shifts"] = {name: asdict(one) for name, one in shifted.items()}
-        print(json.dumps(document | figures))
-        return
-    if leaky:
-        _say(data.split.name)
-    if found.seen:
-        _say(
-            f"NOT HELD OUT: {len(found.seen)} of these {found.cases} cases trained this model "
-            f"({', '.join(found.seen[:5])}{' ...' if len(found.seen) > 5 else ''})"
-        )
-    _say(f"{arguments.part}: {len(part.store.index)} patches, threshold {found.threshold:.4f}")
-    _say(f"{'':18}" + "".join(f" {name:>26}" for name in figures))
-    for figure in next(iter(figures.values())):
-        cells = (group[figure] for group in found.figures.values())
-        texts = (f"{one.value:.4f} ({one.low:.4f}–{one.high:.4f})" for one in cells)
-        _say(f"{figure:18}" + "".join(f" {text:>26}" for text in texts))
-    for cell in next(iter(confusions.values())):
-        _say(f"{cell:18}" + "".join(f" {one[cell]:>26,.0f}" for one in confusions.values()))
-    shown = ("auc", "balanced_accuracy", "sensitivity", "specificity")
-    for number, (name, one) in enumerate(shifted.items()):
-        if not number:
-            _say("")
-            _say(f"{'weighted':18}" + "".join(f" {figure:>18}" for figure in shown))
-        _say(f"{name:18}" + "".join(f" {getattr(one, figure):>18.4f}" for figure in shown))
+        draw(model.path, found, part, arguments.out, arguments.maps)
+    if arguments.part in ("test", "unseen"):
+        name = f"leaky_{arguments.part}" if leaky else arguments.part
+        looks |= {f"{name}_{kind}": figures for kind, figures in found.figures.items()}
+    document |= {"part": arguments.part, "split": data.split.name, "leaky": leaky}
+    document |= found.document()
+    lines += [*([data.split.name] if leaky else []), f"{arguments.part}:", *found.lines()]
+    if arguments.shifts:
+        shifts = score_shifts(model.session, part, found.threshold)
+        document["shifts"] = shifts.document()
+        lines += ["", *shifts.lines()]
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -273,6 +295,7 @@ def _export(arguments: argparse.Namespace) -> None:
         About() if arguments.about is None else read_about(arguments.about),
         arguments.report,
         arguments.test_log,
+        arguments.elsewhere,
     )
     _say(f"{done.exported.path}  {done.exported.size:,} bytes  SHA-256 {done.exported.sha256}")
     _say(f"calibration a {done.platt.a:.4f} b {done.platt.b:.4f}  threshold {done.threshold:.4f}")
@@ -328,7 +351,7 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = verb("evaluate", "score an exported model on a part of the data")
     evaluate.add_argument("model", type=Path, help="ONNX file")
-    _add_sources(evaluate)
+    _add_sources(evaluate, required=False)
     evaluate.add_argument(
         "--part",
         choices=("train", "validation", "test", "unseen"),
@@ -339,6 +362,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--maps", nargs="*", default=(), metavar="CASE", help="cases to map")
     evaluate.add_argument(
         "--shifts", action="store_true", help="score under other stain, light and sharpness too"
+    )
+    _add_elsewhere(evaluate)
+    evaluate.add_argument("--mpp", type=float, help="µm per pixel of --elsewhere's slides")
+    evaluate.add_argument(
+        "--log", type=Path, help="CSV that gets the figures of kept-back cases and slides"
     )
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=_evaluate)
@@ -365,20 +393,32 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--test-log", type=Path, help="score the test cases (once per file!) and append them here"
     )
+    _add_elsewhere(export)
     export.set_defaults(run=_export)
     return parser
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="prepared data folder")
+def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--elsewhere",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="FOLDER",
+        help="slides of another laboratory, each with its NAME_spots.csv; one folder a laboratory",
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--data", type=Path, required=required, help="prepared data folder")
     parser.add_argument("--splits", type=Path, help="folder of official_*.txt")
     parser.add_argument(
         "--counts", type=Path, help="CSV of natural counts per case (default: those at hand)"
     )
 
 
-def _add_sources(parser: argparse.ArgumentParser) -> None:
-    _add_data(parser)
+def _add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    _add_data(parser, required)
     parser.add_argument("--official-only", action="store_true", help="leave out unlisted cases")
     parser.add_argument(
         "--split", choices=SPLITS, default="official", help="random-patch is the paper's, and leaky"

@@ -16,6 +16,8 @@ from trainer.errors import DataError
 
 ECE_BINS = 15
 REPEATS = 1000
+FEWEST_CASES = 5
+"""Drawing from fewer says nothing of how cases differ: there is no interval then."""
 
 Values = NDArray[np.float64]
 
@@ -92,11 +94,11 @@ class Metrics(Decision, Ranking):
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval (percentiles of the bootstrap)."""
+    """A figure with its 95 % interval (percentiles of the bootstrap), where there is one."""
 
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
 
 class Scored:
@@ -209,10 +211,13 @@ def case_bootstrap(
 ) -> list[Values]:
     """Draw cases with replacement; returns per repeat how often each patch was drawn.
 
-    Repeats that miss one of the classes are drawn again.
+    Repeats that miss one of the classes are drawn again. Of fewer than `FEWEST_CASES` cases none
+    is drawn.
     """
     rng = np.random.default_rng(seed)
     names, which = np.unique(case, return_inverse=True)
+    if len(names) < FEWEST_CASES:
+        return []
     draws: list[Values] = []
     while len(draws) < repeats:
         times = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
@@ -244,16 +249,23 @@ def with_intervals(
     weight: Values,
     repeats: int = REPEATS,
 ) -> dict[str, Interval]:
-    """Compute figures of weights, and their 95 % intervals by bootstrap over cases, by name."""
+    """Compute figures of weights, and their 95 % intervals by bootstrap over cases, by name.
+
+    Of fewer than `FEWEST_CASES` cases there are no intervals.
+    """
     value = figures(weight)
     draws = [figures(weight * times) for times in case_bootstrap(case, label, repeats)]
     return {
         field.name: Interval(
-            getattr(value, field.name),
-            *(
-                float(q)
-                for q in np.percentile([getattr(d, field.name) for d in draws], (2.5, 97.5))
-            ),
+            getattr(value, field.name), *percentiles([getattr(d, field.name) for d in draws])
         )
         for field in fields(Metrics)
     }
+
+
+def percentiles(draws: list[float]) -> tuple[float, float] | tuple[()]:
+    """Return the ends of the 95 % interval; nothing where nothing was drawn."""
+    if not draws:
+        return ()
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return float(low), float(high)

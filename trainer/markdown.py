@@ -12,9 +12,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [_row(header), "|---" * len(header) + "|", *map(_row, rows)]
 
 
-def interval(one: Interval) -> str:
-    """Return a figure with its 95 % interval."""
-    return f"{one.value:.3f} ({one.low:.3f}–{one.high:.3f})"
+def interval(one: Interval, digits: int = 3) -> str:
+    """Return a figure with its 95 % interval, where it has one."""
+    text = f"{one.value:.{digits}f}"
+    if one.low is None or one.high is None:
+        return text
+    return f"{text} ({one.low:.{digits}f}–{one.high:.{digits}f})"
 
 
 def _row(cells: Sequence[str]) -> str:

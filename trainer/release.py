@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from idc_desktop.errors import UsageError
 from trainer.about import About
 from trainer.assessment import PICTURES, draw_figures
 from trainer.calibration import Platt, calibrate
 from trainer.carding import build_card, to_json, validation_curve
 from trainer.checkpoint import best_epoch
 from trainer.dataset import PatchArray
+from trainer.elsewhere import score_elsewhere
 from trainer.evaluation import Interval, Scored, evaluate
 from trainer.export import (
     PARITY_PATCHES,
     Exported,
     export_model,
+    load_file,
     measure_speed,
     open_session,
     predict_logits,
@@ -27,10 +32,12 @@ from trainer.export import (
 )
 from trainer.feeding import Part
 from trainer.figures import draw_curves
-from trainer.files import replacing, write_csv
+from trainer.files import replacing
 from trainer.golden import choose_golden
+from trainer.looks import log_look
 from trainer.painting import paint_background
 from trainer.report import CURVES, BackgroundCheck, render
+from trainer.robustness import card_blocks, score_shifts
 from trainer.runs import load_data, load_run
 from trainer.training import compiled, load_best, logits
 from trainer.weighting import weightings
@@ -60,6 +67,7 @@ def release(
     about: About,
     report: Path | None = None,
     test_log: Path | None = None,
+    elsewhere: Sequence[Path] = (),
 ) -> Release:
     """Calibrate, prove and write the best network of a run.
 
@@ -76,11 +84,15 @@ def release(
     test_log : Path or None
         Scores the test cases and appends a line to this CSV. Do so once per shipped file: every
         look at the test cases makes them less of a test.
+    elsewhere : sequence of Path
+        Folders of other laboratories' labelled slides, scored for the card and logged as well.
 
     Raises
     ------
     RunError, DataError, ParityError, OutputError
     """
+    if elsewhere and test_log is None:
+        raise UsageError("Other laboratories' slides are kept back: name their --test-log, too.")
     run = load_run(folder)
     data = load_data(run.sources)
     if test_log is not None:
@@ -107,11 +119,20 @@ def release(
     curve = validation_curve(probability, validation.store.index, validation.weight, threshold)
     card = build_card(name, version, run, data, platt, threshold, curve, metrics, golden, about)
     patches = _parity_patches(validation, data.train)
+    with tempfile.TemporaryDirectory() as scratch:
+        # The card tells how the file does elsewhere, so a file is there before its card is.
+        early = Path(scratch) / out.name
+        export_model(model, platt, to_json(card), patches, early, FEWEST)
+        shifts = score_shifts(load_file(early), validation, threshold, mild=False)
+        labs = score_elsewhere(early, threshold, elsewhere) if elsewhere else None
+    card["idc"] |= card_blocks(shifts, labs)
     exported = export_model(model, platt, to_json(card), patches, out, FEWEST)
     content = out.read_bytes()
+    if labs is not None:
+        tested |= labs.scores()
     speed = measure_speed(content, patches[:1024], time.perf_counter)
     if test_log is not None:
-        _log_test(test_log, exported, tested)
+        log_look(test_log, exported.path.name, exported.sha256, tested)
     if report is not None:
         painted = paint_background(np.random.default_rng(_BACKGROUND_SEED), _BACKGROUND)
         called, _ = run_session(open_session(content), painted)
@@ -155,18 +176,3 @@ def _parity_patches(*parts: Part) -> PatchArray:
         found.append(part.store.read(rows))
         wanted -= len(rows)
     return np.concatenate(found)
-
-
-def _log_test(path: Path, exported: Exported, tested: dict[str, dict[str, Interval]]) -> None:
-    before = path.read_bytes() if path.exists() else b"file,sha256,cases,figure,value,low,high\n"
-    if exported.sha256.encode() in before:
-        return
-    rows = [
-        (
-            *(exported.path.name, exported.sha256, group, figure),
-            *(f"{value:.6f}" for value in (one.value, one.low, one.high)),
-        )
-        for group, figures in tested.items()
-        for figure, one in figures.items()
-    ]
-    write_csv(path, rows, before)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
-from trainer.carding import Document
+from idc_desktop.card import ModelCard, parse_card
+from trainer.carding import Document, to_json
 from trainer.checkpoint import Epoch, History, best_epoch
-from trainer.evaluation import Metrics
+from trainer.evaluation import Interval, Metrics
 from trainer.export import Exported
 from trainer.imbalance import SMOTE_ASSUMPTIONS
-from trainer.markdown import table
+from trainer.markdown import interval, table
 from trainer.runs import Run
 from trainer.settings import ASSUMPTIONS
 
@@ -79,6 +80,8 @@ def render(
         "",
         *table(("figure", *idc["metrics"]), _metric_rows(idc["metrics"])),
         "",
+        *_beyond(parse_card(to_json(card), exported.path.name)),
+        "",
         "## Operating points (weighted validation)",
         "",
         *table(
@@ -120,18 +123,28 @@ def render(
     return "\n".join(lines) + "\n"
 
 
+def _beyond(card: ModelCard) -> Iterator[str]:
+    yield "## Beyond its own archive"
+    yield ""
+    yield from (f"- {sentence}" for sentence in card.beyond_its_archive())
+    if shifts := card.document["idc"].get("shifts"):
+        figures = {**shifts["figures"], "mean": shifts["mean"]}
+        names = list(shifts["mean"])
+        rows = [(name, *(f"{of[it]:.3f}" for it in names)) for name, of in figures.items()]
+        yield ""
+        yield from table(("strong shift", *names), rows)
+
+
 def _metric_rows(metrics: Document) -> Iterator[tuple[str, ...]]:
     for field in fields(Metrics):
-        cells = (figures[field.name] for figures in metrics.values())
-        texts = (f"{c['value']:.4f} ({c['low']:.3f}–{c['high']:.3f})" for c in cells)
-        yield field.name, *texts
+        cells = (Interval(**figures[field.name]) for figures in metrics.values())
+        yield field.name, *map(interval, cells)
 
 
 def _operating_point(point: Document) -> tuple[str, ...]:
     shares = (
-        f"{point[name]:.3f} ({low:.3f}–{high:.3f})"
+        interval(Interval(point[name], *point.get(f"{name}_95ci", ())))
         for name in ("sensitivity", "specificity")
-        for low, high in [point[f"{name}_95ci"]]
     )
     return f"{point['threshold']:.4f}", *shares
 

@@ -6,6 +6,7 @@ Tables are made of the results that are there: what was not run says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import astuple
 from pathlib import Path
 
 from trainer.comparison import Result, assumptions, read_results
@@ -275,7 +276,7 @@ def _result_rows(
         # Whole unseen cases are honest whatever the rest of the protocol was.
         of = "paper, unseen cases" if group.startswith("unseen") else source
         for figure, one in figures.items():
-            numbers = (round(value, 6) for value in (one.value, one.low, one.high))
+            numbers = ("" if it is None else round(it, 6) for it in astuple(one))
             yield table, method, of, group, figure, *numbers
         for cell, weight in vars(result.confusions[group]).items():
             yield table, method, of, group, cell, round(weight, 3), "", ""

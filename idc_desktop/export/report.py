@@ -283,6 +283,7 @@ def _model(analysis: Analysis) -> Iterable[Flowable]:
         if key in figures:
             title = "AUC" if key == "auc" else f"{key.capitalize()} at {card.threshold:.3f}"
             rows.append((f"{title} ({name.replace('_', ', ')})", figure_text(figures[key])))
+    rows += [("Beyond its archive", it) for it in card.beyond_its_archive()]
     rows += [("Limit", str(limit)) for limit in about.get("limitations", [])]
     yield KeepTogether([Paragraph("Model", _SECTION), _facts(rows)])
 

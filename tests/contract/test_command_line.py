@@ -351,6 +351,15 @@ def test_models_are_listed(data_dir: Path) -> None:
     assert (bare.code, bare.stdout) == (0, listed.stdout)
 
 
+def test_models_show_says_how_a_model_does_beyond_its_archive(
+    tiny_model: TinyModel, data_dir: Path
+) -> None:
+    outcome = run_cli("models", "show", tiny_model.path, data_dir=data_dir)
+
+    assert outcome.code == 0, outcome
+    assert "Not tested on slides of other laboratories." in outcome.stdout
+
+
 def test_models_show_refuses_an_unknown_name(data_dir: Path) -> None:
     outcome = run_cli("models", "show", "no-such-model", data_dir=data_dir)
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from trainer.augmentation import POLICIES, affine, turn
 from trainer.painting import HEMATOXYLIN, paint_tissue
-from trainer.shifts import Shift
+from trainer.shifts import stained
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +114,14 @@ def _density(patches: np.ndarray) -> np.ndarray:
 def test_light_scales_what_is_left_of_it_and_a_stain_scales_its_own_density() -> None:
     amount = np.linspace(0.1, 0.8, 50 * 50).reshape(1, 50, 50, 1)
     pure = np.rint(256 * np.exp(-amount * HEMATOXYLIN) - 1).astype(np.uint8)
-    darker = Shift(light=0.88)(pure)
+    darker = stained(light=0.88)(pure)
     assert np.abs((darker + 1.0) / (pure + 1.0) - 0.88).max() < 0.02
-    assert np.abs(_density(Shift(hematoxylin=1.25)(pure)) - 1.25 * _density(pure)).max() < 0.02
+    assert np.abs(_density(stained(hematoxylin=1.25)(pure)) - 1.25 * _density(pure)).max() < 0.02
     # What is not there cannot be scaled.
-    assert np.abs(Shift(eosin=1.25)(pure).astype(int) - pure).max() <= 2
+    assert np.abs(stained(eosin=1.25)(pure).astype(int) - pure).max() <= 2
 
 
 def test_blur_lowers_contrast_and_keeps_the_mean(tissue: np.ndarray) -> None:
-    blurred = Shift(blur=1.0)(tissue).astype(float)
+    blurred = stained(blur=1.0)(tissue).astype(float)
     assert blurred.std(axis=(1, 2)).mean() < 0.95 * tissue.std(axis=(1, 2)).mean()
     assert np.abs(blurred.mean(axis=(1, 2)) - tissue.mean(axis=(1, 2))).max() < 3

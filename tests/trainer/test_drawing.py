@@ -19,7 +19,7 @@ from trainer.errors import DataError
 from trainer.export import load_file, run_session
 from trainer.figures import draw_distribution, draw_map
 from trainer.maps import THUMBNAIL, lay_out
-from trainer.shifts import SHIFTS
+from trainer.shifts import MILD, STRONG
 
 MODEL = Path(__file__).resolve().parents[2] / "resources" / "models" / "baseline.onnx"
 
@@ -68,12 +68,17 @@ def test_shifts_are_scored_beside_the_patches_as_they_are(
     command = ["evaluate", str(MODEL), *options, "--shifts"]
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found["shifts"]) == {"as they are", *SHIFTS}
-    same = found["shifts"]["as they are"]
+    shifts = found["shifts"]
+    assert set(shifts["figures"]) == {"as they are", *MILD, *STRONG}
+    same = shifts["figures"]["as they are"]
     assert same == {name: one["value"] for name, one in found["weighted"].items()}
-    assert len({one["brier"] for one in found["shifts"].values()}) == len(found["shifts"])
+    assert len({one["brier"] for one in shifts["figures"].values()}) == len(shifts["figures"])
+    strong = [shifts["figures"][name]["auc"] for name in STRONG]
+    assert shifts["worst_strong"]["auc"][1] == min(strong)
+    assert shifts["mean_strong"]["auc"] == pytest.approx(np.mean(strong))
     assert main(command) == 0
-    assert f"light -12 %{found['shifts']['light -12 %']['auc']:>26.4f}" in capsys.readouterr().out
+    told = f"light -12 %{shifts['figures']['light -12 %']['auc']:>28.4f}"
+    assert told in capsys.readouterr().out
 
 
 def test_leaky_split_stamps_what_evaluate_prints(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from idc_desktop.card import CARD_KEY, parse_card
+from tests.support.scenes import write_tissue_slide
 from tests.trainer.conftest import SmallData
 from trainer.about import About, read_about
 from trainer.calibration import Platt
@@ -33,6 +35,7 @@ from trainer.dataset import load_store, prepare
 from trainer.imbalance import NEIGHBOURS
 from trainer.networks import build
 from trainer.runs import Data, Sources, load_data
+from trainer.shifts import STRONG
 from trainer.splits import LEAKY
 from trainer.training import compiled, logits, train
 
@@ -70,8 +73,20 @@ def run(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That run, exported, with its test cases scored."""
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A slide of another laboratory with labelled spots."""
+    folder = tmp_path_factory.mktemp("other") / "lab"
+    folder.mkdir()
+    write_tissue_slide(folder / "one.tiff", (600, 200), 2.0)
+    spots = ("10,10,IDC", "60,60,IDC", "210,10,0", "260,60,0", "410,10,IDC", "460,60,IDC")
+    text = "\n".join(("x_l0,y_l0,label", *spots, ""))
+    (folder / "one_spots.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, laboratory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run, exported, with its test cases and another laboratory's slide scored."""
     folder = tmp_path_factory.mktemp("export")
     (folder / "about.json").write_text(json.dumps(asdict(ABOUT)), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -82,6 +97,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 *("export", str(run), "--out", str(folder / "small.onnx"), "--name", "small"),
                 *("--report", str(folder / "small.md"), "--test-log", str(folder / "test.csv")),
                 *("--about", str(folder / "about.json")),
+                *("--elsewhere", str(laboratory)),
             ]
         )
     assert code == 0
@@ -190,11 +206,13 @@ def test_card_carries_golden_patches_that_are_reproduced(exported: Path) -> None
 
 
 def test_export_repeats_byte_for_byte_and_logs_the_file(
-    run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Path, exported: Path, laboratory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(release, "FEWEST", 10)
     again = release.release(
-        run, tmp_path / "again.onnx", "small", "1.0.0", ABOUT, test_log=tmp_path / "log"
+        *(run, tmp_path / "again.onnx", "small", "1.0.0", ABOUT),
+        test_log=tmp_path / "log",
+        elsewhere=[laboratory],
     )
     assert (tmp_path / "again.onnx").read_bytes() == (exported / "small.onnx").read_bytes()
     assert again.exported.sha256 in (exported / "test.csv").read_text(encoding="utf-8")
@@ -275,7 +293,7 @@ def test_evaluate_prints_both_weightings(
     found = json.loads(capsys.readouterr().out)
     assert found["weighted"]["auc"].keys() == {"value", "low", "high"}
     assert found["unweighted"]["auc"]["value"] > 0.9
-    assert (found["cases"], found["cases_trained_on"]) == (2, 0)
+    assert (found["cases"], found["cases_not_held_out"]) == (2, {})
     # The figures of the report, to the last digit: one patch is the threshold itself.
     with (exported / "test.csv").open(encoding="utf-8", newline="") as file:
         logged = {(row["cases"], row["figure"]): row["value"] for row in csv.DictReader(file)}
@@ -284,12 +302,44 @@ def test_evaluate_prints_both_weightings(
             assert one["value"] == pytest.approx(float(logged[f"test_{kind}", figure]), abs=2e-6)
 
 
-def test_evaluate_names_cases_that_trained_the_model(
-    sources: Sources, exported: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("train", "NOT HELD OUT: 4 of these 4 cases trained this model (101, 102, 103, 901)"),
+        ("validation", "NOT HELD OUT: 2 of these 2 cases calibrated this model (201, 202)"),
+    ],
+)
+def test_evaluate_names_cases_that_trained_or_calibrated_the_model(
+    sources: Sources, exported: Path, capsys: pytest.CaptureFixture[str], part: str, told: str
 ) -> None:
     model = str(exported / "small.onnx")
-    assert main(["evaluate", model, *_options(sources), "--part", "train"]) == 0
-    assert "NOT HELD OUT: 4 of these 4 cases" in capsys.readouterr().out
+    assert main(["evaluate", model, *_options(sources), "--part", part]) == 0
+    assert told in capsys.readouterr().out
+
+
+def test_card_report_and_log_tell_of_shifts_and_other_laboratories(exported: Path) -> None:
+    content = (exported / "small.onnx").read_bytes()
+    properties = export.open_session(content).get_modelmeta().custom_metadata_map
+    card = parse_card(properties[CARD_KEY], "small.onnx")
+    elsewhere, shifts = card.beyond_its_archive()
+    assert "Tested on 1 other laboratory (1 slide, 3 patches, 2 of them IDC)" in elsewhere
+    assert f"Under {len(STRONG)} strong changes" in shifts
+    assert set(card.document["idc"]["shifts"]["figures"]) == set(STRONG)
+    report = (exported / "small.md").read_text(encoding="utf-8")
+    assert elsewhere in report
+    assert "| gray | " in report
+    logged = (exported / "test.csv").read_text(encoding="utf-8")
+    # The log knows the file that was written, not the one that was scored for its card.
+    assert f"{hashlib.sha256(content).hexdigest()},lab/one.tiff,auc," in logged
+
+
+def test_other_laboratories_are_not_looked_at_without_a_log(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "x.onnx")
+    command = ["export", str(run), "--out", out, "--name", "x", "--elsewhere", str(tmp_path)]
+    assert main(command) == 2
+    assert "--test-log" in capsys.readouterr().err
 
 
 def test_card_says_of_the_data_what_it_was_told_and_nothing_else(exported: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_card_of_every_bundled_model_can_be_read(name: str) -> None:
     assert model.sha256 in page
     assert "For Research Use Only" in page
     assert "AUC" in page
-    assert "<li>" in page
+    assert all(f"<li>{escape(it)}</li>" in page for it in model.card.beyond_its_archive())
 
 
 def test_card_is_read_whatever_its_metrics_hold(tiny_model: TinyModel) -> None:

@@ -85,6 +85,8 @@ def card_page(card: ModelCard, sha256: str) -> str:
         "Attribution": idc.get("attribution", ""),
     }
     html = f"<h2>{escape(card.name)}</h2><p><b>{RESEARCH_USE_NOTICE}</b></p>{_table(facts)}"
+    sentences = "".join(f"<li>{escape(it)}</li>" for it in card.beyond_its_archive())
+    html += f"<h3>Beyond its own archive</h3><ul>{sentences}</ul>"
     html += _metrics(idc["metrics"])
     limits = "".join(f"<li>{escape(line)}</li>" for line in idc.get("limitations", ()))
     return html + (f"<h3>Limits</h3><ul>{limits}</ul>" if limits else "")
