@@ -23,7 +23,7 @@ from trainer.training import Part
 from trainer.weighting import weightings
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from trainer.export import Session
 
 PICTURES = ("confusion", "reliability", "tsne")
 """What `draw_figures` draws."""
@@ -37,7 +37,7 @@ class Loaded:
     """An exported model, open."""
 
     path: Path
-    session: onnxruntime.InferenceSession
+    session: Session
     card: ModelCard
 
 

@@ -33,6 +33,8 @@ from trainer.files import replacing
 if TYPE_CHECKING:
     import onnxruntime
 
+    Session = onnxruntime.InferenceSession
+
 OPSET = 18
 PARITY = 1e-4
 """Largest difference of probability between network and file."""
@@ -168,7 +170,7 @@ def to_onnx(model: keras.Model, platt: Platt, card: str) -> onnx.ModelProto:
     return clean
 
 
-def open_session(data: bytes) -> onnxruntime.InferenceSession:
+def open_session(data: bytes) -> Session:
     """Open a model from its bytes on the CPU, one thread, without telemetry."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
@@ -178,7 +180,7 @@ def open_session(data: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def load_file(path: Path) -> onnxruntime.InferenceSession:
+def load_file(path: Path) -> Session:
     """Open an exported file; `ModelError` where it is none."""
     try:
         return open_session(path.read_bytes())
@@ -190,7 +192,7 @@ def load_file(path: Path) -> onnxruntime.InferenceSession:
 
 
 def run_session(
-    session: onnxruntime.InferenceSession, patches: PatchArray, size: int = 16
+    session: Session, patches: PatchArray, size: int = 16
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (probability, logit) of each patch, each of shape (n,)."""
     parts = [
@@ -203,9 +205,7 @@ def run_session(
     return probability, logit
 
 
-def stored_probabilities(
-    session: onnxruntime.InferenceSession, batches: Iterable[PatchArray]
-) -> NDArray[np.float64]:
+def stored_probabilities(session: Session, batches: Iterable[PatchArray]) -> NDArray[np.float64]:
     """Run a file over batches of patches, to the digits that the application stores."""
     found = np.concatenate([run_session(session, patches)[0] for patches in batches])
     return found.round(PROBABILITY_DIGITS)

@@ -16,7 +16,7 @@ from trainer.feeding import Part
 from trainer.shifts import MILD, STRONG, Shift
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from trainer.export import Session
 
 MOST = 2000
 """Patches that shifts are scored on, spread evenly over cases: VGG-16 takes half a minute each."""
@@ -79,9 +79,7 @@ class ShiftScores:
         yield f"smallest AUC: {self.worst('auc')[0]}"
 
 
-def score_shifts(
-    session: onnxruntime.InferenceSession, part: Part, threshold: float, mild: bool = True
-) -> ShiftScores:
+def score_shifts(session: Session, part: Part, threshold: float, mild: bool = True) -> ShiftScores:
     """Score a model on at most `MOST` patches of a part under every shift.
 
     Parameters
