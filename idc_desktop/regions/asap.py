@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import xml.parsers.expat
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.regions.found import Found, FoundFile
+from idc_desktop.regions.found import Found, FoundFile, Tally, quoted
 from idc_desktop.regions.shape import Rgb
 
 _AREAS = ("Polygon", "Rectangle", "Spline")
@@ -18,7 +16,7 @@ _NO_GROUP = ("", "None")
 class _Annotation:
     """An ``Annotation`` element as far as it was read."""
 
-    line: int
+    what: str
     number: int
     name: str
     kind: str
@@ -26,95 +24,64 @@ class _Annotation:
     points: list[tuple[float, float, float]] = field(default_factory=list)
 
 
-def parse(data: bytes) -> FoundFile:
-    """Take an ASAP file apart.
-
-    Raises
-    ------
-    RegionsError
-        It is no XML or not of ASAP, an annotation is no area, or a coordinate is no number.
-    """
-    reader = _Reader()
-    try:
-        reader.read(data)
-    except xml.parsers.expat.ExpatError as error:
-        reason = f"line {error.lineno}: {xml.parsers.expat.ErrorString(error.code)}"
-        raise RegionsError(f"This is not XML ({reason}).") from error
-    splines = [it.name for it in reader.annotations if it.kind == "Spline"]
-    notes = (
-        (f"{len(splines)} spline(s), the first {splines[0]!r}, were taken as polygons.",)
-        if splines
-        else ()
-    )
-    return FoundFile([_found(it, reader.colors) for it in reader.annotations], None, notes)
-
-
-def _found(annotation: _Annotation, colors: dict[str, Rgb]) -> Found:
-    group = "" if annotation.group in _NO_GROUP else annotation.group
-    points = [point[1:] for point in sorted(annotation.points, key=lambda point: point[0])]
-    return Found(
-        what=f"Annotation {annotation.number}",
-        line=lambda: annotation.line,
-        polygons=lambda: [[points]] if points else [[]],
-        name=annotation.name or f"Region {annotation.number}",
-        classification=group,
-        color=colors.get(group),
-    )
-
-
-class _Reader:
+class AsapReader:
     """Collects annotations and the colours of groups."""
 
     def __init__(self) -> None:
-        self.annotations: list[_Annotation] = []
-        self.colors: dict[str, Rgb] = {}
-        self._is_asap = False
-        self._parser = xml.parsers.expat.ParserCreate()
-        self._parser.StartElementHandler = self._start
-        # An entity can unfold without end, or name another file.
-        self._parser.StartDoctypeDeclHandler = lambda *_: self._fail("a document type")
+        self._annotations: list[_Annotation] = []
+        self._colors: dict[str, Rgb] = {}
 
-    def read(self, data: bytes) -> None:
-        self._parser.Parse(data, True)
-
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        if not self._is_asap and tag != "ASAP_Annotations":
-            self._fail(f"<{tag}> where <ASAP_Annotations> should be")
-        self._is_asap = True
-        line = self._parser.CurrentLineNumber
+    def start(self, tag: str, attributes: dict[str, str], line: int) -> None:
+        """Take an element that begins; `RegionsError` where a coordinate is none."""
         if tag == "Annotation":
-            kind = attributes.get("Type", "")
-            number = len(self.annotations) + 1
-            if kind not in _AREAS:
-                raise RegionsError(
-                    f"Line {line}: Annotation {number} is a {kind or 'thing without Type'}, not "
-                    "an area. Remove it."
-                )
-            name, group = attributes.get("Name", ""), attributes.get("PartOfGroup", "")
-            self.annotations.append(_Annotation(line, number, name, kind, group))
+            number, name = len(self._annotations) + 1, attributes.get("Name", "")
+            what = f"Annotation {number}" + (f" {quoted(name)}" if name else "") + f", line {line},"
+            kind, group = attributes.get("Type", ""), attributes.get("PartOfGroup", "")
+            self._annotations.append(_Annotation(what, number, name, kind, group))
         elif tag == "Coordinate":
-            self._add_point(attributes)
+            self._add_point(attributes, line)
         elif tag == "Group":
             color = _color(attributes.get("Color", ""))
             if color is not None:
-                self.colors[attributes.get("Name", "")] = color
+                self._colors[attributes.get("Name", "")] = color
 
-    def _add_point(self, attributes: dict[str, str]) -> None:
-        if not self.annotations:
-            self._fail("a coordinate outside of annotations")
+    def file(self) -> FoundFile:
+        """Return what was found, once the whole file was read."""
+        left_out, splines, entries = Tally(), Tally(), []
+        for it in self._annotations:
+            if it.kind in _AREAS:
+                entries.append(self._found(it))
+            else:
+                kind = f"a {quoted(it.kind)[1:-1]}" if it.kind else "without Type"
+                left_out.add(f"{it.what} is {kind}")
+            if it.kind == "Spline":
+                splines.add(it.what.removesuffix(","))
+        notes = (splines.sentence("spline", "was taken as a polygon/were taken as polygons"),)
+        return FoundFile(entries, left_out=left_out, notes=notes if splines.count else ())
+
+    def _found(self, annotation: _Annotation) -> Found:
+        group = "" if annotation.group in _NO_GROUP else annotation.group
+        points = [point[1:] for point in sorted(annotation.points, key=lambda point: point[0])]
+        return Found(
+            annotation.what,
+            polygons=lambda: [[points]],
+            name=annotation.name or f"Region {annotation.number}",
+            classification=group,
+            color=self._colors.get(group),
+        )
+
+    def _add_point(self, attributes: dict[str, str], line: int) -> None:
+        if not self._annotations:
+            raise RegionsError(f"This is not an ASAP file (line {line}: a point of no annotation).")
         try:
             # Some versions write the decimal sign of the user's language.
             order, x, y = (float(attributes[it].replace(",", ".")) for it in ("Order", "X", "Y"))
         except (KeyError, ValueError) as error:
+            what = self._annotations[-1].what
             raise RegionsError(
-                f"Line {self._parser.CurrentLineNumber}: Annotation {len(self.annotations)} has "
-                f"no valid coordinates ({error})."
+                f"{what} has no valid coordinates (line {line}: {error})."
             ) from error
-        self.annotations[-1].points.append((order, x, y))
-
-    def _fail(self, what: str) -> NoReturn:
-        line = self._parser.CurrentLineNumber
-        raise RegionsError(f"This is not an ASAP file (line {line}: {what}).")
+        self._annotations[-1].points.append((order, x, y))
 
 
 def _color(text: str) -> Rgb | None:

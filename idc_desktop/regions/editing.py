@@ -7,7 +7,7 @@ and the second value of a `Drawn` says so. Coordinates and lengths are level-0 p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,10 @@ from idc_desktop.regions.shape import Point, Region, Roi, Shape, Vertex, rectang
 _MAX_COORDINATE = 1e8  # px; far beyond any slide, and its square is still exact enough
 _ELLIPSE_CORNERS = 180
 _BRUSH_TOLERANCE = 0.01  # of the brush's radius: keeps long strokes from growing without end
+
+
+class CoordinateError(RegionsError):
+    """What should be a point is none: not merely no area, but damaged."""
 
 
 class Drawn(NamedTuple):
@@ -164,33 +168,33 @@ def repaired(polygons: Iterable[Iterable[npt.ArrayLike]], roi: Roi = "Polygon") 
 
     Raises
     ------
+    CoordinateError
+        A coordinate is not finite, or far beyond any slide.
     RegionsError
-        A ring has fewer than three corners, a coordinate is not finite or far beyond any slide,
-        or there is no area. The message is part of a sentence: "has no area".
+        There is no area, or only rings of under three corners. Both messages are part of a
+        sentence: "has no area".
     """
     rings = [[_opened(_points(ring)) for ring in polygon] for polygon in polygons]
-    for ring in (ring for polygon in rings for ring in polygon):
-        if len(ring) < 3:
-            raise RegionsError(f"has a ring of {len(ring)} points")
-    geometry = _single(shapely.MultiPolygon([(part[0], part[1:]) for part in rings if part]))
+    parts, slivers = _without_slivers(rings)
+    if not parts:
+        raise RegionsError(f"has a ring of {slivers[0]} points" if slivers else "has no rings")
+    mended = [f"{len(slivers)} ring(s) of under three points left out"] if slivers else []
+    geometry = _geometry(parts)
     if geometry.is_valid and _has_area(geometry):
-        return Drawn(from_shapely(geometry, roi), "")
-    why = shapely.is_valid_reason(geometry)
-    # The union joins parts that share an edge, which GEOS leaves apart.
-    geometry = shapely.union_all(_polygons(shapely.make_valid(geometry, method="structure")))
-    if not _has_area(geometry):
-        raise RegionsError("has no area")
-    return Drawn(from_shapely(geometry), f"was repaired ({why})")
-
-
-def is_rectangle(shape: Shape) -> bool:
-    """Whether a shape fills its bounds."""
-    return bool(to_shapely(shape).equals(shapely.box(*shape.bounds)))
+        shape = shape_of(parts, roi)
+    else:
+        mended.append(shapely.is_valid_reason(geometry))
+        # The union joins parts that share an edge, which GEOS leaves apart.
+        geometry = shapely.union_all(_polygons(shapely.make_valid(geometry, method="structure")))
+        if not _has_area(geometry):
+            raise RegionsError("has no area")
+        shape = from_shapely(geometry)
+    return Drawn(shape, f"was repaired ({'; '.join(mended)})" if mended else "")
 
 
 def to_shapely(shape: Shape) -> BaseGeometry:
     """Return a shapely Polygon or MultiPolygon."""
-    return _single(shapely.MultiPolygon([(part[0], part[1:]) for part in shape.polygons]))
+    return _geometry(shape.polygons)
 
 
 def from_shapely(geometry: BaseGeometry, roi: Roi = "Polygon") -> Shape:
@@ -224,16 +228,28 @@ def _edited(
 def _points(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
     array = np.asarray(points, np.float64)
     if array.ndim != 2 or array.shape[1] < 2:
-        raise RegionsError("has points that are not x and y")
+        raise CoordinateError("has points that are not x and y")
     array = array[:, :2]
     if not np.all(np.abs(array) <= _MAX_COORDINATE):
-        raise RegionsError("has a coordinate that is not finite, or far beyond any slide")
+        raise CoordinateError("has a coordinate that is not finite, or far beyond any slide")
     return array
 
 
 def _opened(ring: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Drop a last point that repeats the first."""
     return ring[:-1] if len(ring) > 1 and np.array_equal(ring[0], ring[-1]) else ring
+
+
+def _without_slivers(
+    polygons: list[list[npt.NDArray[np.float64]]],
+) -> tuple[list[list[npt.NDArray[np.float64]]], list[int]]:
+    """Leave out rings of under three points, an outline with its holes; return their sizes too."""
+    kept, slivers = [], []
+    for polygon in polygons:
+        slivers += [len(ring) for ring in polygon if len(ring) < 3]
+        if polygon and len(polygon[0]) >= 3:
+            kept.append([ring for ring in polygon if len(ring) >= 3])
+    return kept, slivers
 
 
 def _box(corner: Point, opposite: Point) -> tuple[float, float, float, float]:
@@ -261,8 +277,10 @@ def _polygons(geometry: BaseGeometry) -> list[BaseGeometry]:
     return [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
 
 
-def _single(geometry: BaseGeometry) -> BaseGeometry:
-    return geometry.geoms[0] if len(geometry.geoms) == 1 else geometry
+def _geometry(polygons: Sequence[Sequence[npt.NDArray[np.float64]]]) -> BaseGeometry:
+    """Return a Polygon, or a MultiPolygon of several."""
+    parts = [shapely.Polygon(polygon[0], polygon[1:]) for polygon in polygons]
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
 def _has_area(geometry: BaseGeometry) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from idc_desktop.regions.shape import Point, Rgb, Roi
+
+_QUOTED_CHARS = 40
 
 
 @dataclass(frozen=True)
@@ -16,15 +18,12 @@ class Found:
     Attributes
     ----------
     what : str
-        Such as ``Feature 3``, for messages.
-    line : callable
-        Says at which line it begins.
+        Such as ``Feature 3 (annotation 'Tumor')``, for messages.
     polygons : callable
         Returns the rings of each polygon, or fails if they are none.
     """
 
     what: str
-    line: Callable[[], int]
     polygons: Callable[[], Sequence[Sequence[Any]]]
     name: str
     classification: str = ""
@@ -34,10 +33,48 @@ class Found:
     is_locked: bool = False
 
 
+@dataclass
+class Tally:
+    """What many entries of a file have in common: how many they are, and the first of them."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, what: str) -> None:
+        """Count one more; `what` is remembered of the first."""
+        self.first = self.first or what
+        self.count += 1
+
+    def sentence(self, subject: str, verb: str) -> str:
+        """Say it in one sentence, such as ``3 entries were left out, the first: Feature 2 …``."""
+        one, many = verb.split("/")
+        if self.count == 1:
+            return f"1 {subject} {one}: {self.first}."
+        plural = f"{subject.removesuffix('y')}ies" if subject.endswith("y") else f"{subject}s"
+        return f"{self.count:,} {plural} {many}, the first: {self.first}."
+
+
 @dataclass(frozen=True)
 class FoundFile:
-    """The entries of a file; where its (0, 0) lies if it says so; what should be known of it."""
+    """The entries of a file that may be areas, and what should be known of the rest.
+
+    Attributes
+    ----------
+    entries : list of Found
+    origin_l0 : (x, y) or None
+        Where its (0, 0) lies, level-0 pixels, if it says so.
+    left_out : Tally
+        Entries that are no areas: points, lines, things unknown.
+    notes : tuple of str
+    """
 
     entries: list[Found]
     origin_l0: Point | None = None
+    left_out: Tally = field(default_factory=Tally)
     notes: tuple[str, ...] = ()
+
+
+def quoted(text: str) -> str:
+    """Quote a text of a file for a message: short, printable and in one line."""
+    shown = text if len(text) <= _QUOTED_CHARS else f"{text[:_QUOTED_CHARS]}…"
+    return repr(shown)

@@ -7,36 +7,48 @@ that is level 0, or the slide's bounds where QuPath crops to them. Our own files
 from __future__ import annotations
 
 import json
-import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.regions.found import Found, FoundFile
+from idc_desktop.regions.found import Found, FoundFile, Tally, quoted
 from idc_desktop.regions.shape import Point, Region, Rgb, Ring
 
 ORIGIN_KEY = "idcDesktop"
 """Member of a file of ours that says where its (0, 0) lies; GeoJSON allows it, QuPath skips it."""
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
+_AREAS = ("Polygon", "MultiPolygon", "GeometryCollection")
+_GEOMETRIES = (*_AREAS, "Point", "MultiPoint", "LineString", "MultiLineString")
+_OTHER_KINDS = {
+    "TopoJSON": ("objects", "arcs"),
+    "Darwin's format (V7)": ("annotations", "item"),
+    "COCO's format": ("annotations", "images"),
+    "Labelme's format": ("shapes", "imagePath"),
+    "an annotation of the Digital Slide Archive": ("elements",),
+    "an annotation document of the Digital Slide Archive": ("annotation",),
+    "Label Studio's format": ("annotations", "data"),
+}
+"""Formats that users take for GeoJSON, by members that tell them."""
 
 
 def parse(data: bytes) -> FoundFile:
-    """Take a GeoJSON file apart.
+    """Take a GeoJSON file apart: collections, lists of them, single features, bare geometries.
 
     Raises
     ------
     RegionsError
-        A feature is no polygon.
+        It is JSON of another kind.
     ValueError, RecursionError
         It is no JSON; a `JSONDecodeError` where the place is known.
     """
-    text = data.decode(json.detect_encoding(data), "surrogatepass")
-    members, features = _Outline(text).document()
-    entries = [_found(text, *feature, n) for n, feature in enumerate(features, 1)]
-    return FoundFile(entries, _origin(members.get(ORIGIN_KEY)))
+    document = json.loads(data)
+    file = FoundFile([], _origin(document))
+    for number, feature in enumerate(_features(document), 1):
+        found = _found(feature, number, file.left_out)
+        if found is not None:
+            file.entries.append(found)
+    return file
 
 
 def write(
@@ -96,119 +108,91 @@ def _closed(ring: Ring, origin_l0: Point) -> list[list[float]]:
     return [*points, points[0]]
 
 
-class _Outline:
-    """Reads the outer layers of JSON text, so that the place of each feature is known."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-        self._skip()
-
-    def document(self) -> tuple[dict[str, Any], list[tuple[int, Any]]]:
-        """Return the members of the file, and its features with their places in the text."""
-        begin, members, features = self._at, {}, []
-        if self._next() == "[":  # QuPath may write a bare list of features
-            features = list(self._entries())
-        elif self._next() == "{":
-            for key in self._keys():
-                if key == "features" and self._next() == "[":
-                    features = list(self._entries())
-                else:
-                    members[key] = self._value()
-            kind = members.get("type")
-            if kind == "Feature":
-                features = [(begin, members)]
-            elif kind != "FeatureCollection":
-                features = []
-        else:
-            self._value()
-        if self._at < len(self._text):
-            self._fail("Extra data")
-        return members, features
-
-    def _entries(self) -> Iterator[tuple[int, Any]]:
-        self._take("[")
-        if self._next() != "]":
-            yield self._at, self._value()
-            while self._next() == ",":
-                self._take(",")
-                yield self._at, self._value()
-        self._take("]")
-
-    def _keys(self) -> Iterator[str]:
-        """Yield each key of an object, standing on its value."""
-        self._take("{")
-        if self._next() != "}":
-            yield self._key()
-            while self._next() == ",":
-                self._take(",")
-                yield self._key()
-        self._take("}")
-
-    def _key(self) -> str:
-        if self._next() != '"':
-            self._fail("Expecting property name enclosed in double quotes")
-        key = str(self._value())
-        self._take(":")
-        return key
-
-    def _value(self) -> Any:  # noqa: ANN401 - any JSON value
-        value, self._at = _DECODER.raw_decode(self._text, self._at)
-        self._skip()
-        return value
-
-    def _next(self) -> str:
-        return self._text[self._at : self._at + 1]
-
-    def _take(self, sign: str) -> None:
-        if self._next() != sign:
-            self._fail(f"Expecting {sign!r}")
-        self._at += 1
-        self._skip()
-
-    def _skip(self) -> None:
-        found = _SPACE.match(self._text, self._at)
-        assert found is not None  # it may be empty
-        self._at = found.end()
-
-    def _fail(self, message: str) -> NoReturn:
-        raise json.JSONDecodeError(message, self._text, self._at)
+def _features(value: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON value
+    """Yield the features of a document; a bare geometry counts as one."""
+    if isinstance(value, list):
+        for entry in value:
+            is_collection = isinstance(entry, dict) and entry.get("type") == "FeatureCollection"
+            yield from _features(entry) if is_collection else [entry]
+        return
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "FeatureCollection" and isinstance(value.get("features"), list):
+        yield from value["features"]
+    elif kind == "Feature" or kind in _GEOMETRIES:
+        yield value
+    else:
+        raise RegionsError(_other_kind(value))
 
 
-def _found(text: str, place: int, feature: Any, number: int) -> Found:  # noqa: ANN401
-    what = f"Feature {number}"
+def _other_kind(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Say what JSON that is not GeoJSON is, and what to do."""
+    remedy = "Save the annotations as GeoJSON, for instance with QuPath."
+    if not isinstance(value, dict):
+        return f"This is not GeoJSON but a single JSON value. {remedy}"
+    for name, members in _OTHER_KINDS.items():
+        if all(member in value for member in members):
+            return f"This is not GeoJSON but {name}. {remedy}"
+    there = ", ".join(quoted(it) for it in list(value)[:4]) or "none"
+    return f"This is JSON but not GeoJSON (its members: {there}). {remedy}"
 
-    def line() -> int:
-        return text.count("\n", 0, place) + 1
 
-    geometry = feature.get("geometry") if isinstance(feature, dict) else None
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
-    if not isinstance(geometry, dict) or kind not in ("Polygon", "MultiPolygon"):
-        raise RegionsError(
-            f"Line {line()}: {what} is not a Polygon or MultiPolygon but {kind}. Remove it."
-        )
-
-    def polygons() -> Sequence[Sequence[Any]]:
-        parts: Any = geometry["coordinates"]
-        found: Sequence[Sequence[Any]] = [parts] if kind == "Polygon" else parts
-        if not found or not all(found):
-            raise ValueError("there are no rings")
-        return found
-
-    properties = feature.get("properties")
+def _found(feature: Any, number: int, left_out: Tally) -> Found | None:  # noqa: ANN401
+    """Take one feature; None, and counted, if it is no area."""
+    properties = _member(feature, "properties")
     properties = properties if isinstance(properties, dict) else {}
-    name, classified = properties.get("name"), properties.get("classification")
+    name, kind = properties.get("name"), properties.get("objectType")
+    name = name if isinstance(name, str) else None
+    classified = properties.get("classification")
+    words = [quoted(kind)[1:-1]] if isinstance(kind, str) else []
+    words += [quoted(name)] if name else []
+    what = f"Feature {number}" + (f" ({' '.join(words)})" if words else "")
+    geometry = feature if _kind(feature) in _GEOMETRIES else _member(feature, "geometry")
+    if _kind(geometry) not in _AREAS:
+        left_out.add(f"{what} {_no_area(feature, geometry)}")
+        return None
     return Found(
         what,
-        line,
-        polygons,
-        name if isinstance(name, str) else f"Region {number}",
+        lambda: _polygons(geometry),
+        f"Region {number}" if name is None else name,
         _classification(classified) or _most_probable(properties.get("measurements")),
         _color(classified) or _color(properties),
         _uuid(feature.get("id")),
         "Ellipse" if geometry.get("isEllipse") is True else "Polygon",
         properties.get("isLocked") is True,
     )
+
+
+def _polygons(geometry: Any) -> list[Any]:  # noqa: ANN401
+    """Return the polygons of a geometry, points and lines of a collection left out.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, RecursionError
+        It is not built as GeoJSON demands.
+    """
+    kind = _kind(geometry)
+    if kind == "GeometryCollection":
+        members = [it for it in geometry["geometries"] if _kind(it) in _AREAS]
+        return [polygon for member in members for polygon in _polygons(member)]
+    if kind == "Polygon":
+        return [geometry["coordinates"]]
+    return list(geometry["coordinates"])
+
+
+def _no_area(feature: Any, geometry: Any) -> str:  # noqa: ANN401
+    if not isinstance(feature, dict):
+        return "is no feature"
+    kind = _kind(geometry)
+    return "has no geometry" if kind is None else f"is a {quoted(kind)[1:-1]}"
+
+
+def _kind(value: Any) -> str | None:  # noqa: ANN401
+    kind = _member(value, "type")
+    return kind if isinstance(kind, str) else None
+
+
+def _member(value: Any, name: str) -> Any:  # noqa: ANN401
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _classification(value: Any) -> str:  # noqa: ANN401
@@ -251,9 +235,9 @@ def _uuid(value: Any) -> str | None:  # noqa: ANN401
         return None
 
 
-def _origin(head: Any) -> Point | None:  # noqa: ANN401
+def _origin(document: Any) -> Point | None:  # noqa: ANN401
     try:
-        x, y = (float(value) for value in head["origin_l0"])
+        x, y = (float(value) for value in document[ORIGIN_KEY]["origin_l0"])
     except (TypeError, ValueError, KeyError, OverflowError):
         return None
     return (x, y) if abs(x) < 1e9 and abs(y) < 1e9 else None

