@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from idc_desktop.errors import IdcError
-from idc_desktop.messages import JOBS, Command, Event, Failure, JobMessage, receive, send
+from idc_desktop.messages import JOBS, MAX_TEXT, Command, Event, Failure, JobMessage, receive, send
 
 Listen = Callable[[Callable[[Command], None]], None]
 """Starts to pass the parent's commands to a function, in a thread of its own."""
@@ -61,8 +61,8 @@ def serve(work: Callable[[JobMessage, Outbox, Listen], None]) -> None:
 def failure_of(error: Exception) -> Failure:
     """Return the event that tells how a child ends; to be called where `error` is handled."""
     if isinstance(error, IdcError):
-        return Failure(type(error).__name__, str(error))
-    return Failure("DefectError", traceback.format_exc())
+        return Failure(type(error).__name__, str(error)[:MAX_TEXT])
+    return Failure("DefectError", traceback.format_exc()[-MAX_TEXT:])
 
 
 def _listen(commands: tuple[type[Command], ...], on_command: Callable[[Command], None]) -> None:

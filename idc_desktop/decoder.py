@@ -21,6 +21,7 @@ from PIL import Image
 from idc_desktop.child import Listen, Outbox, failure_of, serve
 from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError, slide_replaced
 from idc_desktop.messages import (
+    MAX_TEXT,
     TILE_PX,
     Command,
     JobMessage,
@@ -65,7 +66,7 @@ def run(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
                 outbox.send(failure_of(slide_replaced(slide.name)))
                 return
             except IdcError as error:
-                outbox.send(Unreadable(command.request, str(error)))
+                outbox.send(Unreadable(command.request, str(error)[:MAX_TEXT]))
             else:
                 height, width = pixels.shape[:2]
                 outbox.send(Pixels(command.request, width, height, payload=_to_rgb32(pixels)))

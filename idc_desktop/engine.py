@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from idc_desktop.child import Listen, Outbox, serve
 from idc_desktop.errors import cancelled
 from idc_desktop.messages import (
+    MAX_TEXT,
     OVERVIEW,
     OVERVIEW_SIDE_PX,
     AnalyzeJob,
@@ -152,7 +153,7 @@ class _Analysis:
             choice = classifier.provider
             if choice.requested == "cuda" and choice.fallback_reason:
                 text = f"CUDA cannot be used ({choice.fallback_reason}); running on the CPU."
-                outbox.send(Note(text))
+                self._note(text)
             grid = reader.grid
             self._check = OutputCheck(model.path.name, slide.name, grid.rows * grid.cols)
             settings = {
@@ -170,10 +171,10 @@ class _Analysis:
                 outbox.send(Done())
                 return
             for note in (*slide.warnings, *reader.notes):
-                outbox.send(Note(f"{slide.name}: {note}"))
+                self._note(f"{slide.name}: {note}")
             with RunStore(folder, description.identity, settings, job.restart) as store:
                 for note in store.notes:
-                    outbox.send(Note(note))
+                    self._note(note)
                 outbox.send(
                     Plan(
                         model=model.sha256,
@@ -196,13 +197,16 @@ class _Analysis:
                 self._send_overview(slide)
             outbox.send(Done())
 
+    def _note(self, text: str) -> None:
+        self._outbox.send(Note(text[:MAX_TEXT]))
+
     def _send_overview(self, slide: Slide) -> None:
         import numpy as np
 
         plan = slide.overview(OVERVIEW_SIDE_PX)
         if OVERVIEW in dict(self._job.crashed):
             note = "Its overview kills the reader process; the overlay shows the map on white."
-            self._outbox.send(Note(f"{slide.name}: {note}"))
+            self._note(f"{slide.name}: {note}")
             blank = np.full((1, plan.width, 3), 255, np.uint8)
             strips: Iterator[Rgb] = (blank for _ in range(plan.height))
         else:
@@ -226,7 +230,7 @@ class _Analysis:
             brightness += int(strip.sum())
         if brightness < _DARK_MEAN * plan.width * plan.height * 3:
             note = "The slide is dark: it does not look like a stained brightfield scan."
-            self._outbox.send(Note(f"{slide.name}: {note}"))
+            self._note(f"{slide.name}: {note}")
 
     def _analyze_missing(
         self, slide: Slide, reader: PatchReader, classifier: PatchClassifier, store: RunStore

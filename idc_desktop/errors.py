@@ -96,7 +96,7 @@ class GarbledMessageError(DefectError):
     """Another process sent what makes no sense; the message says what."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"The reader process sent what makes no sense ({what}).")
+        super().__init__(f"The reader process sent what makes no sense ({what})")
 
 
 def cancelled(subject: str) -> AnalysisCancelledError:
@@ -126,21 +126,6 @@ def reader_lost(subject: str, how: object) -> SlideError:
         f"{subject}: The reader process {how}, again and again. The file is damaged, its disk does "
         "not answer, or memory ran out."
     )
-
-
-def in_a_line(error: Exception, subject: str) -> str:
-    """Say to a user what ended the work on a file, in one line.
-
-    Parameters
-    ----------
-    error : Exception
-        An expected failure names the file itself; a defect does not.
-    subject : str
-        Name of the file.
-    """
-    if isinstance(error, DefectError):
-        return f"{subject}: A defect of ours: {error.summary}"
-    return str(error) if isinstance(error, IdcError) else f"{subject}: A defect of ours: {error!r}"
 
 
 def slide_replaced(subject: str) -> SlideChangedError:

@@ -43,6 +43,9 @@ OVERVIEW = -1
 MAX_PICTURE_PX = 64 << 20
 """Pixels of the largest picture that the decoder sends: a label or macro image."""
 
+MAX_TEXT = 1 << 16
+"""Characters of the longest text; who quotes a file cuts it here."""
+
 _STATE_BYTES, _MILLIONTHS_BYTES = 1, 4  # of a patch in a block
 
 Number = Annotated[int, Within(OVERVIEW, 1 << 53)]
@@ -52,6 +55,7 @@ BlockSide = Annotated[int, Within(1, 256)]
 OverviewSide = Annotated[int, Within(1, OVERVIEW_SIDE_PX)]
 PictureSide = Annotated[int, Within(1, MAX_PICTURE_PX)]
 Name = Annotated[str, Sized(1, 1 << 12)]
+Text = Annotated[str, Sized(0, MAX_TEXT)]
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,8 @@ class Failure(Event):
 
     NAME = "error"
 
-    kind: str
-    message: str
+    kind: Name
+    message: Text
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ class SlideOpened(Event):
     NAME = "slide"
 
     slide: SlideDescription
-    associated: tuple[str, ...] = ()
+    associated: Annotated[tuple[Name, ...], Sized(0, 1 << 12)] = ()
 
     def __post_init__(self) -> None:
         slide = self.slide
@@ -164,7 +168,7 @@ class Trying(Event):
 
     NAME = "trying"
 
-    model: str
+    model: Name
     provider: Provider
 
 
@@ -191,7 +195,7 @@ class Note(Event):
 
     NAME = "note"
 
-    text: str
+    text: Text
 
 
 @dataclass(frozen=True)
@@ -317,7 +321,7 @@ class Unreadable(Event):
     NAME = "failed"
 
     request: Count
-    message: str
+    message: Text
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
-"""Texts that come from files, before they are printed."""
+"""Texts that come from files and other processes, before they are shown."""
 
 from __future__ import annotations
 
 import unicodedata
 
+from idc_desktop.errors import DefectError, GarbledMessageError, IdcError
+
+_LONGEST = 2000  # characters of a message, whatever a process says
 _JOINERS = "\u200c\u200d"  # they shape letters, as Persian names need it
 
 
@@ -15,6 +18,29 @@ def one_line(text: str) -> str:
     ``\n``, ``\x1b``, ``\u202e``, ``\udc80``.
     """
     return "".join(it if _is_shown(it) else _spelled(it) for it in text)
+
+
+def in_a_line(error: Exception, subject: str) -> str:
+    """Say to a user what ended the work on a file.
+
+    Parameters
+    ----------
+    error : Exception
+        An expected failure names the file itself; a defect does not.
+    subject : str
+        Name of the file.
+    """
+    match error:
+        case GarbledMessageError():
+            blame = "The file is damaged or made to do harm, or this is a defect of ours"
+            text = f"{subject}: {error}. {blame}: please report it."
+        case DefectError():
+            text = f"{subject}: A defect of ours: {error.summary}"
+        case IdcError():
+            text = str(error)
+        case _:
+            text = f"{subject}: A defect of ours: {error!r}"
+    return one_line(text[:_LONGEST])
 
 
 def _spelled(character: str) -> str:

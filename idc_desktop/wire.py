@@ -12,7 +12,7 @@ from idc_desktop.errors import GarbledMessageError
 
 _LENGTHS = struct.Struct("<II")
 
-LARGEST_HEAD_BYTES = 4 << 20
+LARGEST_HEAD_BYTES = 16 << 20
 
 
 def send(stream: IO[bytes], head: bytes, payload: bytes | memoryview = b"") -> None:

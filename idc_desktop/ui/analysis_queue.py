@@ -8,8 +8,9 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from idc_desktop.errors import AnalysisCancelledError, ResolutionError, in_a_line
+from idc_desktop.errors import AnalysisCancelledError, ResolutionError
 from idc_desktop.model_file import ModelFile
+from idc_desktop.plain_text import in_a_line
 from idc_desktop.record import RunRecord
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.engine_run import EngineRun, analysis_job

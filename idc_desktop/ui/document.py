@@ -14,10 +14,11 @@ from PySide6.QtGui import QUndoStack
 from idc_desktop.card import ModelCard
 from idc_desktop.database import slide_folder
 from idc_desktop.description import SlideDescription, results_name
-from idc_desktop.errors import AnalysisCancelledError, in_a_line, slide_replaced
+from idc_desktop.errors import AnalysisCancelledError, slide_replaced
 from idc_desktop.export import Analysis, write_folder
 from idc_desktop.grid import PatchGrid
 from idc_desktop.model_file import ModelFile, find_model, read_model
+from idc_desktop.plain_text import in_a_line
 from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord

@@ -10,8 +10,9 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QImage
 
+from idc_desktop.console import report_defect
 from idc_desktop.description import SlideDescription
-from idc_desktop.errors import GarbledMessageError, in_a_line, reader_lost, slide_replaced
+from idc_desktop.errors import DefectError, GarbledMessageError, reader_lost, slide_replaced
 from idc_desktop.messages import (
     TILE_PX,
     Event,
@@ -24,6 +25,7 @@ from idc_desktop.messages import (
     Unreadable,
     ViewJob,
 )
+from idc_desktop.plain_text import in_a_line
 from idc_desktop.supervisor import Child, ChildCrashedError
 from idc_desktop.ui.tiles.pyramid import Tile
 
@@ -314,6 +316,8 @@ class TileLoader(QObject):
             self._silence.stop()
             if failure is None or isinstance(failure, ChildCrashedError):
                 failure = reader_lost(self._name, failure or "ended")
+            elif isinstance(failure, DefectError):
+                report_defect(str(failure))
             self.refused.emit(in_a_line(failure, self._name))
             return
         for request in self._started:
