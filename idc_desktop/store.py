@@ -5,6 +5,7 @@ A folder per slide identity, in it one SQLite file per run. Only one process ope
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,9 +20,13 @@ import platformdirs
 
 from idc_desktop.closing import Closing
 from idc_desktop.database import (
+    FACTS,
     FileKind,
+    Rows,
+    Version,
     is_held,
     open_file,
+    put,
     reason_of,
     slide_folder,
     transaction,
@@ -29,20 +34,29 @@ from idc_desktop.database import (
 from idc_desktop.errors import OutputError
 from idc_desktop.grid import Block
 from idc_desktop.probability_map import BlockResult
+from idc_desktop.salvage import Table
 
 APPLICATION_ID = 0x49444331
 """``IDC1``: says to SQLite tools whose file this is."""
 
-FORMAT_VERSION = 1
-
-_SCHEMA = (
+_RUN = Table(
     "CREATE TABLE run (key TEXT NOT NULL, settings TEXT NOT NULL)",
+    lambda row: _is_own_key(*row),
+)
+_BLOCKS = Table(
     "CREATE TABLE block (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, "
     "first_col INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, "
     "states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
+    lambda row: _is_sound(row),
 )
-# An engine that was just cancelled ends its block before it gives the file free.
-_RUN = FileKind("run file", APPLICATION_ID, FORMAT_VERSION, _SCHEMA, patience_s=3.0)
+_KIND = FileKind(
+    "run file",
+    "block",
+    APPLICATION_ID,
+    {1: Version((_RUN, _BLOCKS)), 3: Version((FACTS, _RUN, _BLOCKS))},
+    patience_s=3.0,  # an engine that was just cancelled ends its block before it gives it free
+)
+FORMAT_VERSION = _KIND.newest
 
 
 def data_folder() -> Path:
@@ -96,29 +110,32 @@ class RunStore(Closing):
         self.path = run_path(folder, slide_identity, settings)
         self.notes: tuple[str, ...] = ()
 
-        def fill(database: sqlite3.Connection) -> None:
-            text = json.dumps(settings, sort_keys=True)
-            database.execute("INSERT INTO run (key, settings) VALUES (?, ?)", (self._key, text))
-
-        def check(database: sqlite3.Connection) -> str | None:
-            is_ours = database.execute("SELECT key FROM run").fetchall() == [(self._key,)]
+        def check(rows: Rows) -> str | None:
+            is_ours = [key for key, _ in rows[_RUN.name]] == [self._key]
             return None if is_ours else "it belongs to another run"
 
+        first = {_RUN.name: [(self._key, json.dumps(settings, sort_keys=True))]}
         try:
-            opened = open_file(self.path, _RUN, fill, check)
+            opened = open_file(self.path, _KIND, first, check)
             self._database = opened.database
-            if opened.note:
-                self.notes = (f"{opened.note} and computed again.",)
+            self.restored = tuple(sorted(row[0] for row in opened.rows[_BLOCKS.name]))
+            if opened.damage is not None:
+                self.notes = (
+                    f"The stored run file was damaged ({opened.damage.reason}); it is kept as "
+                    f"{opened.damage.kept}. {len(self.restored)} block(s) were saved, the others "
+                    "are computed again.",
+                )
             if restart:
-                self._write("DELETE FROM block WHERE number >= ?", [(0,)])
-            self.restored = self._verified_blocks()
+                with self._writing():
+                    self._database.execute("DELETE FROM block")
+                self.restored = ()
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise self._failure(error) from error
 
     def commit(self, results: list[BlockResult]) -> None:
         """Make results durable in one transaction; they survive any kill after this returns."""
-        rows = [_to_row(result) for result in results]
-        self._write("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        with self._writing():
+            put(self._database, _BLOCKS, [_to_row(result) for result in results])
 
     def results(self) -> Iterator[BlockResult]:
         """Yield the committed results in the order of their numbers."""
@@ -129,21 +146,11 @@ class RunStore(Closing):
         """Close the file and give it free."""
         self._database.close()
 
-    def _verified_blocks(self) -> tuple[int, ...]:
-        """Return the sound blocks' numbers; a damaged one is dropped, to be computed again."""
-        sound: list[int] = []
-        damaged: list[int] = []
-        for row in self._database.execute("SELECT * FROM block ORDER BY number").fetchall():
-            (sound if _is_sound(row) else damaged).append(row[0])
-        if damaged:
-            self._write("DELETE FROM block WHERE number = ?", [(it,) for it in damaged])
-            self.notes += (f"{len(damaged)} stored block(s) were damaged and are computed again.",)
-        return tuple(sound)
-
-    def _write(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
             with transaction(self._database):
-                self._database.executemany(statement, rows)
+                yield
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
@@ -177,6 +184,13 @@ def _from_row(row: tuple[Any, ...]) -> BlockResult:
         np.frombuffer(row[6], "<i4").astype(np.int32).reshape(shape),
         {(r, c): why for r, c, why in json.loads(row[7])},
     )
+
+
+def _is_own_key(key: object, settings: Any) -> bool:  # noqa: ANN401 - whatever stands there
+    try:
+        return run_key(json.loads(settings)) == key
+    except (ValueError, TypeError, RecursionError):
+        return False
 
 
 def _is_sound(row: tuple[Any, ...]) -> bool:

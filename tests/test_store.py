@@ -277,8 +277,8 @@ def flip_everywhere(tmp_path: Path, count: int, seed: int) -> set[str]:
     for number in range(count):
         offset = choice.choice(tender) if number % 2 else choice.randrange(len(data))
         mask = choice.choice([1, 1 << choice.randrange(8), choice.randrange(1, 256)])
-        if 60 <= offset < 64 or 68 <= offset < 72:
-            continue  # the version and the mark of a file have tests of their own
+        if offset == 63 and mask.bit_count() > 1:
+            continue  # may be the version of a newer file
         folder = tmp_path / "flipped"
         copy = folder / intact.relative_to(tmp_path / "intact")
         copy.parent.mkdir(parents=True)

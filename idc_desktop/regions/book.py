@@ -6,40 +6,59 @@ All that is drawn is kept as it happens, in the slide's folder of the user's dat
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from idc_desktop.closing import Closing
-from idc_desktop.database import FileKind, free_name, is_held, open_file, reason_of, transaction
+from idc_desktop.database import (
+    FACTS,
+    Damage,
+    FileKind,
+    OpenedFile,
+    Rows,
+    Version,
+    fact,
+    facts_of,
+    is_held,
+    is_sealed,
+    open_file,
+    put,
+    reason_of,
+    sealed,
+    transaction,
+)
 from idc_desktop.errors import OutputError, RegionsError
 from idc_desktop.regions.shape import Region, shape_of
+from idc_desktop.salvage import Table
 
 MAX_STEPS = 2_000
 """So many edits can be undone; older ones cannot."""
 
 _FILE = "regions.sqlite"
+_REGIONS = Table(
+    "CREATE TABLE region (id TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, "
+    "crc INTEGER NOT NULL)",
+    is_sealed,
+)
+_VIEW = Table(
+    "CREATE TABLE view (name TEXT PRIMARY KEY, text TEXT NOT NULL, crc INTEGER NOT NULL)", is_sealed
+)
 _KIND = FileKind(
     "regions file",
+    "region",
     0x49444332,  # IDC2
-    1,
-    (
-        "CREATE TABLE region (id TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, "
-        "crc INTEGER NOT NULL)",
-        "CREATE TABLE view (name TEXT PRIMARY KEY, text TEXT NOT NULL, crc INTEGER NOT NULL)",
-    ),
+    {1: Version((_REGIONS, _VIEW)), 3: Version((FACTS, _REGIONS, _VIEW))},
 )
+_COUNT = "regions"
+"""The fact that tells how many regions there are: so it is known how many are lost."""
+
 _RETRY_S = 2.0
 _PATIENCE_S = 2.0
 _SLOW = f"{_FILE}: The regions are not written yet: the disk does not answer."
-
-_Damaged = list[tuple[str, int]]
-"""Table and number of rows that cannot be believed."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +108,19 @@ class RegionBook(Closing):
     ) -> None:
         self._path = folder / _FILE
         try:
-            opened = open_file(self._path, _KIND, lambda database: None, lambda database: None)
-            self.notes: tuple[str, ...] = (f"{opened.note}.",) if opened.note else ()
-            try:
-                regions, self._view, damaged = _read(opened.database)
-                if damaged:
-                    self.notes += (self._leave_out(opened.database, damaged),)
-            except BaseException:
-                opened.database.close()
-                raise
+            opened = open_file(self._path, _KIND, {}, lambda rows: None)
+            _count(opened)
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise self._failure(error) from error
+        regions, self._view, unread = _read(opened.rows)
+        self.notes: tuple[str, ...] = ()
+        if opened.damage is not None:
+            self.notes += (_account(opened.damage, opened.rows),)
+        if unread:
+            self.notes += (
+                f"{_FILE}: {unread} stored region(s) are of a kind that this version does not "
+                "know; they stay in the file.",
+            )
         self._pages = [_Page("", regions)]
         self._at = 0
         self._saver = _Saver(opened.database, regions, self._view, self._failure, on_problem)
@@ -212,18 +233,6 @@ class RegionBook(Closing):
         """Save what is left to save and give the file free."""
         self._saver.close()
 
-    def _leave_out(self, database: sqlite3.Connection, damaged: _Damaged) -> str:
-        """Delete rows that cannot be believed, after a copy of the file was made."""
-        aside = free_name(self._path)
-        shutil.copyfile(self._path, aside)
-        with transaction(database):
-            for table, row in damaged:
-                database.execute(f"DELETE FROM {table} WHERE rowid = ?", (row,))
-        return (
-            f"{len(damaged)} stored region(s) were damaged and are left out; the file as it was is "
-            f"kept as {aside.name}."
-        )
-
     def _go_to(self, at: int) -> None:
         self._at = at
         self._saver.save(self.regions, self._view)
@@ -324,7 +333,7 @@ class _Saver:
         before = {region.id: (place, region) for place, region in enumerate(self._saved[0])}
         now = {region.id: (place, region) for place, region in enumerate(regions)}
         changed = [
-            _sealed(identifier, place, _to_text(region))
+            sealed(identifier, place, _to_text(region))
             for identifier, (place, region) in now.items()
             if before.get(identifier) != (place, region)
         ]
@@ -332,13 +341,13 @@ class _Saver:
         try:
             with transaction(self._database):
                 self._database.executemany("DELETE FROM region WHERE id = ?", gone)
-                self._database.executemany(
-                    "INSERT OR REPLACE INTO region VALUES (?, ?, ?, ?)", changed
-                )
+                put(self._database, _REGIONS, changed)
+                if len(now) != len(before):
+                    put(self._database, FACTS, [fact(_COUNT, len(now))])
                 if view is not self._saved[1]:
                     self._database.execute("DELETE FROM view")
-                    rows = [_sealed(name, json.dumps(value)) for name, value in view.items()]
-                    self._database.executemany("INSERT INTO view VALUES (?, ?, ?)", rows)
+                    rows = [sealed(name, json.dumps(value)) for name, value in view.items()]
+                    put(self._database, _VIEW, rows)
         except sqlite3.Error as error:
             return str(self._failure(error))
         return ""
@@ -380,31 +389,38 @@ def _from_text(identifier: str, text: str) -> Region:
     )
 
 
-def _read(
-    database: sqlite3.Connection,
-) -> tuple[tuple[Region, ...], dict[str, Any], _Damaged]:
-    regions, view, damaged = [], {}, []
-    rows = database.execute("SELECT rowid, id, place, text, crc FROM region ORDER BY place")
-    for row, key, place, text, crc in rows:
+def _read(rows: Rows) -> tuple[tuple[Region, ...], dict[str, Any], int]:
+    """Return the regions in their order, the view, and how many rows cannot be understood."""
+    regions, unread = [], 0
+    for key, _, text, _ in sorted(rows[_REGIONS.name], key=lambda row: row[1]):
         try:
-            _check(crc, key, place, text)
             regions.append(_from_text(key, text))
         except (ValueError, TypeError, KeyError, IndexError):
-            damaged.append(("region", row))
-    for row, name, text, crc in database.execute("SELECT rowid, name, text, crc FROM view"):
+            unread += 1
+    return tuple(regions), {name: json.loads(text) for name, text, _ in rows[_VIEW.name]}, unread
+
+
+def _count(opened: OpenedFile) -> None:
+    """Say in the file how many regions it holds, where it says something else or nothing."""
+    count = fact(_COUNT, len(opened.rows[_REGIONS.name]))
+    if count not in opened.rows[FACTS.name]:
         try:
-            _check(crc, name, text)
-            view[name] = json.loads(text)
-        except (ValueError, TypeError):
-            damaged.append(("view", row))
-    return tuple(regions), view, damaged
+            with transaction(opened.database):
+                put(opened.database, FACTS, [count])
+        except BaseException:
+            opened.database.close()
+            raise
 
 
-def _sealed(*row: object) -> tuple[object, ...]:
-    """Return a row with its CRC."""
-    return (*row, zlib.crc32(repr(row).encode("utf-8", "surrogatepass")))
-
-
-def _check(crc: object, *row: object) -> None:
-    if _sealed(*row)[-1] != crc:
-        raise ValueError("the row was changed")
+def _account(damage: Damage, rows: Rows) -> str:
+    """Say what a damaged file has cost."""
+    saved, count = len(rows[_REGIONS.name]), facts_of(rows).get(_COUNT)
+    lost = (
+        f", lost: {max(0, count - saved):,}"
+        if isinstance(count, int)
+        else "; whether there were more is not known"
+    )
+    return (
+        f"{_FILE}: The stored regions were damaged ({damage.reason}). Regions saved: {saved:,}"
+        f"{lost}. The file as it was is kept as {damage.kept} in the slide's data folder."
+    )

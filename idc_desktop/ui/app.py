@@ -113,6 +113,7 @@ class _Photographer:
         self.failure: Exception | None = None
         window.slides.refused.connect(self._on_refused)
         window.document.refused.connect(self._on_refused)
+        window.document.regions.warned.connect(complain)  # nobody sees the dialog
         self._timer = QTimer(window)
         self._timer.timeout.connect(self._look)
         self._timer.start(_POLL_MS)

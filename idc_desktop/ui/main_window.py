@@ -264,6 +264,7 @@ class MainWindow(QMainWindow):
         document.unsaved.connect(dialogs.ask_unsaved)
         document.again_asked.connect(dialogs.ask_again)
         document.noted.connect(self._note)
+        document.regions.warned.connect(lambda text: dialogs.warn("Regions", text))
         document.display_changed.connect(self.verbs.mark)
         for dock in self.docks.values():
             dock.visibilityChanged.connect(self.verbs.mark)

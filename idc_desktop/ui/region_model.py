@@ -45,6 +45,8 @@ class RegionModel(QObject):
     """Others are chosen."""
     noted = Signal(str)
     """Something to tell the user, such as why an edit was refused."""
+    warned = Signal(str)
+    """What the user must not miss: the stored regions were damaged; carries what became of them."""
 
     _problem = Signal(str)
 
@@ -99,7 +101,7 @@ class RegionModel(QObject):
             self.noted.emit(self.refusal)
         else:
             for note in self._book.notes:
-                self.noted.emit(note)
+                self.warned.emit(note)
         self.changed.emit()
 
     def try_again(self) -> None:

@@ -1,0 +1,77 @@
+"""Files as older versions wrote them: their statements stand here as they stood there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from idc_desktop.probability_map import BlockResult
+from idc_desktop.regions import Region
+from idc_desktop.store import run_key
+
+_REGIONS_1 = (
+    "CREATE TABLE region (id TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, "
+    "crc INTEGER NOT NULL)",
+    "CREATE TABLE view (name TEXT PRIMARY KEY, text TEXT NOT NULL, crc INTEGER NOT NULL)",
+)
+_RUN_1 = (
+    "CREATE TABLE run (key TEXT NOT NULL, settings TEXT NOT NULL)",
+    "CREATE TABLE block (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, "
+    "first_col INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, "
+    "states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
+)
+
+
+def write_regions_1(path: Path, regions: Iterable[Region], view: Mapping[str, Any]) -> None:
+    """Write a regions file of version 1."""
+    with _making(path, _REGIONS_1, 0x49444332) as database:
+        for place, region in enumerate(regions):
+            entry = {
+                "name": region.name,
+                "classification": region.classification,
+                "color": region.color,
+                "is_locked": region.is_locked,
+                "is_hidden": region.is_hidden,
+                "roi": region.shape.roi,
+                "polygons": [[it.tolist() for it in part] for part in region.shape.polygons],
+            }
+            row = (region.id, place, json.dumps(entry, separators=(",", ":")))
+            database.execute("INSERT INTO region VALUES (?, ?, ?, ?)", (*row, _crc(row)))
+        for name, value in view.items():
+            row = (name, json.dumps(value))
+            database.execute("INSERT INTO view VALUES (?, ?, ?)", (*row, _crc(row)))
+
+
+def write_run_1(path: Path, settings: Mapping[str, Any], results: Iterable[BlockResult]) -> None:
+    """Write a run file of version 1."""
+    with _making(path, _RUN_1, 0x49444331) as database:
+        run = (run_key(settings), json.dumps(settings, sort_keys=True))
+        database.execute("INSERT INTO run (key, settings) VALUES (?, ?)", run)
+        for result in results:
+            block = result.block
+            reasons = json.dumps([[*cell, why] for cell, why in sorted(result.reasons.items())])
+            head = (block.number, block.row, block.col, block.rows, block.cols)
+            body = (result.states.tobytes(), result.millionths.astype("<i4").tobytes())
+            crc = zlib.crc32(repr(head).encode() + b"".join(body) + reasons.encode())
+            row = (*head, *body, reasons, crc)
+            database.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+@contextlib.contextmanager
+def _making(path: Path, schema: Iterable[str], application_id: int) -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        for statement in schema:
+            database.execute(statement)
+        database.execute(f"PRAGMA application_id = {application_id}")
+        database.execute("PRAGMA user_version = 1")
+        yield database
+
+
+def _crc(row: tuple[object, ...]) -> int:
+    return zlib.crc32(repr(row).encode("utf-8", "surrogatepass"))
