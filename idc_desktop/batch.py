@@ -143,7 +143,7 @@ def analyze_slides(options: argparse.Namespace) -> int:
 
 
 def _start(run: _Run, options: argparse.Namespace) -> Job:
-    from idc_desktop.store import data_folder
+    from idc_desktop.user_data import data_folder
 
     job = AnalyzeJob(
         slide=str(run.slide),

@@ -302,7 +302,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     from idc_desktop.phantom import cache_folder, make_phantom
-    from idc_desktop.store import data_folder
+    from idc_desktop.user_data import data_folder
 
     print_line("Painting the phantom slide (synthetic: no patient, no tissue) …")
     phantom = make_phantom(cache_folder())
@@ -351,7 +351,7 @@ def has_display() -> bool:
 
 def _doctor(options: argparse.Namespace) -> int:
     from idc_desktop.model_file import bundled_models, read_model
-    from idc_desktop.store import data_folder
+    from idc_desktop.user_data import data_folder
 
     answer = ask(DoctorJob(), Doctor, "doctor")
     models: dict[str, str] = {}

@@ -87,14 +87,15 @@ def report_defect(text: str) -> int:
 
     A log that has become large is kept as ``defects.old.log``, in the place of the former one.
     """
-    from idc_desktop.store import data_folder  # numpy comes with it: not for every start
+    from idc_desktop.user_data import data_folder, make_file, make_folder
 
     log = data_folder() / "logs" / "defects.log"
     last_line = text.strip().splitlines()[-1]
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent)
         if log.exists() and log.stat().st_size > _LARGEST_LOG_BYTES:
             log.replace(log.with_name("defects.old.log"))
+        make_file(log)
         with log.open("a", encoding="utf-8") as file:
             file.write(f"idc-desktop {__version__}\n{text}\n")
         where = f"The details are in {log}"

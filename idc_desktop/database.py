@@ -22,6 +22,7 @@ from typing import Any
 from idc_desktop.atomic import locked, replacing
 from idc_desktop.errors import OutputError
 from idc_desktop.salvage import PAGE_SIZE, Row, Table
+from idc_desktop.user_data import PRIVATE_FILE, make_file, make_folder
 
 Rows = Mapping[str, list[Row]]
 """The rows of each table, by its name."""
@@ -36,13 +37,7 @@ _NOT_DAMAGE = (
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PERM,
 )
-_PRIVATE = 0o600
 _FORMAT = "format"
-
-
-def slide_folder(data_folder: Path, slide_identity: str) -> Path:
-    """Return where everything of one slide is kept; not made here."""
-    return data_folder / "slides" / slide_identity[:32]
 
 
 def sealed(*row: object) -> Row:
@@ -178,7 +173,7 @@ def open_file(
     OSError, sqlite3.Error
         The file cannot be read or written, or another process holds it (`is_held`).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         return OpenedFile(*_open(path, kind, first, check))
     except _OlderVersionError:
@@ -224,7 +219,7 @@ def _open(
     path: Path, kind: FileKind, first: Rows, check: Callable[[Rows], str | None]
 ) -> tuple[sqlite3.Connection, Rows]:
     """Open a sound file of the newest version, or make it."""
-    _make_private(path)
+    make_file(path)
     # One thread at a time uses it, but not always the one that opened it.
     database = sqlite3.connect(
         path, timeout=kind.patience_s, isolation_level=None, check_same_thread=False
@@ -293,7 +288,7 @@ def _rebuild(
         if check(rows):
             rows = first
         kept = _keep(data, path, "damaged" if reason else "older")
-        with replacing(path, _PRIVATE) as file:
+        with replacing(path, PRIVATE_FILE) as file:
             file.write(_image(kind, rows))
     return OpenedFile(*_open(path, kind, first, check), Damage(reason, kept) if reason else None)
 
@@ -328,7 +323,7 @@ def _keep(data: bytes, path: Path, label: str) -> str:
         if kept.read_bytes() == data:  # made before a kill
             return kept.name
         number += 1
-    with replacing(kept, _PRIVATE) as file:
+    with replacing(kept, PRIVATE_FILE) as file:
         file.write(data)
     return kept.name
 
@@ -388,14 +383,3 @@ def _schema_of(database: sqlite3.Connection) -> list[bytes]:
         "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE sql IS NOT NULL"
     ).fetchall()
     return sorted(row[0] or b"" for row in rows)
-
-
-def _make_private(path: Path) -> None:
-    """Let nobody else read a file of ours, which is made if need be."""
-    try:
-        # Never opened if it is there: closing it again would take the locks of this process off.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))
-    except FileExistsError:
-        with contextlib.suppress(OSError):  # it belongs to another user, or the disk knows no modes
-            if path.stat().st_mode & 0o077:
-                path.chmod(_PRIVATE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
 from idc_desktop.closing import Closing
 from idc_desktop.database import (
@@ -28,13 +26,13 @@ from idc_desktop.database import (
     open_file,
     put,
     reason_of,
-    slide_folder,
     transaction,
 )
 from idc_desktop.errors import OutputError
 from idc_desktop.grid import Block
 from idc_desktop.probability_map import BlockResult
 from idc_desktop.salvage import Table
+from idc_desktop.user_data import slide_folder
 
 APPLICATION_ID = 0x49444331
 """``IDC1``: says to SQLite tools whose file this is."""
@@ -57,13 +55,6 @@ _KIND = FileKind(
     patience_s=3.0,  # an engine that was just cancelled ends its block before it gives it free
 )
 FORMAT_VERSION = _KIND.newest
-
-
-def data_folder() -> Path:
-    """Return the user's data folder (``IDC_DESKTOP_DATA_DIR`` overrides it); not created here."""
-    override = os.environ.get("IDC_DESKTOP_DATA_DIR")
-    folder = override or platformdirs.user_data_dir("idc-desktop", False)
-    return Path(folder).absolute()  # the engine, which is told of it, stands elsewhere
 
 
 def run_key(settings: Mapping[str, Any]) -> str:

@@ -81,7 +81,7 @@ class RegionBook(Closing):
     Parameters
     ----------
     folder : Path
-        The slide's (`idc_desktop.database.slide_folder`); made if need be.
+        The slide's (`idc_desktop.user_data.slide_folder`); made if need be.
     on_problem : callable, optional
         Told, from the book's own thread, when saving fails and when it works again.
 

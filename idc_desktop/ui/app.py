@@ -15,12 +15,12 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from idc_desktop.console import EXIT_CANCELLED, EXIT_PARTIAL, complain, report_defect
 from idc_desktop.errors import IdcError, ModelError, OutputError, ResolutionError, SlideError
-from idc_desktop.store import data_folder
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme
+from idc_desktop.user_data import data_folder, make_file, make_folder
 
 _SCREENSHOT_SIZE = (1600, 1000)
 _POLL_MS = 50
@@ -89,7 +89,8 @@ def _log_crashes() -> None:
     """Have Python write where it was, should Qt or another library crash the process in C."""
     log = data_folder() / "logs" / "crashes.log"
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent)
+        make_file(log)
         faulthandler.enable(log.open("a", encoding="utf-8"))  # which it holds open
     except OSError:
         return

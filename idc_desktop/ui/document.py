@@ -12,7 +12,6 @@ from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 from PySide6.QtGui import QUndoStack
 
 from idc_desktop.card import ModelCard
-from idc_desktop.database import slide_folder
 from idc_desktop.description import SlideDescription, results_name
 from idc_desktop.errors import AnalysisCancelledError, slide_replaced
 from idc_desktop.export import Analysis, write_folder
@@ -24,7 +23,6 @@ from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
 from idc_desktop.regions.book import MAX_STEPS
-from idc_desktop.store import data_folder
 from idc_desktop.ui.display import Display, DisplayStep
 from idc_desktop.ui.engine_run import EngineRun, analysis_job
 from idc_desktop.ui.region_model import RegionModel
@@ -32,6 +30,7 @@ from idc_desktop.ui.task import Task
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.pyramid import TilePyramid
 from idc_desktop.ui.viewport import Viewport
+from idc_desktop.user_data import data_folder, slide_folder
 
 _RECALL_AFTER_MS = 1_000
 _SAVE_AFTER_MS = 300

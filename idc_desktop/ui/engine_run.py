@@ -17,8 +17,8 @@ from idc_desktop.messages import AnalyzeJob, BlockDone, Event, Plan, SlideOpened
 from idc_desktop.model_file import ModelFile
 from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord, require_model
-from idc_desktop.store import data_folder
 from idc_desktop.supervisor import Job, usable_threads
+from idc_desktop.user_data import data_folder
 
 _PORTION_S = 0.01
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from idc_desktop.model_file import ModelFile
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import RegionMeter, whole_slide
-from idc_desktop.store import data_folder
+from idc_desktop.user_data import data_folder, make_file, make_folder
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Outcome:
         """Keep it; if that fails, the list does not tell it the next time."""
         with contextlib.suppress(OSError):
             target = _file(slide, model)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
+            make_file(target)
             target.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @staticmethod
@@ -84,7 +85,8 @@ def keep_given_mpp(slide: Path, mpp: float) -> None:
     """Keep the resolution that the user gave; if that fails, it is asked for again."""
     with contextlib.suppress(OSError):
         target = _place("resolutions", slide)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
+        make_file(target)
         target.write_text(json.dumps(mpp), encoding="utf-8")
 
 

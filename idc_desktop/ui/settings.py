@@ -9,9 +9,9 @@ from pathlib import Path
 
 import platformdirs
 
-from idc_desktop.store import data_folder
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.theme import THEMES
+from idc_desktop.user_data import data_folder, make_file, make_folder
 
 _MAX_SLIDES = 200
 
@@ -95,7 +95,8 @@ class Settings:
         path = _path()
         temporary = path.with_suffix(".tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            make_file(temporary)
             temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
             temporary.replace(path)
         except OSError:

@@ -10,10 +10,10 @@ from PySide6.QtCore import QObject, QSize, QSizeF, Qt, QTimer, Signal
 from PySide6.QtGui import QImage
 
 from idc_desktop.description import SlideDescription
-from idc_desktop.store import data_folder
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.overview import loaded_top_tiles, paint_overview
 from idc_desktop.ui.tiles.pyramid import TilePyramid
+from idc_desktop.user_data import data_folder, make_file, make_folder
 
 _LARGEST = QSizeF(160, 120)
 _AFTER_MS = 1_500  # the slide that is being opened goes first
@@ -53,7 +53,8 @@ class Thumbnails(QObject):
         size = pyramid.area_l0.size().scaled(_LARGEST, Qt.AspectRatioMode.KeepAspectRatio)
         picture = paint_overview(pyramid, tiles, size.toSize().expandedTo(QSize(1, 1)))
         target = _file(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
+        make_file(target)
         picture.save(str(target))  # if it fails, it is made again next time
         self.made.emit(path, picture)
 
