@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from idc_desktop.errors import ModelError
 from trainer.calibration import PROBABILITY_DIGITS, Platt
 from trainer.dataset import PATCH, PatchArray
 from trainer.errors import ParityError, RunError
-from trainer.files import replacing
+from trainer.files import replacing, scratch_folder
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -144,8 +143,8 @@ def to_onnx(model: keras.Model, platt: Platt, card: str) -> onnx.ModelProto:
     logit = layers.Reshape(())(model(patches))
     scaled = layers.Rescaling(platt.a, offset=platt.b)(logit)
     whole = keras.Model(patches, [layers.Activation("sigmoid")(scaled), logit])
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "model.onnx"
+    with scratch_folder() as folder:
+        target = folder / "model.onnx"
         with warnings.catch_warnings():
             # Keras asks NumPy for an alias that NumPy is about to bring back.
             warnings.simplefilter("ignore", FutureWarning)

@@ -4,45 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from idc_desktop.errors import OutputError
+from idc_desktop import atomic
+from idc_desktop.errors import not_written
+
+_ELSEWHERE = "choose another folder, then run the same command again"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that takes the place of `path` when the block ends well.
+    """Open a file that takes the place of `path` when the block ends well.
 
-    Yields
-    ------
-    file : binary file
-        Flushed to disk before it is renamed; removed when the block raises.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written; what `path` held before is kept.
+    As `idc_desktop.atomic.replacing`, but what cannot be written is an `OutputError`.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
+        with atomic.replacing(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as cause:
-        partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path.name} could not be written ({cause.strerror}). Free space or choose another "
-            "folder, then run the same command again."
-        ) from cause
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise not_written(f"{path.name}: It cannot be written", error, _ELSEWHERE) from error
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]], before: bytes = b"") -> None:
@@ -58,11 +42,27 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]], before: bytes = b"")
         text.detach()
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder for temporary files, which is removed at the end of the block.
+
+    Raises
+    ------
+    OutputError
+        There is no room for it.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        elsewhere = "name a folder for them in TMPDIR"
+        raise not_written("Temporary files cannot be written", error, elsewhere) from error
+
+
 def make_folder(path: Path, option: str = "--out") -> None:
     """Create `path`, which came from `option`, and its parents; `OutputError` where it cannot."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise OutputError(
-            f"{path} cannot be created ({cause.strerror}). Choose another folder with {option}."
-        ) from cause
+    except OSError as error:
+        elsewhere = f"choose another folder with {option}"
+        raise not_written(f"{path}: The folder cannot be made", error, elsewhere) from error

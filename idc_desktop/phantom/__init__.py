@@ -9,10 +9,8 @@ the files are the same each time.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,8 @@ import platformdirs
 import shapely
 from PIL import Image
 
-from idc_desktop.errors import OutputError
+from idc_desktop.atomic import replacing
+from idc_desktop.errors import not_written
 from idc_desktop.phantom.painting import GLASS_RGB, Painter
 from idc_desktop.phantom.plan import BLOCK_PX, Scene
 from idc_desktop.phantom.pyramid import EncodedBlock, PyramidWriter
@@ -36,7 +35,6 @@ DESCRIPTION = "IDC Desktop phantom: synthetic, painted by a program; no patient,
 
 _NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e02")
 _TUMOUR_RGB = (200, 0, 0)
-_ABANDONED_S = 600  # no phantom takes so long
 
 
 @dataclass(frozen=True)
@@ -83,33 +81,19 @@ def make_phantom(
     try:
         if not (phantom.slide.is_file() and phantom.regions.is_file()):
             folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.glob(".phantom-*.tmp"):  # of a process that was killed
-                with contextlib.suppress(OSError):
-                    if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
-                        leftover.unlink()
             scene = Scene(*blocks)
             # The slide last: a viewer that finds it finds its regions, too.
-            _write(phantom.regions, lambda file: file.write(_geojson(scene.tumours, stem)))
-            _write(phantom.slide, lambda file: _paint(file, scene, progress or (lambda done: None)))
+            with replacing(phantom.regions) as file:
+                file.write(_geojson(scene.tumours, stem))
+            with replacing(phantom.slide) as file:
+                _paint(file, scene, progress or (lambda done: None))
     except OSError as error:
-        raise OutputError(
-            f"{folder}: The phantom slide cannot be written there ({error.strerror}). Free some "
-            "space or check the permissions."
+        raise not_written(
+            f"{folder}: The phantom slide cannot be written there",
+            error,
+            "set IDC_DESKTOP_CACHE_DIR to another folder",
         ) from error
     return phantom
-
-
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write under a name of this process's own; the real name only ever stands for a whole file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _geojson(tumours: Sequence[shapely.Polygon], stem: str) -> bytes:

@@ -17,6 +17,7 @@ from idc_desktop.console import EXIT_CANCELLED, EXIT_PARTIAL, complain, report_d
 from idc_desktop.errors import IdcError, ModelError, OutputError, ResolutionError, SlideError
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.pictures import save_picture
 from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme
@@ -140,9 +141,12 @@ class _Photographer:
 
     def _shoot(self) -> None:
         current = self._window.document.map
-        if not self._window.grab().save(str(self._target)):
-            self.failure = OutputError(f"{self._target}: The picture cannot be written there.")
-        elif current is not None and current.failed_patches:
+        try:
+            save_picture(self._window.grab().toImage(), self._target)
+        except OutputError as error:
+            self.failure = error
+            return
+        if current is not None and current.failed_patches:
             complain(self._window.document.message)
             self.code = EXIT_PARTIAL
         else:

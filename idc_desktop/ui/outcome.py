@@ -8,10 +8,11 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from idc_desktop.atomic import replacing
 from idc_desktop.model_file import ModelFile
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import RegionMeter, whole_slide
-from idc_desktop.user_data import data_folder, make_file, make_folder
+from idc_desktop.user_data import PRIVATE_FILE, data_folder, make_folder
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,7 @@ class Outcome:
     def store(self, slide: Path, model: ModelFile) -> None:
         """Keep it; if that fails, the list does not tell it the next time."""
         with contextlib.suppress(OSError):
-            target = _file(slide, model)
-            make_folder(target.parent)
-            make_file(target)
-            target.write_text(json.dumps(asdict(self)), encoding="utf-8")
+            _write(_file(slide, model), asdict(self))
 
     @staticmethod
     def forget(slide: Path, model: ModelFile) -> None:
@@ -84,10 +82,13 @@ def given_mpp(slide: Path) -> float | None:
 def keep_given_mpp(slide: Path, mpp: float) -> None:
     """Keep the resolution that the user gave; if that fails, it is asked for again."""
     with contextlib.suppress(OSError):
-        target = _place("resolutions", slide)
-        make_folder(target.parent)
-        make_file(target)
-        target.write_text(json.dumps(mpp), encoding="utf-8")
+        _write(_place("resolutions", slide), mpp)
+
+
+def _write(target: Path, value: object) -> None:
+    make_folder(target.parent)
+    with replacing(target, PRIVATE_FILE) as file:
+        file.write(json.dumps(value).encode())
 
 
 def _file(slide: Path, model: ModelFile) -> Path:

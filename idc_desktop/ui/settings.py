@@ -9,9 +9,10 @@ from pathlib import Path
 
 import platformdirs
 
+from idc_desktop.atomic import replacing
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.theme import THEMES
-from idc_desktop.user_data import data_folder, make_file, make_folder
+from idc_desktop.user_data import PRIVATE_FILE, data_folder, make_folder
 
 _MAX_SLIDES = 200
 
@@ -93,15 +94,10 @@ class Settings:
     def save(self) -> None:
         """Write the settings; a failure is no reason to disturb the user."""
         path = _path()
-        temporary = path.with_suffix(".tmp")
-        try:
+        with contextlib.suppress(OSError):
             make_folder(path.parent)
-            make_file(temporary)
-            temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+            with replacing(path, PRIVATE_FILE) as file:
+                file.write(json.dumps(asdict(self), indent=1).encode())
 
     def add_slides(self, paths: list[Path]) -> None:
         """Put slides at the head of the list."""

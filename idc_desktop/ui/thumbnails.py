@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import deque
 from pathlib import Path
@@ -10,10 +11,12 @@ from PySide6.QtCore import QObject, QSize, QSizeF, Qt, QTimer, Signal
 from PySide6.QtGui import QImage
 
 from idc_desktop.description import SlideDescription
+from idc_desktop.errors import OutputError
+from idc_desktop.ui.pictures import save_picture
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.overview import loaded_top_tiles, paint_overview
 from idc_desktop.ui.tiles.pyramid import TilePyramid
-from idc_desktop.user_data import data_folder, make_file, make_folder
+from idc_desktop.user_data import PRIVATE_FILE, data_folder, make_folder
 
 _LARGEST = QSizeF(160, 120)
 _AFTER_MS = 1_500  # the slide that is being opened goes first
@@ -53,9 +56,9 @@ class Thumbnails(QObject):
         size = pyramid.area_l0.size().scaled(_LARGEST, Qt.AspectRatioMode.KeepAspectRatio)
         picture = paint_overview(pyramid, tiles, size.toSize().expandedTo(QSize(1, 1)))
         target = _file(path)
-        make_folder(target.parent)
-        make_file(target)
-        picture.save(str(target))  # if it fails, it is made again next time
+        with contextlib.suppress(OSError, OutputError):  # it is made again next time
+            make_folder(target.parent)
+            save_picture(picture, target, PRIVATE_FILE)
         self.made.emit(path, picture)
 
     def close(self) -> None:

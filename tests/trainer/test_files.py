@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import errno
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from idc_desktop.errors import OutputError
-from trainer.files import make_folder, replacing
+from trainer.files import make_folder, replacing, scratch_folder
 
 
 def _write_and_fail(path: Path, failure: BaseException) -> None:
@@ -34,3 +35,11 @@ def test_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="--out"):
         make_folder(tmp_path / "file" / "sub")
+
+
+def test_no_room_for_temporary_files_is_an_output_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match="TMPDIR"), scratch_folder():
+        pass

@@ -24,6 +24,7 @@ from idc_desktop.ui.dialogs.pages import (
 )
 from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.pictures import save_picture
 from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.view.slide_view import SlideView
@@ -186,8 +187,11 @@ class DialogDesk:
             )
             if name and not Path(name).suffix:
                 name = f"{name}.png"
-            if name and not self._picture().save(name):
-                self.warn("Save the picture", f"{name}: The picture cannot be written there.")
+            if name:
+                try:
+                    save_picture(self._picture().toImage(), Path(name))
+                except OutputError as error:
+                    self.warn("Save the picture", str(error))
 
     def copy_picture(self) -> None:
         """Put what the view shows on the clipboard."""
