@@ -296,7 +296,7 @@ def _verify(options: argparse.Namespace) -> int:
     slide, model = provenance["slide"], provenance["model"]
     print_line(f"{options.folder}: intact, {len(provenance['files'])} files as exported")
     print_line(f"  slide        {slide['identity']}")
-    print_line(f"  model        {model.get('name')} {model.get('version')} {model['sha256']}")
+    print_line(f"  model        {model['name']} {model['version']} {model['sha256']}")
     return 0
 
 

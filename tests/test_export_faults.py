@@ -187,7 +187,10 @@ def test_parallel_exports_leave_a_folder_that_is_intact(
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    time.sleep(1)
+    for _ in range(20):
+        time.sleep(0.05)
+        if (tmp_path / "export" / "provenance.json").exists():
+            verify_folder(tmp_path / "export")
     for process in processes:
         with process:
             assert process.poll() is None  # none has failed

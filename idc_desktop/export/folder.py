@@ -1,23 +1,20 @@
-"""A folder of exported files: complete or untouched, and the proof that it is."""
+"""A folder of exported files: complete or untouched."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from idc_desktop.atomic import FileGroup, replacing
-from idc_desktop.errors import ExportError, not_written
+from idc_desktop.errors import not_written
 from idc_desktop.export.analysis import Analysis, Content
-from idc_desktop.export.formats import FILES, FORMATS, six_files
+from idc_desktop.export.formats import FORMATS, six_files
+from idc_desktop.export.verify import PROVENANCE, name_of
 from idc_desktop.export.writers import Writer, text_writer
 from idc_desktop.regions import Region
 from idc_desktop.regions.geojson import write
-
-PROVENANCE = "provenance.json"
-"""Written last; names the SHA-256 of each of the other files."""
 
 
 def write_folder(
@@ -52,7 +49,7 @@ def write_folder(
             text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
             _write(group, PROVENANCE, text_writer(lambda put: put(text)))
     except OSError as error:
-        blamed, name = Path(error.filename or folder), folder.name or str(folder)
+        blamed, name = Path(error.filename or folder), name_of(folder)
         where = name if blamed == folder else f"{name}/{blamed.name}"
         raise not_written(
             f"{where}: The results cannot be written",
@@ -84,52 +81,6 @@ def write_regions(
             writer(file)
     except OSError as error:
         raise not_written(f"{path.name}: The regions cannot be written", error) from error
-
-
-def verify_folder(folder: Path) -> dict[str, Any]:
-    """Prove an exported folder intact and return its provenance.
-
-    Raises
-    ------
-    ExportError
-        A file is missing or was changed, or the provenance is unreadable.
-    """
-    try:
-        document = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-        hashes = dict(document["files"])
-        subject = (document["slide"]["identity"], document["model"]["sha256"])
-    except OSError as error:
-        raise ExportError(
-            f"{folder.name}: There is no readable {PROVENANCE} ({error.strerror}). Give the folder "
-            "of one slide; if this is one, the export is incomplete: analyze the slide again."
-        ) from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ExportError(f"{folder.name}: {PROVENANCE} is damaged ({error!r}).") from error
-    if not all(isinstance(part, str) for part in subject):
-        raise ExportError(f"{folder.name}: {PROVENANCE} is damaged.")
-    missing = sorted(set(FILES) - hashes.keys())
-    if missing:
-        raise ExportError(f"{folder.name}: {PROVENANCE} does not name {', '.join(missing)}.")
-    for name, expected in hashes.items():
-        place = PurePosixPath(name)
-        if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
-            raise ExportError(f"{folder.name}: {PROVENANCE} names a file outside the folder.")
-        try:
-            with (folder / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise ExportError(f"{folder.name}: {name} is missing ({error.strerror}).") from error
-        if found != expected:
-            raise ExportError(f"{folder.name}: {name} is not the file that was exported.")
-    for name in (name for known in FORMATS.values() for name in known.names):
-        for file in (folder / name, *sorted((folder / name).rglob("*"))):
-            found_name = file.relative_to(folder).as_posix()
-            if file.is_file() and found_name not in hashes:
-                raise ExportError(
-                    f"{folder.name}: {found_name} belongs to another export than {PROVENANCE}. "
-                    "Delete it, or export again with all formats."
-                )
-    return dict(document)
 
 
 def _write(group: FileGroup, name: str, write: Writer) -> str:
