@@ -204,7 +204,9 @@ def _info(options: argparse.Namespace) -> int:
     answer = ask(InfoJob(str(slide)), SlideOpened, slide.name).slide
     answer = replace(answer, file=slide.name)  # a DICOM slide goes by its folder's name
     if options.json:
-        print_json(answer.as_dict())
+        document = answer.as_dict()
+        del document["identity_kind"]  # the document's keys are fixed; the text below has it
+        print_json(document)
         return 0
     mpp = "unknown"
     if answer.mpp_xy is not None:
@@ -222,6 +224,7 @@ def _info(options: argparse.Namespace) -> int:
         size = f"{level.width} x {level.height} px"
         print_line(f"  level {number:<2}     {size}  downsample {level.downsample:.6g}{scale}")
     print_line(f"  identity     {answer.identity}")
+    print_line(f"               {answer.identity_kind}")
     for warning in answer.warnings:
         print_line(f"  warning      {warning}")
     return 0

@@ -53,6 +53,8 @@ class SlideDescription:
         The part of level 0 that was scanned, where the file says so.
     identity : str
         SHA-256 of what the slide is made of, in hex digits.
+    identity_kind : str
+        The rule by which it was found.
     warnings : tuple of str
         What a user should know before trusting a result.
     """
@@ -68,6 +70,7 @@ class SlideDescription:
     objective_power: Annotated[float, Within(0, 1e308)] | None
     bounds: tuple[_PlacePx, _PlacePx, _SidePx, _SidePx] | None
     identity: Annotated[str, Matching("[0-9a-f]{64}")]
+    identity_kind: Annotated[str, Matching("[ -~]{1,200}")]
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:

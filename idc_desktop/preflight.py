@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from idc_desktop.dicom_header import is_dicom, read_header
 from idc_desktop.errors import SlideError
 
 _MAX_TILE_BYTES = 256 << 20
@@ -32,10 +33,6 @@ _STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_SIZES |= {16: 8, 17: 8, 18: 8}
 _INTEGER_FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-
-_DICOM_HEAD_BYTES = 4096  # the first elements are the class and the type of the image
-_WHOLE_SLIDE_CLASS = b"1.2.840.10008.5.1.4.1.1.77.1.6"
-_VOLUME = rb"\PRIMARY\VOLUME"
 
 _OS_REASONS = {
     errno.ENOENT: "There is no such file. Check the path.",
@@ -91,10 +88,7 @@ def resolve(path: Path) -> Path:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
                 return _dicom_member(path)
-            if not stat.S_ISREG(status.st_mode):
-                raise SlideError(
-                    f"{path.name}: It is a {_kind(status.st_mode)}, not a file. Give a slide file."
-                )
+            _require_regular(path, status, "Give a slide file.")
             if status.st_size == 0:
                 raise SlideError(f"{path.name}: The file is empty (0 bytes). Copy it again.")
             with path.open("rb") as file:
@@ -140,6 +134,23 @@ class TiffReport:
         )
 
 
+def is_tiff(path: Path) -> bool:
+    """Whether the file starts as a TIFF does; `SlideError` if it cannot be read."""
+    with reading(path.name), path.open("rb") as file:
+        return _TiffReader.of(file) is not None
+
+
+def is_dicom_slide(path: Path) -> bool:
+    """Whether OpenSlide takes the file for DICOM: of one that is a TIFF as well, its name decides.
+
+    Raises
+    ------
+    SlideError
+        It cannot be read.
+    """
+    return is_dicom(path) and not (path.suffix in (".tif", ".tiff") and is_tiff(path))
+
+
 def inspect_tiff(path: Path) -> TiffReport | None:
     """Walk the directories of a TIFF; None for any other kind of file.
 
@@ -149,7 +160,7 @@ def inspect_tiff(path: Path) -> TiffReport | None:
         A directory loop, a tile so large that decoding it would exhaust the memory, or the file
         cannot be read.
     """
-    if is_dicom(path):  # its free preamble may look like a TIFF header
+    if is_dicom_slide(path):  # its free preamble may look like a TIFF header
         return None
     with reading(path.name), path.open("rb") as file:
         reader = _TiffReader.of(file)
@@ -255,30 +266,27 @@ class _TiffReader:
         return int.from_bytes(data, "little" if self._order == "<" else "big")
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file starts as a DICOM file does."""
-    return _dicom_head(path) is not None
+def regular_status(path: Path) -> os.stat_result | None:
+    """Return the status of a file that belongs to a slide; None if there is nothing.
 
-
-def is_dicom_level(path: Path) -> bool:
-    """Whether the file is a level of a whole slide in DICOM: no label, no other object."""
-    head = _dicom_head(path) or b""
-    return _WHOLE_SLIDE_CLASS in head and _VOLUME in head
+    Raises
+    ------
+    SlideError
+        There is something else than a file, for which a reader might wait for ever.
+    OSError
+        What is there cannot be seen.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    _require_regular(path, status, "Take it out of the slide's folder.")
+    return status
 
 
 def regular_files(folder: Path) -> list[Path]:
     """Return the regular files directly in `folder`, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.is_file())
-
-
-def _dicom_head(path: Path) -> bytes | None:
-    """Return the beginning of a DICOM file, None of any other."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_DICOM_HEAD_BYTES)
-    except OSError:
-        return None
-    return head if head[128:132] == b"DICM" else None
 
 
 def _dicom_member(folder: Path) -> Path:
@@ -288,12 +296,14 @@ def _dicom_member(folder: Path) -> Path:
             f"{folder.name}: This folder holds no DICOM files. Give a slide file, or the folder of "
             "one DICOM series."
         )
-    return next(filter(is_dicom_level, members), members[0])
+    headers = ((path, read_header(path)) for path in members)
+    return next((path for path, it in headers if it is not None and it.is_level), members[0])
 
 
-def _kind(mode: int) -> str:
-    if stat.S_ISFIFO(mode):
-        return "named pipe (FIFO)"
-    if stat.S_ISSOCK(mode):
-        return "socket"
-    return "device"
+def _require_regular(path: Path, status: os.stat_result, remedy: str) -> None:
+    mode = status.st_mode
+    if stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFIFO: "named pipe (FIFO)", stat.S_IFSOCK: "socket", stat.S_IFDIR: "folder"}
+    kind = kinds.get(stat.S_IFMT(mode), "device")
+    raise SlideError(f"{path.name}: It is a {kind}, not a file. {remedy}")

@@ -26,7 +26,7 @@ from idc_desktop.closing import Closing
 from idc_desktop.description import MAX_SIDE_PX, MPP_RANGE, LevelDescription, SlideDescription
 from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
 from idc_desktop.plain_text import one_line
-from idc_desktop.slide_files import SlideFiles, stamp
+from idc_desktop.slide_files import SlideFiles
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -128,7 +128,7 @@ class Slide(Closing):
 
     def __init__(self, path: Path, mpp_um: float | None = None) -> None:
         self.path = preflight.resolve(path)
-        opened = stamp(self.path)
+        self._files = SlideFiles(self.path)
         self._report = preflight.inspect_tiff(self.path)
         self._lock = threading.Lock()
         self._handle = self._open()
@@ -149,14 +149,17 @@ class Slide(Closing):
             )
         self.bounds_l0 = self._read_bounds()
         self.objective_power = _positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
-        series = properties.get("dicom.SeriesInstanceUID", "")
-        self._files = SlideFiles(self.path, self.vendor, series, opened)
+        self._files.confirm(self.vendor)
         if path.is_dir():
             self._files.refuse_other_series()
         self.check_unchanged()
         warnings = [] if self._report is None else [*self._report.problems]
         if self._report is not None and self._report.truncation:
             warnings.append(self._report.truncation)
+        warnings += [
+            f"{name} is missing: what it holds cannot be read. Copy the slide with all its files."
+            for name in self._files.missing
+        ]
         warnings += [
             f"Level {it.number} ({it.width:,} x {it.height:,} px) does not have the shape of the "
             "slide and is not used."
@@ -370,16 +373,16 @@ class Slide(Closing):
         self._files.check_unchanged()
 
     def identity(self) -> str:
-        """Return the SHA-256 of the size, both ends and 64 samples of each of the slide's files.
+        """Return what the slide is known by, the same wherever and under whatever name it lies.
 
-        Fast (some MiB are read whatever the size), blind to edits between the samples.
-
-        Raises
-        ------
-        SlideError
-            One of the files cannot be read.
+        SHA-256 of the size, both ends and 64 samples of each of its files, as they were when it was
+        opened: fast (some MiB are read whatever the size), blind to edits between the samples.
         """
-        return self._files.identity()
+        return self._files.identity
+
+    def former_identities(self) -> list[str]:
+        """Return what earlier versions knew the slide by, if it was something else."""
+        return self._files.former_identities()
 
     def describe(self) -> SlideDescription:
         """Return what `info`, the window and the exports say of the slide."""
@@ -405,6 +408,7 @@ class Slide(Closing):
             objective_power=self.objective_power,
             bounds=self.bounds_l0,
             identity=self.identity(),
+            identity_kind=self._files.identity_kind,
             warnings=self.warnings,
         )
 
@@ -454,7 +458,7 @@ class Slide(Closing):
     def _why_unsupported(self) -> str:
         if self._report is not None and self._report.truncation:
             return self._report.truncation
-        if preflight.is_dicom(self.path):
+        if preflight.is_dicom_slide(self.path):
             return "This DICOM file is not a whole-slide image that OpenSlide reads."
         data = self.path.with_suffix("")
         if self.path.suffix.lower() == ".mrxs" and not (data / "Slidedat.ini").is_file():

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idc_desktop.errors import SlideError
-from idc_desktop.preflight import inspect_tiff, is_dicom, is_dicom_level, regular_files, resolve
+from idc_desktop.preflight import inspect_tiff, is_dicom_slide, regular_files, resolve
 from tests.support.slides import write_tiff
 
 LFS_POINTER = (
@@ -197,30 +197,17 @@ def test_other_kinds_of_file_are_left_to_the_decoder(tmp_path: Path, data: bytes
     path.write_bytes(data)
 
     assert inspect_tiff(path) is None
-    assert not is_dicom(path)
+    assert not is_dicom_slide(path)
 
 
-def test_dicom_with_a_tiff_header_in_its_preamble_is_dicom(tmp_path: Path) -> None:
-    path = tmp_path / "dual.dcm"
-    path.write_bytes(b"II*\0\x08\0\0\0".ljust(128, b"\0") + b"DICM")
+def test_file_with_the_heads_of_dicom_and_tiff_goes_by_its_name(tmp_path: Path) -> None:
+    data = b"II*\0\x08\0\0\0".ljust(128, b"\0") + b"DICM" + bytes(64)
+    for name, is_dicom in (("dual.dcm", True), ("dual", True), ("dual.tif", False)):
+        path = tmp_path / name
+        path.write_bytes(data)
 
-    assert inspect_tiff(path) is None
-    assert is_dicom(path)
-
-
-def dicom_head(image_type: bytes, sop_class: bytes = b"1.2.840.10008.5.1.4.1.1.77.1.6") -> bytes:
-    """Return the first elements of a DICOM file that OpenSlide could not open."""
-    return bytes(128) + b"DICM" + sop_class + b"\x08\0\x08\0CS" + image_type + bytes(5000)
-
-
-def test_folder_of_dicom_files_is_opened_at_a_level_of_the_slide(tmp_path: Path) -> None:
-    (tmp_path / "a.dcm").write_bytes(dicom_head(rb"ORIGINAL\PRIMARY\AXIAL", b"1.2.840.10008.5.1.4"))
-    (tmp_path / "b.dcm").write_bytes(dicom_head(rb"ORIGINAL\PRIMARY\LABEL\NONE"))
-    assert resolve(tmp_path) == tmp_path / "a.dcm"  # none is one; OpenSlide says why
-
-    (tmp_path / "c.dcm").write_bytes(dicom_head(rb"DERIVED\PRIMARY\VOLUME\RESAMPLED"))
-    assert resolve(tmp_path) == tmp_path / "c.dcm"
-    assert [is_dicom_level(tmp_path / f"{it}.dcm") for it in "abcd"] == [False, False, True, False]
+        assert is_dicom_slide(path) == is_dicom
+        assert (inspect_tiff(path) is None) == is_dicom
 
 
 @pytest.mark.parametrize("big", [False, True])

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop.slide import Slide
 from tests.support.command import Outcome, read_csv, run_cli, run_many
 from tests.support.models import TinyModel
 
@@ -134,18 +133,3 @@ def test_folder_of_several_dicom_slides_is_refused(
     assert outcome.code == 3, outcome
     assert f"{tmp_path.name}: This folder holds several slides" in outcome.error_lines[0]
     assert run_cli("info", second, data_dir=data_dir).code == 0
-
-
-def test_series_whose_number_begins_as_that_of_another_is_not_taken_for_it(
-    slides: Path, tmp_path: Path
-) -> None:
-    (small,) = (slides / "highdicom-sm_image").iterdir()
-    path = Path(shutil.copy(small, tmp_path / "a.dcm"))
-    with Slide(path) as slide:
-        alone = slide.identity()
-        uid = slide._handle.properties["dicom.SeriesInstanceUID"].encode()
-    other = small.read_bytes().replace(uid, uid + b".1")
-    (tmp_path / "b.dcm").write_bytes(other)
-
-    with Slide(path) as slide:
-        assert slide.identity() == alone

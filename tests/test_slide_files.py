@@ -13,6 +13,7 @@ from openslide import OpenSlide
 
 from idc_desktop.errors import SlideChangedError, SlideError
 from idc_desktop.slide import Slide
+from idc_desktop.slide_files import SlideFiles
 from tests.support.slides import PINK, Canvas, Rgb, pyramid, write_tiff
 
 
@@ -32,13 +33,12 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads a file of /proc that gives an error")
-def test_read_error_during_the_identity_is_a_refusal(copy: Path) -> None:
-    with Slide(copy) as slide:
-        copy.unlink()
-        copy.symlink_to("/proc/self/mem")
+def test_read_error_during_the_identity_is_a_refusal(tmp_path: Path) -> None:
+    path = tmp_path / "s.tiff"
+    path.symlink_to("/proc/self/mem")
 
-        with pytest.raises(SlideError, match=r"^copy\.tiff: It cannot be read \("):
-            slide.identity()
+    with pytest.raises(SlideError, match=r"^s\.tiff: It cannot be read \("):
+        SlideFiles(path)
 
 
 @pytest.mark.parametrize("where", ["head", "end"])
@@ -101,7 +101,22 @@ def edit(path: Path) -> None:
     os.utime(path, ns=(1, 1))
 
 
-@pytest.mark.parametrize("change", [replace, truncate, edit, Path.unlink])
+def rewrite(path: Path) -> None:
+    """Put another content of the same size in its place, and its time back."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(before.st_size // 2)
+        file.write(b"\x5a" * 4096)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+CHANGES = [replace, truncate, edit, Path.unlink]
+if os.name != "nt":  # where it leaves no trace
+    CHANGES.append(rewrite)
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_change_of_the_file_while_it_is_open_is_noticed(copy: Path, change) -> None:
     with Slide(copy) as slide:
         slide.check_unchanged()
@@ -111,7 +126,7 @@ def test_change_of_the_file_while_it_is_open_is_noticed(copy: Path, change) -> N
             slide.check_unchanged()
 
 
-@pytest.mark.parametrize("change", [replace, truncate, edit, Path.unlink])
+@pytest.mark.parametrize("change", CHANGES)
 def test_change_of_the_file_while_it_is_being_opened_is_noticed(
     copy: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
@@ -137,6 +152,55 @@ def test_overview_of_a_slide_that_changes_meanwhile_ends(copy: Path, change) -> 
 
         with pytest.raises(SlideChangedError, match=r"copy\.tiff: "):
             next(strips)
+
+
+def chmod(path: Path) -> None:
+    path.chmod(0o400)
+
+
+def link(path: Path) -> None:
+    path.with_name("link").hardlink_to(path)
+
+
+def mark_as_read_long_ago(path: Path) -> None:
+    """As backups do, so that nobody sees that they were here."""
+    os.utime(path, ns=(1, path.stat().st_mtime_ns))
+
+
+@pytest.mark.parametrize("touch", [chmod, link, mark_as_read_long_ago])
+def test_what_leaves_the_content_alone_is_no_change(
+    copy: Path, touch: Callable[[Path], None]
+) -> None:
+    with Slide(copy) as slide:
+        entry_ns = copy.stat().st_ctime_ns
+        touch(copy)
+        assert os.name == "nt" or copy.stat().st_ctime_ns != entry_ns
+        slide.check_unchanged()
+
+        os.truncate(copy, copy.stat().st_size - 1)
+        with pytest.raises(SlideChangedError):
+            slide.check_unchanged()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such time")
+def test_content_is_looked_at_once_after_its_entry_changed(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    original = Path.open
+
+    def count(path: Path, *arguments: str) -> object:
+        reads.append(path)
+        return original(path, *arguments)
+
+    with Slide(copy) as slide:
+        monkeypatch.setattr(Path, "open", count)
+        slide.check_unchanged()
+        assert reads == []
+        chmod(copy)
+        for _ in range(3):
+            slide.check_unchanged()
+        assert reads == [copy]
 
 
 def test_reading_a_slide_does_not_count_as_a_change(copy: Path) -> None:

@@ -118,7 +118,7 @@ class Analysis:
                 "mpp_y": slide.mpp_y,
                 "mpp_source": slide.mpp_source,
                 "vendor": slide.vendor,
-                "identity_kind": "sha256 of sizes, ends and 64 samples per file",
+                "identity_kind": slide.identity_kind,
             },
             "model": {
                 "name": card.name,

@@ -60,7 +60,7 @@ def test_tiles_cover_the_part_and_those_in_its_middle_come_first() -> None:
         SlideDescription(
             file="a.svs", vendor="aperio", width_l0=10_000, height_l0=6_000, levels=(), mpp_x=None,
             mpp_y=None, mpp_source=None, objective_power=None, bounds=None, identity="ab",
-            warnings=(),
+            identity_kind="", warnings=(),
         )
     )  # fmt: skip
     part = QRectF(1_000, 900, 3_000, 2_000)
