@@ -35,6 +35,7 @@ from idc_desktop.messages import (
     ViewJob,
 )
 from idc_desktop.slide import UNREADABLE_GREY, Rgb, Slide
+from idc_desktop.store import adopt
 
 _THREADS = 2
 _LARGEST_READ_PX = 2048  # a side; a tile that covers more is read in pieces
@@ -52,6 +53,8 @@ def run(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
     listen(commands.put)
     slide = Slide(Path(job.slide), job.mpp)
+    # Before the window looks for the slide's regions.
+    adopt(Path(job.data_folder), slide.identity(), slide.former_identities)
     outbox.send(SlideOpened(slide.describe(), slide.associated_names))
 
     def work() -> None:

@@ -137,7 +137,7 @@ class _Analysis:
         from idc_desktop.model_file import find_model, read_model
         from idc_desktop.record import block_done
         from idc_desktop.slide import Slide
-        from idc_desktop.store import RunStore, run_path
+        from idc_desktop.store import RunStore, adopt, run_path
         from idc_desktop.tiling import PatchReader
         from idc_desktop.tissue import TissueSettings
 
@@ -167,6 +167,7 @@ class _Analysis:
                 "preprocessing": _versions()["preprocessing"],
             }
             folder = Path(job.data_folder)
+            adopt(folder, description.identity, slide.former_identities)
             if job.recall and not run_path(folder, description.identity, settings).exists():
                 outbox.send(Done())
                 return

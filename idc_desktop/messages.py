@@ -463,6 +463,7 @@ class ViewJob(JobMessage):
 
     slide: str
     mpp: AnyNumber | None
+    data_folder: str
 
 
 JOBS: tuple[type[JobMessage], ...] = (InfoJob, DoctorJob, VerifyJob, AnalyzeJob, ViewJob)

@@ -6,11 +6,12 @@ A folder per slide identity, in it one SQLite file per run. Only one process ope
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ _KIND = FileKind(
 )
 FORMAT_VERSION = _KIND.newest
 
+_KEY_DIGITS = 32  # of the run key, in the name of its file
+
 
 def run_key(settings: Mapping[str, Any]) -> str:
     """Return the SHA-256 of everything that decides a run's numbers."""
@@ -63,9 +66,71 @@ def run_key(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def adopt(folder: Path, slide_identity: str, former: Callable[[], Iterable[str]]) -> None:
+    """Take over what is kept of a slide that an earlier version knew by another identity.
+
+    Its folder is renamed as a whole, with the regions and all runs, so that a kill leaves it under
+    one name or the other. Where there is a folder of the new identity already, that one counts, and
+    the former stays as it is.
+
+    Parameters
+    ----------
+    folder : Path
+        The data folder.
+    former : callable
+        Returns the identities by older rules, the latest first; only asked if there is need.
+
+    Raises
+    ------
+    OutputError
+        There is something to take over, and it cannot be.
+    """
+    place = slide_folder(folder, slide_identity)
+    try:
+        if place.exists() or not place.parent.exists():
+            return
+        for identity in former():
+            with contextlib.suppress(FileNotFoundError):
+                slide_folder(folder, identity).rename(place)
+                return
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
+            return
+        raise OutputError(
+            f"{place.name}: What an earlier version kept of this slide cannot be taken over "
+            f"({error.strerror}). Close other windows of IDC Desktop, check the permissions of the "
+            "data folder, then try again."
+        ) from error
+
+
 def run_path(folder: Path, slide_identity: str, settings: Mapping[str, Any]) -> Path:
     """Return where the run of these settings is, or would be."""
-    return slide_folder(folder, slide_identity) / f"run-{run_key(settings)[:32]}.sqlite"
+    return _find_run(folder, slide_identity, settings)[0]
+
+
+def _find_run(
+    folder: Path, slide_identity: str, settings: Mapping[str, Any]
+) -> tuple[Path, Mapping[str, Any]]:
+    """Return the file of a run, and the settings by which it is known there.
+
+    They name the slide by the identity of their time; all that lies in its folder is of the slide.
+    """
+    place = slide_folder(folder, slide_identity)
+    path = place / _file_name(settings)
+    if not path.exists():
+        wanted = run_key({**settings, "slide": slide_identity})
+        for other in sorted(place.glob(f"run-{_KEY_DIGITS * '?'}.sqlite")):
+            with contextlib.suppress(OSError):
+                for _, text in _RUN.find(other.read_bytes()):
+                    stored = json.loads(text)
+                    is_same = run_key({**stored, "slide": slide_identity}) == wanted
+                    if is_same and other.name == _file_name(stored):
+                        return other, stored
+    return path, settings
+
+
+def _file_name(settings: Mapping[str, Any]) -> str:
+    return f"run-{run_key(settings)[:_KEY_DIGITS]}.sqlite"
 
 
 class RunStore(Closing):
@@ -97,8 +162,8 @@ class RunStore(Closing):
     def __init__(
         self, folder: Path, slide_identity: str, settings: Mapping[str, Any], restart: bool
     ) -> None:
+        self.path, settings = _find_run(folder, slide_identity, settings)
         self._key = run_key(settings)
-        self.path = run_path(folder, slide_identity, settings)
         self.notes: tuple[str, ...] = ()
 
         def check(rows: Rows) -> str | None:

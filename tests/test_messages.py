@@ -57,7 +57,7 @@ SAID: tuple[Message, ...] = (
     InfoJob("a.svs"),
     DoctorJob(),
     VerifyJob("m.onnx", "cuda"),
-    ViewJob("a.svs", None),
+    ViewJob("a.svs", None, "/data"),
     Cancel(),
     ReadTile(1, 2, 3, 4),
     ReadPatch(1, 8.0, 2, 3),

@@ -25,7 +25,7 @@ def description_of(**changes: Any) -> SlideDescription:
         "file": "a.svs", "vendor": "aperio", "width_l0": 600, "height_l0": 500,
         "levels": (LevelDescription(600, 500, 1.0, 4.0, 4.0),), "mpp_x": 4.0, "mpp_y": 4.0,
         "mpp_source": "file", "objective_power": 20.0, "bounds": (1, 2, 3, 4),
-        "identity": IDENTITY, "warnings": ("odd",),
+        "identity": IDENTITY, "identity_kind": "rule", "warnings": ("odd",),
     }  # fmt: skip
     return SlideDescription(**said | changes)
 

@@ -26,6 +26,7 @@ from idc_desktop.messages import (
     ViewJob,
 )
 from idc_desktop.plain_text import in_a_line
+from idc_desktop.store import data_folder
 from idc_desktop.supervisor import Child, ChildCrashedError
 from idc_desktop.ui.tiles.pyramid import Tile
 
@@ -124,7 +125,7 @@ class TileLoader(QObject):
         self._silence.setSingleShot(True)
         self._silence.setInterval(round(1000 * patience_s))
         self._silence.timeout.connect(self._on_silence)
-        self._job = ViewJob(slide, mpp)
+        self._job = ViewJob(slide, mpp, str(data_folder()))
         self._name = Path(slide).name
         self._identity: str | None = None
         self._cache: OrderedDict[Tile, QImage] = OrderedDict()
