@@ -38,7 +38,7 @@ def test_garbled_message_ends_a_child_that_may_be_silent_for_ever(
     monkeypatch.setenv(VARIABLE, lie.variable())
     began = time.monotonic()
 
-    with Child(MODULE, ViewJob(str(tiny_slide.path), None, "")) as child:
+    with Child(MODULE, ViewJob(str(tiny_slide.path), None, str(tiny_slide.path.parent))) as child:
         with pytest.raises(GarbledMessageError, match="makes no sense") as caught:
             list(child.events(wait_forever=True))
         pid = child.pid
