@@ -16,16 +16,19 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.database import slide_folder
 from idc_desktop.errors import OutputError, SlideChangedError, SlideError
+from idc_desktop.grid import Block
+from idc_desktop.probability_map import BlockResult
 from idc_desktop.regions import Region
 from idc_desktop.regions.book import RegionBook
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.slide import Slide
-from idc_desktop.store import adopt, run_key
+from idc_desktop.store import RunStore, adopt, run_key
 from idc_desktop.ui.tiles.loader import TileLoader
+from idc_desktop.user_data import slide_folder
 from tests.support.command import read_json, run_cli
 from tests.support.models import TinyModel
+from tests.support.older_files import write_run_1
 from tests.support.scans import write_dicom, write_mirax, write_vmu
 from tests.support.slides import PINK, Canvas, pyramid
 from tests.ui.support import WAIT_MS
@@ -276,11 +279,12 @@ def as_earlier_version_kept_it(data_dir: Path, scan: Scan) -> Path:
     for run in now.glob("run-*.sqlite"):
         with contextlib.closing(sqlite3.connect(run)) as database:
             ((text,),) = database.execute("SELECT settings FROM run").fetchall()
-            settings = {**json.loads(text), "slide": former}
-            row = (run_key(settings), json.dumps(settings, sort_keys=True))
-            database.execute("UPDATE run SET key = ?, settings = ?", row)
-            database.commit()
-        run.rename(run.with_name(f"run-{row[0][:32]}.sqlite"))
+        settings = json.loads(text)
+        with RunStore(data_dir, settings["slide"], settings, restart=False) as store:
+            results = list(store.results())
+        run.unlink()
+        settings["slide"] = former
+        write_run_1(run.with_name(f"run-{run_key(settings)[:32]}.sqlite"), settings, results)
     return now.rename(slide_folder(data_dir, former))
 
 
@@ -292,7 +296,7 @@ def test_analysis_and_regions_of_an_earlier_version_are_found_again(
     first = run_cli(*command, tmp_path / "one", data_dir=data_dir)
     assert first.code == 0, first
     kept = as_earlier_version_kept_it(data_dir, scan)
-    files = sorted(it.name for it in kept.iterdir())
+    files = {it.name for it in kept.iterdir()}
 
     again = run_cli(*command, tmp_path / "two", data_dir=data_dir)
     assert again.code == 0, again
@@ -304,7 +308,8 @@ def test_analysis_and_regions_of_an_earlier_version_are_found_again(
 
     place = slide_folder(data_dir, scan.identity)
     assert not kept.exists()
-    assert sorted(it.name for it in place.iterdir()) == files
+    older = {it.name for it in place.iterdir()} - files
+    assert [it.endswith(".older-1.sqlite") for it in older] == [True]  # it was upgraded
     with RegionBook(place) as book:
         assert book.regions == (REGION,)
     for name in ("patches.csv", "regions.csv"):
@@ -361,6 +366,41 @@ def test_what_is_kept_under_the_identity_of_today_counts_and_nothing_is_lost(
 
     assert (new / "regions.sqlite").read_text(encoding="ascii") == "new"
     assert (older / "regions.sqlite").read_text(encoding="ascii") == "older"
+
+
+SETTINGS = {"slide": OLDER, "model": "m", "mpp": [0.5, 0.5]}
+
+
+def test_run_is_found_by_its_settings_and_by_nothing_else(data_dir: Path) -> None:
+    result = BlockResult.failed(Block(0, 0, 0, 2, 3), "damaged")
+    with RunStore(data_dir, OLDER, SETTINGS, restart=False) as store:
+        store.commit([result])
+        name = store.path.name
+    adopt(data_dir, NEW, lambda: [OLDER])
+
+    for model, found in (("m", (0,)), ("another", ())):
+        now = {**SETTINGS, "slide": NEW, "model": model}
+        with RunStore(data_dir, NEW, now, restart=False) as store:
+            assert store.restored == found
+            assert (store.path.name == name) == bool(found)
+            assert store.notes == ()
+
+
+def test_damaged_run_of_a_former_identity_is_saved_as_any_other(data_dir: Path) -> None:
+    with RunStore(data_dir, OLDER, SETTINGS, restart=False) as store:
+        store.commit([BlockResult.failed(Block(it, it, 0, 1, 1), f"why {it}") for it in range(9)])
+        path = store.path
+    adopt(data_dir, NEW, lambda: [OLDER])
+    path = slide_folder(data_dir, NEW) / path.name
+    data = path.read_bytes()
+    assert data.count(b"why 4") == 1
+    path.write_bytes(data.replace(b"why 4", b"why ?"))
+
+    for notes in (1, 0):
+        with RunStore(data_dir, NEW, {**SETTINGS, "slide": NEW}, restart=False) as store:
+            assert store.restored == (0, 1, 2, 3, 5, 6, 7, 8)
+            assert len(store.notes) == notes
+            assert store.path == path
 
 
 def raising(error: OSError) -> Callable[..., Path]:

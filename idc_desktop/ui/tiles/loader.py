@@ -26,9 +26,9 @@ from idc_desktop.messages import (
     ViewJob,
 )
 from idc_desktop.plain_text import in_a_line
-from idc_desktop.store import data_folder
 from idc_desktop.supervisor import Child, ChildCrashedError
 from idc_desktop.ui.tiles.pyramid import Tile
+from idc_desktop.user_data import data_folder
 
 _CACHED_TILES = 640  # of 256 KiB: 160 MiB
 _UNDER_WAY = 4
