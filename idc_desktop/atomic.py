@@ -18,7 +18,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedRandom
 from pathlib import Path
 from types import TracebackType
@@ -86,6 +86,9 @@ class FileGroup:
         Made if need be.
     patience_s : float
         How long to wait for another process that is replacing files of this folder.
+    before : callable, optional
+        Called when no other process can replace files any more, and before the first one is: what
+        it raises leaves everything as it is.
 
     Raises
     ------
@@ -103,9 +106,15 @@ class FileGroup:
     ...         file.write(b"b")
     """
 
-    def __init__(self, folder: Path, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        patience_s: float = PATIENCE_S,
+        before: Callable[[], object] = lambda: None,
+    ) -> None:
         self._folder = folder
         self._patience_s = patience_s
+        self._before = before
         self._temporaries: list[_Temporary] = []
         self._made: list[Path] = []
         self._cleaned: set[Path] = set()
@@ -125,6 +134,7 @@ class FileGroup:
                 for temporary in self._temporaries:
                     temporary.finish()
                 with locked(self._folder, self._patience_s):
+                    self._before()
                     _replace_all(self._folder, self._temporaries)
                 is_done = True
         finally:

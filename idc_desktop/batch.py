@@ -31,7 +31,6 @@ from idc_desktop.console import (
     print_line,
     report_defect,
 )
-from idc_desktop.description import results_name
 from idc_desktop.errors import (
     DefectError,
     ExportError,
@@ -40,8 +39,9 @@ from idc_desktop.errors import (
     OutputError,
     UsageError,
 )
-from idc_desktop.messages import AnalyzeJob, BlockDone, Plan, SlideOpened
+from idc_desktop.messages import AnalyzeJob, BlockDone, Plan
 from idc_desktop.plain_text import one_line
+from idc_desktop.results import as_one_folder, refuse_scan_folder, results_folder, results_name
 from idc_desktop.supervisor import Job
 
 if TYPE_CHECKING:
@@ -95,19 +95,11 @@ class _Run:
 def analyze_slides(options: argparse.Namespace) -> int:
     """Run either command; return its exit code."""
     runs = [_Run(absolute(given), given) for given in options.slides]
-    stems: dict[str, str] = {}
-    for run in runs:
-        stem = results_name(run.slide)
-        if stem in stems:
-            raise UsageError(
-                f"{stems[stem]} and {run.given}: Both results would go to the folder {stem}. "
-                "Analyze them with two --out folders."
-            )
-        stems[stem] = run.given
+    _refuse_one_folder_for_two(runs)
     # The first engine is at work while this process reads what all slides have in common.
     job: Job | None = _start(runs[0], options)
     try:
-        common = _read_common(options)
+        common = _read_common(runs, options)
     except IdcError as error:
         assert job is not None
         job.close()
@@ -142,6 +134,20 @@ def analyze_slides(options: argparse.Namespace) -> int:
     return next((code for code in severest if code in codes), 0)
 
 
+def _refuse_one_folder_for_two(runs: list[_Run]) -> None:
+    taken: dict[str, _Run] = {}
+    for run in runs:
+        name = results_name(run.slide)
+        other = taken.setdefault(as_one_folder(name), run)
+        if other is not run:
+            also = results_name(other.slide)
+            folder = name if name == also else f"{name}, which is {also} on some systems"
+            raise UsageError(
+                f"{other.given} and {run.given}: Both results would go to the folder {folder}. "
+                "Analyze them with two --out folders."
+            )
+
+
 def _start(run: _Run, options: argparse.Namespace) -> Job:
     from idc_desktop.user_data import data_folder
 
@@ -173,8 +179,9 @@ class _Common:
     regions: list[Region]
 
 
-def _read_common(options: argparse.Namespace) -> _Common:
+def _read_common(runs: list[_Run], options: argparse.Namespace) -> _Common:
     out = Path(options.out)
+    refuse_scan_folder(out, [run.slide for run in runs])
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -191,13 +198,15 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
         from idc_desktop.export import write_folder
         from idc_desktop.regions import overlaps_slide
 
-        analysis = _collect(job, common.model, run, options)
-        name = analysis.slide.pseudonym if options.anonymous else results_name(run.slide)
+        analysis = _collect(job, common, run, options)
         regions = _placed(common.regions, analysis, options)
-        write_folder(common.out / name, analysis, regions, options.formats)
+        out = _folder(run, analysis.slide, common, options)
+        outdated = write_folder(
+            out, analysis, regions, options.formats, overwrite=options.overwrite
+        )
     counts = analysis.map.counts()
     failed = analysis.map.failed_patches
-    run.status, run.out, run.counts = ("partial" if failed else "done"), common.out / name, counts
+    run.status, run.out, run.counts = ("partial" if failed else "done"), out, counts
     run.provider = analysis.provider.used
     run.seconds = round(time.monotonic() - began, 3)
     run.patches_per_second = round(counts["ok"] / max(run.seconds, 1e-3), 1)
@@ -219,6 +228,11 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
                 f"note: {run.slide.name}: The region {region.name!r} lies off the slide. Its "
                 "coordinates must be level-0 pixels (see --regions-origin)."
             )
+    if outdated:
+        complain(
+            f"note: {run.slide.name}: Of an earlier export, and not written again: "
+            f"{', '.join(outdated)}. Delete what is outdated, or export again in these formats."
+        )
     if not options.json:
         stored = ", all of it stored before" if analysis.is_recalled else ""
         verb = "exported" if options.recall else "analyzed"
@@ -267,29 +281,45 @@ def _placed(regions: list[Region], analysis: Analysis, options: argparse.Namespa
     return read_regions(Path(options.regions), origin)[0]
 
 
-def _refuse_formats(run: _Run, description: SlideDescription, options: argparse.Namespace) -> None:
+def _folder(
+    run: _Run, description: SlideDescription, common: _Common, options: argparse.Namespace
+) -> Path:
+    return results_folder(common.out, run.slide, description, anonymous=options.anonymous)
+
+
+def _refuse_output(
+    run: _Run, description: SlideDescription, common: _Common, options: argparse.Namespace
+) -> None:
     """Refuse what cannot be written of this slide, before anything is computed."""
-    from idc_desktop.export import FORMATS
+    from idc_desktop.export import FORMATS, PROVENANCE, require_replaceable
 
     for name in options.formats:
         reason = FORMATS[name].refusal(description, options.anonymous)
         if reason is not None:
             raise ExportError(f"{run.slide.name}: --format {name} is not possible: {reason}.")
+    out = _folder(run, description, common, options)
+    refuse_scan_folder(out, [run.slide])
+    replaced = [] if options.overwrite else require_replaceable(out, description, options.formats)
+    if replaced:
+        complain(
+            f"note: {run.slide.name}: The folder {out.name} holds {', '.join(replaced)} without a "
+            f"{PROVENANCE}, as after an export that was interrupted. They are replaced."
+        )
 
 
-def _collect(job: Job, model: ModelFile, run: _Run, options: argparse.Namespace) -> Analysis:
+def _collect(job: Job, common: _Common, run: _Run, options: argparse.Namespace) -> Analysis:
     """Follow the engine to the end and put its messages together."""
     from idc_desktop.export import Analysis
     from idc_desktop.record import RunRecord, require_model
 
-    record = RunRecord()
+    model, record = common.model, RunRecord()
     with _Progress(run.slide.name, options.json) as progress:
         for event in job.events():
-            said = len(record.notes)
+            said, is_known = len(record.notes), record.slide is not None
             require_model(event, model.path.name, model.sha256)
             record.take(event)
-            if isinstance(event, SlideOpened):
-                _refuse_formats(run, event.slide, options)
+            if record.slide is not None and not is_known:
+                _refuse_output(run, record.slide, common, options)
             for note in record.notes[said:]:
                 progress.say(f"note: {note}")
             if isinstance(event, Plan):

@@ -30,6 +30,7 @@ from idc_desktop.console import (
 )
 from idc_desktop.errors import DefectError, DisplayError, IdcError, ModelError, UsageError
 from idc_desktop.messages import Doctor, DoctorJob, InfoJob, ModelVerified, SlideOpened, VerifyJob
+from idc_desktop.results import results_name
 from idc_desktop.supervisor import ask, usable_threads
 
 _QT_PACKAGES = "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libxcb-cursor0"
@@ -182,6 +183,9 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         "--no-tissue-mask", action="store_true", help="analyze glass and background too"
     )
     command.add_argument("--anonymous", action="store_true", help="no slide names in the results")
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace results of another slide, too"
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -311,12 +315,14 @@ def _demo(options: argparse.Namespace) -> int:
     phantom = make_phantom(cache_folder())
     print_line(f"  {phantom.slide}")
     out = options.out or str(data_folder() / "demo")
-    code = main(["analyze", str(phantom.slide), "--out", out, "--regions", str(phantom.regions)])
+    command = ["analyze", str(phantom.slide), "--out", out, "--regions", str(phantom.regions)]
+    # Our own folder may hold the results of another version's phantom.
+    code = main(command if options.out else [*command, "--overwrite"])
     if code != 0:
         return code
     if has_display():
         return main(["open", str(phantom.slide)])
-    folder = Path(out) / phantom.slide.stem
+    folder = Path(out) / results_name(phantom.slide)
     print_line("There is no display for the window. Look at")
     print_line(f"  {folder / 'overlay.png'}")
     print_line(f"  {folder / 'regions.csv'}")

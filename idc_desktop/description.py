@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from idc_desktop.typed_json import Matching, Sized, Within
@@ -93,8 +92,3 @@ class SlideDescription:
     def pseudonym(self) -> str:
         """What stands for the file's name where that is to be left out."""
         return self.identity[:_PSEUDONYM_DIGITS]
-
-
-def results_name(slide: Path) -> str:
-    """Return what a slide's results go by: its file's name without the suffix, or its folder's."""
-    return slide.name if slide.is_dir() else slide.stem

@@ -65,6 +65,22 @@ class OutputError(IdcError):
     exit_code = 5
 
 
+class ForeignResultsError(OutputError):
+    """Results would replace those of another slide, which nobody allowed.
+
+    Attributes
+    ----------
+    finding : str
+        What lies there; the message goes on with what to do on the command line.
+    """
+
+    def __init__(self, finding: str) -> None:
+        super().__init__(
+            f"{finding} Give --overwrite to replace it, or choose another folder with --out."
+        )
+        self.finding = finding
+
+
 class UsageError(IdcError):
     """The command line makes no sense."""
 

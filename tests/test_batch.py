@@ -81,10 +81,10 @@ def test_defect_of_an_export_costs_no_other_slide(
 ) -> None:
     write_folder = export.write_folder
 
-    def fail_on_first(folder: Path, *arguments: Any) -> None:
+    def fail_on_first(folder: Path, *arguments: Any, **options: Any) -> list[str]:
         if folder.name == "a":
             raise ZeroDivisionError
-        write_folder(folder, *arguments)
+        return write_folder(folder, *arguments, **options)
 
     monkeypatch.setattr(export, "write_folder", fail_on_first)
 
@@ -105,11 +105,11 @@ def test_cancel_while_files_are_written_stops_before_the_next_slide(
 ) -> None:
     write_folder = export.write_folder
 
-    def cancel_first(*arguments: Any) -> None:
+    def cancel_first(*arguments: Any, **options: Any) -> list[str]:
         signal.raise_signal(signal.SIGINT)
         if not ends_well:
             raise OutputError("disk full")
-        write_folder(*arguments)
+        return write_folder(*arguments, **options)
 
     monkeypatch.setattr(export, "write_folder", cancel_first)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.description import LevelDescription, results_name
+from idc_desktop.description import LevelDescription
 from idc_desktop.messages import SlideOpened, receive, send
 from idc_desktop.slide import Slide
 from tests.support.messages import description_of
@@ -34,11 +34,3 @@ def test_description_is_the_same_on_the_other_side_of_a_pipe(
 
 def test_pseudonym_is_the_beginning_of_the_identity() -> None:
     assert description_of().pseudonym == "abababababab"
-
-
-def test_results_go_by_the_name_of_the_file_or_folder(tmp_path: Path) -> None:
-    series = tmp_path / "series.1.2"
-    series.mkdir()
-
-    assert results_name(tmp_path / "a.b.tiff") == "a.b"
-    assert results_name(series) == "series.1.2"

@@ -72,7 +72,8 @@ def dicom_analysis(model: Path, source: Path, *, seed: int = 0) -> Analysis:
 @pytest.mark.parametrize("named", ["file", "folder"])
 def test_dicom_objects_lie_on_the_slide(tiny_model: TinyModel, tmp_path: Path, named: str) -> None:
     highdicom, pydicom = pytest.importorskip("highdicom"), pytest.importorskip("pydicom")
-    slide = dicom_slide(tmp_path, CANARY)
+    (tmp_path / "series").mkdir()
+    slide = dicom_slide(tmp_path / "series", CANARY)
     found = dicom_analysis(tiny_model.path, slide if named == "file" else slide.parent)
 
     write_folder(tmp_path / "out", found, [], ("dicom",))

@@ -10,16 +10,23 @@ from pathlib import Path
 from idc_desktop.atomic import FileGroup, replacing
 from idc_desktop.errors import not_written
 from idc_desktop.export.analysis import Analysis, Content
+from idc_desktop.export.earlier import outdated, require_replaceable
 from idc_desktop.export.formats import FORMATS, six_files
 from idc_desktop.export.verify import PROVENANCE, name_of
 from idc_desktop.export.writers import Writer, text_writer
 from idc_desktop.regions import Region
 from idc_desktop.regions.geojson import write
+from idc_desktop.results import refuse_scan_folder
 
 
 def write_folder(
-    folder: Path, analysis: Analysis, regions: Iterable[Region], formats: Sequence[str] = ()
-) -> None:
+    folder: Path,
+    analysis: Analysis,
+    regions: Iterable[Region],
+    formats: Sequence[str] = (),
+    *,
+    overwrite: bool = False,
+) -> list[str]:
     """Write the six files, and those of further formats.
 
     Each is written to a temporary name, fsynced and renamed; ``provenance.json``, which names the
@@ -30,20 +37,37 @@ def write_folder(
     ----------
     formats : sequence of str
         Of `FORMATS`.
+    overwrite : bool
+        Results of another slide may be replaced.
+
+    Returns
+    -------
+    list of str
+        Files of an earlier export in further formats that were not written again.
 
     Raises
     ------
     ExportError
-        A format cannot hold this analysis; nothing was written.
+        A format cannot hold this analysis, or the folder is of the scan itself; nothing was
+        written.
+    ForeignResultsError
+        The folder holds results of another slide; nothing was written.
     OutputError
         The folder or a file cannot be written; the folder is as it was before.
     """
+
+    def check() -> None:
+        refuse_scan_folder(folder, [] if analysis.source is None else [analysis.source])
+        if not overwrite:
+            require_replaceable(folder, analysis.slide, formats)
+
+    check()
     content = Content(analysis, tuple(regions), folder.name)
     writers = six_files(content)
     for name in formats:
         writers |= FORMATS[name].files(content)
     try:
-        with FileGroup(folder) as group:
+        with FileGroup(folder, before=check) as group:
             hashes = {name: _write(group, name, write) for name, write in writers.items()}
             document = {**analysis.provenance(), "files": hashes}
             text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -57,6 +81,7 @@ def write_folder(
             "choose another folder with --out",
             "the analysis itself is kept, and the folder is as it was",
         ) from error
+    return outdated(folder, hashes)
 
 
 def write_regions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,8 @@ from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 from PySide6.QtGui import QUndoStack
 
 from idc_desktop.card import ModelCard
-from idc_desktop.description import SlideDescription, results_name
+from idc_desktop.description import SlideDescription
 from idc_desktop.errors import AnalysisCancelledError, slide_replaced
-from idc_desktop.export import Analysis, write_folder
 from idc_desktop.grid import PatchGrid
 from idc_desktop.model_file import ModelFile, find_model, read_model
 from idc_desktop.plain_text import in_a_line
@@ -323,45 +322,6 @@ class SlideDocument(QObject):
             self._running.cancel()
         elif self.state == "paused":
             self._clear_map()
-
-    def export_folder(self, folder: Path, anonymous: bool = False) -> Path:
-        """Return the sub-folder that an export into `folder` goes to, named after the slide."""
-        assert self.path is not None
-        assert self.slide is not None
-        return folder / (self.slide.pseudonym if anonymous else results_name(self.path))
-
-    def export_work(
-        self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False
-    ) -> Callable[[], Path]:
-        """Return what writes the six files of the finished run, and further formats.
-
-        It holds all that it needs: it may run in another thread while the window goes on. It
-        returns the folder, and raises `ExportError` if a format cannot hold this analysis,
-        `OutputError` if the files cannot be written.
-
-        Parameters
-        ----------
-        folder : Path
-            Gets a sub-folder.
-        formats : sequence of str
-            Of `idc_desktop.export.FORMATS`.
-        anonymous : bool
-            Put a part of the slide's identity in the place of its file name.
-        """
-        assert self.path is not None
-        assert self.slide is not None
-        target = self.export_folder(folder, anonymous)
-        image = self.slide.pseudonym if anonymous else self.path.name
-        analysis = Analysis.of(
-            self.run, self.model, image, self.threshold, "patch", source=self.path
-        )
-        regions = self.regions.all
-
-        def work() -> Path:
-            write_folder(target, analysis, regions, formats)
-            return target
-
-        return work
 
     def _drop_candidate(self) -> None:
         if self._candidate is not None:

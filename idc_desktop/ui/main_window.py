@@ -10,10 +10,12 @@ from PySide6.QtCore import QByteArray, QEvent, Qt, QThreadPool
 from PySide6.QtGui import QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
 from PySide6.QtWidgets import QDockWidget, QDoubleSpinBox, QMainWindow, QVBoxLayout, QWidget
 
+from idc_desktop.errors import ForeignResultsError
 from idc_desktop.model_file import bundled_models
 from idc_desktop.plain_text import one_line
 from idc_desktop.ui.dialogs.desk import DialogDesk
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.inspector import Inspector
 from idc_desktop.ui.panels.foci_panel import FociPanel
 from idc_desktop.ui.panels.magnification_field import MagnificationField
@@ -54,6 +56,7 @@ class MainWindow(QMainWindow):
         self.foci = FociPanel(document, self.view)
         self.dialogs = DialogDesk(self, document, self.view, settings)
         self.export_task = Task(self)
+        self._export: Export | None = None
         self._lay_out()
         self.verbs = Verbs(self, self._table())
         self._add_theme_menu()
@@ -79,9 +82,14 @@ class MainWindow(QMainWindow):
 
     def export(self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False) -> None:
         """Write the six files, and further formats, in the background."""
-        if self.document.state == "done" and not self.export_task.is_running:
+        if self.document.state == "done":
+            self._write_export(Export.of(self.document, folder, formats, anonymous))
+
+    def _write_export(self, export: Export, *, overwrite: bool = False) -> None:
+        if not self.export_task.is_running:
+            self._export = export
             self.statusBar().showMessage("Exporting …")
-            self.export_task.start(self.document.export_work(folder, formats, anonymous))
+            self.export_task.start(partial(export.write, overwrite))
             self._on_state_changed()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -283,7 +291,7 @@ class MainWindow(QMainWindow):
         inspector.analysis.export_asked.connect(self._on_export)
         inspector.statistics.failures_asked.connect(dialogs.show_failures)
         self.export_task.succeeded.connect(dialogs.tell_exported)
-        self.export_task.failed.connect(lambda error: self.dialogs.warn("Export", str(error)))
+        self.export_task.failed.connect(self._on_export_failed)
 
     def _note(self, text: str) -> None:
         self.statusBar().showMessage(one_line(text), _NOTE_MS)
@@ -304,6 +312,13 @@ class MainWindow(QMainWindow):
     def _on_export(self) -> None:
         if self.document.state == "done":
             self.dialogs.ask_export(self.export)
+
+    def _on_export_failed(self, error: Exception) -> None:
+        if isinstance(error, ForeignResultsError) and self._export is not None:
+            again = partial(self._write_export, self._export, overwrite=True)
+            self.dialogs.ask_overwrite(error.finding, again)
+        else:
+            self.dialogs.warn("Export", str(error))
 
     def _on_refused(self, reason: str) -> None:
         if self.document.path is not None:  # else the view itself says so

@@ -22,6 +22,7 @@ from idc_desktop.regions.files import read_regions
 from idc_desktop.regions.shape import shape_of
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.region_table import RegionTable
 from idc_desktop.ui.settings import Settings
@@ -258,10 +259,11 @@ def test_exported_regions_are_those_of_the_window(
     regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
     with qtbot.waitSignal(analyzed.export_task.succeeded, timeout=WAIT_MS) as done:
         analyzed.export(tmp_path / "out", ["qupath"])
-    with (done.args[0] / "regions.csv").open(encoding="utf-8", newline="") as file:
+    folder = done.args[0].folder
+    with (folder / "regions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["Name"] for row in rows] == ["Region 1", "Whole slide"]
-    assert any(path.name.endswith(".geojson.gz") for path in done.args[0].iterdir())
+    assert any(path.name.endswith(".geojson.gz") for path in folder.iterdir())
 
 
 def test_regions_go_to_a_file_and_come_back(
@@ -320,7 +322,7 @@ def test_export_is_asked_for_and_can_leave_out_the_name(
     dialog._anonymous.setChecked(True)
     with qtbot.waitSignal(analyzed.export_task.succeeded, timeout=WAIT_MS) as done:
         dialog._write.click()
-    folder = done.args[0]
+    folder = done.args[0].folder
     assert folder.name == analyzed.document.slide.identity[:12]
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
     name = tiny_slide.path.name.encode()
@@ -479,7 +481,7 @@ def test_work_on_one_slide_does_not_reach_another(
     write_tiff(other, [np.full((600, 900, 3), 190, np.uint8)], mpp=8.0)
     write_regions(tmp_path / "r.geojson", [Region("Mine", rectangle(0, 0, 300, 300))])
     document.regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
-    work = document.export_work(tmp_path / "out")
+    export = Export.of(document, tmp_path / "out")
     qtbot.waitUntil(lambda: bool(analyzed.foci.foci), timeout=WAIT_MS)
     foci = analyzed.foci.foci
     slide, *found = document.path, *read_regions(tmp_path / "r.geojson")
@@ -488,7 +490,7 @@ def test_work_on_one_slide_does_not_reach_another(
 
     panel._on_read_done((slide, *found))
     assert document.regions.all == ()
-    with (work() / "regions.csv").open(encoding="utf-8", newline="") as file:
+    with (export.write().folder / "regions.csv").open(encoding="utf-8", newline="") as file:
         assert [row["Name"] for row in csv.DictReader(file)] == ["Region 1", "Whole slide"]
     qtbot.waitUntil(lambda: not analyzed.foci.foci, timeout=WAIT_MS)
     analyzed.foci._on_found(("the map of the other slide", foci))

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QMainWindow, QMessageBox
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.errors import OutputError
 from idc_desktop.export import write_regions
+from idc_desktop.results import results_name
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.dialogs.failures import FailuresDialog
@@ -24,6 +25,7 @@ from idc_desktop.ui.dialogs.pages import (
 )
 from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.pictures import save_picture
 from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.settings import Settings
@@ -124,7 +126,7 @@ class DialogDesk:
         name, _ = QFileDialog.getSaveFileName(
             self._window,
             "Save a copy of the regions",
-            str(path.with_name(f"{path.stem}.geojson")),
+            str(path.with_name(f"{results_name(path)}.geojson")),
             "Regions (*.geojson *.geojson.gz)",
         )
         if not name:
@@ -166,10 +168,37 @@ class DialogDesk:
         asked.accepted.connect(on_accepted)
         asked.open()
 
-    def tell_exported(self, folder: Path) -> None:
+    def ask_overwrite(self, finding: str, then: Callable[[], object]) -> None:
+        """Ask before results that may be of another slide are replaced.
+
+        Parameters
+        ----------
+        finding : str
+            What lies where the export goes to.
+        """
+        box = MessageBox(
+            QMessageBox.Icon.Warning,
+            "Export",
+            finding,
+            QMessageBox.StandardButton.Cancel,
+            self._window,
+        )
+        box.setInformativeText("What is replaced is lost. Another folder can be chosen instead.")
+        replace = box.addButton("Replace", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+        box.finished.connect(lambda: then() if box.clickedButton() == replace else None)
+        box.open()
+
+    def tell_exported(self, exported: Exported) -> None:
         """Say where the files are; a button opens the folder."""
+        folder = exported.folder
         box = MessageBox(QMessageBox.Icon.NoIcon, "Exported", f"The files are in\n{folder}")
         box.setParent(self._window, Qt.WindowType.Dialog)
+        if exported.outdated:
+            box.setInformativeText(
+                f"Of an earlier export, and not written again: {', '.join(exported.outdated)}. "
+                "Delete what is outdated, or export again in these formats."
+            )
         opens = box.addButton("Open the folder", QMessageBox.ButtonRole.ActionRole)
         opens.clicked.connect(
             lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder.absolute())))
@@ -182,8 +211,9 @@ class DialogDesk:
         path = self._document.path
         if path is not None:
             folder = Path(self._settings.export_folder)
+            proposed = str(folder / f"{results_name(path)}.png")
             name, _ = QFileDialog.getSaveFileName(
-                self._window, "Save the picture", str(folder / f"{path.stem}.png"), "PNG (*.png)"
+                self._window, "Save the picture", proposed, "PNG (*.png)"
             )
             if name and not Path(name).suffix:
                 name = f"{name}.png"

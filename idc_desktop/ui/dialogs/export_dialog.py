@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.export import FILES, FORMATS, PROVENANCE
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.exporting import export_folder
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.settings import Settings
 
@@ -108,7 +109,7 @@ class ExportDialog(QDialog):
         self._write.setEnabled(is_folder)
         self._where.setText("")
         if is_folder:
-            target = self._document.export_folder(self.folder, self.is_anonymous)
+            target = export_folder(self._document, self.folder, self.is_anonymous)
             replaces = " and replace those that are there" if target.exists() else ""
             self._where.setText(f"The files go to {target}{replaces}.")
         slide = self._document.slide

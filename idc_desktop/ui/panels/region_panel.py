@@ -35,6 +35,7 @@ from idc_desktop.export import write_regions
 from idc_desktop.regions import Region, editing, rectangle
 from idc_desktop.regions.files import read_regions
 from idc_desktop.regions.shape import Point
+from idc_desktop.results import results_name
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
 from idc_desktop.ui.panels.flow_layout import FlowLayout
@@ -330,7 +331,7 @@ class RegionPanel(QWidget):
     def _on_write(self) -> None:
         path = self._document.path
         if self._regions.all and path is not None:
-            proposed = str(path.with_name(f"{path.stem}.geojson"))
+            proposed = str(path.with_name(f"{results_name(path)}.geojson"))
             name, _ = QFileDialog.getSaveFileName(self, "Write regions", proposed, _WRITABLE)
             if name:
                 self.write(Path(name))

@@ -1,0 +1,86 @@
+"""What the window exports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from idc_desktop.export import Analysis, write_folder
+from idc_desktop.regions import Region
+from idc_desktop.results import results_folder
+from idc_desktop.ui.document import SlideDocument
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export left.
+
+    Attributes
+    ----------
+    folder : Path
+    outdated : tuple of str
+        Files of an earlier export that still lie there and were not written again.
+    """
+
+    folder: Path
+    outdated: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Export:
+    """A finished run with its regions, as it was when it was asked for.
+
+    It holds all that it needs, and may be written in another thread while the window goes on.
+    """
+
+    folder: Path
+    analysis: Analysis
+    regions: tuple[Region, ...]
+    formats: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        document: SlideDocument,
+        out: Path,
+        formats: Sequence[str] = (),
+        anonymous: bool = False,
+    ) -> Export:
+        """Take what a document shows.
+
+        Parameters
+        ----------
+        out : Path
+            Gets a sub-folder.
+        formats : sequence of str
+            Of `idc_desktop.export.FORMATS`, beside the six files.
+        anonymous : bool
+            Put a part of the slide's identity in the place of its file name.
+        """
+        assert document.path is not None
+        assert document.slide is not None
+        analysis = Analysis.of(
+            document.run,
+            document.model,
+            document.slide.pseudonym if anonymous else document.path.name,
+            document.threshold,
+            "patch",
+            source=document.path,
+        )
+        folder = export_folder(document, out, anonymous)
+        return cls(folder, analysis, tuple(document.regions.all), tuple(formats))
+
+    def write(self, overwrite: bool = False) -> Exported:
+        """Write the files; parameters and errors as of `idc_desktop.export.write_folder`."""
+        left = write_folder(
+            self.folder, self.analysis, self.regions, self.formats, overwrite=overwrite
+        )
+        return Exported(self.folder, tuple(left))
+
+
+def export_folder(document: SlideDocument, out: Path, anonymous: bool = False) -> Path:
+    """Return the folder within `out` that an export of the slide goes to."""
+    assert document.path is not None
+    assert document.slide is not None
+    return results_folder(out, document.path, document.slide, anonymous=anonymous)
