@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ from idc_desktop.batch import FORMAT_NAMES
 from idc_desktop.cli import main
 from idc_desktop.errors import ExportError, ForeignResultsError, OutputError
 from idc_desktop.export import PROVENANCE, verify_folder, write_folder
+from idc_desktop.regions import Region
 from idc_desktop.results import as_one_folder, refuse_scan_folder, results_name
-from tests.support.command import file_sha256, read_csv
+from tests.support.command import SIX_FILES, file_sha256, read_csv
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
 from tests.support.slides import PINK, Canvas, write_tiff
-from tests.test_export import analysis
+from tests.test_export import analysis, region
 
 NOWHERE = Path("/no/such/folder")
 DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)\d|conin\$|conout\$)( *\.| *$)", re.IGNORECASE)
@@ -240,12 +242,29 @@ def test_results_whose_provenance_is_damaged_may_be_of_another_slide(
         write_folder(tmp_path / "s", analysis(tiny_model.path, seed=1), [])
 
     assert hashes(tmp_path) == old
-    if damage is folder:
-        with pytest.raises(OutputError, match="is a folder"):
+    if damage in (folder, pipe):
+        with pytest.raises(OutputError, match="Move away what is there"):
             write_folder(tmp_path / "s", analysis(tiny_model.path), [], overwrite=True)
     else:
         write_folder(tmp_path / "s", analysis(tiny_model.path), [], overwrite=True)
         verify_folder(tmp_path / "s")
+
+
+def test_results_that_another_slide_got_meanwhile_are_not_replaced(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    mine = analysis(tiny_model.path)
+    other = replace(mine, slide=replace(mine.slide, identity="cd" * 32))
+
+    def meanwhile() -> Iterator[Region]:
+        write_folder(tmp_path / "s", other, [])
+        yield region("r")
+
+    with pytest.raises(ForeignResultsError, match="results of another slide"):
+        write_folder(tmp_path / "s", mine, meanwhile())
+
+    assert verify_folder(tmp_path / "s")["slide"]["identity"] == "cd" * 32
+    assert {path.name for path in (tmp_path / "s").iterdir()} == set(SIX_FILES)
 
 
 def test_what_a_kill_left_of_a_first_export_is_nobodys(
@@ -253,8 +272,8 @@ def test_what_a_kill_left_of_a_first_export_is_nobodys(
 ) -> None:
     """Temporary files of all formats, and none under its own name."""
     (tmp_path / "s" / "wsinfer" / "masks").mkdir(parents=True)
-    for name in (".regions.csv.tmp", ".report.pdf.tmp", "wsinfer/masks/.s.jpg.tmp"):
-        (tmp_path / "s" / name).touch()
+    for place in ("", "wsinfer/masks"):
+        (tmp_path / "s" / place / f".idc-desktop-{'0' * 16}.tmp").touch()
 
     write_folder(tmp_path / "s", analysis(tiny_model.path), [], ("report", "wsinfer"))
 
