@@ -181,7 +181,7 @@ class _Common:
 
 def _read_common(runs: list[_Run], options: argparse.Namespace) -> _Common:
     out = Path(options.out)
-    refuse_scan_folder(out, [run.slide for run in runs])
+    refuse_scan_folder(out, [run.slide for run in runs], gets_files=False)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -299,7 +299,9 @@ def _refuse_output(
             raise ExportError(f"{run.slide.name}: --format {name} is not possible: {reason}.")
     out = _folder(run, description, common, options)
     refuse_scan_folder(out, [run.slide])
-    replaced = [] if options.overwrite else require_replaceable(out, description, options.formats)
+    replaced = []
+    if not options.overwrite:
+        replaced = require_replaceable(out, description, options.formats, run.slide)
     if replaced:
         complain(
             f"note: {run.slide.name}: The folder {out.name} holds {', '.join(replaced)} without a "

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from idc_desktop.description import SlideDescription
+from idc_desktop.dicom_header import is_dicom, read_header
 from idc_desktop.errors import ExportError
-from idc_desktop.preflight import is_dicom, regular_files
+from idc_desktop.preflight import regular_files
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
@@ -48,7 +49,7 @@ def as_one_folder(name: str) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
-def refuse_scan_folder(place: Path, slides: Iterable[Path]) -> None:
+def refuse_scan_folder(place: Path, slides: Iterable[Path], *, gets_files: bool = True) -> None:
     """Refuse to put results among the files of a scan.
 
     Only slides of several files have a folder of their own: that of a DICOM series, the data folder
@@ -60,6 +61,8 @@ def refuse_scan_folder(place: Path, slides: Iterable[Path]) -> None:
         Where they would go; need not exist.
     slides : iterable of Path
         The slides that they are of.
+    gets_files : bool
+        Not only folders: then it must not hold another DICOM slide either.
 
     Raises
     ------
@@ -67,6 +70,8 @@ def refuse_scan_folder(place: Path, slides: Iterable[Path]) -> None:
         It is, or lies in, the folder of one of the slides or of any MIRAX slide.
     """
     folder = _scan_folder(place, slides)
+    if folder is None and gets_files and any(map(_is_level, _files_in(place))):
+        folder = place
     if folder is not None:
         raise ExportError(
             f"{folder.name}: The results would lie in this folder of a scan's own files. Choose "
@@ -91,18 +96,24 @@ def _own_folder(slide: Path) -> Path | None:
     if suffix == ".mrxs":
         return slide.with_suffix("")
     if _is_folder(slide):
-        return slide if _holds_dicom(slide) else None
+        return slide if any(map(is_dicom, _files_in(slide))) else None
     status = _status(slide)
-    is_level = status is not None and stat.S_ISREG(status.st_mode) and is_dicom(slide)
-    is_one_of_several = is_level and _holds_dicom(slide.parent, beside=slide)
-    return slide.parent if is_one_of_several or suffix in (".vms", ".vmu") else None
+    is_one_of_several = suffix in (".vms", ".vmu")
+    if status is not None and stat.S_ISREG(status.st_mode) and is_dicom(slide):
+        is_one_of_several = any(is_dicom(it) for it in _files_in(slide.parent) if it != slide)
+    return slide.parent if is_one_of_several else None
 
 
-def _holds_dicom(folder: Path, beside: Path | None = None) -> bool:
+def _is_level(path: Path) -> bool:
+    header = read_header(path)
+    return header is not None and header.is_level
+
+
+def _files_in(folder: Path) -> list[Path]:
     try:
-        return any(is_dicom(it) for it in regular_files(folder) if it != beside)
-    except OSError:  # told by whoever has to read it
-        return False
+        return regular_files(folder)
+    except OSError:  # there is none, or it is told by whoever has to read it
+        return []
 
 
 def _is_folder(path: Path) -> bool:

@@ -21,10 +21,12 @@ from idc_desktop.errors import ExportError, ForeignResultsError, OutputError
 from idc_desktop.export import PROVENANCE, verify_folder, write_folder
 from idc_desktop.regions import Region
 from idc_desktop.results import as_one_folder, refuse_scan_folder, results_name
+from idc_desktop.slide_files import SlideFiles
 from tests.support.command import SIX_FILES, file_sha256, read_csv
 from tests.support.models import TinyModel
+from tests.support.scans import write_dicom, write_mirax, write_vmu
 from tests.support.scenes import Scene
-from tests.support.slides import PINK, Canvas, write_tiff
+from tests.support.slides import PINK, Canvas, pyramid, write_tiff
 from tests.test_export import analysis, region
 
 NOWHERE = Path("/no/such/folder")
@@ -196,7 +198,7 @@ def test_results_of_the_same_slide_are_replaced_and_what_is_outdated_is_named(
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("note: tiny.tiff: Of an earlier export, and not written again: report")
     assert "wsinfer/model-outputs-csv/tiny.csv" in told
-    with pytest.raises(ExportError, match=r"report\.pdf belongs to another .*, and so do 4 more"):
+    with pytest.raises(ExportError, match=r"report\.pdf belongs to another export"):
         verify_folder(out / "tiny")
 
     assert analyze(tiny_slide.path, *formats, out=out, model=tiny_model) == 0
@@ -333,21 +335,37 @@ def test_file_that_no_export_left_is_replaced_only_if_that_is_asked_for(
     assert report.read_bytes() != b"mine"
 
 
+@pytest.mark.parametrize("place", ["", "wsinfer", "wsinfer/model-outputs-csv"])
+def test_temporary_file_of_a_killed_export_is_of_no_format(
+    tiny_model: TinyModel, tmp_path: Path, place: str
+) -> None:
+    folder = tmp_path / "s"
+    write_folder(folder, analysis(tiny_model.path), [], ["wsinfer"])
+    (folder / place / ".idc-desktop-0123456789abcdef.tmp").touch()
+
+    verify_folder(folder)
+
+
 # --- among a scan's files ---------------------------------------------------------------------
+
+
+PIXELS = Canvas(640, 512, 2.0)
+PIXELS.paint((64, 64, 600, 450), PINK)
 
 
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
-    """A folder with slides of several files, as far as their names and first bytes tell."""
+    """A folder with slides of several files, and one that is one file."""
     folder = tmp_path / "scans"
-    (folder / "case1").mkdir(parents=True)
-    (folder / "case1" / "Slidedat.ini").touch()
-    for name in ("case1.mrxs", "one.svs", "image.vms"):
-        (folder / name).touch()
-    level = b"\0" * 128 + b"DICM" + b"1.2.840.10008.5.1.4.1.1.77.1.6" + rb"ORIGINAL\PRIMARY\VOLUME"
-    for name in ("series/level0.dcm", "series/level1.dcm", "single/level0.dcm"):
+    folder.mkdir()
+    write_mirax(folder / "case1.mrxs", pyramid(PIXELS.pixels, (1, 2)), mpp=2.0)
+    write_vmu(folder / "image.vmu", PIXELS.pixels)
+    write_tiff(folder / "one.svs", PIXELS.pixels, mpp=2.0)
+    for name, number in (("series/level0.dcm", 0), ("series/level1.dcm", 1), ("single/a.dcm", 0)):
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(level)
+        write_dicom(
+            folder / name, PIXELS.pixels[:: 1 + number, :: 1 + number], mpp=2.0, number=number
+        )
     (folder / "link").symlink_to(folder / "series", target_is_directory=True)
     return folder
 
@@ -360,13 +378,14 @@ def scans(tmp_path: Path) -> Path:
         ("case1", "one.svs"),  # the folder of another scan
         ("single/../case1", "case1.mrxs"),
         ("series", "series"),
+        ("series", "one.svs"),
         ("series/new", "series"),
         ("link/new", "series"),
         ("series/new", "link"),
         ("series/level0", "series/level0.dcm"),
         ("link/level0", "series/level0.dcm"),
         ("single", "single"),
-        ("image", "image.vms"),
+        ("image", "image.vmu"),
     ],
 )
 def test_folder_of_a_scan_is_no_place_for_results(scans: Path, place: str, slide: str) -> None:
@@ -382,7 +401,7 @@ def test_folder_of_a_scan_is_no_place_for_results(scans: Path, place: str, slide
         ("results/case1", "case1.mrxs"),
         ("results/series", "series"),
         ("results/level0", "series/level0.dcm"),
-        ("single/level0", "single/level0.dcm"),  # that slide is one file
+        ("single/a", "single/a.dcm"),  # that slide is one file
         ("series.1", "series"),
         ("results/none", "none"),
         ("results/x", "x" * 300),
@@ -412,29 +431,39 @@ def test_out_within_a_scans_folder_is_refused_and_not_even_made(
 
 
 @pytest.mark.parametrize(
-    ("case", "slide", "out"), [("01_mrxs", "case1.mrxs", "."), ("07_dicom", ".", "..")]
+    ("folder", "slide", "out"),
+    [(".", "case1.mrxs", "."), ("series", ".", ".."), ("series", "level0.dcm", ".")],
 )
-def test_real_scan_keeps_its_folder_and_identity(
-    shared_data: Path,
+def test_scan_keeps_its_folder(
+    scans: Path,
     tiny_model: TinyModel,
     tmp_path: Path,
     data: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    case: str,
+    folder: str,
     slide: str,
     out: str,
 ) -> None:
-    if not (shared_data / "cases").is_dir():
-        pytest.skip("no cases among the development data")
-    scan = tmp_path / case
-    shutil.copytree(shared_data / "cases" / case, scan)
-    before = sorted(tmp_path.rglob("*"))
-    monkeypatch.chdir(scan)
+    before = sorted(scans.rglob("*"))
+    monkeypatch.chdir(scans / folder)
 
     assert analyze(slide, out=Path(out), model=tiny_model) == 3
 
     (told,) = capsys.readouterr().err.splitlines()
     assert "this folder of a scan's own files" in told
-    assert sorted(it for it in tmp_path.rglob("*") if data not in (it, *it.parents)) == before
+    assert sorted(scans.rglob("*")) == before
     assert analyze(slide, out=tmp_path / "results", model=tiny_model) == 0
+
+
+def test_results_under_an_identity_of_an_older_rule_are_of_the_same_slide(
+    scans: Path, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    slide = scans / "case1.mrxs"
+    (former,) = SlideFiles(slide).former_identities()
+    mine = replace(analysis(tiny_model.path), source=slide)
+    write_folder(tmp_path / "s", replace(mine, slide=replace(mine.slide, identity=former)), [])
+
+    write_folder(tmp_path / "s", mine, [])
+
+    assert verify_folder(tmp_path / "s")["slide"]["identity"] == mine.slide.identity

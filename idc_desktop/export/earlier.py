@@ -10,7 +10,8 @@ from idc_desktop.description import SlideDescription
 from idc_desktop.errors import ExportError, ForeignResultsError, SlideError
 from idc_desktop.export.formats import FILES, FORMATS
 from idc_desktop.export.verify import PROVENANCE, files_of_formats, name_of, read_provenance
-from idc_desktop.slide_files import former_identities
+from idc_desktop.preflight import resolve
+from idc_desktop.slide_files import SlideFiles
 
 
 def require_replaceable(
@@ -85,6 +86,6 @@ def _was_known_as(identity: str, source: Path | None) -> bool:
     if source is None:
         return False
     try:
-        return identity in former_identities(source)
+        return identity in SlideFiles(resolve(source)).former_identities()
     except SlideError:
         return False

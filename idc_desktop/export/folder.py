@@ -59,7 +59,7 @@ def write_folder(
     def check() -> None:
         refuse_scan_folder(folder, [] if analysis.source is None else [analysis.source])
         if not overwrite:
-            require_replaceable(folder, analysis.slide, formats)
+            require_replaceable(folder, analysis.slide, formats, analysis.source)
 
     check()
     content = Content(analysis, tuple(regions), folder.name)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -120,7 +120,7 @@ def _prove(folder: Path) -> dict[str, Any]:
             raise ExportError(f"{where}: {shown} cannot be read ({cause_of(error)}).") from error
         if found != expected:
             raise ExportError(f"{where}: {shown} is not the file that was exported.")
-    for name in _of_formats(folder, where):
+    for name in files_of_formats(folder, FORMATS):
         if name not in hashes:
             raise ExportError(
                 f"{where}: {name} belongs to another export than {PROVENANCE}. Delete it, or "
@@ -168,9 +168,18 @@ def _sha256(file: BufferedReader) -> str:
     return digest.hexdigest()
 
 
-def _of_formats(folder: Path, where: str) -> Iterator[str]:
-    """Yield what is there under the names of all formats: files, and those in their folders."""
-    waiting = [name for known in FORMATS.values() for name in known.names]
+def files_of_formats(folder: Path, formats: Iterable[str]) -> Iterator[str]:
+    """Yield what is there under the names of formats: files, and those in their folders.
+
+    Hidden ones are none of ours, or temporary.
+
+    Raises
+    ------
+    ExportError
+        They are more than an export has, or cannot be listed.
+    """
+    where = name_of(folder)
+    waiting = [name for it in formats for name in FORMATS[it].names]
     for name in waiting:  # which grows meanwhile
         path = folder / name
         try:
@@ -181,6 +190,8 @@ def _of_formats(folder: Path, where: str) -> Iterator[str]:
                 continue
             with os.scandir(path) as entries:
                 for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
                     waiting.append(f"{name}/{entry.name}")
                     if len(waiting) > _MOST_FILES:
                         raise ExportError(f"{where}: {name} holds more than an export does.")

@@ -30,6 +30,7 @@ from idc_desktop.regions import Region
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui import app
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.plain import Label, MessageBox, plain_tip
 from idc_desktop.ui.settings import Settings
@@ -149,7 +150,8 @@ def dialogs_of(window: MainWindow) -> dict[str, Callable[[], object]]:
         "warning": lambda: desk.warn(EVIL, EVIL),
         "again": desk.ask_again,
         "unsaved": lambda: desk.ask_unsaved(EVIL, lambda: None),
-        "exported": lambda: desk.tell_exported(Path(EVIL)),
+        "replaced": lambda: desk.ask_overwrite(EVIL, lambda: None),
+        "exported": lambda: desk.tell_exported(Exported(Path(EVIL), (EVIL,))),
         "export": lambda: desk.ask_export(lambda *_: None),
         "failures": desk.show_failures,
         "pictures": desk.show_associated,
