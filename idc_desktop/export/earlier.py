@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from idc_desktop.description import SlideDescription
-from idc_desktop.errors import ExportError, ForeignResultsError, SlideError
+from idc_desktop.errors import ExportError, ForeignResultsError, SlideError, not_written
 from idc_desktop.export.formats import FILES, FORMATS
 from idc_desktop.export.verify import PROVENANCE, files_of_formats, name_of, read_provenance
 from idc_desktop.preflight import resolve
 from idc_desktop.slide_files import SlideFiles
+
+_TO_WRITE = os.W_OK | os.X_OK
 
 
 def require_replaceable(
@@ -40,6 +43,8 @@ def require_replaceable(
     ForeignResultsError
         The folder holds results of another slide, or may hold them: its provenance cannot be
         read, or there is none and files have the names of ours.
+    OutputError
+        The folder can be neither read nor written.
     """
     where = name_of(folder)
     try:
@@ -47,6 +52,13 @@ def require_replaceable(
     except ExportError as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             return _ownerless(folder, formats)
+        if isinstance(error.__cause__, PermissionError) and not os.access(folder, _TO_WRITE):
+            # Nobody's results are in danger, and asking to replace them would be of no help.
+            raise not_written(
+                f"{where}: The results cannot be written",
+                error.__cause__,
+                "choose another folder with --out",
+            ) from error
         raise ForeignResultsError(
             f"{where}: It cannot be told whose results this folder holds: its {PROVENANCE} cannot "
             "be read."
