@@ -39,12 +39,13 @@ from idc_desktop.errors import (
     OutputError,
     UsageError,
 )
-from idc_desktop.messages import AnalyzeJob, BlockDone, Plan
+from idc_desktop.messages import AnalyzeJob, BlockDone, Plan, RecallJob
 from idc_desktop.plain_text import one_line
 from idc_desktop.results import as_one_folder, refuse_scan_folder, results_folder, results_name
 from idc_desktop.supervisor import Job
 
 if TYPE_CHECKING:
+    from idc_desktop.card import Model
     from idc_desktop.description import SlideDescription
     from idc_desktop.export import Analysis
     from idc_desktop.model_file import ModelFile
@@ -151,6 +152,16 @@ def _refuse_one_folder_for_two(runs: list[_Run]) -> None:
 def _start(run: _Run, options: argparse.Namespace) -> Job:
     from idc_desktop.user_data import data_folder
 
+    if options.model is None:
+        recall = RecallJob(
+            slide=str(run.slide),
+            data_folder=str(data_folder()),
+            mpp=options.mpp,
+            provider=options.provider,
+            threads=options.threads,
+            tissue=False if options.no_tissue_mask else None,
+        )
+        return Job(recall, run.slide.name)
     job = AnalyzeJob(
         slide=str(run.slide),
         model=_model_for_engine(options.model),
@@ -175,7 +186,7 @@ class _Common:
     """What all slides of one command have in common."""
 
     out: Path
-    model: ModelFile
+    model: ModelFile | None
     regions: list[Region]
 
 
@@ -243,20 +254,25 @@ def _analyze_slide(run: _Run, job: Job, common: _Common, options: argparse.Names
         print_line(f"  results in {run.out}   ({RESEARCH_USE_NOTICE})")
 
 
-def _read_model(options: argparse.Namespace) -> ModelFile:
+def _read_model(options: argparse.Namespace) -> ModelFile | None:
+    """Return the model that was given; None if it is to be that of a stored run."""
     from idc_desktop.model_file import find_model, read_model
 
+    if options.model is None:
+        return None
     model = read_model(find_model(options.model))
+    _refuse_context(model, model.path.name, options)
+    return model
+
+
+def _refuse_context(model: Model, file: str, options: argparse.Namespace) -> None:
     if options.map == "context":
         if not model.card.has_context_map:
-            raise ModelError(
-                f"{model.path.name}: The model has no context map. Leave out --map context."
-            )
+            raise ModelError(f"{file}: The model has no context map. Leave out --map context.")
         raise ModelError(
-            f"{model.path.name}: This version of IDC Desktop computes no context maps. Leave out "
+            f"{file}: This version of IDC Desktop computes no context maps. Leave out "
             "--map context."
         )
-    return model
 
 
 def _read_regions(options: argparse.Namespace) -> list[Region]:
@@ -314,11 +330,12 @@ def _collect(job: Job, common: _Common, run: _Run, options: argparse.Namespace) 
     from idc_desktop.export import Analysis
     from idc_desktop.record import RunRecord, require_model
 
-    model, record = common.model, RunRecord()
+    chosen, record = common.model, RunRecord()
     with _Progress(run.slide.name, options.json) as progress:
         for event in job.events():
             said, is_known = len(record.notes), record.slide is not None
-            require_model(event, model.path.name, model.sha256)
+            if chosen is not None:
+                require_model(event, chosen.path.name, chosen.sha256)
             record.take(event)
             if record.slide is not None and not is_known:
                 _refuse_output(run, record.slide, common, options)
@@ -326,12 +343,27 @@ def _collect(job: Job, common: _Common, run: _Run, options: argparse.Namespace) 
                 progress.say(f"note: {note}")
             if isinstance(event, Plan):
                 progress.begin(event.grid.rows * event.grid.cols)
+                if record.model is not None:
+                    _refuse_context(record.model, record.model.words, options)
             elif isinstance(event, BlockDone):
                 progress.reach(record.done_patches)
-    if record.slide is None or record.map is None or not record.map.states.all():
+    model = record.model or chosen
+    if record.slide is None or record.map is None or not record.map.states.all() or model is None:
+        others = [f"{it.name} {it.version}" for it in record.stored_models]
+        way_out = (
+            f"There is one by {others[0]}: leave out --model to export it."
+            if others
+            else "Run idc-desktop analyze first."
+        )
         raise ExportError(
             f"{run.slide.name}: There is no finished analysis with these options (model, mpp, "
-            "provider, tissue mask). Run idc-desktop analyze first."
+            f"provider, tissue mask). {way_out}"
+        )
+    if record.model is not None:
+        when = f", finished {record.analyzed}" if record.analyzed else ""
+        complain(
+            f"note: {run.slide.name}: The newest analysis is by {model.words} "
+            f"({model.sha256[:12]}){when}."
         )
     image = record.slide.pseudonym if options.anonymous else run.slide.name
     threshold = model.card.threshold if options.threshold is None else options.threshold

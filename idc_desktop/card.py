@@ -94,6 +94,19 @@ class ModelCard:
         return {**self.document, "idc": idc}
 
 
+@dataclass(frozen=True)
+class Model:
+    """What is known of a model without its file: that of a stored run may be gone."""
+
+    sha256: str
+    card: ModelCard
+
+    @property
+    def words(self) -> str:
+        """Name and version, for people."""
+        return f"{self.card.name} {self.card.version}"
+
+
 def parse_card(text: str, source: str) -> ModelCard:
     """Read and validate a card.
 
@@ -126,22 +139,9 @@ def parse_card(text: str, source: str) -> ModelCard:
             f"{source}: the model card cannot be read ({error}). Export the model again with "
             "idc-trainer."
         ) from error
-    idc = document["idc"]
-    patches = [
-        _golden_pixels(golden["pixels"], index, source)
-        for index, golden in enumerate(idc["golden"])
-    ]
-    card = ModelCard(
-        name=idc["name"],
-        version=idc["version"],
-        recipe=idc["recipe"],
-        created=idc["created"],
-        spacing_um_px=float(document["spacing_um_px"]),
-        threshold=float(idc["threshold"]),
-        golden_patches=np.stack(patches),
-        golden_probabilities=np.array([golden["probability"] for golden in idc["golden"]], float),
-        document=document,
-    )
+    golden = document["idc"]["golden"]
+    patches = [_golden_pixels(it["pixels"], index, source) for index, it in enumerate(golden)]
+    card = _card(document, patches, [it["probability"] for it in golden])
     # It stands in every export, and the schema leaves parts of it open.
     if len(json.dumps(card.without_golden())) > _MOST_CHARS_WITHOUT_GOLDEN:
         raise ModelError(
@@ -149,6 +149,42 @@ def parse_card(text: str, source: str) -> ModelCard:
             "without its golden patches. Export the model again with idc-trainer."
         )
     return card
+
+
+def card_without_golden(document: object) -> ModelCard:
+    """Return the card of a document as `ModelCard.without_golden` gave it.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    from fastjsonschema import JsonSchemaValueException
+
+    try:
+        _validator(without_golden=True)(document)
+    except JsonSchemaValueException as error:
+        raise ValueError(f"the model card breaks the schema: {error.message}") from error
+    assert isinstance(document, Mapping)
+    return _card(document, [], [])
+
+
+def _card(
+    document: Mapping[str, Any], patches: list[npt.NDArray[np.uint8]], expected: list[float]
+) -> ModelCard:
+    idc = document["idc"]
+    shape = (len(patches), PATCH_SIZE_PX, PATCH_SIZE_PX, 3)
+    return ModelCard(
+        name=idc["name"],
+        version=idc["version"],
+        recipe=idc["recipe"],
+        created=idc["created"],
+        spacing_um_px=float(document["spacing_um_px"]),
+        threshold=float(idc["threshold"]),
+        golden_patches=np.array(patches, np.uint8).reshape(shape),
+        golden_probabilities=np.array(expected, float),
+        document=document,
+    )
 
 
 def figure_text(figure: object) -> str:
@@ -224,10 +260,12 @@ def _golden_pixels(text: str, index: int, source: str) -> npt.NDArray[np.uint8]:
 
 
 @cache
-def _validator() -> Any:  # noqa: ANN401 - fastjsonschema returns an untyped callable
+def _validator(*, without_golden: bool = False) -> Any:  # noqa: ANN401 - fastjsonschema is untyped
     import fastjsonschema
 
     schema = json.loads(
         (files("idc_desktop.resources") / "card.schema.json").read_text(encoding="utf-8")
     )
+    if without_golden:
+        schema["properties"]["idc"]["required"].remove("golden")
     return fastjsonschema.compile(schema)

@@ -100,10 +100,13 @@ def _parser() -> argparse.ArgumentParser:
         "export",
         help="write the files of slides that are analyzed already, in more formats",
         description="Writes what analyze writes, and more, from the analysis that is stored; "
-        "computes nothing. Give the options that the analysis had.",
+        "computes nothing. Without --model, it is the newest finished analysis of each slide; its "
+        "model's file is not needed.",
     )
-    _add_run_options(export)
-    export.set_defaults(run=analyze_slides, recall=True, restart=False, threads=usable_threads())
+    _add_run_options(export, is_export=True)
+    export.set_defaults(
+        model=None, run=analyze_slides, recall=True, restart=False, threads=usable_threads()
+    )
 
     models = commands.add_parser("models", help="list, show or verify models")
     models.set_defaults(run=_list_models)
@@ -138,13 +141,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run_options(command: argparse.ArgumentParser) -> None:
+def _add_run_options(command: argparse.ArgumentParser, *, is_export: bool = False) -> None:
     """Add what names a run, and what is to be written of it."""
     command.add_argument("slides", metavar="SLIDE", nargs="+", help="slide file or DICOM folder")
     command.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
-    command.add_argument(
-        "--model", metavar="NAME|FILE.onnx", default="baseline", help="default: baseline"
-    )
+    default = "default: that of the newest analysis" if is_export else "default: baseline"
+    command.add_argument("--model", metavar="NAME|FILE.onnx", default="baseline", help=default)
     command.add_argument(
         "--format",
         metavar="NAME",

@@ -7,12 +7,15 @@ committed. Jobs and their answers are in `messages`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idc_desktop.child import Listen, Outbox, serve
 from idc_desktop.errors import cancelled
@@ -31,21 +34,25 @@ from idc_desktop.messages import (
     Note,
     OverviewStrip,
     Plan,
+    RecallJob,
     SlideOpened,
     Started,
+    StoredModel,
+    StoredModels,
     Tried,
     Trying,
     VerifyJob,
 )
 
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
+    from idc_desktop.card import ModelCard
     from idc_desktop.grid import Block
     from idc_desktop.inference import PatchClassifier
     from idc_desktop.model_file import ModelFile
     from idc_desktop.probability_map import BlockResult
     from idc_desktop.provider import Provider
     from idc_desktop.slide import Rgb, Slide
-    from idc_desktop.store import RunStore
+    from idc_desktop.store import RunStore, StoredRun
     from idc_desktop.tiling import PatchReader
 
 _COMMIT_EVERY_S = 0.25
@@ -70,6 +77,8 @@ def run_job(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
             _verify(job, outbox)
         case AnalyzeJob():
             _Analysis(job, outbox, cancel).run()
+        case RecallJob():
+            _Recall(job, outbox, cancel).run()
 
 
 def _info(job: InfoJob, outbox: Outbox) -> None:
@@ -124,20 +133,149 @@ def _versions() -> dict[str, str]:
     }
 
 
-class _Analysis:
+@cache
+def _bundled_model(sha256: str) -> ModelFile | None:
+    """Return the bundled model of a hash, if there is one."""
+    from idc_desktop.model_file import bundled_models, read_model
+
+    for path in bundled_models().values():
+        if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return read_model(path)
+    return None
+
+
+def _models_not_at_hand(runs: list[StoredRun], chosen: ModelFile) -> tuple[StoredModel, ...]:
+    """Return the models of runs, each with its newest, that are neither chosen nor bundled."""
+    newest: dict[str, tuple[ModelCard, str | None]] = {}
+    for run in runs:
+        if run.settings["model"] != chosen.sha256 and (model := run.model) is not None:
+            newest.setdefault(model.sha256, (model.card, run.analyzed))
+    for sha256 in list(newest):
+        if _bundled_model(sha256) is not None:
+            del newest[sha256]
+    return tuple(
+        StoredModel(sha256, card.name, card.version, analyzed)
+        for sha256, (card, analyzed) in newest.items()
+    )
+
+
+class _SlideJob:
+    """A job on a slide that ends with a map."""
+
+    def __init__(
+        self, job: AnalyzeJob | RecallJob, outbox: Outbox, cancel: threading.Event
+    ) -> None:
+        self._threads, self._crashed = job.threads, dict(job.crashed)
+        self._outbox = outbox
+        self._cancel = cancel
+
+    def _note(self, text: str) -> None:
+        self._outbox.send(Note(text[:MAX_TEXT]))
+
+    def _send_overview(self, slide: Slide) -> None:
+        import numpy as np
+
+        plan = slide.overview(OVERVIEW_SIDE_PX)
+        if OVERVIEW in self._crashed:
+            note = "Its overview kills the reader process; the overlay shows the map on white."
+            self._note(f"{slide.name}: {note}")
+            blank = np.full((1, plan.width, 3), 255, np.uint8)
+            strips: Iterator[Rgb] = (blank for _ in range(plan.height))
+        else:
+            self._outbox.send(Started(OVERVIEW))
+            strips = slide.overview_strips(plan, self._threads)
+        row, brightness = 0, 0
+        for strip in strips:
+            if self._cancel.is_set():
+                raise cancelled(slide.name)
+            self._outbox.send(
+                OverviewStrip(
+                    plan.width,
+                    plan.height,
+                    plan.px_l0,
+                    row,
+                    len(strip),
+                    payload=strip.tobytes(),
+                )
+            )
+            row += len(strip)
+            brightness += int(strip.sum())
+        if brightness < _DARK_MEAN * plan.width * plan.height * 3:
+            note = "The slide is dark: it does not look like a stained brightfield scan."
+            self._note(f"{slide.name}: {note}")
+
+    def _tell_run(self, slide: Slide, run: StoredRun, card: Mapping[str, Any] | None) -> None:
+        """Tell a finished run from its file, and the model's card if it has no file."""
+        from idc_desktop.grid import PatchGrid
+        from idc_desktop.record import block_done
+        from idc_desktop.tissue import TissueSettings
+
+        self._outbox.send(
+            Plan(
+                model=run.settings["model"],
+                card=None if card is None else json.dumps(card),
+                grid=PatchGrid(**run.settings["grid"]),
+                tissue=TissueSettings(**run.settings["tissue"]),
+                provider=run.provider,
+                versions=run.versions,
+                blocks=len(run.results),
+                restored_blocks=len(run.results),
+            )
+        )
+        for result in run.results:
+            self._outbox.send(block_done(result))
+        self._send_overview(slide)
+        self._outbox.send(Done(run.analyzed))
+
+
+class _Recall(_SlideJob):
+    """One ``recall`` job."""
+
+    def __init__(self, job: RecallJob, outbox: Outbox, cancel: threading.Event) -> None:
+        super().__init__(job, outbox, cancel)
+        self._job = job
+
+    def run(self) -> None:
+        from idc_desktop.slide import Slide
+        from idc_desktop.store import adopt, finished_runs
+
+        job, path = self._job, Path(self._job.slide)
+        mpp = None if job.mpp is None else (job.mpp, job.mpp)
+        with Slide(path, job.mpp) as slide:
+            description = slide.describe()
+            adopt(Path(job.data_folder), description.identity, slide.former_identities)
+        for run in finished_runs(Path(job.data_folder), description.identity):
+            wanted = run.matches(job.model, mpp, job.provider, job.tissue)
+            # Version 1 kept no card.
+            model = (run.model or _bundled_model(run.settings["model"])) if wanted else None
+            if model is not None:
+                break
+        else:
+            self._outbox.send(SlideOpened(description))
+            self._outbox.send(Done())
+            return
+        had = tuple(run.settings["mpp"])
+        # What the file does not say, or says otherwise, was given by hand.
+        with Slide(path, job.mpp if had == description.mpp_xy else had[0]) as slide:
+            self._outbox.send(SlideOpened(slide.describe()))
+            for note in slide.warnings:
+                self._note(f"{slide.name}: {note}")
+            self._tell_run(slide, run, model.card.without_golden())
+
+
+class _Analysis(_SlideJob):
     """One ``analyze`` job."""
 
     def __init__(self, job: AnalyzeJob, outbox: Outbox, cancel: threading.Event) -> None:
+        super().__init__(job, outbox, cancel)
         self._job = job
-        self._outbox = outbox
-        self._cancel = cancel
 
     def run(self) -> None:
         from idc_desktop.analysis import OutputCheck
         from idc_desktop.model_file import find_model, read_model
         from idc_desktop.record import block_done
         from idc_desktop.slide import Slide
-        from idc_desktop.store import RunStore, adopt, run_path
+        from idc_desktop.store import RunFacts, RunStore, adopt
         from idc_desktop.tiling import PatchReader
         from idc_desktop.tissue import TissueSettings
 
@@ -168,12 +306,12 @@ class _Analysis:
             }
             folder = Path(job.data_folder)
             adopt(folder, description.identity, slide.former_identities)
-            if job.recall and not run_path(folder, description.identity, settings).exists():
-                outbox.send(Done())
+            if job.recall and self._recall_older(slide, model, settings):
                 return
             for note in (*slide.warnings, *reader.notes):
                 self._note(f"{slide.name}: {note}")
-            with RunStore(folder, description.identity, settings, job.restart) as store:
+            about = RunFacts(model.card.without_golden(), asdict(choice), _versions())
+            with RunStore(folder, description.identity, settings, job.restart, about) as store:
                 for note in store.notes:
                     self._note(note)
                 outbox.send(
@@ -196,42 +334,31 @@ class _Analysis:
                 self._check.finish()
             if is_complete or not job.recall:
                 self._send_overview(slide)
-            outbox.send(Done())
+            outbox.send(Done(store.analyzed))
 
-    def _note(self, text: str) -> None:
-        self._outbox.send(Note(text[:MAX_TEXT]))
+    def _recall_older(self, slide: Slide, model: ModelFile, settings: Mapping[str, Any]) -> bool:
+        """Tell what else is stored; return whether there is nothing of this very run.
 
-    def _send_overview(self, slide: Slide) -> None:
-        import numpy as np
+        Then a finished one by the same model counts, which an earlier version computed.
+        """
+        from idc_desktop.store import finished_runs, run_path
 
-        plan = slide.overview(OVERVIEW_SIDE_PX)
-        if OVERVIEW in dict(self._job.crashed):
-            note = "Its overview kills the reader process; the overlay shows the map on white."
-            self._note(f"{slide.name}: {note}")
-            blank = np.full((1, plan.width, 3), 255, np.uint8)
-            strips: Iterator[Rgb] = (blank for _ in range(plan.height))
-        else:
-            self._outbox.send(Started(OVERVIEW))
-            strips = slide.overview_strips(plan, self._job.threads)
-        row, brightness = 0, 0
-        for strip in strips:
-            if self._cancel.is_set():
-                raise cancelled(slide.name)
-            self._outbox.send(
-                OverviewStrip(
-                    plan.width,
-                    plan.height,
-                    plan.px_l0,
-                    row,
-                    len(strip),
-                    payload=strip.tobytes(),
-                )
-            )
-            row += len(strip)
-            brightness += int(strip.sum())
-        if brightness < _DARK_MEAN * plan.width * plan.height * 3:
-            note = "The slide is dark: it does not look like a stained brightfield scan."
-            self._note(f"{slide.name}: {note}")
+        job, identity = self._job, settings["slide"]
+        runs = finished_runs(Path(job.data_folder), identity)
+        self._outbox.send(StoredModels(_models_not_at_hand(runs, model)))
+        if run_path(Path(job.data_folder), identity, settings).exists():
+            return False
+        mpp_x, mpp_y = settings["mpp"]
+        for run in runs:
+            if run.matches(model.sha256, (mpp_x, mpp_y), job.provider, job.tissue):
+                made = ", ".join(f"{name} {it}" for name, it in sorted(run.versions.items()))
+                made_by = f"This analysis was made by an earlier version ({made})."
+                for note in (*slide.warnings, made_by):
+                    self._note(f"{slide.name}: {note}")
+                self._tell_run(slide, run, None)
+                return True
+        self._outbox.send(Done())
+        return True
 
     def _analyze_missing(
         self, slide: Slide, reader: PatchReader, classifier: PatchClassifier, store: RunStore

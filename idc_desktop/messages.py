@@ -56,6 +56,9 @@ OverviewSide = Annotated[int, Within(1, OVERVIEW_SIDE_PX)]
 PictureSide = Annotated[int, Within(1, MAX_PICTURE_PX)]
 Name = Annotated[str, Sized(1, 1 << 12)]
 Text = Annotated[str, Sized(0, MAX_TEXT)]
+Sha256 = Annotated[str, Matching("[0-9a-f]{64}")]
+Moment = Annotated[str, Matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")]
+"""UTC."""
 
 
 @dataclass(frozen=True)
@@ -199,26 +202,48 @@ class Note(Event):
 
 
 @dataclass(frozen=True)
+class StoredModel:
+    """A model by which there is a finished run, and when the newest one was finished."""
+
+    sha256: Sha256
+    name: Name
+    version: Name
+    analyzed: Moment | None
+
+
+@dataclass(frozen=True)
+class StoredModels(Event):
+    """Models by which the slide was analyzed and whose files are not those that are at hand."""
+
+    NAME = "stored"
+
+    models: Annotated[tuple[StoredModel, ...], Sized(0, 1 << 10)]
+
+
+@dataclass(frozen=True)
 class Plan(Event):
-    """What is about to be computed.
+    """What is about to be computed, or was.
 
     Attributes
     ----------
     model : str
         SHA-256 of the model's file.
+    card : str or None
+        The model's card (JSON, without golden patches) where it is that of a stored run.
     blocks, restored_blocks : int
         How many blocks the grid has, and how many of them an earlier run has committed.
     """
 
     NAME = "plan"
 
-    model: Annotated[str, Matching("[0-9a-f]{64}")]
+    model: Sha256
     grid: PatchGrid
     tissue: TissueSettings
     provider: ProviderChoice
     versions: dict[str, str]
     blocks: Count
     restored_blocks: Count
+    card: Annotated[str, Sized(0, 1 << 20)] | None = None
 
     def __post_init__(self) -> None:
         if self.grid.rows * self.grid.cols > MAX_CELLS:
@@ -289,9 +314,11 @@ class OverviewStrip(Event):
 
 @dataclass(frozen=True)
 class Done(Event):
-    """The analysis is over."""
+    """The analysis is over; with the moment when its last block was committed, if it is known."""
 
     NAME = "done"
+
+    analyzed: Moment | None = None
 
 
 @dataclass(frozen=True)
@@ -417,7 +444,7 @@ class AnalyzeJob(JobMessage):
     restart : bool
         Forget what an earlier run committed.
     recall : bool
-        Only tell what an earlier run committed.
+        Only tell what an earlier run committed; also of an older version, if it is finished.
     first : (x, y, width, height) or None
         The part of level 0 to analyze before all else.
     careful, crashed
@@ -425,7 +452,10 @@ class AnalyzeJob(JobMessage):
     """
 
     NAME = "analyze"
-    ANSWERS = (SlideOpened, Trying, Tried, Note, Plan, Started, BlockDone, OverviewStrip, Done)
+    ANSWERS = (
+        *(SlideOpened, Trying, Tried, Note, StoredModels, Plan, Started, BlockDone),
+        *(OverviewStrip, Done),
+    )
     COMMANDS = (Cancel,)
 
     slide: str
@@ -454,6 +484,48 @@ class AnalyzeJob(JobMessage):
 
 
 @dataclass(frozen=True)
+class RecallJob(JobMessage):
+    """Tell the newest finished run of a slide; its model's file is not needed.
+
+    Attributes
+    ----------
+    slide, data_folder : str
+        Paths.
+    mpp : float or None
+        Resolution that the user gives; None takes what the run has.
+    provider : {"auto", "cpu", "cuda"}
+        What it ran on; ``auto`` takes any.
+    threads : int
+        For reading the overview.
+    model : str or None
+        SHA-256 of the model that computed it; None takes any.
+    tissue : bool or None
+        Whether background was told from tissue; None takes either.
+    crashed
+        See `after_crash`.
+    """
+
+    NAME = "recall"
+    ANSWERS = (SlideOpened, Note, Plan, Started, BlockDone, OverviewStrip, Done)
+    COMMANDS = (Cancel,)
+
+    slide: str
+    data_folder: str
+    mpp: AnyNumber | None
+    provider: Provider
+    threads: Count
+    model: Sha256 | None = None
+    tissue: bool | None = None
+    crashed: tuple[tuple[Number, str], ...] = ()
+
+    def after_crash(
+        self, careful: Iterable[int], crashed: Mapping[int, str], *, has_planned: bool
+    ) -> Self:
+        """Return the job for the engine that follows one that died."""
+        return replace(self, crashed=tuple(crashed.items()))
+
+
+@dataclass(frozen=True)
 class ViewJob(JobMessage):
     """Open a slide and read what is asked for, until the parent closes the pipe."""
 
@@ -466,7 +538,14 @@ class ViewJob(JobMessage):
     data_folder: str
 
 
-JOBS: tuple[type[JobMessage], ...] = (InfoJob, DoctorJob, VerifyJob, AnalyzeJob, ViewJob)
+JOBS: tuple[type[JobMessage], ...] = (
+    InfoJob,
+    DoctorJob,
+    VerifyJob,
+    AnalyzeJob,
+    RecallJob,
+    ViewJob,
+)
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from idc_desktop.card import CARD_KEY, ModelCard, parse_card
+from idc_desktop.card import CARD_KEY, Model, parse_card
 from idc_desktop.errors import ModelError
 from idc_desktop.protobuf import FieldReader, Value, text_of
 
@@ -43,13 +43,11 @@ _LONGEST_QUOTE = 60
 
 
 @dataclass(frozen=True)
-class ModelFile:
+class ModelFile(Model):
     """The bytes of an ONNX file, their SHA-256, and the validated card inside."""
 
     path: Path
     data: bytes
-    sha256: str
-    card: ModelCard
 
 
 def bundled_models() -> dict[str, Path]:
@@ -108,7 +106,7 @@ def read_model(path: Path) -> ModelFile:
             "metadata). Export it with idc-trainer."
         )
     card = parse_card(cards[0], path.name)
-    return ModelFile(path, data, hashlib.sha256(data).hexdigest(), card)
+    return ModelFile(hashlib.sha256(data).hexdigest(), card, path, data)
 
 
 class _Outline:

@@ -5,13 +5,26 @@ The command line and the window follow a run through the same record.
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import numpy.typing as npt
 
+from idc_desktop.card import Model, card_without_golden
 from idc_desktop.description import SlideDescription
 from idc_desktop.errors import GarbledMessageError, ModelError
 from idc_desktop.grid import Block
-from idc_desktop.messages import BlockDone, Event, Note, OverviewStrip, Plan, SlideOpened
+from idc_desktop.messages import (
+    BlockDone,
+    Done,
+    Event,
+    Note,
+    OverviewStrip,
+    Plan,
+    SlideOpened,
+    StoredModel,
+    StoredModels,
+)
 from idc_desktop.probability_map import (
     MILLIONTHS,
     NO_PROBABILITY,
@@ -32,6 +45,12 @@ class RunRecord:
         None until the engine has opened it.
     plan : Plan or None
         None until the model is loaded.
+    model : Model or None
+        The model of a stored run that was taken without its file.
+    stored_models : tuple of StoredModel
+        By which there are finished runs, too, and whose files are not at hand.
+    analyzed : str or None
+        When the last block was committed (UTC), if it is known.
     map : ProbabilityMap or None
     overview : ndarray of uint8, shape (height, width, 3)
     overview_px_l0 : float
@@ -43,6 +62,9 @@ class RunRecord:
     def __init__(self) -> None:
         self.slide: SlideDescription | None = None
         self.plan: Plan | None = None
+        self.model: Model | None = None
+        self.stored_models: tuple[StoredModel, ...] = ()
+        self.analyzed: str | None = None
         self.map: ProbabilityMap | None = None
         self.overview: npt.NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
         self.overview_px_l0 = 1.0
@@ -64,6 +86,8 @@ class RunRecord:
         match event:
             case SlideOpened():
                 self.slide = event.slide
+            case StoredModels():
+                self.stored_models = event.models
             case Plan():
                 self._take_plan(event)
             case Note():
@@ -73,6 +97,8 @@ class RunRecord:
                 self._take_block(event)
             case OverviewStrip():
                 self._take_strip(event)
+            case Done():
+                self.analyzed = event.analyzed
 
     def _take_plan(self, plan: Plan) -> None:
         if self.slide is None:
@@ -82,6 +108,11 @@ class RunRecord:
         elif self.map.grid != plan.grid:
             raise GarbledMessageError("plan: another grid than before")
         self.plan = plan
+        if plan.card is not None:
+            try:
+                self.model = Model(plan.model, card_without_golden(json.loads(plan.card)))
+            except (ValueError, RecursionError) as error:
+                raise GarbledMessageError(f"plan: {error}") from error
 
     def _take_block(self, event: BlockDone) -> None:
         if self.map is None:

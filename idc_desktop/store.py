@@ -12,17 +12,22 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from idc_desktop.card import Model, card_without_golden
 from idc_desktop.closing import Closing
 from idc_desktop.database import (
     FACTS,
     FileKind,
     Rows,
     Version,
+    fact,
+    facts_of,
     is_held,
     open_file,
     put,
@@ -32,6 +37,7 @@ from idc_desktop.database import (
 from idc_desktop.errors import OutputError
 from idc_desktop.grid import Block
 from idc_desktop.probability_map import BlockResult
+from idc_desktop.provider import Provider, ProviderChoice
 from idc_desktop.salvage import Table
 from idc_desktop.user_data import slide_folder
 
@@ -58,6 +64,7 @@ _KIND = FileKind(
 FORMAT_VERSION = _KIND.newest
 
 _KEY_DIGITS = 32  # of the run key, in the name of its file
+_CARD, _ANALYZED = "card", "analyzed"  # facts; the others are fields of `RunFacts`, too
 
 
 def run_key(settings: Mapping[str, Any]) -> str:
@@ -119,7 +126,7 @@ def _find_run(
     path = place / _file_name(settings)
     if not path.exists():
         wanted = run_key({**settings, "slide": slide_identity})
-        for other in sorted(place.glob(f"run-{_KEY_DIGITS * '?'}.sqlite")):
+        for other in _run_files(place):
             with contextlib.suppress(OSError):
                 for _, text in _RUN.find(other.read_bytes()):
                     stored = json.loads(text)
@@ -129,8 +136,29 @@ def _find_run(
     return path, settings
 
 
+def _run_files(place: Path) -> list[Path]:
+    return sorted(place.glob(f"run-{_KEY_DIGITS * '?'}.sqlite"))
+
+
 def _file_name(settings: Mapping[str, Any]) -> str:
     return f"run-{run_key(settings)[:_KEY_DIGITS]}.sqlite"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run file keeps of a run beside its settings and blocks.
+
+    Attributes
+    ----------
+    card : mapping
+        The model's, without golden patches: a run outlives its model.
+    provider, versions : mapping
+        What the engine ran on, and who computed.
+    """
+
+    card: Mapping[str, Any]
+    provider: Mapping[str, Any]
+    versions: Mapping[str, str]
 
 
 class RunStore(Closing):
@@ -145,11 +173,15 @@ class RunStore(Closing):
         What decides the run's numbers; its hash is the run key.
     restart : bool
         Forget what an earlier run of the same key computed.
+    about : RunFacts
+        Is kept with what is committed; the model's card also with what was committed without.
 
     Attributes
     ----------
     restored : tuple of int
         Numbers of the blocks that an earlier run already committed, all verified.
+    analyzed : str or None
+        When the last block was committed (UTC); None if nobody noted it.
     notes : tuple of str
         What was found wrong with the file, and what was done about it.
 
@@ -160,7 +192,12 @@ class RunStore(Closing):
     """
 
     def __init__(
-        self, folder: Path, slide_identity: str, settings: Mapping[str, Any], restart: bool
+        self,
+        folder: Path,
+        slide_identity: str,
+        settings: Mapping[str, Any],
+        restart: bool,
+        about: RunFacts | None = None,
     ) -> None:
         self.path, settings = _find_run(folder, slide_identity, settings)
         self._key = run_key(settings)
@@ -181,17 +218,27 @@ class RunStore(Closing):
                     f"{opened.damage.kept}. {len(self.restored)} block(s) were saved, the others "
                     "are computed again.",
                 )
+            facts = facts_of(opened.rows)
+            self.analyzed: str | None = facts.get(_ANALYZED)
+            # What was committed by others stays theirs; the card is the same by the run's key.
+            self._untold = [fact(*it) for it in asdict(about).items()] if about is not None else []
             if restart:
                 with self._writing():
                     self._database.execute("DELETE FROM block")
-                self.restored = ()
+                self.restored, self.analyzed = (), None
+            elif about is not None and _CARD not in facts:
+                with self._writing():
+                    put(self._database, FACTS, [fact(_CARD, about.card)])
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise self._failure(error) from error
 
     def commit(self, results: list[BlockResult]) -> None:
         """Make results durable in one transaction; they survive any kill after this returns."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with self._writing():
             put(self._database, _BLOCKS, [_to_row(result) for result in results])
+            put(self._database, FACTS, [*self._untold, fact(_ANALYZED, now)])
+        self.analyzed, self._untold = now, []
 
     def results(self) -> Iterator[BlockResult]:
         """Yield the committed results in the order of their numbers."""
@@ -221,6 +268,100 @@ class RunStore(Closing):
             "committed is kept; free some space or check the permissions, then run the same "
             "command again."
         )
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A finished run as its file has it.
+
+    Attributes
+    ----------
+    settings : mapping
+        What decided its numbers.
+    facts : mapping
+        `RunFacts` by name, and when it was `analyzed`; none of runs of version 1.
+    results : tuple of BlockResult
+    """
+
+    settings: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    results: tuple[BlockResult, ...]
+
+    @property
+    def analyzed(self) -> str | None:
+        """When its last block was committed (UTC); None if nobody noted it."""
+        when = self.facts.get(_ANALYZED)
+        return when if isinstance(when, str) else None
+
+    @property
+    def model(self) -> Model | None:
+        """The model that computed it; None if nobody kept its card."""
+        try:
+            return Model(self.settings["model"], card_without_golden(self.facts.get(_CARD)))
+        except ValueError:
+            return None
+
+    @property
+    def provider(self) -> ProviderChoice:
+        """What it ran on."""
+        used = self.settings["provider"]
+        known = {"requested": used, "used": used, "fallback_reason": None}
+        return ProviderChoice(**self.facts.get("provider", known))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Who computed it; of runs of version 1 only what decided the numbers."""
+        known = {it: self.settings[it] for it in ("preprocessing", "onnxruntime")}
+        return dict(self.facts.get("versions", known))
+
+    def matches(
+        self,
+        model: str | None,
+        mpp: tuple[float, float] | None,
+        provider: Provider,
+        is_masked: bool | None,
+    ) -> bool:
+        """Whether it is what was asked for; None, and ``auto``, ask for nothing in particular.
+
+        Parameters
+        ----------
+        model : str or None
+            SHA-256.
+        mpp : (x, y) or None
+            Level-0 resolution, µm per pixel.
+        is_masked : bool or None
+            Whether background was told from tissue.
+        """
+        settings = self.settings
+        return (
+            model in (None, settings["model"])
+            and (mpp is None or list(mpp) == settings["mpp"])
+            and provider in ("auto", settings["provider"])
+            and is_masked in (None, settings["tissue"]["enabled"])
+        )
+
+
+def finished_runs(folder: Path, slide_identity: str) -> list[StoredRun]:
+    """Return all finished runs of a slide, the newest first; one that is being written is not."""
+    found = []
+    for path in _run_files(slide_folder(folder, slide_identity)):
+        # Another process holds it, a newer version wrote it, or the disk fails: not for us.
+        with contextlib.suppress(OSError, sqlite3.Error, UnicodeDecodeError, OutputError):
+            modified = path.stat().st_mtime
+            found += [(it.analyzed or "", modified, it) for it in _finished(path)]
+    return [run for *_, run in sorted(found, key=lambda it: it[:2], reverse=True)]
+
+
+def _finished(path: Path) -> Iterator[StoredRun]:
+    opened = open_file(path, replace(_KIND, patience_s=0.0), {}, lambda rows: None)
+    opened.database.close()
+    results = tuple(map(_from_row, sorted(opened.rows[_BLOCKS.name])))
+    for _, text in opened.rows[_RUN.name]:
+        settings = json.loads(text)
+        with contextlib.suppress(KeyError, TypeError):  # not settings of ours
+            cells = settings["grid"]["rows"] * settings["grid"]["cols"]
+            if sum(it.block.cells for it in results) == cells:
+                yield StoredRun(settings, facts_of(opened.rows), results)
 
 
 def _to_row(result: BlockResult) -> tuple[Any, ...]:

@@ -34,8 +34,11 @@ from idc_desktop.messages import (
     ReadAssociated,
     ReadPatch,
     ReadTile,
+    RecallJob,
     SlideOpened,
     Started,
+    StoredModel,
+    StoredModels,
     Tried,
     Trying,
     Unreadable,
@@ -58,6 +61,7 @@ SAID: tuple[Message, ...] = (
     DoctorJob(),
     VerifyJob("m.onnx", "cuda"),
     ViewJob("a.svs", None, "/data"),
+    RecallJob("a.svs", "/data", None, "auto", 2, crashed=((-1, "was ended by SIGABRT"),)),
     Cancel(),
     ReadTile(1, 2, 3, 4),
     ReadPatch(1, 8.0, 2, 3),
@@ -71,10 +75,11 @@ SAID: tuple[Message, ...] = (
     Tried(),
     ModelVerified(ProviderChoice("auto", "cpu", "no driver"), 1e-7),
     Note("µm"),
+    StoredModels((StoredModel("a" * 64, "m", "1.0", None),)),
     plan_of(),
     block_of(),
     OverviewStrip(3, 5, 2.5, row=1, rows=2, payload=bytes(18)),
-    Done(),
+    Done("2026-11-28T15:59:11Z"),
     Pixels(7, 2, 1, payload=bytes(8)),
     Unreadable(7, "torn"),
 )
@@ -128,7 +133,7 @@ def test_names_are_told_apart(base: type[Message]) -> None:
 
 
 SLIDE, BLOCK, STRIP, PIXELS = (
-    plain(it) for it in (SAID[11], block_of(), SAID[20], Pixels(7, 2, 1, payload=bytes(8)))
+    plain(it) for it in (SAID[12], block_of(), SAID[22], Pixels(7, 2, 1, payload=bytes(8)))
 )
 LEVEL = SLIDE["slide"]["levels"][0]
 ANSWERS = (SlideOpened, Plan, BlockDone, OverviewStrip, Pixels, Note, Started)

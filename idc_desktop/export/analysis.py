@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
+from idc_desktop.card import Model
 from idc_desktop.description import SlideDescription
-from idc_desktop.model_file import ModelFile
 from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.provider import ProviderChoice
 from idc_desktop.record import RunRecord
@@ -40,6 +40,8 @@ class Analysis:
     map_kind : {"patch", "context"}
     notes : tuple of str
         What a reader of the figures should know.
+    analyzed : str or None
+        When the last block was committed (UTC): the same however often it is exported.
     is_recalled : bool
         Everything had been computed by an earlier run.
     source : Path or None
@@ -48,7 +50,7 @@ class Analysis:
 
     image: str
     slide: SlideDescription
-    model: ModelFile
+    model: Model
     map: ProbabilityMap
     overview: npt.NDArray[np.uint8]
     overview_px_l0: float
@@ -58,6 +60,7 @@ class Analysis:
     threshold: float
     map_kind: str
     notes: tuple[str, ...] = ()
+    analyzed: str | None = None
     is_recalled: bool = False
     source: Path | None = None
 
@@ -65,7 +68,7 @@ class Analysis:
     def of(
         cls,
         record: RunRecord,
-        model: ModelFile,
+        model: Model,
         image: str,
         threshold: float,
         map_kind: str,
@@ -87,6 +90,7 @@ class Analysis:
             versions=record.plan.versions,
             threshold=threshold,
             map_kind=map_kind,
+            analyzed=record.analyzed,
             is_recalled=record.plan.restored_blocks == record.plan.blocks,
             notes=tuple(it.removeprefix(f"{record.slide.file}: ") for it in record.notes),
             source=source,
@@ -135,6 +139,7 @@ class Analysis:
             "tissue": self.tissue.as_dict(),
             "counts": self.map.counts(),
             "notes": list(self.notes),
+            "analyzed": self.analyzed,
             "versions": self.versions,
             "notice": RESEARCH_USE_NOTICE,
         }

@@ -19,7 +19,7 @@ def write_ome_tiff(file: BinaryIO, analysis: Analysis) -> None:
     """Write the map as float32, one pixel per patch, NaN where nothing was analyzed."""
     grid, size_um = analysis.map.grid, analysis.model.card.patch_size_um
     provenance = analysis.provenance()
-    del provenance["model"]["card"]
+    del provenance["model"]["card"], provenance["analyzed"]  # the same bytes of every such run
     metadata = {
         # tifffile's own UUID would hold the time and this machine's network address.
         "UUID": analysis.identifier("probability.ome.tiff"),

@@ -38,7 +38,7 @@ def test_provenance_has_the_keys_of_the_contract(main_run: Analysis) -> None:
 
     assert set(provenance) == {
         "app_version", "slide", "model", "provider", "threshold", "map", "grid", "tissue",
-        "counts", "notes", "versions", "files", "notice",
+        "counts", "notes", "analyzed", "versions", "files", "notice",
     }  # fmt: skip
     assert set(provenance["slide"]) == {
         "identity", "identity_kind", "width_l0", "height_l0", "mpp_x", "mpp_y", "mpp_source",
