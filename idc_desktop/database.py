@@ -235,6 +235,8 @@ def _open(
         if path.stat().st_size == 0:
             rows = _fill(database, kind, first)
         else:
+            _require_writable(database)
+            database.execute("BEGIN EXCLUSIVE")
             version, rows = _checked(database, path, kind)
             if wrong := check(rows):
                 raise sqlite3.DatabaseError(wrong)
@@ -245,6 +247,17 @@ def _open(
         database.close()
         raise
     return database, rows
+
+
+def _require_writable(database: sqlite3.Connection) -> None:
+    """Fail where SQLite would read the file but never write it: one wrong bit in its header.
+
+    It says so only when something is written, which may be much later. Ends the transaction and
+    leaves the file as it is.
+    """
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    database.execute(f"PRAGMA user_version = {version}")
+    database.execute("ROLLBACK")
 
 
 def _checked(database: sqlite3.Connection, path: Path, kind: FileKind) -> tuple[int, Rows]:
