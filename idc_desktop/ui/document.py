@@ -437,6 +437,8 @@ class SlideDocument(QObject):
             self.unsaved.emit(problem, go_on, self._drop_candidate)
             return
         candidate, self._candidate = self._candidate, None
+        if self.tiles is not None:
+            tiles.take_over(self.tiles)  # the same slide with another resolution: not read again
         self._leave()
         self.tiles, self.path, self._mpp = candidate
         self.slide, self.pyramid = description, TilePyramid(description)

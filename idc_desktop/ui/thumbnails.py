@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QSize, QSizeF, Qt, QTimer, Signal
@@ -13,6 +15,7 @@ from PySide6.QtGui import QImage
 from idc_desktop.description import SlideDescription
 from idc_desktop.errors import OutputError
 from idc_desktop.ui.pictures import save_picture
+from idc_desktop.ui.task import Task
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.overview import loaded_top_tiles, paint_overview
 from idc_desktop.ui.tiles.pyramid import TilePyramid
@@ -21,6 +24,7 @@ from idc_desktop.user_data import PRIVATE_FILE, data_folder, make_folder
 _LARGEST = QSizeF(160, 120)
 _AFTER_MS = 1_500  # the slide that is being opened goes first
 _PATIENCE_MS = 15_000
+_MOST_KEPT = 2_000  # pictures of 20 KB
 
 
 class Thumbnails(QObject):
@@ -52,13 +56,20 @@ class Thumbnails(QObject):
                 self._start.start()
 
     def keep(self, path: Path, pyramid: TilePyramid, tiles: TileLoader) -> None:
-        """Store the picture of a slide whose coarsest tiles are here."""
+        """Store the picture of a slide whose coarsest tiles are here, in the background."""
         size = pyramid.area_l0.size().scaled(_LARGEST, Qt.AspectRatioMode.KeepAspectRatio)
         picture = paint_overview(pyramid, tiles, size.toSize().expandedTo(QSize(1, 1)))
-        target = _file(path)
-        with contextlib.suppress(OSError, OutputError):  # it is made again next time
-            make_folder(target.parent)
-            save_picture(picture, target, PRIVATE_FILE)
+
+        def save() -> None:
+            with contextlib.suppress(OSError, OutputError):  # it is made again next time
+                target = _file(path)
+                make_folder(target.parent)
+                save_picture(picture, target, PRIVATE_FILE)
+                _forget_oldest(target.parent)
+
+        saving = Task(self)
+        saving.ended.connect(saving.deleteLater)
+        saving.start(save, may_hang=True)
         self.made.emit(path, picture)
 
     def close(self) -> None:
@@ -96,12 +107,36 @@ class Thumbnails(QObject):
 
 
 def kept_picture(path: Path) -> QImage | None:
-    """Return the stored picture of a slide, if there is one; for any thread."""
-    picture = QImage(str(_file(path)))
+    """Return the stored picture of a slide as it is now, if there is one; for any thread."""
+    try:
+        picture = QImage(str(_file(path)))
+    except OSError:  # no such slide
+        return None
     return None if picture.isNull() else picture
 
 
+def _forget_oldest(folder: Path) -> None:
+    """Bound the folder: what a slide was before it changed is never asked for again."""
+    pictures = sorted(folder.glob("*.png"), key=lambda it: it.stat().st_mtime_ns)
+    for picture in pictures[:-_MOST_KEPT]:
+        picture.unlink(missing_ok=True)
+
+
+def fetch_picture(path: Path, parent: QObject, take: Callable[[QImage | None], None]) -> None:
+    """Look for the stored picture of a slide in the background, for the window's thread."""
+    looking = Task(parent)
+    looking.succeeded.connect(take)
+    looking.ended.connect(looking.deleteLater)
+    looking.start(partial(kept_picture, path), may_hang=True)
+
+
 def _file(path: Path) -> Path:
-    """Return where a slide's picture is; the name tells nothing of the slide."""
-    name = hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()
-    return data_folder() / "thumbnails" / f"{name[:32]}.png"
+    """Return where a slide's picture is.
+
+    The name tells nothing of the slide, and is another one for another file in its place. Raises
+    `OSError` if there is no such slide; can take for ever where its disk does not answer.
+    """
+    about = path.stat()
+    stamp = (about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    key = f"{path.absolute()}\n{stamp}".encode("utf-8", "surrogateescape")
+    return data_folder() / "thumbnails" / f"{hashlib.sha256(key).hexdigest()[:32]}.png"

@@ -119,7 +119,7 @@ def test_thumbnails_of_other_slides_are_read_and_rubbish_is_skipped(
     path, picture = made.args
     assert path == folder / "a.tiff"
     assert abs(picture.pixelColor(picture.width() // 2, picture.height() // 2).red() - 190) < 4
-    assert kept_picture(folder / "a.tiff") is not None
+    qtbot.waitUntil(lambda: kept_picture(folder / "a.tiff") is not None, timeout=WAIT_MS)
     thumbnails.close()
 
 

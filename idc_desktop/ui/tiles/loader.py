@@ -151,6 +151,12 @@ class TileLoader(QObject):
         """Keep all tiles of this zoom for ever: the picture that is there before all others."""
         self._pinned_zoom = zoom
 
+    def take_over(self, other: TileLoader) -> None:
+        """Have the pictures that a former loader of the same slide had; both have opened it."""
+        if other._identity == self._identity:
+            self._pinned_zoom, self._pinned = other._pinned_zoom, other._pinned
+            self._cache, self._broken = other._cache, other._broken
+
     def get(self, tile: Tile) -> QImage | None:
         """Return a tile if it is here."""
         image = self._pinned.get(tile)

@@ -72,6 +72,21 @@ def paint_legend(
     painter.fillRect(QRectF(at - 1, bar.top() - 3, 2, bar.height() + 6), _THRESHOLD)
 
 
+def paint_notice(painter: QPainter, area: QRectF, text: str) -> None:
+    """Write a line about the whole view at the upper left of `area`."""
+    painter.setFont(_bold(painter))
+    metrics = painter.fontMetrics()
+    width = min(metrics.horizontalAdvance(text) + 30.0, area.width() - 2 * _MARGIN)
+    flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+    box = QRectF(area.left() + _MARGIN, area.top() + _MARGIN, width, area.height())
+    inside = box.adjusted(12, 6, -12, -6)
+    height = painter.boundingRect(inside, flags | Qt.AlignmentFlag.AlignTop, text).height()
+    box.setHeight(height + 12)
+    _paint_paper(painter, box)
+    painter.setPen(_INK)
+    painter.drawText(box.adjusted(12, 6, -12, -6), flags, text)
+
+
 def paint_label(painter: QPainter, at: QPointF, text: str) -> None:
     """Write a line beside a point."""
     width = painter.fontMetrics().horizontalAdvance(text) + 14

@@ -17,6 +17,7 @@ from idc_desktop.ui.display import Display
 _CELL_RECTS_ABOVE_PX = 24.0  # device px per cell from which cells are drawn one by one
 _OUTLINE = QColor(20, 20, 20)
 _HALO = QColor(255, 255, 255, 170)  # keeps the outline readable on dark tissue
+_SELECTED = ((QColor(255, 255, 255), 5), (QColor(200, 30, 30), 2))
 
 
 class MapRaster:
@@ -115,6 +116,21 @@ class MapRaster:
             pen.setCosmetic(True)
             painter.setPen(pen)
             painter.drawLines(lines)
+
+
+def paint_cell(
+    painter: QPainter, to_device: QTransform, grid: PatchGrid, cell: tuple[int, int]
+) -> None:
+    """Draw a frame around one cell (row, col)."""
+    left = grid.origin_x_l0 + cell[1] * grid.step_x_l0
+    top = grid.origin_y_l0 + cell[0] * grid.step_y_l0
+    painter.setTransform(to_device)
+    for colour, width in _SELECTED:
+        pen = QPen(colour, width)
+        pen.setCosmetic(True)
+        painter.setPen(pen)
+        painter.drawRect(QRectF(left, top, grid.step_x_l0, grid.step_y_l0))
+    painter.resetTransform()
 
 
 class _Borders:

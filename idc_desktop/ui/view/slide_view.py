@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
+from functools import partial
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSizeF, Qt, QTimer, Signal
 from PySide6.QtGui import (
-    QColor,
     QContextMenuEvent,
     QFocusEvent,
+    QImage,
     QKeyEvent,
     QMouseEvent,
     QNativeGestureEvent,
     QPainter,
     QPaintEvent,
-    QPen,
     QResizeEvent,
     QTransform,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from idc_desktop.messages import TILE_PX
 from idc_desktop.regions import Shape
 from idc_desktop.ui.document import SlideDocument
-from idc_desktop.ui.tiles.pyramid import Tile
+from idc_desktop.ui.thumbnails import fetch_picture
 from idc_desktop.ui.view.crosshair import KEYS_HINT, Crosshair
-from idc_desktop.ui.view.guides import paint_legend, paint_scale_bar
-from idc_desktop.ui.view.map_raster import MapRaster
+from idc_desktop.ui.view.guides import paint_legend, paint_notice, paint_scale_bar
+from idc_desktop.ui.view.map_raster import MapRaster, paint_cell
 from idc_desktop.ui.view.minimap import Minimap
 from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
+from idc_desktop.ui.view.tile_layer import Completeness, TileLayer
 from idc_desktop.ui.view.tools import PanTool, Tool
 from idc_desktop.ui.viewport import Viewport
 
-_WAITING = QColor(246, 246, 247)
-_BROKEN = QColor(160, 160, 160)
-_SELECTED = ((QColor(255, 255, 255), 5), (QColor(200, 30, 30), 2))
 _STEP = 1.25  # zoom per wheel notch or key
 _LARGEST_SCALE = 8.0  # screen px per level-0 pixel
 _SMALLEST_PART = 0.5  # of the scale at which the slide fits
 _REST_MS = 120
+_PATIENCE_MS = 300  # until it is said that something is on its way
 _AHEAD = 0.25  # of the view's size that is prefetched on each side, once what is seen is here
-_ROUND = 0.500001
 
 
 class SlideView(QWidget):
@@ -60,6 +56,7 @@ class SlideView(QWidget):
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.document = document
+        self._tiles: TileLayer | None = None
         self._regions = RegionLayer(document.regions)
         self._raster: MapRaster | None = None
         self._raster_is_stale = False
@@ -69,6 +66,10 @@ class SlideView(QWidget):
         self._rest.setSingleShot(True)
         self._rest.setInterval(_REST_MS)
         self._rest.timeout.connect(self._on_rest)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(_PATIENCE_MS)
+        self._patience.timeout.connect(self.update)
         self.pan_tool = PanTool(self)
         self._tool: Tool = self.pan_tool
         self._has_mouse: Tool | None = None
@@ -152,10 +153,17 @@ class SlideView(QWidget):
     @property
     def has_all_tiles(self) -> bool:
         """Whether every visible tile is here, or cannot be."""
-        tiles = self.document.tiles
-        if tiles is None or not self.document.slide:
-            return False
-        return all(tiles.get(it) or tiles.is_broken(it) for it in self._visible_tiles())
+        return self._completeness() in (Completeness.WHOLE, Completeness.BROKEN)
+
+    @property
+    def notice(self) -> str:
+        """What stands over the view where not all of the slide can be seen; else empty."""
+        found = self._completeness()
+        if found is not Completeness.LOADING:
+            return found.value if found is not None else ""
+        if self.document.is_outdated:
+            return Completeness.LOST.value
+        return "" if self._patience.isActive() else found.value
 
     def fit(self) -> None:
         """Show the whole slide."""
@@ -244,7 +252,7 @@ class SlideView(QWidget):
         painter.fillRect(self.rect(), self.palette().mid())
         if self.document.slide:
             to_device = self.to_device()
-            self._paint_tiles(painter, to_device)
+            self._paint_slide(painter, to_device)
             self._paint_map(painter, to_device)
             handles = self._tool.shows_handles
             self._regions.paint(painter, to_device, self.visible_l0(), handles=handles)
@@ -381,63 +389,22 @@ class SlideView(QWidget):
         if viewport.is_fitted:
             self.fit()
 
-    def _visible_tiles(self) -> list[Tile]:
-        pyramid = self.document.pyramid
-        if pyramid is None:
-            return []
-        zoom = pyramid.zoom_for(self.scale * self.devicePixelRatioF())
-        return pyramid.tiles(zoom, self.visible_l0())
+    def _zoom(self) -> int:
+        """Return the zoom of the tiles that are sharp now; there is a slide."""
+        assert self.document.pyramid is not None
+        return self.document.pyramid.zoom_for(self.scale * self.devicePixelRatioF())
 
-    def _paint_tiles(self, painter: QPainter, to_device: QTransform) -> None:
-        tiles, pyramid = self.document.tiles, self.document.pyramid
-        if tiles is None or pyramid is None:
-            return
-        ratio = self.devicePixelRatioF()
-        is_upright = self.document.viewport.is_upright
-        if not is_upright:
-            painter.setTransform(to_device)
+    def _completeness(self) -> Completeness | None:
+        if self._tiles is None:
+            return None
+        return self._tiles.completeness(self._zoom(), self.visible_l0())
 
-        def on_screen(area_l0: QRectF) -> QRectF:
-            if not is_upright:
-                return area_l0
-            # Edges on whole pixels: neighbours share them, and no seam shows. The hair more
-            # than a half keeps what Qt computes as 99.4999 and 100.5 in step.
-            mapped = to_device.mapRect(area_l0)
-            left, top, right, bottom = (
-                math.floor(edge * ratio + _ROUND) / ratio
-                for edge in (mapped.left(), mapped.top(), mapped.right(), mapped.bottom())
-            )
-            return QRectF(left, top, right - left, bottom - top)
-
-        if not pyramid.area_l0.contains(self.visible_l0()):
-            painter.setClipRect(on_screen(pyramid.area_l0))  # the last tiles reach beyond it
-        shown = self._visible_tiles()
-        is_exact = bool(shown) and self.scale * ratio * 2 ** shown[0].zoom == 1
-        painter.setRenderHint(
-            QPainter.RenderHint.SmoothPixmapTransform, not self._is_moving and not is_exact
-        )
-        for tile in shown:
-            target = on_screen(tile.area_l0)
-            image, source = tiles.get(tile), QRectF(0, 0, TILE_PX, TILE_PX)
-            coarser = tile
-            while image is None and coarser.zoom < pyramid.top_zoom:
-                half = TILE_PX / 2
-                source = QRectF(
-                    source.left() / 2 + (coarser.col % 2) * half,
-                    source.top() / 2 + (coarser.row % 2) * half,
-                    source.width() / 2,
-                    source.height() / 2,
-                )
-                coarser = coarser.parent()
-                image = tiles.get(coarser)
-            if tiles.is_broken(tile):
-                painter.fillRect(target, _BROKEN)
-            elif image is None:
-                painter.fillRect(target, _WAITING)
-            else:
-                painter.drawImage(target, image, source)
-        painter.setClipping(False)
-        painter.resetTransform()
+    def _paint_slide(self, painter: QPainter, to_device: QTransform) -> None:
+        if self._tiles is not None:
+            zoom = self._zoom()
+            is_exact = self.scale * self.devicePixelRatioF() * 2**zoom == 1
+            smooth = not self._is_moving and not is_exact
+            self._tiles.paint(painter, to_device, zoom, self.visible_l0(), smooth=smooth)
 
     def _paint_map(self, painter: QPainter, to_device: QTransform) -> None:
         display = self.document.display
@@ -445,20 +412,13 @@ class SlideView(QWidget):
         if raster is not None:
             raster.paint(painter, to_device, self.visible_l0(), display, self._is_moving)
         grid, cell = self.document.grid, self.document.selected
-        if grid is None or cell is None:
-            return
-        left = grid.origin_x_l0 + cell[1] * grid.step_x_l0
-        top = grid.origin_y_l0 + cell[0] * grid.step_y_l0
-        painter.setTransform(to_device)
-        for colour, width in _SELECTED:
-            pen = QPen(colour, width)
-            pen.setCosmetic(True)
-            painter.setPen(pen)
-            painter.drawRect(QRectF(left, top, grid.step_x_l0, grid.step_y_l0))
-        painter.resetTransform()
+        if grid is not None and cell is not None:
+            paint_cell(painter, to_device, grid, cell)
 
     def _paint_guides(self, painter: QPainter) -> None:
         document, area = self.document, QRectF(self.rect())
+        if self.notice:
+            paint_notice(painter, area, self.notice)
         if document.mpp_xy is not None:
             paint_scale_bar(painter, area, document.mpp_xy[0] / self.scale)
         display = document.display
@@ -470,6 +430,7 @@ class SlideView(QWidget):
     def _on_moved(self) -> None:
         self._is_moving = True
         self._rest.start()
+        self._patience.start()
         if self.document.slide:
             self.document.seen_l0 = self.visible_l0()
             self._ask_for_tiles()
@@ -486,7 +447,7 @@ class SlideView(QWidget):
         seen = self.visible_l0()
         across, down = _AHEAD * seen.width(), _AHEAD * seen.height()
         around = seen.adjusted(-across, -down, across, down)
-        zoom = pyramid.zoom_for(self.scale * self.devicePixelRatioF())
+        zoom = self._zoom()
         wanted = pyramid.top_tiles() + pyramid.tiles(zoom, seen)
         # What a pan or a step out of the zoom would need next.
         ahead = pyramid.tiles(zoom, around)
@@ -499,11 +460,19 @@ class SlideView(QWidget):
         self._raster_is_stale = True
         self.let_go()
         self._crosshair.hide()
+        self._tiles = None
         if tiles is not None and pyramid is not None:
+            self._tiles = TileLayer(pyramid, tiles)
+            if self.document.path is not None:
+                fetch_picture(self.document.path, self, partial(self._show_preview, self._tiles))
             tiles.loaded.connect(self.update)
             tiles.pin(pyramid.top_zoom)
             self._turn(self.document.kept_viewport or Viewport(is_fitted=True))
             self._on_moved()  # another slide at the very same place needs its own tiles
+        self.update()
+
+    def _show_preview(self, tiles: TileLayer, picture: QImage | None) -> None:
+        tiles.preview = picture
         self.update()
 
     def _on_map_changed(self) -> None:
