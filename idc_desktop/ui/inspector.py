@@ -1,4 +1,4 @@
-"""The right-hand dock: analysis, map, figures and patch, one below the other."""
+"""The right-hand dock: the analysis, and below it map, figures and patch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from idc_desktop.ui.panels.patch_panel import PatchPanel
 from idc_desktop.ui.panels.section import Section
 from idc_desktop.ui.panels.statistics_panel import StatisticsPanel
 
-_LEAST_WIDTH = 320
+_LEAST_WIDTH = 300
 _MARGIN = 8
 
 
-class Inspector(QScrollArea):
-    """Holds the panels, each in a section that can be folded away."""
+class Inspector(QWidget):
+    """Holds the panels, each in a section that can be folded away.
+
+    That of the analysis stays where it is: its buttons are always in sight. The others scroll.
+    """
 
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -33,17 +36,25 @@ class Inspector(QScrollArea):
             Section("Patch", self.patch),
         ]
         content = QWidget()
+        first, *others = self.sections
         layout = QVBoxLayout(content)
-        layout.setContentsMargins(6, 2, 6, 6)
-        for section in self.sections:
+        layout.setContentsMargins(6, 0, 6, 6)
+        for section in others:
             layout.addWidget(section)
         layout.addStretch(1)
         self._content = content
-        self.setWidget(content)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scrolled = QScrollArea()
+        self._scrolled.setWidget(content)
+        self._scrolled.setWidgetResizable(True)
+        self._scrolled.setFrameShape(QFrame.Shape.NoFrame)
+        self._scrolled.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+        self._scrolled.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 2, 0, 0)
+        column.setSpacing(0)
+        first.setContentsMargins(6, 0, 6, 0)
+        column.addWidget(first)
+        column.addWidget(self._scrolled, 1)
         self.setMinimumWidth(_LEAST_WIDTH)
         document.selection_changed.connect(self._on_selected)
 
@@ -65,4 +76,4 @@ class Inspector(QScrollArea):
         """Bring the picture of the selected patch into sight; if it is, all stays in its place."""
         self._content.adjustSize()
         if self.patch.picture.isVisible():
-            self.ensureWidgetVisible(self.patch.picture, 0, _MARGIN)
+            self._scrolled.ensureWidgetVisible(self.patch.picture, 0, _MARGIN)

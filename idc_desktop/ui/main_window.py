@@ -23,8 +23,9 @@ from idc_desktop.ui.panels.region_panel import RegionPanel
 from idc_desktop.ui.panels.regions_bar import RegionsBar
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
 from idc_desktop.ui.panels.slide_panel import SlidePanel
-from idc_desktop.ui.panels.status_line import StatusLine, ToolHint
+from idc_desktop.ui.panels.status_line import NoteBar, StatusLine, ToolHint
 from idc_desktop.ui.panels.welcome import Welcome
+from idc_desktop.ui.screen import resize_within_screen
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.theme import THEMES, apply_theme
@@ -64,6 +65,7 @@ class MainWindow(QMainWindow):
         self.verbs.toolbar.addWidget(self.magnification)
         NumberFieldKeys([*self.findChildren(QDoubleSpinBox), self.magnification], self.view)
         self.status_line = StatusLine(document, self.view)
+        self.setStatusBar(NoteBar(self))
         self.statusBar().addWidget(ToolHint(self.view), 1)
         self.statusBar().addPermanentWidget(self.status_line)
         self.setAcceptDrops(True)
@@ -165,7 +167,7 @@ class MainWindow(QMainWindow):
         for title in ("Regions", "Foci"):
             self.docks[title].hide()
         self.setCorner(Qt.Corner.BottomRightCorner, area.RightDockWidgetArea)
-        self.resize(1400, 900)
+        resize_within_screen(self, 1400, 900)
         docks, sizes = list(self.docks.values()), [210, 330, 250, 250]
         self.resizeDocks(docks[:2], sizes[:2], Qt.Orientation.Horizontal)
         self.resizeDocks(docks[2:], sizes[2:], Qt.Orientation.Vertical)

@@ -7,8 +7,9 @@ into the window. All labels, message boxes and tips are made with what is here.
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QHelpEvent
 from PySide6.QtGui import Qt as QtText
-from PySide6.QtWidgets import QLabel, QMessageBox, QWidget
+from PySide6.QtWidgets import QLabel, QMessageBox, QToolTip, QWidget
 
 
 class Label(QLabel):
@@ -51,3 +52,8 @@ class MessageBox(QMessageBox):
 def plain_tip(text: str) -> str:
     """Return what a tool tip must be given to show a text as it stands."""
     return QtText.convertFromPlainText(text) if QtText.mightBeRichText(text) else text
+
+
+def show_tip(widget: QWidget, event: QHelpEvent, text: str) -> None:
+    """Show a text as it stands beside the mouse, in answer to the event that asked for a tip."""
+    QToolTip.showText(event.globalPos(), plain_tip(text), widget)

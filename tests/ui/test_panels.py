@@ -217,7 +217,7 @@ def test_legend_is_taken_off_what_lies_beneath_it(
     window = open_window(tiny_slide.path)
     analyze(window, qtbot)
     view, box = window.view, window.inspector.map._boxes["legend"]
-    corner = np.s_[-60:, -210:]
+    corner = np.s_[-110:, -210:]
     with_legend = pixels_of(view)
     window.verbs.action("Show the legend").trigger()
     assert not box.isChecked()

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.plain import Label
+from idc_desktop.ui.screen import resize_within_screen
 
 _LARGEST_PX = 900
 
@@ -49,7 +50,7 @@ class AssociatedDialog(QDialog):
         layout.addWidget(warning)
         layout.addWidget(tabs if self.pictures else Label("The file holds none."), 1)
         layout.addWidget(buttons)
-        self.resize(760, 560)
+        resize_within_screen(self, 760, 560)
 
     def _on_loaded(self, name: str, picture: QImage | str) -> None:
         label = self.pictures.get(name)

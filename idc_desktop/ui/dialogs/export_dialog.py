@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.export import FILES, FORMATS, PROVENANCE
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.exporting import export_folder
+from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.settings import Settings
 
@@ -42,10 +43,8 @@ class ExportDialog(QDialog):
         row = QHBoxLayout()
         row.addWidget(self._folder, 1)
         row.addWidget(choose)
-        six = Label(f"Always: {', '.join((*FILES, PROVENANCE))}.")
-        six.setWordWrap(True)
-        self._where = Label()
-        self._where.setWordWrap(True)
+        six = WrappedLabel(f"Always: {', '.join((*FILES, PROVENANCE))}.")
+        self._where = WrappedLabel()
         self._document = document
         self._boxes: dict[str, QCheckBox] = {}
         layout = QVBoxLayout(self)
@@ -73,9 +72,8 @@ class ExportDialog(QDialog):
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         if not has_all:
-            left_out = Label(f"The files will hold no regions. {document.regions.refusal}")
+            left_out = WrappedLabel(f"The files will hold no regions. {document.regions.refusal}")
             left_out.setObjectName("notice")
-            left_out.setWordWrap(True)
             layout.addSpacing(8)
             layout.addWidget(left_out)
         layout.addSpacing(8)

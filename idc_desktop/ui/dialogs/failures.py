@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from idc_desktop.probability_map import ProbabilityMap
+from idc_desktop.ui.screen import resize_within_screen
 
 
 class FailuresDialog(QDialog):
@@ -43,4 +44,4 @@ class FailuresDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(self.table)
         layout.addWidget(buttons)
-        self.resize(560, 420)
+        resize_within_screen(self, 560, 420)

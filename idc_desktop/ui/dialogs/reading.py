@@ -6,6 +6,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
 
+from idc_desktop.ui.screen import resize_within_screen
+
 
 class ReadingDialog(QDialog):
     """Shows HTML; can be copied as plain text. Deleted when closed."""
@@ -26,4 +28,4 @@ class ReadingDialog(QDialog):
         layout.addWidget(self.text)
         layout.addWidget(buttons)
         buttons.button(QDialogButtonBox.StandardButton.Close).setDefault(True)
-        self.resize(640, 620)
+        resize_within_screen(self, 640, 620)

@@ -25,6 +25,7 @@ from idc_desktop.ui.plain import MessageBox
 _OTHER_FILE = "Open a model file …"
 _PROVIDERS = {"auto": "auto (CUDA if it works)", "cpu": "CPU", "cuda": "CUDA"}
 _RATE_AFTER_S = 0.4
+_LEAST_LETTERS = 10
 
 
 class AnalysisPanel(QWidget):
@@ -42,7 +43,7 @@ class AnalysisPanel(QWidget):
         form = QFormLayout(self)
         form.setContentsMargins(8, 0, 8, 8)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._models = QComboBox()
+        self._models = _narrow_box()
         for name in bundled_models():
             self._models.addItem(name, name)
         self._models.addItem(_OTHER_FILE)
@@ -56,7 +57,7 @@ class AnalysisPanel(QWidget):
         form.addRow("Model", row)
         self._card_line = WrappedLabel()
         form.addRow(self._card_line)
-        self._providers = QComboBox()
+        self._providers = _narrow_box()
         for name, text in _PROVIDERS.items():
             self._providers.addItem(text, name)
         self._providers.currentIndexChanged.connect(self._on_provider_chosen)
@@ -162,3 +163,11 @@ class AnalysisPanel(QWidget):
             return ""
         rate = (done - first) / (now - start)
         return f", {rate:,.0f}/s, {(total - done) / rate:.0f} s left"
+
+
+def _narrow_box() -> QComboBox:
+    """Return a box that no name in it makes wider than its dock."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(_LEAST_LETTERS)
+    return box

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.card import ModelCard
 from idc_desktop.colormap import NAMES
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.threshold_control import ThresholdControl
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.view.guides import colour_bar
@@ -40,11 +41,12 @@ class MapPanel(QWidget):
             "outlined": QCheckBox("Outline"),
             "legend": QCheckBox("Legend"),
         }
-        row = QHBoxLayout()
+        boxes = QWidget()
+        flow = FlowLayout(boxes)
         for name, box in self._boxes.items():
             box.toggled.connect(lambda on, name=name: document.show(**{name: on}))
-            row.addWidget(box)
-        form.addRow(row)
+            flow.addWidget(box)
+        form.addRow(boxes)
         self._colormap = QComboBox()
         self._colormap.setIconSize(_SWATCH)
         for name in NAMES:

@@ -16,6 +16,7 @@ from idc_desktop.plain_text import one_line
 from idc_desktop.ui.analysis_queue import AnalysisQueue, SlideStatus
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.outcome import Outcome
+from idc_desktop.ui.panels.slide_item import SlideItem
 from idc_desktop.ui.plain import plain_tip
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
@@ -23,7 +24,7 @@ from idc_desktop.ui.thumbnails import Thumbnails, kept_picture
 from idc_desktop.ui.tiles.overview import loaded_top_tiles
 
 _ICON = QSize(84, 63)
-_LEAST_WIDTH = 180  # that says how far a slide is
+_LEAST_WIDTH = 160  # that says how far a slide is
 _SUFFIXES = frozenset(
     (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".bif", ".svslide", ".czi")
 )
@@ -109,7 +110,7 @@ class SlideList(QListWidget):
         self._opening: Task | None = None
         self.setIconSize(_ICON)
         self.setMinimumWidth(_LEAST_WIDTH)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setItemDelegate(SlideItem(self))
         self.setUniformItemSizes(True)
         self.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
         self.setAccessibleName("Slides")

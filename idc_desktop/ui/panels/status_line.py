@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+from collections.abc import Sequence
+
+from PySide6.QtCore import QEvent, QPointF, QRect, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStatusBar, QWidget
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.probability_map import MILLIONTHS, PatchState
 from idc_desktop.ui.document import SlideDocument
-from idc_desktop.ui.plain import Label, plain_tip
+from idc_desktop.ui.plain import Label, plain_tip, show_tip
 from idc_desktop.ui.view.slide_view import SlideView
+
+_SPACING_PX = 18
+_MARGIN_PX = 4
+
+
+class NoteBar(QStatusBar):
+    """The bar at the foot of the window; a message that is too long ends in "…", its tip does not.
+
+    Qt cuts it off wherever the next widget begins.
+    """
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the message, if there is one."""
+        painter = QPainter(self)
+        room = self._room()
+        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, self._shortened(room))
+        painter.end()
+
+    def event(self, event: QEvent) -> bool:
+        """Show the whole message where there is only room for its beginning."""
+        if isinstance(event, QHelpEvent) and self._shortened(self._room()) != self.currentMessage():
+            show_tip(self, event, self.currentMessage())
+            return True
+        return super().event(event)
+
+    def _room(self) -> QRect:
+        kept = [it.x() for it in self.findChildren(StatusLine) if it.isVisible()]
+        return QRect(6, 0, min([self.width(), *kept]) - 12, self.height())
+
+    def _shortened(self, room: QRect) -> str:
+        end = Qt.TextElideMode.ElideRight
+        return self.fontMetrics().elidedText(self.currentMessage(), end, room.width())
 
 
 class ToolHint(Label):
@@ -27,7 +62,10 @@ class ToolHint(Label):
 
 
 class StatusLine(QWidget):
-    """Position, patch, level, provider, and the research-use line."""
+    """Position, patch, level, provider, and the research-use line.
+
+    Where they do not fit side by side, provider and level are left out: no number is cut.
+    """
 
     def __init__(
         self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
@@ -38,17 +76,40 @@ class StatusLine(QWidget):
         self.position = Label()
         self._level = Label()
         self._provider = Label()
-        notice = Label(RESEARCH_USE_NOTICE)
+        self._notice = Label(RESEARCH_USE_NOTICE)
         row = QHBoxLayout(self)
-        row.setContentsMargins(4, 0, 4, 0)
-        row.setSpacing(18)
-        for label in (self.position, self._level, self._provider, notice):
+        row.setContentsMargins(_MARGIN_PX, 0, _MARGIN_PX, 0)
+        row.setSpacing(_SPACING_PX)
+        for label in (self.position, self._level, self._provider, self._notice):
             row.addWidget(label)
         view.pointed.connect(self._on_pointed)
         document.viewport_changed.connect(self._show_level)
         document.slide_changed.connect(self._show_level)
         document.map_changed.connect(self._show_provider)
         document.map_changed.connect(self._show_position)
+
+    def sizeHint(self) -> QSize:
+        """Ask for the room that all of it takes."""
+        labels = (self.position, self._level, self._provider, self._notice)
+        return QSize(_width_of(labels), self._notice.sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Need no more than the research-use line."""
+        return QSize(_width_of([self._notice]), self._notice.sizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Show what fits."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Leave out what does not fit, the least needed first."""
+        shown = [self.position, self._level, self._provider, self._notice]
+        for label in (self._provider, self._level, self.position):
+            label.setVisible(_width_of(shown) <= self.width())
+            if label.isHidden():
+                shown.remove(label)
+        self.updateGeometry()
 
     def _on_pointed(self, point: QPointF | None) -> None:
         self._point = point
@@ -58,6 +119,7 @@ class StatusLine(QWidget):
         document, point = self._document, self._point
         if point is None or not document.slide:
             self.position.clear()
+            self._fit()
             return
         mpp = document.mpp_xy
         if mpp is None:
@@ -73,6 +135,7 @@ class StatusLine(QWidget):
             else:
                 text += f"    {state.words}"
         self.position.setText(text)
+        self._fit()
 
     def _show_level(self) -> None:
         slide = self._document.slide
@@ -81,8 +144,19 @@ class StatusLine(QWidget):
         fine = [k for k, it in enumerate(levels) if it.downsample <= wanted * 1.001]
         level = fine[-1] if fine else 0
         self._level.setText(f"level {level}" if levels else "")
+        self._fit()
 
     def _show_provider(self) -> None:
         run = self._document.run
         used = run.plan.provider.used.upper() if run.plan and run.done_patches else ""
         self._provider.setText(used and f"on {used}")
+        self._fit()
+
+
+def _width_of(labels: Sequence[Label]) -> int:
+    """Return the width that labels take side by side."""
+    return (
+        sum(label.sizeHint().width() for label in labels)
+        + _SPACING_PX * (len(labels) - 1)
+        + 2 * _MARGIN_PX
+    )

@@ -31,7 +31,7 @@ def colour_bar(colormap: str) -> QImage:
 
 def paint_scale_bar(painter: QPainter, area: QRectF, um_per_px: float) -> None:
     """Draw a scale bar of a round length at the lower left of `area`."""
-    longest = min(_LONGEST_BAR, area.width() / 3)
+    longest = _longest_bar(area)
     length_um = round_length_um(longest * um_per_px)
     width = length_um / um_per_px
     box = QRectF(area.left() + _MARGIN, area.bottom() - _MARGIN - _HEIGHT, width + 24, _HEIGHT)
@@ -50,15 +50,22 @@ def paint_legend(
 ) -> None:
     """Draw the colour bar of the map with its threshold at the lower right of `area`.
 
-    Above it stands the colour of patches that failed, where there are any.
+    Above it stands the colour of patches that failed, where there are any. Where there is no room
+    beside the scale bar, it stands over that one.
     """
-    left = area.right() - _MARGIN - _LEGEND_WIDTH
-    box = QRectF(left, area.bottom() - _MARGIN - _HEIGHT, _LEGEND_WIDTH, _HEIGHT)
+    width = min(_LEGEND_WIDTH, area.width() - 2 * _MARGIN)
+    box = QRectF(area.right() - _MARGIN - width, 0, width, _HEIGHT)
+    box.moveBottom(area.bottom() - _MARGIN)
+    if box.left() < area.left() + _longest_bar(area) + 24 + 2 * _MARGIN:
+        box.translate(0, -_HEIGHT - _MARGIN / 2)
     _paint_paper(painter, box.adjusted(0, -_LINE if has_failed else 0, 0, 0))
     painter.setPen(_INK)
     painter.setFont(_bold(painter))
     words = box.adjusted(12, 3, -12, -18)
-    painter.drawText(words, Qt.AlignmentFlag.AlignHCenter, "Probability of IDC")
+    title, ends = "Probability of IDC", painter.fontMetrics().horizontalAdvance("0   1")
+    if painter.fontMetrics().horizontalAdvance(title) + ends > words.width():
+        title = "p of IDC"
+    painter.drawText(words, Qt.AlignmentFlag.AlignHCenter, title)
     painter.drawText(words, Qt.AlignmentFlag.AlignLeft, "0")
     painter.drawText(words, Qt.AlignmentFlag.AlignRight, "1")
     if has_failed:
@@ -97,6 +104,10 @@ def paint_label(painter: QPainter, at: QPointF, text: str) -> None:
     _paint_paper(painter, box)
     painter.setPen(_INK)
     painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+
+
+def _longest_bar(area: QRectF) -> float:
+    return min(_LONGEST_BAR, area.width() / 3)
 
 
 def _paint_paper(painter: QPainter, box: QRectF) -> None:

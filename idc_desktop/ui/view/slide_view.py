@@ -79,7 +79,7 @@ class SlideView(QWidget):
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumSize(240, 180)
+        self.setMinimumSize(170, 120)
         self.setAccessibleName("Slide")
         document.slide_changed.connect(self._on_slide_changed)
         document.map_changed.connect(self._on_map_changed)
