@@ -36,7 +36,7 @@ check: install
 
 test: install
 	packaging/check-system $(BIN)/python
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --max-worker-restart 0
 
 test-long: install
 	$(BIN)/python -m pytest -m long

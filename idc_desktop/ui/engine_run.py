@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
@@ -18,6 +18,7 @@ from idc_desktop.model_file import ModelFile
 from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord, require_model
 from idc_desktop.supervisor import Job, usable_threads
+from idc_desktop.ui.hand_over import HandOver
 from idc_desktop.user_data import data_folder
 
 _PORTION_S = 0.01
@@ -80,8 +81,6 @@ class EngineRun(QObject):
     ended = Signal(object)
     """The job is over; carries the error that ended it, or None."""
 
-    _woken = Signal()
-
     def __init__(
         self, job: AnalyzeJob, model: ModelFile, subject: str, parent: QObject | None = None
     ) -> None:
@@ -90,9 +89,10 @@ class EngineRun(QObject):
         self._model = model
         self._inbox: deque[Event | _End] = deque()
         self._abandoned = False
-        self._woken.connect(self._take_portion)
         self._job = Job(job, subject)
-        threading.Thread(target=self._follow, daemon=True).start()
+        woken: HandOver[None] = HandOver(self._take_portion)
+        follow = partial(_follow, self._job, model, self._inbox, woken)
+        threading.Thread(target=follow, daemon=True).start()
 
     def cancel(self) -> None:
         """Stop after what has begun; what was committed is kept."""
@@ -103,25 +103,7 @@ class EngineRun(QObject):
         self._abandoned = True
         self._job.cancel()
 
-    def _follow(self) -> None:
-        failure: Exception | None = None
-        try:
-            for event in self._job.events():
-                require_model(event, self._model.path.name, self._model.sha256)
-                self._hand_over(event)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run is over
-            failure = error
-            self._job.close()
-        self._hand_over(_End(failure))
-
-    def _hand_over(self, event: Event | _End) -> None:
-        """Put something into the inbox; from the job's thread."""
-        self._inbox.append(event)
-        if len(self._inbox) == 1:
-            with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
-                self._woken.emit()
-
-    def _take_portion(self) -> None:
+    def _take_portion(self, _: None = None) -> None:
         until = time.monotonic() + _PORTION_S
         has_grown, end = False, None
         while self._inbox and not self._abandoned and time.monotonic() < until:
@@ -150,3 +132,22 @@ class EngineRun(QObject):
             self.opened.emit(event.slide)
         for note in self.record.notes[known:]:
             self.noted.emit(note)
+
+
+def _follow(job: Job, model: ModelFile, inbox: deque[Event | _End], woken: HandOver[None]) -> None:
+    """Put what the engine says into the inbox; in a thread that holds nothing of the window's."""
+
+    def put(event: Event | _End) -> None:
+        inbox.append(event)
+        if len(inbox) == 1:
+            woken.put(None)
+
+    failure: Exception | None = None
+    try:
+        for event in job.events():
+            require_model(event, model.path.name, model.sha256)
+            put(event)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run is over
+        failure = error
+        job.close()
+    put(_End(failure))

@@ -14,6 +14,7 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 from idc_desktop.errors import OutputError, RegionsError
 from idc_desktop.regions import Region, Shape
 from idc_desktop.regions.shape import Point
+from idc_desktop.ui.hand_over import HandOver
 
 if TYPE_CHECKING:
     from idc_desktop.regions.book import RegionBook
@@ -48,8 +49,6 @@ class RegionModel(QObject):
     warned = Signal(str)
     """What the user must not miss: the stored regions were damaged; carries what became of them."""
 
-    _problem = Signal(str)
-
     def __init__(self, history: QUndoStack, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._history = history
@@ -58,7 +57,7 @@ class RegionModel(QObject):
         self._chosen: tuple[str, ...] = ()
         self._last_number = 0  # a name that became free is not given again
         self.new_class = self.refusal = ""
-        self._problem.connect(lambda text: self.noted.emit(text or "The regions are saved again."))
+        self._problem: HandOver[str] = HandOver(self._on_problem)
 
     @property
     def all(self) -> tuple[Region, ...]:
@@ -95,7 +94,7 @@ class RegionModel(QObject):
         self.close()
         self._folder = folder
         try:
-            self._book = RegionBook(folder, self._problem.emit)
+            self._book = RegionBook(folder, self._problem.put)
         except OutputError as error:
             self.refusal = str(error)
             self.noted.emit(self.refusal)
@@ -103,6 +102,9 @@ class RegionModel(QObject):
             for note in self._book.notes:
                 self.warned.emit(note)
         self.changed.emit()
+
+    def _on_problem(self, problem: str) -> None:
+        self.noted.emit(problem or "The regions are saved again.")
 
     def try_again(self) -> None:
         """Take the regions if they could not be had before: the other window may be closed now."""

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from PySide6.QtCore import QObject, QThreadPool, Signal
 
 from idc_desktop.errors import IdcError
+from idc_desktop.ui.hand_over import HandOver
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How a task ended; `work` comes along so that it is let go of where it was made."""
+
+    work: Callable[[], object]
+    result: object
+    error: Exception | None
 
 
 class Task(QObject):
@@ -26,12 +37,10 @@ class Task(QObject):
     ended = Signal()
     """Comes after either."""
 
-    _done = Signal(object, object)
-
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.is_running = False
-        self._done.connect(self._on_done)
+        self._done: HandOver[_Outcome] = HandOver(self._on_done)
 
     def start(self, work: Callable[[], object], *, may_hang: bool = False) -> None:
         """Run `work`.
@@ -43,27 +52,28 @@ class Task(QObject):
             thread from the pool nor is it waited for when the window is closed.
         """
         self.is_running = True
-
-        def run() -> None:
-            result, failure = None, None
-            try:
-                result = work()
-            except Exception as error:  # noqa: BLE001 - it is handed over to the window's thread
-                failure = error
-            with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
-                self._done.emit(result, failure)
-
+        run = partial(_run, work, self._done)
         if may_hang:
             threading.Thread(target=run, daemon=True).start()
         else:
             QThreadPool.globalInstance().start(run)
 
-    def _on_done(self, result: object, error: Exception | None) -> None:
+    def _on_done(self, outcome: _Outcome) -> None:
         self.is_running = False
+        error = outcome.error
         if error is None:
-            self.succeeded.emit(result)
+            self.succeeded.emit(outcome.result)
         else:
             self.failed.emit(error)
         self.ended.emit()
         if error is not None and not isinstance(error, IdcError):
             raise error  # a defect of ours: it is reported as any other
+
+
+def _run(work: Callable[[], object], done: HandOver[_Outcome]) -> None:
+    """Do the work and hand over how it ended; in a thread that holds nothing of the window's."""
+    try:
+        outcome = _Outcome(work, work(), None)
+    except Exception as error:  # noqa: BLE001 - it is handed over to the window's thread
+        outcome = _Outcome(work, None, error)
+    done.put(outcome)

@@ -30,8 +30,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_phantom_is_made_and_opened(window: MainWindow, qtbot: QtBot, cache: Path) -> None:
     welcome = window.welcome
     assert welcome.isVisible()
-    told: list[float] = []
-    welcome._progressed.connect(told.append)
+    told: list[int] = []
+    welcome._progress.valueChanged.connect(told.append)
     welcome.phantom_button.click()
     assert welcome._progress.isVisible()
     assert not welcome.phantom_button.isEnabled()
@@ -40,7 +40,7 @@ def test_phantom_is_made_and_opened(window: MainWindow, qtbot: QtBot, cache: Pat
     assert window.document.path.parent == cache
     assert window.document.mpp_xy == (0.5, 0.5)
     assert told == sorted(told)
-    assert told[-1] == 1
+    assert told[-1] == 100
     assert not welcome.isVisible()
     window.verbs.action("Close slide").trigger()
     assert welcome.isVisible()

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayou
 
 from idc_desktop.errors import AnalysisCancelledError
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.hand_over import HandOver
 from idc_desktop.ui.plain import Label
 from idc_desktop.ui.task import Task
 
@@ -27,8 +28,6 @@ class Welcome(QWidget):
     """The phantom slide is there."""
     refused = Signal(str)
     """The phantom cannot be made; carries the reason."""
-
-    _progressed = Signal(float)
 
     def __init__(self, document: SlideDocument, view: QWidget) -> None:
         super().__init__(view)
@@ -50,7 +49,7 @@ class Welcome(QWidget):
         self._progress = QProgressBar()
         self._progress.setRange(0, 100)
         self._progress.setFormat("Painting, %p %")
-        self._progressed.connect(lambda part: self._progress.setValue(round(100 * part)))
+        self._progressed: HandOver[float] = HandOver(self._on_progressed)
         buttons = QHBoxLayout()
         buttons.addStretch(1)
         buttons.addWidget(self.open_button)
@@ -99,10 +98,12 @@ class Welcome(QWidget):
         self.setVisible(document.slide is None)
 
     def _make_phantom(self) -> None:
+        stopped, progressed = self._stopped, self._progressed
+
         def progress(part: float) -> None:
-            if self._stopped.is_set():
+            if stopped.is_set():
                 raise AnalysisCancelledError("The phantom slide was not finished.")
-            self._progressed.emit(part)
+            progressed.put(part)
 
         def work() -> Path:
             # Imported here: the window starts without what paints.
@@ -113,6 +114,9 @@ class Welcome(QWidget):
         self._progress.setValue(0)
         self._task.start(work)
         self._show()
+
+    def _on_progressed(self, part: float) -> None:
+        self._progress.setValue(round(100 * part))
 
     def _on_failed(self, error: Exception) -> None:
         if not self._stopped.is_set():

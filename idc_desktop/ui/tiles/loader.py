@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from idc_desktop.messages import (
 )
 from idc_desktop.plain_text import in_a_line
 from idc_desktop.supervisor import Child, ChildCrashedError
+from idc_desktop.ui.hand_over import HandOver
 from idc_desktop.ui.tiles.pyramid import Tile
 from idc_desktop.user_data import data_folder
 
@@ -78,6 +80,21 @@ def _check_size(tile: Pixels) -> None:
         raise GarbledMessageError(f"pixels: a tile of {tile.width} x {tile.height} pixels")
 
 
+@dataclass(frozen=True)
+class _End:
+    """Comes after a decoder's last event: what ended it, if it failed."""
+
+    failure: Exception | None
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What a decoder said, and which of the decoders that the loader had."""
+
+    life: int
+    said: Event | _End
+
+
 class TileLoader(QObject):
     """Loads the tiles of one slide through a decoder process of its own.
 
@@ -110,9 +127,6 @@ class TileLoader(QObject):
     associated_loaded = Signal(str, object)
     """A picture that came with the scan: its name, and a QImage or the reason why there is none."""
 
-    _arrived = Signal(int, object)
-    _ended = Signal(int, object)
-
     def __init__(
         self,
         slide: str,
@@ -143,8 +157,7 @@ class TileLoader(QObject):
         self._closed = False
         self._life = 0
         self._fruitless = 0
-        self._arrived.connect(self._on_arrived)
-        self._ended.connect(self._on_ended)
+        self._heard: HandOver[_Heard] = HandOver(self._on_heard)
         self._child = self._start()
 
     def pin(self, zoom: int) -> None:
@@ -214,26 +227,13 @@ class TileLoader(QObject):
         self._fruitless += 1  # until it has opened the slide
         self._talk = _Talk()
         self._silence.start()
-        follow = partial(self._follow, child, self._life, self._talk)
+        follow = partial(_follow, child, self._life, self._talk, self._heard)
         threading.Thread(target=follow, daemon=True).start()
         return child
 
     def _end_child(self) -> None:
         # Elsewhere: a decoder that hangs on a slow disk takes seconds to be killed.
         threading.Thread(target=self._child.close, daemon=True).start()
-
-    def _follow(self, child: Child, life: int, talk: _Talk) -> None:
-        failure: Exception | None = None
-        try:
-            for event in child.events(wait_forever=True):
-                talk.check(event)
-                self._arrived.emit(life, event)
-        except RuntimeError:  # the loader's C++ half is gone: the window was closed
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, this reader is lost
-            failure = error
-        if not self._closed:
-            self._ended.emit(life, failure)
 
     def _next(self) -> int:
         self._next_request += 1
@@ -251,9 +251,15 @@ class TileLoader(QObject):
             tile = self._wanted.pop(0)
             self._send(ReadTile(self._next(), tile.zoom, tile.col, tile.row), tile)
 
-    def _on_arrived(self, life: int, event: Event) -> None:
-        if life != self._life or self._closed:
+    def _on_heard(self, heard: _Heard) -> None:
+        if heard.life != self._life or self._closed:
             return
+        if not isinstance(heard.said, _End):
+            self._on_event(heard.said)
+        else:
+            self._on_ended(heard.said.failure)
+
+    def _on_event(self, event: Event) -> None:
         self._silence.start()
         match event:
             case SlideOpened():
@@ -274,7 +280,7 @@ class TileLoader(QObject):
             self.associated_names = event.associated
             self.opened.emit(event.slide)
         elif self._identity != event.slide.identity:  # the decoder before this one had another file
-            self._on_ended(self._life, slide_replaced(self._name))
+            self._on_ended(slide_replaced(self._name))
             return
         self._ask()
         self._rest()
@@ -303,7 +309,7 @@ class TileLoader(QObject):
     def _on_silence(self) -> None:
         # Not only killed: one that waits for a dead network share does not even die of that.
         reason = f"said nothing for {self._silence.interval() / 1000:g} s"
-        self._on_ended(self._life, ChildCrashedError(reason, killed_from_outside=False))
+        self._on_ended(ChildCrashedError(reason, killed_from_outside=False))
 
     def _keep(self, tile: Tile, image: QImage) -> None:
         if tile.zoom == self._pinned_zoom:
@@ -313,9 +319,7 @@ class TileLoader(QObject):
         while len(self._cache) > _CACHED_TILES:
             self._cache.popitem(last=False)
 
-    def _on_ended(self, life: int, failure: Exception | None) -> None:
-        if life != self._life or self._closed:
-            return
+    def _on_ended(self, failure: Exception | None) -> None:
         self._end_child()
         crashed = isinstance(failure, ChildCrashedError) and self._life <= _RESTARTS
         if not crashed or self._fruitless >= _CRASHES_PER_TILE:
@@ -342,3 +346,15 @@ class TileLoader(QObject):
         self._started.clear()
         self._child = self._start()
         self.loaded.emit()
+
+
+def _follow(child: Child, life: int, talk: _Talk, heard: HandOver[_Heard]) -> None:
+    """Hand over what a decoder says; in a thread that holds nothing of the window's."""
+    failure: Exception | None = None
+    try:
+        for event in child.events(wait_forever=True):
+            talk.check(event)
+            heard.put(_Heard(life, event))
+    except Exception as error:  # noqa: BLE001 - whatever it is, this reader is lost
+        failure = error
+    heard.put(_Heard(life, _End(failure)))
