@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import one_line
+from idc_desktop.streams import open_missing_streams
 from trainer.settings import OPTIONS, SPLITS, Settings, recipe_settings
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns 0 done, 1 own defect, 2 usage, 3 input refused, 5 could not write, 130 stopped.
     """
+    open_missing_streams()
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
@@ -364,7 +367,7 @@ def _parser() -> argparse.ArgumentParser:
         "--shifts", action="store_true", help="score under other stain, light and sharpness too"
     )
     _add_elsewhere(evaluate)
-    evaluate.add_argument("--mpp", type=float, help="µm per pixel of --elsewhere's slides")
+    evaluate.add_argument("--mpp", type=decimal, help="µm per pixel of --elsewhere's slides")
     evaluate.add_argument(
         "--log", type=Path, help="CSV that gets the figures of kept-back cases and slides"
     )
@@ -377,7 +380,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, required=True, help="folder of results and tables")
     compare.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     compare.add_argument("--protocols", nargs="+", metavar="NAME", help="paper, official, or both")
-    compare.add_argument("--epochs", type=int, help="budget of each network")
+    compare.add_argument("--epochs", type=whole, help="budget of each network")
     compare.add_argument("--tables-only", action="store_true", help="run nothing")
     compare.set_defaults(run=_compare)
 
@@ -423,12 +426,12 @@ def _add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None
     parser.add_argument(
         "--split", choices=SPLITS, default="official", help="random-patch is the paper's, and leaky"
     )
-    parser.add_argument("--fold", type=int, default=1, help="test fold of grouped-kfold, 1 to 5")
+    parser.add_argument("--fold", type=whole, default=1, help="test fold of grouped-kfold, 1 to 5")
     _add_balance(parser, smote=("training", "before-split"))
 
 
 def _add_balance(parser: argparse.ArgumentParser, smote: tuple[str, ...]) -> None:
-    parser.add_argument("--split-seed", type=int, default=1, help="of folds and random draws")
+    parser.add_argument("--split-seed", type=whole, default=1, help="of folds and random draws")
     balance = parser.add_mutually_exclusive_group()
     balance.add_argument(
         "--imbalance",
@@ -492,4 +495,5 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             )
         else:
             default = one.default if one.name in ("network", "recipe") else None
-            group.add_argument(option, type=about["type"], default=default, help=text)
+            kind = {float: decimal, int: whole}.get(about["type"], about["type"])
+            group.add_argument(option, type=kind, default=default, help=text)

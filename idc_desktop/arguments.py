@@ -1,0 +1,37 @@
+"""Numbers on a command line, and what is said of those that are none."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def decimal(text: str) -> float:
+    """Read a number with a decimal point, or with a decimal comma."""
+    try:
+        return float(text.replace(",", "."))  # two separators are never a number
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def whole(text: str) -> int:
+    """Read a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def count(text: str) -> int:
+    """Read a number of things: at least one."""
+    value = whole(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def probability(text: str) -> float:
+    """Read a number from 0 to 1."""
+    value = decimal(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a probability from 0 to 1")
+    return value
