@@ -213,6 +213,22 @@ def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[bool]:
         yield bool(is_locked)
 
 
+def require_file_place(path: Path) -> None:
+    """Raise `OSError` if a name is taken by what is no file: a folder, a pipe, a device.
+
+    Nothing of it is opened; a link counts as what it leads to.
+    """
+    with _blaming(path):
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if not stat.S_ISREG(mode):
+            raise FileExistsError(errno.EEXIST, "a device or pipe has this name")
+
+
 class _Temporary:
     """A file that is being written, under a name of its own.
 
@@ -222,7 +238,7 @@ class _Temporary:
 
     def __init__(self, target: Path, mode: int = 0o666) -> None:
         self.target = target
-        _refuse_to_replace(target)
+        require_file_place(target)
         # What is wrong here is wrong with the folder, whatever file comes first.
         with _blaming(target.parent):
             while True:
@@ -313,19 +329,6 @@ def _keep(path: Path, folder: Path, former: dict[Path, Path]) -> None:
         # Not copy2: on macOS it makes the copy of a locked file one that cannot be removed either.
         shutil.copyfile(path, kept, follow_symlinks=False)
         shutil.copymode(path, kept, follow_symlinks=False)
-
-
-def _refuse_to_replace(path: Path) -> None:
-    """Raise `OSError` where there is something else than a file; links count as their target."""
-    with _blaming(path):
-        try:
-            mode = path.stat().st_mode
-        except FileNotFoundError:
-            return
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        if not stat.S_ISREG(mode):
-            raise FileExistsError(errno.EEXIST, "a device or pipe has this name")
 
 
 def _free_name(folder: Path) -> Path:

@@ -36,8 +36,8 @@ from idc_desktop.errors import (
     ExportError,
     IdcError,
     ModelError,
-    OutputError,
     UsageError,
+    not_written,
 )
 from idc_desktop.messages import AnalyzeJob, BlockDone, Plan, RecallJob
 from idc_desktop.plain_text import one_line
@@ -196,9 +196,8 @@ def _read_common(runs: list[_Run], options: argparse.Namespace) -> _Common:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"{out}: The folder cannot be made ({error.strerror}). Choose another with --out."
-        ) from error
+        elsewhere = "choose another folder with --out"
+        raise not_written(f"{out}: The folder cannot be made", error, elsewhere) from error
     return _Common(out, _read_model(options), _read_regions(options))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
+from idc_desktop.arguments import count, decimal, probability
 from idc_desktop.batch import FORMAT_NAMES, analyze_slides
 from idc_desktop.console import (
     EXIT_CANCELLED,
@@ -31,6 +32,7 @@ from idc_desktop.console import (
 from idc_desktop.errors import DefectError, DisplayError, IdcError, ModelError, UsageError
 from idc_desktop.messages import Doctor, DoctorJob, InfoJob, ModelVerified, SlideOpened, VerifyJob
 from idc_desktop.results import results_name
+from idc_desktop.streams import open_missing_streams
 from idc_desktop.supervisor import ask, usable_threads
 
 _QT_PACKAGES = "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libxcb-cursor0"
@@ -38,6 +40,7 @@ _QT_PACKAGES = "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 lib
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         # A file name may hold bytes that are no text; it is shown, and ends nothing.
         if isinstance(stream, io.TextIOWrapper):
@@ -89,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument(
         "--threads",
         metavar="N",
-        type=_positive_count,
+        type=count,
         default=usable_threads(),
         help="blocks at work at once; does not change the results",
     )
@@ -166,7 +169,7 @@ def _add_run_options(command: argparse.ArgumentParser, *, is_export: bool = Fals
         help="where (0, 0) of that file is: bounds for files of QuPath where it crops the slide",
     )
     command.add_argument(
-        "--threshold", metavar="P", type=_probability, help="IDC is p >= P; default: the model's"
+        "--threshold", metavar="P", type=probability, help="IDC is p >= P; default: the model's"
     )
     command.add_argument(
         "--map",
@@ -174,7 +177,7 @@ def _add_run_options(command: argparse.ArgumentParser, *, is_export: bool = Fals
         default="patch",
         help="context: smoothed by the neighbours, for models that bring its parameters",
     )
-    command.add_argument("--mpp", metavar="UM", type=float, help="µm per level-0 pixel")
+    command.add_argument("--mpp", metavar="UM", type=decimal, help="µm per level-0 pixel")
     command.add_argument(
         "--provider",
         choices=("auto", "cpu", "cuda"),
@@ -189,20 +192,6 @@ def _add_run_options(command: argparse.ArgumentParser, *, is_export: bool = Fals
         "--overwrite", action="store_true", help="replace results of another slide, too"
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _probability(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a probability from 0 to 1")
-    return value
-
-
-def _positive_count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
 
 
 def _info(options: argparse.Namespace) -> int:

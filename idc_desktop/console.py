@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from idc_desktop import __version__
-from idc_desktop.errors import OutputError
+from idc_desktop.errors import not_written
 from idc_desktop.plain_text import one_line
 
 _LARGEST_LOG_BYTES = 1 << 20
@@ -40,18 +40,15 @@ def printing() -> Iterator[None]:
         try:
             yield
         finally:
-            if sys.stdout is not None:  # closed by whoever started us: `print` says nothing, too
-                sys.stdout.flush()
+            sys.stdout.flush()
     except OSError as error:
         # What is still in the buffer must not fail again when the interpreter ends.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise
-        raise OutputError(
-            f"Standard output cannot be written ({error.strerror}). Free some space, or send it "
-            "elsewhere."
-        ) from error
+        what = "Standard output cannot be written"
+        raise not_written(what, error, "send it elsewhere") from error
 
 
 def print_line(text: str) -> None:

@@ -10,6 +10,7 @@ whole. A kill at any moment leaves either of them, and the next opening begins a
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idc_desktop.atomic import locked, replacing
+from idc_desktop.atomic import locked, replacing, require_file_place
 from idc_desktop.errors import OutputError
 from idc_desktop.salvage import PAGE_SIZE, Row, Table
 from idc_desktop.user_data import PRIVATE_FILE, make_file, make_folder
@@ -37,6 +38,14 @@ _NOT_DAMAGE = (
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PERM,
 )
+_ERRNO = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR_WRITE: errno.ENOSPC,  # also where a quota is used up
+    sqlite3.SQLITE_READONLY: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_NOMEM: errno.ENOMEM,
+}
 _FORMAT = "format"
 
 
@@ -210,15 +219,21 @@ def is_held(error: Exception) -> bool:
     return busy or isinstance(error, BlockingIOError)
 
 
-def reason_of(error: Exception) -> str:
-    """Return the cause of a failure without any path."""
-    return str(error.strerror) if isinstance(error, OSError) else str(error)
+def as_os_error(error: Exception) -> OSError:
+    """Return why a file cannot be opened or written as the system would say it."""
+    if isinstance(error, OSError):
+        return error
+    code = getattr(error, "sqlite_errorcode", 0)
+    number = _ERRNO.get(code) or _ERRNO.get(code & 0xFF, errno.EIO)
+    return OSError(number, str(error))
 
 
 def _open(
     path: Path, kind: FileKind, first: Rows, check: Callable[[Rows], str | None]
 ) -> tuple[sqlite3.Connection, Rows]:
     """Open a sound file of the newest version, or make it."""
+    for name in (path.name, f"{path.name}-journal"):
+        require_file_place(path.with_name(name))
     make_file(path)
     # One thread at a time uses it, but not always the one that opened it.
     database = sqlite3.connect(

@@ -188,6 +188,14 @@ def not_written(
     return OutputError(f"{what} ({cause_of(error)}). {remedy[:1].upper()}{remedy[1:]}{tail}.")
 
 
+def no_room_for_temporary_files(error: OSError) -> OutputError:
+    """Return the error that ends what needs a temporary file or folder and cannot have it."""
+    if isinstance(error, FileNotFoundError):  # so `tempfile` says that it has tried every place
+        error = OSError(errno.ENOSPC, "no folder takes any")
+    elsewhere = "name another folder for them in TMPDIR"
+    return not_written("Temporary files cannot be written", error, elsewhere)
+
+
 _BY_NAME: dict[str, type[IdcError]] = {
     error.__name__: error
     for error in (

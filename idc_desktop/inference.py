@@ -9,13 +9,14 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from idc_desktop.card import PATCH_SIZE_PX
-from idc_desktop.errors import ModelError
+from idc_desktop.errors import ModelError, no_room_for_temporary_files
 from idc_desktop.model_file import ModelFile
 from idc_desktop.provider import Provider, ProviderChoice
 
@@ -229,13 +230,20 @@ def _session(model: ModelFile, provider: str) -> onnxruntime.InferenceSession:
         ) from error
 
 
+def _temporary_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise no_room_for_temporary_files(error) from error
+
+
 @contextlib.contextmanager
 def _native_stderr() -> Iterator[list[str]]:
     """Collect what native code writes to the process's stderr while the block runs."""
     said: list[str] = []
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    with _temporary_file() as file:
         os.dup2(file.fileno(), 2)
         try:
             yield said

@@ -26,15 +26,15 @@ from idc_desktop.database import (
     FileKind,
     Rows,
     Version,
+    as_os_error,
     fact,
     facts_of,
     is_held,
     open_file,
     put,
-    reason_of,
     transaction,
 )
-from idc_desktop.errors import OutputError
+from idc_desktop.errors import OutputError, cause_of, remedy_for
 from idc_desktop.grid import Block
 from idc_desktop.probability_map import BlockResult
 from idc_desktop.provider import Provider, ProviderChoice
@@ -263,9 +263,10 @@ class RunStore(Closing):
                 f"{self.path.name}: Another process is analyzing this slide with the same "
                 "settings. Wait for it, or cancel it."
             )
+        cause = as_os_error(error)
         return OutputError(
-            f"{self.path.name}: The data folder cannot be written ({reason_of(error)}). What was "
-            "committed is kept; free some space or check the permissions, then run the same "
+            f"{self.path.name}: The data folder cannot be written ({cause_of(cause)}). What was "
+            f"committed is kept; {remedy_for(cause, 'use another data folder')}, then run the same "
             "command again."
         )
 

@@ -29,6 +29,7 @@ from idc_desktop.errors import (
     SlideError,
     cancelled,
     from_name,
+    no_room_for_temporary_files,
     reader_lost,
 )
 from idc_desktop.messages import (
@@ -107,15 +108,23 @@ class Child(Closing):
         self._answers = (*job.ANSWERS, Failure)
         self._end_by: float | None = None
         self.is_abandoned = False
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        # A short queue: a child that is faster than its reader waits instead of filling memory.
+        self._inbox: queue.Queue[Event | IdcError | None] = queue.Queue(maxsize=64)
+        self._scratch = scratch = contextlib.ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._stderr = scratch.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+            folder = scratch.enter_context(
+                tempfile.TemporaryDirectory(prefix="idc-desktop-", ignore_cleanup_errors=True)
+            )
+        except OSError as error:
+            self._inbox.put(no_room_for_temporary_files(error))  # told as what a child says
+            return
         # The child runs the code that its parent runs, and stands in an empty folder: whatever a
         # hostile file names, relative to where it is, is not there. Jobs name absolute paths.
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="idc-desktop-", ignore_cleanup_errors=True
-        )
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
-            cwd=self._folder.name,
+            cwd=folder,
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(str(Path(it).absolute()) for it in sys.path),
@@ -124,20 +133,16 @@ class Child(Closing):
             stdout=subprocess.PIPE,
             stderr=self._stderr,
         )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin: IO[bytes] = self._process.stdin
-        # A short queue: a child that is faster than its reader waits instead of filling memory.
-        self._inbox: queue.Queue[Event | GarbledMessageError | None] = queue.Queue(maxsize=64)
-        stdout: IO[bytes] = self._process.stdout
-        self._reader = threading.Thread(target=self._read, args=(stdout,), daemon=True)
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process.stdout,), daemon=True
+        )
         self._reader.start()
         self._send(job)
 
     @property
-    def pid(self) -> int:
-        """Process id of the child."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """Process id of the child; None if it could not be started."""
+        return self._process.pid if self._process else None
 
     def events(self, wait_forever: bool = False) -> Iterator[Event]:
         """Yield the child's messages until it ends.
@@ -153,7 +158,7 @@ class Child(Closing):
             It ended by a signal or with an error, said nothing until the deadline, or did not end
             in time after `cancel`.
         IdcError
-            It reported an expected failure.
+            It reported an expected failure, or could not be started.
         GarbledMessageError
             It sent what is none of the answers to its job.
         """
@@ -161,8 +166,8 @@ class Child(Closing):
             event = self._inbox.get() if wait_forever else self._next()
             if event is None:
                 break
-            if isinstance(event, GarbledMessageError):
-                self._process.kill()
+            if isinstance(event, IdcError):
+                self._kill()
                 raise event
             if isinstance(event, Failure):
                 raise from_name(event.kind, event.message)
@@ -186,6 +191,9 @@ class Child(Closing):
 
     def close(self) -> None:
         """End the child, by force if need be, and free what belongs to it."""
+        if self._process is None:
+            self._scratch.close()
+            return
         with contextlib.suppress(OSError):
             self._stdin.close()
         self._end()
@@ -193,14 +201,24 @@ class Child(Closing):
         while self._reader.is_alive() and not self.is_abandoned:
             with contextlib.suppress(queue.Empty):
                 self._inbox.get(timeout=0.05)
-        self._stderr.close()
-        self._folder.cleanup()
+        self._scratch.close()
 
     def _send(self, message: JobMessage | Command) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            send(self._stdin, message)
+        if self._process is not None:
+            with contextlib.suppress(OSError, ValueError):
+                send(self._stdin, message)
 
-    def _next(self) -> Event | GarbledMessageError | None:
+    @property
+    def _stdin(self) -> IO[bytes]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def _next(self) -> Event | IdcError | None:
         """Return the child's next message, None at its end; kill it where that takes too long."""
         silent_at = time.monotonic() + self.deadline_s
         while True:
@@ -213,7 +231,7 @@ class Child(Closing):
                 with contextlib.suppress(queue.Empty):
                     return self._inbox.get(timeout=min(_LOOK_EVERY_S, silent_at - now))
                 continue
-            self._process.kill()
+            self._kill()
             raise ChildCrashedError(reason, killed_from_outside=False)
 
     def _end(self) -> int | None:
@@ -221,10 +239,11 @@ class Child(Closing):
 
         None if it is abandoned.
         """
+        assert self._process is not None
         for _ in range(0 if self.is_abandoned else 2):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return self._process.wait(_END_WITHIN_S)
-            self._process.kill()
+            self._kill()
         self.is_abandoned = True
         return None
 

@@ -172,7 +172,7 @@ def test_file_that_cannot_be_replaced_is_named_and_the_others_are_back(
         subprocess.run(["chattr", "-i", fixed], check=True)
     assert str(caught.value).startswith(
         "export/overlay.png: The results cannot be written (Operation not permitted). Check the "
-        "permissions, or choose another folder with --out"
+        "permissions, or choose another folder; the analysis"
     )
     assert files_of(folder) == old
     verify_folder(folder)

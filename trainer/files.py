@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from idc_desktop import atomic
-from idc_desktop.errors import not_written
+from idc_desktop.errors import no_room_for_temporary_files, not_written
 
 _ELSEWHERE = "choose another folder, then run the same command again"
 
@@ -55,8 +55,7 @@ def scratch_folder() -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     except OSError as error:
-        elsewhere = "name a folder for them in TMPDIR"
-        raise not_written("Temporary files cannot be written", error, elsewhere) from error
+        raise no_room_for_temporary_files(error) from error
 
 
 def make_folder(path: Path, option: str = "--out") -> None:

@@ -54,11 +54,8 @@ def require_replaceable(
             return _ownerless(folder, formats)
         if isinstance(error.__cause__, PermissionError) and not os.access(folder, _TO_WRITE):
             # Nobody's results are in danger, and asking to replace them would be of no help.
-            raise not_written(
-                f"{where}: The results cannot be written",
-                error.__cause__,
-                "choose another folder with --out",
-            ) from error
+            what = f"{where}: The results cannot be written"
+            raise not_written(what, error.__cause__) from error
         raise ForeignResultsError(
             f"{where}: It cannot be told whose results this folder holds: its {PROVENANCE} cannot "
             "be read."
@@ -84,7 +81,7 @@ def outdated(folder: Path, files: Collection[str]) -> list[str]:
 
 def _ownerless(folder: Path, formats: Sequence[str]) -> list[str]:
     """Return the files that would be replaced in a folder without provenance."""
-    six = [name for name in FILES if (folder / name).exists()]
+    six = [name for name in FILES if (folder / name).is_file()]
     further = list(files_of_formats(folder, formats))
     if further and not six:  # an export begins with the six
         raise ForeignResultsError(

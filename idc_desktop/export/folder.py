@@ -78,7 +78,7 @@ def write_folder(
         raise not_written(
             f"{where}: The results cannot be written",
             error,
-            "choose another folder with --out",
+            "choose another folder",
             "the analysis itself is kept, and the folder is as it was",
         ) from error
     return outdated(folder, hashes)

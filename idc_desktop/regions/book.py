@@ -21,17 +21,17 @@ from idc_desktop.database import (
     OpenedFile,
     Rows,
     Version,
+    as_os_error,
     fact,
     facts_of,
     is_held,
     is_sealed,
     open_file,
     put,
-    reason_of,
     sealed,
     transaction,
 )
-from idc_desktop.errors import OutputError, RegionsError
+from idc_desktop.errors import OutputError, RegionsError, not_written
 from idc_desktop.regions.shape import Region, shape_of
 from idc_desktop.salvage import Table
 
@@ -243,9 +243,11 @@ class RegionBook(Closing):
                 f"{_FILE}: Another window has this slide open, and its regions can be drawn in "
                 "one window only. Close the other one."
             )
-        return OutputError(
-            f"{_FILE}: The regions cannot be saved ({reason_of(error)}). Free some space or check "
-            "the permissions of the data folder; nothing that was saved before is lost."
+        return not_written(
+            f"{_FILE}: The regions cannot be saved",
+            as_os_error(error),
+            "use another data folder",
+            "nothing that was saved before is lost",
         )
 
 
