@@ -36,7 +36,7 @@ from idc_desktop.ui.settings import Settings
 
 application = QApplication([])
 window = create_window(Settings())
-window.resize(900, 600)
+window.resize(900, 500)
 window.show()
 window.open(Path(sys.argv[1]))
 view = window.view
