@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"idc-desktop {__version__}")
     # Alone: the window.
-    parser.set_defaults(run=_open, slide=None, model=None, screenshot=None)
+    parser.set_defaults(run=_open, slides=[], model=None, screenshot=None)
     commands = parser.add_subparsers(metavar="COMMAND")
 
     info = commands.add_parser("info", help="say what is known of a slide")
@@ -133,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     window = commands.add_parser("open", help="open the window")
-    window.add_argument("slide", metavar="SLIDE", nargs="?")
+    window.add_argument(
+        "slides", metavar="SLIDE", nargs="*", help="the first one is shown, all are listed"
+    )
     window.add_argument("--model", metavar="NAME|FILE.onnx")
     window.add_argument("--screenshot", metavar="PNG", help="analyze, save a picture, quit")
     window.set_defaults(run=_open)
@@ -328,9 +330,9 @@ def _open(options: argparse.Namespace) -> int:
             f"The window cannot be opened: {error}. On Debian and Ubuntu: "
             f"apt-get install {_QT_PACKAGES}"
         ) from error
-    if options.screenshot and options.slide is None:
-        raise UsageError("--screenshot needs a SLIDE.")
-    slide = absolute(options.slide) if options.slide else None
+    if options.screenshot and len(options.slides) != 1:
+        raise UsageError("--screenshot needs one SLIDE.")
+    slides = [absolute(it) for it in options.slides]
     screenshot = Path(options.screenshot) if options.screenshot else None
     if screenshot is not None and not has_display():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -339,7 +341,7 @@ def _open(options: argparse.Namespace) -> int:
             "There is no display for the window (neither DISPLAY nor WAYLAND_DISPLAY is set). "
             "idc-desktop analyze needs none."
         )
-    return app.run(slide, options.model, screenshot)
+    return app.run(slides, options.model, screenshot)
 
 
 def has_display() -> bool:

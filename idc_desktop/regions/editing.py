@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
+from shapely.geometry.polygon import orient
 
 from idc_desktop.errors import RegionsError
 from idc_desktop.regions.shape import Point, Region, Roi, Shape, Vertex, rectangle, shape_of
 
 _MAX_COORDINATE = 1e8  # px; far beyond any slide, and its square is still exact enough
 _ELLIPSE_CORNERS = 180
+_SAME_PLACE = 1e-9  # of the largest coordinate: so exactly are points of a cut on it
 _BRUSH_TOLERANCE = 0.01  # of the brush's radius: keeps long strokes from growing without end
 
 
@@ -120,21 +122,38 @@ def subtract(shape: Shape, others: Iterable[Shape]) -> Shape | None:
 def split(shape: Shape, line: npt.ArrayLike) -> list[Shape]:
     """Cut a shape along a line through points, shape (n, 2).
 
+    One cut makes two shapes, whatever the number of pieces: what lies on either side of it. What
+    it does not reach stays with the larger one.
+
     Returns
     -------
     list of Shape
         The parts, the largest first; a single one if the line does not cut through.
     """
-    cut = shapely.LineString(_points(line))
-    parts: list[BaseGeometry] = []
+    way = _points(line)
+    cut = shapely.LineString(way)
+    whole: list[BaseGeometry] = []
+    pieces: list[BaseGeometry] = []
     for polygon in shapely.get_parts([to_shapely(shape)]):
         lines = shapely.union(polygon.boundary, cut)
-        pieces = shapely.get_parts([shapely.polygonize([lines])])
-        inside = [it for it in pieces if polygon.contains(it.representative_point())]
-        parts += inside if len(inside) > 1 else [polygon]
-    if len(parts) == len(shape.polygons):
+        found = shapely.get_parts([shapely.polygonize([lines])])
+        inside = [it for it in found if polygon.contains(it.representative_point())]
+        if len(inside) > 1:
+            pieces += inside
+        else:
+            whole.append(polygon)
+    if not pieces:
         return [shape]
-    return [from_shapely(part) for part in sorted(parts, key=lambda part: -part.area)]
+    pieces.sort(key=lambda piece: -piece.area)
+    left = [_lies_left(piece, way) for piece in pieces]
+    if all(left) or not any(left):  # the line ends in the shape: what it cuts off has no side
+        left = [piece is pieces[0] for piece in pieces]
+    sides = [
+        [piece for piece, is_left in zip(pieces, left, strict=True) if is_left == side]
+        for side in (True, False)
+    ]
+    larger, smaller = sorted(sides, key=lambda side: -sum(piece.area for piece in side))
+    return [from_shapely(shapely.union_all(part)) for part in ([*larger, *whole], smaller)]
 
 
 def move_vertex(shape: Shape, vertex: Vertex, to: Point) -> Drawn:
@@ -223,6 +242,25 @@ def _edited(
     if not polygons:
         raise RegionsError("has no area")
     return repaired(polygons)
+
+
+def _lies_left(piece: BaseGeometry, way: npt.NDArray[np.float64]) -> bool:
+    """Whether a piece that was cut off along a way lies to the left of it, by its edges there."""
+    oriented = orient(piece)  # what is inside lies to the left of each edge
+    near = _SAME_PLACE * max(1.0, float(np.abs(way).max()))
+    along = 0.0
+    for ring in (oriented.exterior, *oriented.interiors):
+        points = shapely.get_coordinates(ring)
+        edges, middles = np.diff(points, axis=0), (points[1:] + points[:-1]) / 2
+        for start, step in zip(way[:-1], np.diff(way, axis=0), strict=True):
+            length = float(np.hypot(*step))
+            if length > 0:
+                x, y = ((middles - start) / length).T
+                ahead = (x * step[0] + y * step[1]) / length
+                aside = np.abs(x * step[1] - y * step[0])
+                is_cut = (aside <= near) & (ahead >= 0) & (ahead <= 1)
+                along += float(edges[is_cut].dot(step).sum()) / length
+    return along > 0
 
 
 def _points(points: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -27,11 +27,13 @@ _SCREENSHOT_SIZE = (1600, 1000)
 _POLL_MS = 50
 
 
-def run(slide: Path | None, model: str | None, screenshot: Path | None) -> int:
+def run(slides: list[Path], model: str | None, screenshot: Path | None) -> int:
     """Show the window until it is closed; return the exit code.
 
     Parameters
     ----------
+    slides : list of Path
+        Slides and folders; the first one is opened, all others join the list.
     screenshot : Path or None
         Analyze, wait until the view is sharp, save a picture of the window there, and quit.
 
@@ -60,8 +62,7 @@ def run(slide: Path | None, model: str | None, screenshot: Path | None) -> int:
         window.resize(*_SCREENSHOT_SIZE)
         photographer = _Photographer(window, screenshot)
     window.show()
-    if slide is not None:
-        window.open(slide)
+    window.slides.open_all(slides)
     code = application.exec()
     if photographer is None:
         return code

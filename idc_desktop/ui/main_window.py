@@ -287,6 +287,7 @@ class MainWindow(QMainWindow):
         for changed in (self.slides.model().rowsInserted, self.slides.model().rowsRemoved):
             changed.connect(self._on_list)
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
+        self.slides.noted.connect(lambda why: self.dialogs.warn("Slides", why))
         self.magnification.noted.connect(self._note)
         self.foci.regions_made.connect(self._show_regions)
         inspector.analysis.card_asked.connect(dialogs.show_card)

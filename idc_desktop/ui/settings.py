@@ -14,7 +14,8 @@ from idc_desktop.ui.display import Display
 from idc_desktop.ui.theme import THEMES
 from idc_desktop.user_data import PRIVATE_FILE, data_folder, make_folder
 
-_MAX_SLIDES = 200
+MAX_SLIDES = 500
+"""So many the list holds, and remembers."""
 
 
 @dataclass
@@ -99,11 +100,12 @@ class Settings:
             with replacing(path, PRIVATE_FILE) as file:
                 file.write(json.dumps(asdict(self), indent=1).encode())
 
-    def add_slides(self, paths: list[Path]) -> None:
-        """Put slides at the head of the list."""
-        names = [str(path.absolute()) for path in paths]
-        kept = [it for it in self.slides if it not in names]
-        self.slides = [*names, *kept][:_MAX_SLIDES]
+    def add_slides(self, paths: list[Path]) -> int:
+        """Put slides at the head of the list; return how many left it at its end."""
+        names = dict.fromkeys(str(path.absolute()) for path in paths)
+        wanted = [*names, *(it for it in self.slides if it not in names)]
+        self.slides = wanted[:MAX_SLIDES]
+        return len(wanted) - len(self.slides)
 
     def remove_slide(self, path: Path) -> None:
         """Take a slide off the list."""

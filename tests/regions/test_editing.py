@@ -127,7 +127,41 @@ def test_line_splits_only_the_part_that_it_crosses() -> None:
 
     parts = split(two, [(50, -10), (50, 70)])
 
-    assert [area(part) for part in parts] == [3_000, 3_000, 100]
+    assert [area(part) for part in parts] == [3_100, 3_000]  # what it does not reach stays
+
+
+def test_one_cut_makes_two_regions_of_many_parts() -> None:
+    """A slanted one: points of the cut lie on it but for rounding."""
+    comb = unite([rectangle(x, 0, x + 7, 60 + x / 3) for x in range(0, 90, 10)])
+    whole = area(comb)
+    for line in ([(-10, 17.3), (110, 41.9)], [(110, 41.9), (-10, 17.3)]):
+        below, above = split(comb, line)
+        assert area(below) + area(above) == pytest.approx(whole)
+        assert len(below.polygons) == len(above.polygons) == 9
+        for part, sign in ((below, 1), (above, -1)):
+            for (outline,) in part.polygons:
+                middle = outline.mean(axis=0)
+                assert sign * (middle[1] - (17.3 + 24.6 / 120 * (middle[0] + 10))) > 0
+
+
+def test_cut_across_a_bay_divides_by_its_sides() -> None:
+    """The line meets the body twice: what lies above it is one part, both legs are the other."""
+    table = subtract(BOX, [rectangle(30, -1, 70, 40)])
+    assert table is not None
+    top, legs = split(table, [(-10, 20), (110, 20)])
+    assert area(top) == pytest.approx(100 * 20 + 2 * 30 * 20)
+    assert len(top.polygons) == 1
+    assert len(legs.polygons) == 2
+
+
+def test_line_that_ends_in_the_shape_cuts_off_what_it_can() -> None:
+    """It goes through the wall of a ring, turns within it, and leaves the ring again."""
+    ring = subtract(BOX, [rectangle(20, 20, 80, 40)])
+    assert ring is not None
+    assert split(ring, [(50, -10), (50, 30)]) == [ring]
+    parts = split(ring, [(30, -10), (30, 30), (70, 30), (70, -10)])
+    assert sum(area(part) for part in parts) == pytest.approx(area(ring))
+    assert [area(part) for part in parts][1] == pytest.approx(40 * 20)
 
 
 def test_vertices_are_moved_inserted_and_deleted() -> None:

@@ -183,6 +183,7 @@ def test_regions_are_moved_reshaped_split_and_nudged(analyzed: MainWindow, qtbot
     drag(view, on_screen(analyzed, (500, 200), (500, 600), (500, 1000)))
     assert len(regions.all) == 2
     assert len(regions.chosen) == 2
+    assert [it.name for it in regions.all] == ["Region 1", "Region 1 (2)"]
     while analyzed.document.history.canUndo():
         take(analyzed, "Undo")
     assert regions.all == ()

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QContextMenuEvent, QGuiApplication
-from PySide6.QtWidgets import QApplication, QLabel, QMenu, QMessageBox, QPushButton
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import write_regions
@@ -30,7 +30,7 @@ from idc_desktop.ui.task import Task
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
-from tests.ui.support import WAIT_MS, on_screen, pixels_of, take
+from tests.ui.support import WAIT_MS, pixels_of, take
 
 SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
 
@@ -327,51 +327,6 @@ def test_export_is_asked_for_and_can_leave_out_the_name(
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
     name = tiny_slide.path.name.encode()
     assert not any(name in path.read_bytes() for path in folder.rglob("*") if path.is_file())
-
-
-def test_menu_of_the_view_sets_class_lock_and_sight_of_several(
-    analyzed: MainWindow, qtbot: QtBot
-) -> None:
-    regions, view = analyzed.document.regions, analyzed.view
-    regions.add("Draw", [rectangle(0, 0, 300, 300), rectangle(600, 300, 900, 600)])
-    regions.choose([])
-    (at,) = on_screen(analyzed, (750, 450))
-    with qtbot.waitSignal(view.menu_asked, timeout=WAIT_MS):
-        QApplication.sendEvent(
-            view, QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at.toPoint(), at.toPoint())
-        )
-    assert [region.name for region in regions.chosen] == ["Region 2"]
-    menu = analyzed.regions.findChild(QMenu)
-    assert menu is not None
-    words = [action.text() for action in menu.actions()]
-    assert "Hide" in words
-    assert "Show" not in words
-    menu.close()
-
-    regions.choose(region.id for region in regions.all)
-    analyzed.regions.set_class("IDC")
-    assert {region.classification for region in regions.all} == {"IDC"}
-    take(analyzed, "Undo")
-    assert {region.classification for region in regions.all} == {""}
-
-
-def test_menu_of_one_region_unites_nothing(analyzed: MainWindow) -> None:
-    regions, panel = analyzed.document.regions, analyzed.regions
-    regions.add("Draw", [rectangle(0, 0, 300, 300), rectangle(600, 300, 900, 600)])
-
-    def enabled() -> set[str]:
-        panel.show_menu(QPoint())
-        menu = panel.findChild(QMenu)
-        assert menu is not None
-        words = {action.text().replace("&", "") for action in menu.actions() if action.isEnabled()}
-        menu.setParent(None)
-        return words
-
-    several = {"Unite", "Subtract the others from the first"}
-    assert enabled() >= {"Delete", "Duplicate", *several}
-    regions.choose([regions.all[0].id])
-    assert enabled() >= {"Delete", "Duplicate"}
-    assert not enabled() & several
 
 
 def test_area_of_a_region_needs_no_analysis(

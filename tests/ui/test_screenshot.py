@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QImage
 
+from idc_desktop.cli import main
+from idc_desktop.ui import app
 from idc_desktop.ui.settings import Settings
 from tests.support.command import Outcome, run_cli
 from tests.support.models import TinyModel
@@ -82,3 +84,19 @@ def test_layout_of_the_user_stays_as_it_is(
     found = Settings.load()
     assert (found.layout, found.geometry, found.folded) == ("AAAA", "AAAA", ["Model"])
     assert found.slides == [str(tiny_slide.path)]
+
+
+def test_open_takes_several_slides_but_a_picture_is_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(app, "run", lambda *given: asked.append(given) or 0)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.chdir(tmp_path)
+    assert main(["open", "a.svs", "folder"]) == main(["open"]) == main([]) == 0
+    both = [tmp_path / "a.svs", tmp_path / "folder"]
+    assert asked == [(both, None, None), ([], None, None), ([], None, None)]
+    for slides in ([], ["a.svs", "b.svs"]):
+        assert main(["open", *slides, "--screenshot", "x.png"]) == 2
+        assert "--screenshot needs one SLIDE." in capsys.readouterr().err
+    assert len(asked) == 3

@@ -17,8 +17,8 @@ from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.ui.main_window import MainWindow
-from idc_desktop.ui.panels.slide_list import slides_in
-from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.panels.slide_list import SlideList
+from idc_desktop.ui.settings import MAX_SLIDES, Settings
 from idc_desktop.ui.thumbnails import Thumbnails, _file, kept_picture
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
@@ -35,15 +35,6 @@ def folder(tmp_path: Path, tiny_slide: Scene) -> Path:
     write_tiff(slides / "a.tiff", [np.full((600, 900, 3), 190, np.uint8)], mpp=8.0)
     (slides / "notes.txt").write_text("no slide", encoding="utf-8")
     return slides
-
-
-def test_folder_gives_its_slides_and_a_dicom_folder_itself(folder: Path, tmp_path: Path) -> None:
-    assert [path.name for path in slides_in(folder)] == ["a.tiff", "b.tiff"]
-    assert slides_in(folder / "a.tiff") == [folder / "a.tiff"]
-    series = tmp_path / "series"
-    series.mkdir()
-    (series / "1.dcm").write_bytes(b"")
-    assert slides_in(series) == [series]
 
 
 def test_folder_is_listed_and_walked_through(
@@ -85,6 +76,21 @@ def test_empty_folder_is_answered(window: MainWindow, qtbot: QtBot, tmp_path: Pa
     assert box is not None
     assert "no slide in this folder" in box.text()
     box.close()
+
+
+def test_slides_that_have_no_room_in_the_list_are_told(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is listed is remembered."""
+    monkeypatch.setattr(SlideList, "_look", lambda self, paths: None)  # 500 files that do not exist
+    told: list[str] = []
+    window.slides.noted.connect(told.append)
+    window.slides.add([tmp_path / f"{number}.svs" for number in range(MAX_SLIDES)])
+    assert told == []
+    assert window.slides.count() == len(Settings.load().slides) == MAX_SLIDES
+    window.slides.add([tmp_path / "one.svs", tmp_path / "two.svs"])
+    assert told == [f"The list has room for {MAX_SLIDES} slides: the last 2 left it."]
+    assert window.slides.count() == len(Settings.load().slides) == MAX_SLIDES
 
 
 def test_slide_taken_off_the_list_stays_on_disk(

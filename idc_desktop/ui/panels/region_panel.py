@@ -291,10 +291,28 @@ class RegionPanel(QWidget):
         self._regions.edit("Delete regions", remove=[it.id for it in self._regions.chosen])
 
     def _unite(self) -> None:
+        """Make one region of the chosen ones: the first, or the first that has a class, says which.
+
+        Where not all had this class, that is told.
+        """
         chosen = self._regions.chosen
-        if len(chosen) > 1:
-            united = replace(chosen[0], shape=editing.unite([it.shape for it in chosen]))
-            self._regions.edit("Unite regions", put=[united], remove=[it.id for it in chosen[1:]])
+        if len(chosen) < 2:
+            return
+        said = next((it for it in chosen if it.classification), chosen[0])
+        united = replace(
+            chosen[0],
+            shape=editing.unite([it.shape for it in chosen]),
+            classification=said.classification,
+            color=said.color,
+        )
+        is_united = self._regions.edit(
+            "Unite regions", put=[united], remove=[it.id for it in chosen[1:]]
+        )
+        others = {it.classification or "no class" for it in chosen} - {said.classification}
+        if is_united and said.classification and others:
+            self._document.noted.emit(
+                f"United as {said.classification}; among them were: {', '.join(sorted(others))}."
+            )
 
     def _subtract(self) -> None:
         chosen = self._regions.chosen

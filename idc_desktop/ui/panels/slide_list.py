@@ -13,51 +13,34 @@ from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 
 from idc_desktop.model_file import ModelFile
 from idc_desktop.plain_text import one_line
+from idc_desktop.slide_finder import slides_in
 from idc_desktop.ui.analysis_queue import AnalysisQueue, SlideStatus
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.outcome import Outcome
 from idc_desktop.ui.panels.slide_item import SlideItem
 from idc_desktop.ui.plain import plain_tip
-from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.settings import MAX_SLIDES, Settings
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.thumbnails import Thumbnails, kept_picture
 from idc_desktop.ui.tiles.overview import loaded_top_tiles
 
 _ICON = QSize(84, 63)
 _LEAST_WIDTH = 160  # that says how far a slide is
-_SUFFIXES = frozenset(
-    (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".bif", ".svslide", ".czi")
-)
-_MAX_FROM_FOLDER = 500
-
-
-def slides_in(path: Path) -> list[Path]:
-    """Return the slides that a path stands for: itself, or those right in the folder.
-
-    A folder that holds DICOM files is one slide.
-    """
-    if not path.is_dir():
-        return [path]
-    names = sorted(entry.name for entry in os.scandir(path) if entry.is_file())
-    if any(name.lower().endswith(".dcm") for name in names):
-        return [path]
-    slides = [path / name for name in names if Path(name).suffix.lower() in _SUFFIXES]
-    return slides[:_MAX_FROM_FOLDER]
 
 
 def _all_slides_in(paths: list[Path]) -> tuple[list[Path], list[str]]:
-    """Return the slides that paths stand for, and why some stand for none."""
-    found: list[Path] = []
-    reasons = []
+    """Return the slides that paths stand for, and what there is to say of the search."""
+    slides: dict[Path, None] = {}
+    notes: list[str] = []
     for path in paths:
         try:
-            slides, why = slides_in(path), "There is no slide in this folder."
+            found = slides_in(path, MAX_SLIDES)
         except OSError as error:
-            slides, why = [], f"The folder cannot be read ({error.strerror})."
-        found += slides
-        if not slides:
-            reasons.append(f"{path.name}: {why}")
-    return found, reasons
+            notes.append(f"{path.name}: The folder cannot be read ({error.strerror}).")
+        else:
+            slides.update(dict.fromkeys(found.slides))
+            notes += found.notes
+    return list(slides), notes
 
 
 @dataclass(frozen=True)
@@ -90,7 +73,9 @@ class SlideList(QListWidget):
     """
 
     refused = Signal(str)
-    """A path holds no slide, or cannot be read; carries the reason."""
+    """There is nothing to open; carries the reason."""
+    noted = Signal(str)
+    """Not all that was asked for is in the list; carries the reason."""
 
     def __init__(
         self,
@@ -150,9 +135,9 @@ class SlideList(QListWidget):
         opening = self._opening = Task(self)
 
         def on_found(found: tuple[list[Path], list[str]]) -> None:
-            slides, reasons = found
-            for reason in reasons:
-                self.refused.emit(reason)
+            slides, notes = found
+            for note in notes:
+                (self.noted if slides else self.refused).emit(note)
             if slides and (slides != paths or len(paths) > 1):
                 self.add(slides)
             if slides and opening is self._opening:  # of several the last one counts
@@ -164,8 +149,12 @@ class SlideList(QListWidget):
 
     def add(self, paths: list[Path]) -> None:
         """Put slides at the head of the list."""
-        self._settings.add_slides(paths)
+        dropped = self._settings.add_slides(paths)
         self._settings.save()
+        if dropped:
+            self.noted.emit(
+                f"The list has room for {MAX_SLIDES:,} slides: the last {dropped:,} left it."
+            )
         self._fill()
 
     def step(self, by: int) -> None:

@@ -300,14 +300,21 @@ class SlideView(QWidget):
                 self._has_mouse.press(event)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        """Choose the region under the mouse and ask for the menu of regions."""
-        if self.document.slide and self._has_mouse is None:
+        """Choose the region under the mouse and ask for the menu of regions.
+
+        The key for the menu asks for that of the chosen ones; beside all regions there is none.
+        """
+        if not self.document.slide or self._has_mouse is not None:
+            return
+        regions = self.document.regions
+        if event.reason() != QContextMenuEvent.Reason.Keyboard:
             at = self.to_l0(QPointF(event.pos()))
-            regions = self.document.regions
             region = regions.at((at.x(), at.y()))
-            if region is not None and region not in regions.chosen:
+            if region is None:
+                return
+            if region not in regions.chosen:
                 regions.choose([region.id])
-            self.menu_asked.emit(event.globalPos())
+        self.menu_asked.emit(event.globalPos())
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Let the tool have it."""
