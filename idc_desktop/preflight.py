@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import operator
 import os
 import stat
 import struct
-import sys
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
 
 from idc_desktop.dicom_header import is_dicom, read_header
 from idc_desktop.errors import SlideError
@@ -26,13 +26,20 @@ from idc_desktop.errors import SlideError
 _MAX_TILE_BYTES = 256 << 20
 _MAX_DIRECTORIES = 4096
 _MAX_TAGS = 50_000  # of all directories together
-_MAX_OFFSETS = 50_000_000
+_MAX_OFFSETS = 16_000_000  # of one level: twice the tiles of the largest glass slide at 40x
+_MIN_TABLES_BYTES = 16 << 20  # so much may be read of tables, whatever the size of the file
+_MAX_TAG_BYTES = 64 << 20  # of any other tag: colour profiles and descriptions have a few MiB
 
 _TILE_WIDTH, _TILE_LENGTH, _SAMPLES = 322, 323, 277
 _STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_SIZES |= {16: 8, 17: 8, 18: 8}
-_INTEGER_FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_INTEGER_FORMATS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+_TABLES = {_STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS}
+
+_FAR = np.uint64(1 << 62)
+
+_Values = npt.NDArray[Any]
 
 _OS_REASONS = {
     errno.ENOENT: "There is no such file. Check the path.",
@@ -173,7 +180,7 @@ class _TiffReader:
         self._order = order
         self._big = big
         self._size = file.seek(0, os.SEEK_END)
-        self._tags = 0
+        self._tags = self._table_bytes = 0
 
     @classmethod
     def of(cls, file: BinaryIO) -> _TiffReader | None:
@@ -212,23 +219,25 @@ class _TiffReader:
         if self._tags > _MAX_TAGS:
             report.problems.append(f"Its TIFF directories claim more than {_MAX_TAGS:,} tags.")
             return None
-        tags: dict[int, array[int]] = {}
+        tags: dict[int, _Values] = {}
         for index in range(entries):
-            tag, values = self._entry(offset + count_size + index * entry_size, report)
-            if values:
+            tag, values = self._entry(name, offset + count_size + index * entry_size, report)
+            if len(values):
                 tags[tag] = values
         self._check_tile(name, tags)
         for offsets, counts in ((_TILE_OFFSETS, _TILE_COUNTS), (_STRIP_OFFSETS, _STRIP_COUNTS)):
-            starts, sizes = tags.get(offsets, ()), tags.get(counts, ())
-            end_of_data = max(map(operator.add, starts, sizes), default=0)
-            report.needed_bytes = max(report.needed_bytes, end_of_data)
+            if offsets in tags and counts in tags:
+                end_of_data = _last_end(tags[offsets], tags[counts])
+                report.needed_bytes = max(report.needed_bytes, end_of_data)
         return self._unsigned(end - link_size, link_size)
 
-    def _entry(self, at: int, report: TiffReport) -> tuple[int, array[int]]:
-        wanted = {_TILE_WIDTH, _TILE_LENGTH, _SAMPLES, _STRIP_OFFSETS, _STRIP_COUNTS}
-        wanted |= {_TILE_OFFSETS, _TILE_COUNTS}
+    def _entry(self, name: str, at: int, report: TiffReport) -> tuple[int, _Values]:
+        """Return a tag and its values, none of one that is not looked at.
+
+        A decoder takes all tags of a directory into memory, some of them three times.
+        """
         tag, kind = self._unsigned(at, 2) or 0, self._unsigned(at + 2, 2) or 0
-        none: array[int] = array("B")
+        none = np.empty(0, np.uint8)
         field_size = 8 if self._big else 4
         count = self._unsigned(at + 4, field_size) or 0
         size = count * _TYPE_SIZES.get(kind, 1)
@@ -236,20 +245,36 @@ class _TiffReader:
         if size > field_size:
             where = self._unsigned(where, field_size) or 0
             report.needed_bytes = max(report.needed_bytes, where + size)
-        if tag not in wanted or kind not in _INTEGER_FORMATS or count > _MAX_OFFSETS:
-            return tag, none
         if where + size > self._size:
             return tag, none
+        if tag not in _TABLES and size > _MAX_TAG_BYTES:
+            raise SlideError(
+                f"{name}: One of its TIFF tags ({tag}) claims {size >> 20:,} MiB; the file is "
+                "damaged."
+            )
+        if kind not in _INTEGER_FORMATS or tag not in _TABLES | {
+            _TILE_WIDTH,
+            _TILE_LENGTH,
+            _SAMPLES,
+        }:
+            return tag, none
+        if tag in _TABLES:
+            self._table_bytes += size
+            # Each directory has tables of its own, so together they are no larger than the file.
+            if count > _MAX_OFFSETS or self._table_bytes > max(self._size, _MIN_TABLES_BYTES):
+                raise SlideError(
+                    f"{name}: Its TIFF directories claim more tiles than the file can hold; it is "
+                    "damaged."
+                )
         self._file.seek(where)
-        values = array(_INTEGER_FORMATS[kind])
-        values.frombytes(self._file.read(size))
-        if (self._order == "<") != (sys.byteorder == "little"):
-            values.byteswap()
-        return tag, values
+        return tag, np.frombuffer(self._file.read(size), self._order + _INTEGER_FORMATS[kind])
 
-    def _check_tile(self, name: str, tags: dict[int, array[int]]) -> None:
-        width, height = (tags.get(tag, (0,))[0] for tag in (_TILE_WIDTH, _TILE_LENGTH))
-        size = width * height * tags.get(_SAMPLES, (4,))[0]
+    def _check_tile(self, name: str, tags: dict[int, _Values]) -> None:
+        width, height, samples = (
+            int(tags[tag][0]) if tag in tags else default
+            for tag, default in ((_TILE_WIDTH, 0), (_TILE_LENGTH, 0), (_SAMPLES, 4))
+        )
+        size = width * height * samples
         if size > _MAX_TILE_BYTES:
             raise SlideError(
                 f"{name}: One of its tiles claims {width:,} x {height:,} px ({size >> 20:,} MiB); "
@@ -264,6 +289,29 @@ class _TiffReader:
         if len(data) < size:
             return None
         return int.from_bytes(data, "little" if self._order == "<" else "big")
+
+
+def _last_end(starts: _Values, sizes: _Values) -> int:
+    """Return where the last of some parts of a file ends."""
+    parts = min(len(starts), len(sizes))
+    # A lie of 2^64 bytes must not come out as a small sum.
+    limited = (np.minimum(it[:parts].astype(np.uint64), _FAR) for it in (starts, sizes))
+    return int(np.add(*limited).max(initial=0))
+
+
+def why_unsupported(path: Path, report: TiffReport | None) -> str:
+    """Say why no decoder knows a file."""
+    if report is not None and report.truncation:
+        return report.truncation
+    if is_dicom_slide(path):
+        return "This DICOM file is not a whole-slide image that OpenSlide reads."
+    data = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and not (data / "Slidedat.ini").is_file():
+        return (
+            f"Its data folder {data.name} is {'incomplete' if data.is_dir() else 'missing'}. "
+            "Copy the .mrxs file together with that whole folder, side by side."
+        )
+    return "This is not a slide format that OpenSlide reads. Convert it to a tiled pyramidal TIFF."
 
 
 def regular_status(path: Path) -> os.stat_result | None:

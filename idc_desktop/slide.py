@@ -11,10 +11,8 @@ import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +21,11 @@ from PIL import Image
 
 from idc_desktop import preflight
 from idc_desktop.closing import Closing
-from idc_desktop.description import MAX_SIDE_PX, MPP_RANGE, LevelDescription, SlideDescription
+from idc_desktop.description import MAX_SIDE_PX, LevelDescription, SlideDescription
 from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
+from idc_desktop.levels import Level, Overview, plan_overview
 from idc_desktop.plain_text import one_line
+from idc_desktop.resolution import Mpp, find_resolution, positive
 from idc_desktop.slide_files import SlideFiles
 
 Rgb = npt.NDArray[np.uint8]
@@ -40,55 +40,6 @@ _MAX_PIECE_WIDTH, _MAX_PIECE_PX = 2048, 1 << 21  # of a level, read by one threa
 _ANCHOR_RASTER_PX = 256
 _SALVAGED_TILE_PX = 256
 _MAX_ASSOCIATED_PX = 64 << 20
-
-
-@dataclass(frozen=True)
-class Level:
-    """One level of the pyramid; `number` is what OpenSlide calls it."""
-
-    number: int
-    width: int
-    height: int
-    downsample: float
-
-    def is_reduction_of(self, base: Level) -> bool:
-        """Whether one factor explains both sides, give or take 1 % and 2 pixels."""
-        sides = ((base.width, self.width), (base.height, self.height))
-        least = max(whole / (1.01 * side + 2) for whole, side in sides)
-        most = min(whole / max(0.99 * side - 2, 1e-9) for whole, side in sides)
-        return least <= most
-
-
-@dataclass(frozen=True)
-class Mpp:
-    """Level-0 resolution in µm per pixel, and whether the ``file`` or the ``user`` gave it."""
-
-    x: float
-    y: float
-    source: Literal["file", "user"]
-
-
-@dataclass(frozen=True)
-class Overview:
-    """A picture of the slide's extent: a part of a level, reduced by a whole number.
-
-    Attributes
-    ----------
-    x, y : int
-        Where it begins, pixels of the level.
-    width, height : int
-        Size of the picture.
-    px_l0 : float
-        Side of one of its pixels, level-0 pixels.
-    """
-
-    level: int
-    factor: int
-    x: int
-    y: int
-    width: int
-    height: int
-    px_l0: float
 
 
 class Slide(Closing):
@@ -140,15 +91,17 @@ class Slide(Closing):
                 zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
             )
         ]
-        self.levels = tuple(it for it in found if it.is_reduction_of(found[0]))
-        self.width_l0, self.height_l0 = self.levels[0].width, self.levels[0].height
-        if max(self.width_l0, self.height_l0) > MAX_SIDE_PX:
+        self.width_l0, self.height_l0 = found[0].width, found[0].height
+        if not found[0].has_possible_size:
             raise SlideError(
-                f"{self.path.name}: It claims {self.width_l0:,} x {self.height_l0:,} px; more than "
-                f"{MAX_SIDE_PX:,} px a side is not a slide. The file is damaged."
+                f"{self.path.name}: It claims {self.width_l0:,} x {self.height_l0:,} px; a slide "
+                f"has 1 to {MAX_SIDE_PX:,} px a side. The file is damaged."
             )
+        self.levels = tuple(
+            it for it in found if it.has_possible_size and it.is_reduction_of(found[0])
+        )
         self.bounds_l0 = self._read_bounds()
-        self.objective_power = _positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
+        self.objective_power = positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
         self._files.confirm(self.vendor)
         if path.is_dir():
             self._files.refuse_other_series()
@@ -166,8 +119,18 @@ class Slide(Closing):
             for it in found
             if it not in self.levels
         ]
-        self.mpp = self._resolution(mpp_um, warnings)
-        self.warnings = tuple(warnings)
+        found_mpp = find_resolution(
+            self.name,
+            (
+                properties.get(openslide.PROPERTY_NAME_MPP_X),
+                properties.get(openslide.PROPERTY_NAME_MPP_Y),
+            ),
+            properties.get(openslide.PROPERTY_NAME_COMMENT, ""),
+            (self.width_l0, self.height_l0),
+            mpp_um,
+        )
+        self.mpp, self._mpp_problem = found_mpp.mpp, found_mpp.problem
+        self.warnings = (*warnings, *found_mpp.warnings)
 
     @property
     def name(self) -> str:
@@ -265,29 +228,8 @@ class Slide(Closing):
         return blended
 
     def overview(self, max_side_px: int) -> Overview:
-        """Plan a picture of the extent of at most `max_side_px` a side.
-
-        The largest level that fits is taken as it is; the next finer one, reduced by a whole
-        number, if that shows less than a quarter of what would fit.
-        """
-        x, y, width, height = self.extent_l0
-        side = max(width, height)
-        fitting = [k for k, it in enumerate(self.levels) if side / it.downsample <= max_side_px]
-        level = min(fitting, key=lambda k: self.levels[k].downsample, default=-1)
-        if level < 0 or side / self.levels[level].downsample < min(side, max_side_px) / 4:
-            finer = [k for k in range(len(self.levels)) if k not in fitting]
-            level = max(finer, key=lambda k: self.levels[k].downsample)
-        downsample = self.levels[level].downsample
-        factor = math.ceil(side / downsample / max_side_px)
-        return Overview(
-            level=level,
-            factor=factor,
-            x=int(x / downsample),
-            y=int(y / downsample),
-            width=max(1, int(width / downsample) // factor),
-            height=max(1, int(height / downsample) // factor),
-            px_l0=downsample * factor,
-        )
+        """Plan a picture of the extent of at most `max_side_px` a side."""
+        return plan_overview(self.levels, self.extent_l0, max_side_px)
 
     def overview_strips(self, plan: Overview, threads: int = 1) -> Iterator[Rgb]:
         """Yield the planned picture in strips from the top; memory does not grow with the slide.
@@ -435,7 +377,9 @@ class Slide(Closing):
         try:
             return openslide.OpenSlide(self.path)
         except openslide.OpenSlideUnsupportedFormatError as error:
-            raise SlideError(f"{self.name}: {self._why_unsupported()}") from error
+            raise SlideError(
+                f"{self.name}: {preflight.why_unsupported(self.path, self._report)}"
+            ) from error
         except openslide.OpenSlideError as error:
             truncation = self._report.truncation if self._report is not None else None
             raise SlideError(
@@ -454,21 +398,6 @@ class Slide(Closing):
         """
         text = str(error).replace(str(self.path.parent), "…").replace(self.name, "the slide")
         return one_line(text)
-
-    def _why_unsupported(self) -> str:
-        if self._report is not None and self._report.truncation:
-            return self._report.truncation
-        if preflight.is_dicom_slide(self.path):
-            return "This DICOM file is not a whole-slide image that OpenSlide reads."
-        data = self.path.with_suffix("")
-        if self.path.suffix.lower() == ".mrxs" and not (data / "Slidedat.ini").is_file():
-            return (
-                f"Its data folder {data.name} is {'incomplete' if data.is_dir() else 'missing'}. "
-                "Copy the .mrxs file together with that whole folder, side by side."
-            )
-        return (
-            "This is not a slide format that OpenSlide reads. Convert it to a tiled pyramidal TIFF."
-        )
 
     def _read_afresh(
         self,
@@ -519,52 +448,3 @@ class Slide(Closing):
             return None
         width, height = min(width, self.width_l0 - x), min(height, self.height_l0 - y)
         return (x, y, width, height) if min(x, y) >= 0 and min(width, height) > 0 else None
-
-    def _resolution(self, mpp_um: float | None, warnings: list[str]) -> Mpp | None:
-        low, high = MPP_RANGE
-        self._mpp_problem = ""
-        texts = [
-            self._handle.properties.get(name)
-            for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
-        ]
-        x, y = (_positive(text) for text in texts)
-        stated = None
-        if x is not None and y is not None and low <= min(x, y) and max(x, y) <= high:
-            stated = Mpp(x, y, "file")
-        if mpp_um is not None:
-            if not (math.isfinite(mpp_um) and low <= mpp_um <= high):
-                raise ResolutionError(
-                    f"{self.name}: {mpp_um!r} µm/px is no plausible resolution. Give --mpp between "
-                    f"{low} and {high:g}."
-                )
-            if stated is not None and not (_alike(stated.x, mpp_um) and _alike(stated.y, mpp_um)):
-                warnings.append(
-                    f"The file states {stated.x:g} x {stated.y:g} µm/px; the given {mpp_um:g} is "
-                    "used instead."
-                )
-            return Mpp(mpp_um, mpp_um, "user")
-        if None in texts:
-            self._mpp_problem = "the file does not state it"
-            warnings.append("The file states no resolution; it must be given before analysis.")
-        elif stated is None:
-            quoted = " x ".join(str(text) for text in texts)
-            self._mpp_problem = f"the file states {quoted} µm/px, which is not plausible"
-            warnings.append(
-                f"The stated resolution, {quoted} µm/px, is not plausible; the right one must be "
-                "given before analysis."
-            )
-        elif not _alike(stated.x, stated.y):
-            warnings.append(f"The pixels are not square: {stated.x:g} x {stated.y:g} µm.")
-        return stated
-
-
-def _alike(one_mpp: float, other_mpp: float) -> bool:
-    return math.isclose(one_mpp, other_mpp, rel_tol=0.01)
-
-
-def _positive(text: str | None) -> float | None:
-    try:
-        value = float((text or "").replace(",", "."))
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value > 0 else None

@@ -309,6 +309,57 @@ def test_overlapping_directories_cost_seconds_at_most(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
 
 
+def directory(count: int, entries: list[tuple[int, int, int, int]], following: int) -> bytes:
+    """Return a directory: (tag, type, count, value or place) each, then the place of the next."""
+    assert len(entries) == count
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return struct.pack("<H", count) + packed + struct.pack("<I", following)
+
+
+@pytest.mark.timeout(20)
+def test_directories_that_share_their_tables_are_refused_at_once(tmp_path: Path) -> None:
+    """4,000 directories, each with the same four tables of 2 million tiles, in 2.2 MB."""
+    count, tiles = 4000, 2_000_000
+    tables = [(tag, 1, tiles, 8) for tag in (273, 279, 324, 325)]
+    size = 2 + 12 * len(tables) + 4
+    first = 8 + tiles
+    data = b"".join(
+        directory(len(tables), tables, first + (k + 1) * size if k < count - 1 else 0)
+        for k in range(count)
+    )
+    path = tmp_path / "shared.tiff"
+    path.write_bytes(b"II*\0" + struct.pack("<I", first) + bytes(tiles) + data)
+    began = time.monotonic()
+
+    with pytest.raises(SlideError, match=r"^shared\.tiff: .* more tiles than the file can hold"):
+        inspect_tiff(path)
+    assert time.monotonic() - began < 5
+
+
+def test_tag_that_a_decoder_would_take_into_memory_is_refused(tmp_path: Path) -> None:
+    """A colour profile of 500 MB; the file takes no room on the disk."""
+    path = tmp_path / "profile.tiff"
+    tags = [(34675, 7, 500_000_000, 4096)]
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + directory(1, tags, 0))
+    os.truncate(path, 500_010_000)
+
+    with pytest.raises(SlideError, match=r"^profile\.tiff: .* \(34675\) claims 476 MiB"):
+        inspect_tiff(path)
+
+
+def test_ends_of_tiles_are_not_small_because_their_sum_overflows(tmp_path: Path) -> None:
+    entries = [(324, 16, 1, (1 << 64) - 8), (325, 16, 1, 16)]
+    packed = b"".join(struct.pack("<HHQQ", *entry) for entry in entries)
+    path = tmp_path / "sum.tiff"
+    head = b"II" + struct.pack("<HHHQ", 43, 8, 0, 16)
+    path.write_bytes(head + struct.pack("<Q", len(entries)) + packed + bytes(8))
+
+    report = inspect_tiff(path)
+
+    assert report is not None
+    assert report.truncation is not None
+
+
 @pytest.mark.parametrize("offset", [1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
 def test_directory_far_beyond_the_end_is_truncation(tmp_path: Path, offset: int) -> None:
     path = tmp_path / "far.tiff"

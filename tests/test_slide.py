@@ -13,15 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openslide import OpenSlide, OpenSlideError
 from PIL import Image
 
-from idc_desktop.errors import ResolutionError, SlideChangedError, SlideError, SlideReadError
-from idc_desktop.slide import MPP_RANGE, Level, Slide
+from idc_desktop.errors import SlideChangedError, SlideError, SlideReadError
+from idc_desktop.levels import Level
+from idc_desktop.slide import Slide
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
+from tests.support.scans import write_mirax
 from tests.support.slides import PINK, Canvas, Rgb, damage_tile, pyramid, write_svs, write_tiff
 
 TILE = 128
@@ -120,68 +122,6 @@ def test_coarsest_level_holds_on_both_axes(exact: Path) -> None:
         assert slide.coarsest_level(8.41) == 1
         assert slide.coarsest_level(8.08) == 0
         assert slide.coarsest_level(2.05) is None
-
-
-NONSENSE = ["0", "-0.25", "nan", "inf", "-inf", "1e9", "1e-9", "0.049", "100.1", "abc", ""]
-
-
-@pytest.mark.parametrize("text", NONSENSE)
-def test_senseless_resolution_is_unknown_and_never_used(tmp_path: Path, text: str) -> None:
-    path = write_svs(tmp_path / "odd.svs", [PIXELS], mpp=text)
-
-    with Slide(path) as slide:
-        assert slide.mpp is None
-        assert any("given before" in warning for warning in slide.warnings)
-        with pytest.raises(ResolutionError, match=r"odd\.svs: .*--mpp"):
-            slide.require_mpp()
-    with Slide(path, 0.5) as slide:
-        assert (slide.require_mpp().x, slide.require_mpp().source) == (0.5, "user")
-
-
-@pytest.mark.parametrize(("text", "mpp"), [("0,2500", 0.25), ("5e-1", 0.5), ("0.05", 0.05)])
-def test_plausible_resolution_is_taken_however_it_is_written(
-    tmp_path: Path, text: str, mpp: float
-) -> None:
-    with Slide(write_svs(tmp_path / "x.svs", [PIXELS], mpp=text)) as slide:
-        assert (slide.require_mpp().x, slide.require_mpp().y) == (mpp, mpp)
-
-
-@pytest.mark.parametrize("mpp", [0.5, 2.0, 2.1])
-def test_resolution_of_the_user_that_contradicts_the_file_is_told(exact: Path, mpp: float) -> None:
-    with Slide(exact, mpp) as slide:
-        (warning,) = slide.warnings
-
-    assert "2 x 2.1" in warning
-    assert f"{mpp:g} is used" in warning
-
-
-def test_resolution_of_the_user_that_agrees_with_the_file_is_not_worth_a_word(
-    tmp_path: Path,
-) -> None:
-    with Slide(write_svs(tmp_path / "x.svs", [PIXELS], mpp=0.2525), 0.252) as slide:
-        assert slide.warnings == ()
-
-
-def test_resolution_without_a_unit_is_unknown(tmp_path: Path) -> None:
-    with Slide(write_tiff(tmp_path / "x.tiff", PIXELS, mpp=None)) as slide:
-        assert slide.mpp is None
-        with pytest.raises(ResolutionError, match="does not state it"):
-            slide.require_mpp()
-
-
-@given(mpp=st.floats(allow_nan=True, allow_infinity=True))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_resolution_of_the_user_is_taken_or_refused(exact: Path, mpp: float) -> None:
-    low, high = MPP_RANGE
-    if low <= mpp <= high:
-        with Slide(exact, mpp) as slide:
-            assert slide.require_mpp().x == slide.require_mpp().y == mpp
-            assert slide.require_mpp().source == "user"
-    else:
-        with pytest.raises(ResolutionError, match="--mpp"):
-            Slide(exact, mpp)
 
 
 def test_pixels_are_those_of_the_file(exact: Path) -> None:
@@ -489,6 +429,21 @@ def test_mirax_slide_without_all_of_its_data_folder_is_refused_as_such(tmp_path:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "Data0001.dat").write_bytes(bytes(100))
     with pytest.raises(SlideError, match=r"m\.mrxs: Its data folder m is incomplete"):
+        Slide(path)
+
+
+@pytest.mark.parametrize(("overlap", "width"), [(72, 0), (80, -64)])
+def test_mirax_slide_whose_tiles_overlap_to_nothing_is_refused(
+    tmp_path: Path, overlap: int, width: int
+) -> None:
+    """Nine columns of 64 px, each but the last less the overlap."""
+    path = write_mirax(tmp_path / "m.mrxs", [np.full((64, 576, 3), 200, np.uint8)], mpp=2.0)
+    slidedat = tmp_path / "m" / "Slidedat.ini"
+    text = slidedat.read_text(encoding="utf-8-sig")
+    text = text.replace("OVERLAP_X = 0", f"OVERLAP_X = {overlap}")
+    slidedat.write_text(text, encoding="utf-8")
+
+    with pytest.raises(SlideError, match=rf"^m\.mrxs: It claims {width} x 64 px; a slide has 1 to"):
         Slide(path)
 
 
