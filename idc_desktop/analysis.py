@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +18,10 @@ from idc_desktop.grid import Block
 from idc_desktop.inference import PatchClassifier
 from idc_desktop.probability_map import MILLIONTHS, NO_PROBABILITY, BlockResult, PatchState
 from idc_desktop.slide import Slide
-from idc_desktop.tiling import PatchReader
+from idc_desktop.tiling import Patches, PatchReader, no_patches
 
 _QUEUED_PER_THREAD = 2
+_LONGEST_WAIT_S = 0.25  # of a block for others to be classified with
 _INVALID_OUTPUTS = 10
 _OUTPUTS_PER_INVALID = 1000
 
@@ -34,9 +38,11 @@ def analyze_blocks(
 ) -> Iterator[BlockResult]:
     """Read and classify blocks, yielding each result in the order of `blocks`.
 
-    A thread takes a whole block from reading to probabilities, so that with two or more threads
-    one reads while another infers. Patches never share a batch with those of another block;
-    results are thus the same whatever the number of threads.
+    On the CPU a thread takes a whole block from reading to probabilities, so that with two or more
+    threads one reads while another infers, and patches never share a batch with those of another
+    block. On CUDA all threads read, and the blocks that they have read are classified together: a
+    card needs more patches at once than a block has, and its batches are always of one size.
+    Either way the results are the same whatever the number of threads.
 
     Parameters
     ----------
@@ -57,28 +63,22 @@ def analyze_blocks(
         The model failed to run.
     """
 
-    def work(block: Block) -> BlockResult | None:
-        if cancel.is_set():  # it was only queued: with a large model a block takes a second
-            return None
+    def read(block: Block) -> _Reading:
         on_start(block)
         slide.check_unchanged()
-        result = _analyze(reader, classifier, block)
+        reading = _read(reader, block)
         slide.check_unchanged()
-        return result
+        return reading
 
-    waiting: deque[Future[BlockResult | None]] = deque()
+    def analyze(block: Block) -> BlockResult:
+        return next(_classify([read(block)], classifier))
+
     with ThreadPoolExecutor(threads) as pool:
-        try:
-            for block in blocks:
-                if cancel.is_set():
-                    break
-                waiting.append(pool.submit(work, block))
-                if len(waiting) >= _QUEUED_PER_THREAD * threads:
-                    yield from _done(waiting.popleft())
-            while waiting:
-                yield from _done(waiting.popleft())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        if classifier.provider.used == "cuda":
+            readings = _in_order(pool, threads, read, blocks, cancel)
+            yield from _classify_together(readings, classifier)
+        else:
+            yield from _in_order(pool, threads, analyze, blocks, cancel)
     if cancel.is_set():
         raise cancelled(slide.name)
 
@@ -123,48 +123,126 @@ class OutputCheck:
             )
 
 
-def _done(future: Future[BlockResult | None]) -> Iterator[BlockResult]:
-    """Wait for a block; yields nothing of one that was not begun."""
-    result = future.result()
-    if result is not None:
-        yield result
+@dataclass(frozen=True)
+class _Reading:
+    """What was read of a block.
+
+    Attributes
+    ----------
+    tissue : ndarray of bool, shape (rows * cols,)
+    patches : ndarray of uint8, shape (n, 50, 50, 3)
+        Those of the cells that are tissue.
+    failed : mapping
+        Cells, counted like `tissue`, that cannot be read, and why.
+    """
+
+    block: Block
+    tissue: npt.NDArray[np.bool_]
+    patches: Patches
+    failed: Mapping[int, str]
 
 
-def _analyze(reader: PatchReader, classifier: PatchClassifier, block: Block) -> BlockResult:
+_Made = TypeVar("_Made")
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    threads: int,
+    work: Callable[[Block], _Made],
+    blocks: Iterable[Block],
+    cancel: threading.Event,
+) -> Iterator[_Made]:
+    """Work on blocks in the threads of a pool; yield what is made of them, in their order."""
+
+    def begin(block: Block) -> _Made | None:
+        # It was only queued: with a large model a block takes a second.
+        return None if cancel.is_set() else work(block)
+
+    waiting: deque[Future[_Made | None]] = deque()
     try:
-        return _classify(block, *reader.read(block), classifier)
+        for block in blocks:
+            if cancel.is_set():
+                break
+            waiting.append(pool.submit(begin, block))
+            if len(waiting) >= _QUEUED_PER_THREAD * threads:
+                yield from _done(waiting.popleft())
+        while waiting:
+            yield from _done(waiting.popleft())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _done(future: Future[_Made | None]) -> Iterator[_Made]:
+    """Wait for a block; yields nothing of one that was not begun."""
+    made = future.result()
+    if made is not None:
+        yield made
+
+
+def _read(reader: PatchReader, block: Block) -> _Reading:
+    try:
+        return _Reading(block, *reader.read(block), {})
     except SlideReadError as error:
         if block.cells == 1:
-            return BlockResult.failed(block, str(error))
+            return _Reading(block, np.zeros(1, np.bool_), no_patches(), {0: str(error)})
     # Something in the block is damaged: find out what, patch by patch.
-    whole = BlockResult.failed(block, "")
-    for row, col in np.ndindex(block.rows, block.cols):
-        cell = Block(block.number, block.row + row, block.col + col, 1, 1)
-        part = _analyze(reader, classifier, cell)
-        whole.states[row, col] = part.states[0, 0]
-        whole.millionths[row, col] = part.millionths[0, 0]
-        del whole.reasons[cell.row, cell.col]
-        whole.reasons.update(part.reasons)
-    return whole
+    parts = [
+        _read(reader, Block(block.number, block.row + row, block.col + col, 1, 1))
+        for row, col in np.ndindex(block.rows, block.cols)
+    ]
+    return _Reading(
+        block,
+        np.concatenate([part.tissue for part in parts]),
+        np.concatenate([part.patches for part in parts]),
+        {cell: part.failed[0] for cell, part in enumerate(parts) if part.failed},
+    )
 
 
-def _classify(
-    block: Block,
-    tissue: npt.NDArray[np.bool_],
-    patches: npt.NDArray[np.uint8],
-    classifier: PatchClassifier,
-) -> BlockResult:
+def _classify_together(
+    readings: Iterable[_Reading], classifier: PatchClassifier
+) -> Iterator[BlockResult]:
+    """Classify blocks as soon as there are patches for a whole batch, or one has waited long."""
+    waiting: list[_Reading] = []
+    patches, since = 0, time.monotonic()
+    for reading in readings:
+        is_full = patches + len(reading.patches) > classifier.batch_size
+        if is_full or time.monotonic() - since > _LONGEST_WAIT_S:
+            yield from _classify(waiting, classifier)
+            waiting, patches, since = [], 0, time.monotonic()
+        waiting.append(reading)
+        patches += len(reading.patches)
+    yield from _classify(waiting, classifier)
+
+
+def _classify(readings: list[_Reading], classifier: PatchClassifier) -> Iterator[BlockResult]:
+    """Classify the patches of some blocks at once."""
+    patches = np.concatenate([no_patches(), *(it.patches for it in readings)])
+    probabilities = classifier.predict(patches).astype(np.float64)
+    done = 0
+    for reading in readings:
+        yield _result(reading, probabilities[done : done + len(reading.patches)])
+        done += len(reading.patches)
+
+
+def _result(reading: _Reading, probabilities: npt.NDArray[np.float64]) -> BlockResult:
+    block, tissue = reading.block, reading.tissue
     states = np.where(tissue, PatchState.OK, PatchState.BACKGROUND).astype(np.uint8)
     millionths = np.full(block.cells, NO_PROBABILITY, np.int32)
-    reasons: dict[tuple[int, int], str] = {}
-    if len(patches):
-        probabilities = classifier.predict(patches).astype(np.float64)
-        valid = (probabilities >= 0) & (probabilities <= 1)
-        inferred = np.flatnonzero(tissue)
-        millionths[inferred[valid]] = np.rint(probabilities[valid] * MILLIONTHS)
-        for cell, value in zip(inferred[~valid].tolist(), probabilities[~valid], strict=True):
-            states[cell] = PatchState.INVALID_OUTPUT
-            row, col = divmod(cell, block.cols)
-            reasons[block.row + row, block.col + col] = f"the model returned {value}"
+    states[list(reading.failed)] = PatchState.FAILED
+    reasons = dict(reading.failed)
+    valid = (probabilities >= 0) & (probabilities <= 1)
+    inferred = np.flatnonzero(tissue)
+    millionths[inferred[valid]] = np.rint(probabilities[valid] * MILLIONTHS)
+    states[inferred[~valid]] = PatchState.INVALID_OUTPUT
+    for cell, value in zip(inferred[~valid].tolist(), probabilities[~valid], strict=True):
+        reasons[cell] = f"the model returned {value}"
     shape = (block.rows, block.cols)
-    return BlockResult(block, states.reshape(shape), millionths.reshape(shape), reasons)
+    return BlockResult(
+        block,
+        states.reshape(shape),
+        millionths.reshape(shape),
+        {
+            (block.row + cell // block.cols, block.col + cell % block.cols): reasons[cell]
+            for cell in sorted(reasons)
+        },
+    )

@@ -35,6 +35,11 @@ class Outbox:
         except BrokenPipeError:
             _end_orphaned()
 
+    def give_up(self, error: IdcError) -> NoReturn:
+        """Report why this process cannot go on, and end it whatever its other threads do."""
+        self.send(failure_of(error))
+        os._exit(0)
+
 
 def serve(work: Callable[[JobMessage, Outbox, Listen], None]) -> None:
     """Run `work` on the job that arrives on stdin, report how it fails, and end the process.

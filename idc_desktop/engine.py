@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idc_desktop.child import Listen, Outbox, serve
-from idc_desktop.errors import cancelled
+from idc_desktop.errors import ModelError, cancelled
 from idc_desktop.messages import (
     MAX_TEXT,
     OVERVIEW,
@@ -57,6 +57,8 @@ if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must sta
 
 _COMMIT_EVERY_S = 0.25
 _DARK_MEAN = 64
+_LOOK_EVERY_S = 0.5
+_LONGEST_RUN_LOOKS = 40  # VGG-16 takes a quarter of a second for a batch on two busy cores
 
 
 def main() -> None:
@@ -99,10 +101,24 @@ def _try_model(model: ModelFile, provider: Provider, outbox: Outbox) -> PatchCla
     """Load a model and run it; if that is the end of this process, the parent knows of what."""
     from idc_desktop.inference import PatchClassifier
 
-    outbox.send(Trying(model.path.name, provider))
-    classifier = PatchClassifier(model, provider)
+    name = model.path.name
+    classifier = PatchClassifier(model, provider, lambda on: outbox.send(Trying(name, on)))
     outbox.send(Tried())
+    threading.Thread(target=_watch_runs, args=(classifier, name, outbox), daemon=True).start()
     return classifier
+
+
+def _watch_runs(classifier: PatchClassifier, name: str, outbox: Outbox) -> None:
+    """End this process should the model come to no end, as on a number of patches not tried."""
+    while classifier.look_at_runs() <= _LONGEST_RUN_LOOKS:
+        # Looks are counted and not seconds: a machine that slept has not looked.
+        time.sleep(_LOOK_EVERY_S)
+    limit_s = _LONGEST_RUN_LOOKS * _LOOK_EVERY_S
+    message = (
+        f"{name}: The model did not come to an end within {limit_s:g} s. What was analyzed is "
+        "kept. Choose another model."
+    )
+    outbox.give_up(ModelError(message))
 
 
 def _doctor(outbox: Outbox) -> None:

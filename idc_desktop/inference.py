@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import IO
 
 import numpy as np
@@ -18,7 +19,7 @@ import onnxruntime
 from idc_desktop.card import PATCH_SIZE_PX
 from idc_desktop.errors import ModelError, no_room_for_temporary_files
 from idc_desktop.model_file import ModelFile
-from idc_desktop.provider import Provider, ProviderChoice
+from idc_desktop.provider import Provider, ProviderChoice, UsedProvider
 
 RUNTIME_VERSION: str = onnxruntime.__version__
 
@@ -46,12 +47,15 @@ class PatchClassifier:
     model : ModelFile
     provider : {"auto", "cpu", "cuda"}
         ``auto`` and ``cuda`` fall back to the CPU where CUDA does not really work, and say why.
+    on_try : callable
+        Told on what the model is about to be tried.
 
     Attributes
     ----------
     provider : ProviderChoice
     batch_size : int
-        Patches per run that measured best on the provider.
+        Patches per run that measured best on the provider. On CUDA a run has exactly so many, the
+        last ones blank: a patch's probability does not depend on how many others there are.
     golden_error : float
         Largest |Δp| on the golden patches.
 
@@ -62,24 +66,34 @@ class PatchClassifier:
         not reproduce its golden patches.
     """
 
-    def __init__(self, model: ModelFile, provider: Provider) -> None:
+    def __init__(
+        self,
+        model: ModelFile,
+        provider: Provider,
+        on_try: Callable[[UsedProvider], None] = lambda used: None,
+    ) -> None:
         self._name = model.path.name
-        reason = None if provider == "cpu" else self._try_cuda(model, provider)
+        self._looks: dict[int, int] = {}  # at the runs under way, by thread
+        self._looking = threading.Lock()
+        reason = None
+        if provider != "cpu":
+            reason = cuda_problem()
+            if reason is None:
+                on_try("cuda")
+                reason = self._try_cuda(model, provider)
         if provider == "cpu" or reason is not None:
+            on_try("cpu")
             self._take(_session(model, "cpu"), model, ProviderChoice(provider, "cpu", reason))
 
     def _try_cuda(self, model: ModelFile, requested: Provider) -> str | None:
         """Take CUDA if the model really works on it; else say why not."""
-        reason = cuda_problem()
-        if reason is not None:
-            return reason
-        # A failing CUDA provider says why on the native stderr only.
-        with _native_stderr() as said:
-            onnxruntime.preload_dlls(directory="")
-            session = _session(model, "cuda")
-        if session.get_providers()[0] != _PROVIDERS["cuda"]:
-            return _shortened(" ".join(said))
         try:
+            # A failing CUDA provider says why on the native stderr only.
+            with _native_stderr() as said:
+                onnxruntime.preload_dlls(directory="")
+                session = _session(model, "cuda")
+            if session.get_providers()[0] != _PROVIDERS["cuda"]:
+                return _shortened(" ".join(said))
             self._take(session, model, ProviderChoice(requested, "cuda", None))
         except ModelError as error:
             return _shortened(str(error))
@@ -110,25 +124,47 @@ class PatchClassifier:
         done = 0
         while done < len(patches):
             size = self.batch_size
+            batch = patches[done : done + size]
+            if self.provider.used == "cuda":
+                batch = np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
             try:
-                parts.append(self._run(patches[done : done + size]))
+                found = self._run(batch)
             except ModelError:
                 # The memory of a graphics card that others use too may do for fewer patches.
                 if self.provider.used != "cuda" or size == 1:
                     raise
                 self.batch_size = min(self.batch_size, size // 2)
                 continue
+            if found.shape != (len(batch),):
+                raise ModelError(
+                    f"{self._name}: The model returns {found.shape} probabilities for "
+                    f"{len(batch)} patches. It cannot be used."
+                )
+            parts.append(found)
             done += size
-        return np.concatenate(parts)
+        return np.concatenate(parts)[: len(patches)]
+
+    def look_at_runs(self) -> int:
+        """Look at the runs under way; return how many looks the longest of them has seen."""
+        with self._looking:
+            for run in self._looks:
+                self._looks[run] += 1
+            return max(self._looks.values(), default=0)
 
     def _run(self, patches: Patches) -> Probabilities:
         feed = {"patches": np.ascontiguousarray(patches)}
+        run = threading.get_ident()
+        with self._looking:
+            self._looks[run] = 0
         try:
             (probabilities,) = self._session.run(["probability"], feed)
         except Exception as error:
             raise ModelError(
                 f"{self._name}: The model failed to run ({_shortened(str(error))})."
             ) from error
+        finally:
+            with self._looking:
+                del self._looks[run]
         return np.asarray(probabilities, np.float32)
 
     def _check_signature(self) -> None:
@@ -162,21 +198,19 @@ class PatchClassifier:
 
     def _check_golden(self, model: ModelFile) -> float:
         patches, expected = model.card.golden_patches, model.card.golden_probabilities
-        together = self._run(patches)
-        if together.shape != expected.shape:
-            raise ModelError(
-                f"{self._name}: The model returns {together.shape} for {len(patches)} patches."
-            )
+        # As many as there will be in a run: what goes wrong with so many goes wrong here.
+        many = max(len(patches), self.batch_size)
+        together = self.predict(np.resize(patches, (many, *patches.shape[1:])))
         if not bool(np.all((together >= 0) & (together <= 1))):
             raise ModelError(f"{self._name}: The model returns probabilities outside 0 to 1.")
-        alone = np.concatenate([self._run(patch[None]) for patch in patches[:3]])
+        alone = np.concatenate([self.predict(patch[None]) for patch in patches[:3]])
         apart = float(np.max(np.abs(alone - together[:3])))
         if apart > max(_INDEPENDENCE_TOLERANCE, GOLDEN_TOLERANCE[self.provider.used] / 10):
             raise ModelError(
                 f"{self._name}: A patch's probability changes by {apart:.2g} with the other "
                 "patches of its batch. The model cannot be used."
             )
-        error = float(np.max(np.abs(together - expected)))
+        error = float(np.max(np.abs(together[: len(patches)] - expected)))
         tolerance = GOLDEN_TOLERANCE[self.provider.used]
         if error > tolerance:
             raise ModelError(

@@ -18,7 +18,7 @@ from idc_desktop import wire
 from idc_desktop.description import SlideDescription
 from idc_desktop.errors import GarbledMessageError
 from idc_desktop.grid import MAX_CELLS, PatchGrid
-from idc_desktop.provider import Provider, ProviderChoice
+from idc_desktop.provider import Provider, ProviderChoice, UsedProvider
 from idc_desktop.tissue import TissueSettings
 from idc_desktop.typed_json import (
     AnyNumber,
@@ -172,7 +172,7 @@ class Trying(Event):
     NAME = "trying"
 
     model: Name
-    provider: Provider
+    provider: UsedProvider
 
 
 @dataclass(frozen=True)

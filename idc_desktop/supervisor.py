@@ -32,6 +32,7 @@ from idc_desktop.errors import (
     no_room_for_temporary_files,
     reader_lost,
 )
+from idc_desktop.memory import MEMORY_VARIABLE, MemoryWatch, memory_limit
 from idc_desktop.messages import (
     BlockDone,
     Cancel,
@@ -50,9 +51,11 @@ from idc_desktop.messages import (
 _DEADLINE_S = 300.0
 """A child that says nothing for so long hangs (a block takes well under a minute)."""
 
-_TRIAL_DEADLINE_S = 120.0
-"""A model that is tried for so long is endless: VGG-16 takes half a second on two busy cores, and
-CUDA some tens of seconds where its libraries, 2 GB, come from a slow disk."""
+_TRIAL_DEADLINE_S = {"cpu": 25.0, "cuda": 120.0}
+"""A model that is tried for so long is endless: VGG-16 takes a second on two busy cores, and CUDA
+some tens of seconds where its libraries, 2 GB, come from a slow disk."""
+
+_TIMES_THE_MEMORY_ON_CUDA = 8  # its libraries alone take two to three gigabytes
 
 _CRASHES_PER_BLOCK = 2
 _CRASHES_WITHOUT_PROGRESS = 8
@@ -73,13 +76,27 @@ class ChildCrashedError(IdcError):
     ----------
     killed_from_outside : bool
         It got SIGKILL or SIGTERM: by a person, or by the system because memory ran out.
+    is_excessive : bool
+        It was killed since it took more memory than it may.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, killed_from_outside: bool) -> None:
+    def __init__(
+        self, message: str, *, killed_from_outside: bool = False, is_excessive: bool = False
+    ) -> None:
         super().__init__(message)
         self.killed_from_outside = killed_from_outside
+        self.is_excessive = is_excessive
+
+    def lost(self, subject: str) -> SlideError:
+        """Return the error that ends the work on a file, given by its name, for this reason."""
+        if self.is_excessive:
+            return SlideError(
+                f"{subject}: The reader process {self}. The file is damaged, or made to exhaust "
+                f"memory; if you trust it, allow more with {MEMORY_VARIABLE}."
+            )
+        return reader_lost(subject, self)
 
 
 class Child(Closing):
@@ -104,6 +121,7 @@ class Child(Closing):
     """
 
     def __init__(self, module: str, job: JobMessage, deadline_s: float = _DEADLINE_S) -> None:
+        most_bytes = memory_limit()
         self.deadline_s = deadline_s
         self._answers = (*job.ANSWERS, Failure)
         self._end_by: float | None = None
@@ -133,6 +151,7 @@ class Child(Closing):
             stdout=subprocess.PIPE,
             stderr=self._stderr,
         )
+        self._memory = MemoryWatch(self._process, most_bytes)
         self._reader = threading.Thread(
             target=self._read, args=(self._process.stdout,), daemon=True
         )
@@ -155,8 +174,8 @@ class Child(Closing):
         Raises
         ------
         ChildCrashedError
-            It ended by a signal or with an error, said nothing until the deadline, or did not end
-            in time after `cancel`.
+            It ended by a signal or with an error, said nothing until the deadline, did not end in
+            time after `cancel`, or took more memory than it may.
         IdcError
             It reported an expected failure, or could not be started.
         GarbledMessageError
@@ -173,9 +192,15 @@ class Child(Closing):
                 raise from_name(event.kind, event.message)
             yield event
         code = self._end()
+        if self._memory.excess is not None:
+            raise ChildCrashedError(self._memory.excess, is_excessive=True)
         if code is not None and code != 0:
             outside = code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM))
-            raise ChildCrashedError(self._death(code), outside)
+            raise ChildCrashedError(self._death(code), killed_from_outside=outside)
+
+    def allow_memory_of_cuda(self) -> None:
+        """Let the child take from now on what the libraries of CUDA need."""
+        self._memory.most_bytes = _TIMES_THE_MEMORY_ON_CUDA * memory_limit()
 
     def tell(self, command: Command) -> None:
         """Send a command; a child that is already dead reports itself in `events`."""
@@ -197,6 +222,7 @@ class Child(Closing):
         with contextlib.suppress(OSError):
             self._stdin.close()
         self._end()
+        self._memory.stop()
         # The reader may wait for a place in the inbox; that of an abandoned child, for its end.
         while self._reader.is_alive() and not self.is_abandoned:
             with contextlib.suppress(queue.Empty):
@@ -232,7 +258,7 @@ class Child(Closing):
                     return self._inbox.get(timeout=min(_LOOK_EVERY_S, silent_at - now))
                 continue
             self._kill()
-            raise ChildCrashedError(reason, killed_from_outside=False)
+            raise ChildCrashedError(reason)
 
     def _end(self) -> int | None:
         """Wait for the child to end, by force if need be; return its exit code.
@@ -333,7 +359,10 @@ class Job:
                             started.discard(event.number)
                         elif isinstance(event, Trying):
                             trying = event
-                            child.deadline_s = min(self._deadline_s, _TRIAL_DEADLINE_S)
+                            limit_s = _TRIAL_DEADLINE_S[event.provider]
+                            child.deadline_s = min(self._deadline_s, limit_s)
+                            if event.provider == "cuda":
+                                child.allow_memory_of_cuda()
                         elif isinstance(event, Tried):
                             trying, doubt = None, 0.0
                             child.deadline_s = self._deadline_s
@@ -348,6 +377,8 @@ class Job:
                     doubt += _BLAME_FOR_KILL if outside else _CRASHES_PER_BLOCK
                     if doubt >= _CRASHES_PER_BLOCK:
                         raise self._model_lost(trying, crash) from crash
+                elif crash.is_excessive and not planned:
+                    raise crash.lost(self._subject) from crash
                 fruitless += 1
                 alone = started and started <= suspects
                 weight = 1.0
@@ -366,7 +397,7 @@ class Job:
                 patient = planned or crash.killed_from_outside
                 limit = _CRASHES_WITHOUT_PROGRESS if patient else _CRASHES_PER_BLOCK
                 if fruitless >= limit or len(guilty) > _MAX_DEADLY_BLOCKS:
-                    raise reader_lost(self._subject, crash) from crash
+                    raise crash.lost(self._subject) from crash
             self._job = self._job.after_crash(sorted(suspects), guilty, has_planned=planned)
             self._child = self._start()
             if self._cancelled:
@@ -405,6 +436,11 @@ class Job:
 
     def _model_lost(self, trying: Trying, crash: ChildCrashedError) -> ModelError:
         how = str(crash).splitlines()[0]
+        if crash.is_excessive:
+            return ModelError(
+                f"{trying.model}: The process that tried the model {how}. Choose another one, or "
+                f"allow more with {MEMORY_VARIABLE}."
+            )
         remedy = "" if trying.provider == "cpu" else ", or run it on the CPU"
         return ModelError(
             f"{trying.model}: The process that tried the model {how}. The model comes to no end, "

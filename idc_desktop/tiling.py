@@ -34,6 +34,11 @@ _MAX_READ_PX = 2048 * 2048  # source pixels; bounds the memory where there is no
 Patches = npt.NDArray[np.uint8]
 
 
+def no_patches() -> Patches:
+    """Return an array of patches that has none."""
+    return np.empty((0, PATCH_SIZE_PX, PATCH_SIZE_PX, 3), np.uint8)
+
+
 class PatchReader:
     """Reads the patches of a slide's grid at a model's resolution.
 
@@ -124,7 +129,7 @@ class PatchReader:
         if self._tissue.enabled and self._is_glass(block):
             on_slide[:] = False
         if not on_slide.any():
-            return on_slide, np.empty((0, PATCH_SIZE_PX, PATCH_SIZE_PX, 3), np.uint8)
+            return on_slide, no_patches()
         patches = self._cells(block, self.level, PATCH_SIZE_PX)
         tissue = on_slide
         if self._tissue.enabled:

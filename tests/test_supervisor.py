@@ -504,7 +504,7 @@ def test_model_that_kills_the_engine_is_told_and_not_the_slide(
 def test_model_that_may_have_failed_on_cuda_can_run_on_the_cpu(
     job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, Crash("segv", "model").variable())
+    monkeypatch.setenv(VARIABLE, Crash("segv", "model", on_cuda=True).variable())
 
     with pytest.raises(ModelError, match=r"or run it on the CPU\.$"):
         follow(Job(replace(job, provider="auto"), "s.tiff", CRASHING))

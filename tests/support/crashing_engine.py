@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "IDC_TEST_CRASH"
+MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,23 @@ class Crash:
 
     Attributes
     ----------
-    how : {"abort", "segv", "kill", "exit", "raise", "hang", "slow"}
-        ``raise`` is a defect of the engine; ``slow`` sleeps 0.1 s and goes on.
+    how : {"abort", "segv", "kill", "exit", "raise", "hang", "slow", "eat", "fill"}
+        ``raise`` is a defect of the engine; ``slow`` sleeps 0.1 s and goes on; ``eat`` takes memory
+        until it is killed, or 2 GB; ``fill`` takes 600 MB and goes on after 0.3 s.
     at : {"open", "model", "blocks", "overview"}
     box : (left, top, right, bottom), optional
         Of the reads of blocks, only those that touch this part of level 0.
     once : str
         Path of a file that is made at the first crash and prevents further ones.
+    on_cuda : bool
+        The machine seems to have CUDA.
     """
 
     how: str
     at: str
     box: tuple[float, float, float, float] | None = None
     once: str = ""
+    on_cuda: bool = False
 
     def variable(self) -> str:
         """Return the value of the environment variable."""
@@ -59,6 +64,17 @@ class Crash:
             os._exit(3)
         elif self.how == "raise":
             raise RuntimeError("on purpose")
+        elif self.how == "eat":
+            taken = []
+            while len(taken) < 2000:
+                taken.append(b"1" * MEGABYTE)
+                time.sleep(0.001)
+            os._exit(3)
+        elif self.how == "fill":
+            filled = b"1" * (600 * MEGABYTE)
+            time.sleep(0.3)
+            del filled
+            return
         time.sleep(0.1 if self.how == "slow" else 3600)
 
     def touches(self, left: float, top: float, width: float, height: float) -> bool:
@@ -71,24 +87,23 @@ class Crash:
 
 def main() -> None:
     """Run the engine with the crash built in."""
-    from idc_desktop import engine
-    from idc_desktop.inference import PatchClassifier
+    from idc_desktop import engine, inference
     from idc_desktop.slide import Slide
 
     crash = Crash(**json.loads(os.environ[VARIABLE]))
     in_overview = threading.Event()
     opened, read, overview = Slide.__init__, Slide.read_region, Slide.overview_strips
-    try_out = PatchClassifier.__init__
+    make_session = inference._session
 
     def init(slide: Slide, *arguments: Any) -> None:
         if crash.at == "open":
             crash.happens()
         opened(slide, *arguments)
 
-    def load(classifier: PatchClassifier, *arguments: Any) -> None:
+    def session(*arguments: Any) -> Any:
         if crash.at == "model":
             crash.happens()
-        try_out(classifier, *arguments)
+        return make_session(*arguments)
 
     def read_region(slide: Slide, level: int, x: int, y: int, width: int, height: int) -> Any:
         scale = slide.levels[level].downsample
@@ -105,7 +120,9 @@ def main() -> None:
             yield strip
 
     Slide.__init__ = init  # type: ignore[method-assign]
-    PatchClassifier.__init__ = load  # type: ignore[method-assign]
+    inference._session = session
+    if crash.on_cuda:
+        inference.cuda_problem = lambda: None
     Slide.read_region = read_region  # type: ignore[method-assign]
     Slide.overview_strips = overview_strips  # type: ignore[method-assign]
     engine.main()

@@ -309,7 +309,7 @@ class TileLoader(QObject):
     def _on_silence(self) -> None:
         # Not only killed: one that waits for a dead network share does not even die of that.
         reason = f"said nothing for {self._silence.interval() / 1000:g} s"
-        self._on_ended(ChildCrashedError(reason, killed_from_outside=False))
+        self._on_ended(ChildCrashedError(reason))
 
     def _keep(self, tile: Tile, image: QImage) -> None:
         if tile.zoom == self._pinned_zoom:
@@ -322,11 +322,15 @@ class TileLoader(QObject):
     def _on_ended(self, failure: Exception | None) -> None:
         self._end_child()
         crashed = isinstance(failure, ChildCrashedError) and self._life <= _RESTARTS
+        if isinstance(failure, ChildCrashedError) and failure.is_excessive:
+            crashed = crashed and self._identity is not None  # else it would be so again
         if not crashed or self._fruitless >= _CRASHES_PER_TILE:
             self._closed = True
             self._silence.stop()
-            if failure is None or isinstance(failure, ChildCrashedError):
-                failure = reader_lost(self._name, failure or "ended")
+            if isinstance(failure, ChildCrashedError):
+                failure = failure.lost(self._name)
+            elif failure is None:
+                failure = reader_lost(self._name, "ended")
             elif isinstance(failure, DefectError):
                 report_defect(str(failure))
             self.refused.emit(in_a_line(failure, self._name))
