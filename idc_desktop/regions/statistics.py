@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import MILLIONTHS, ProbabilityMap
+from idc_desktop.probability_map import MILLIONTHS, PatchState, ProbabilityMap
 from idc_desktop.regions.shape import Moments, Region, Shape, rectangle
 
 WHOLE_SLIDE = "Whole slide"
@@ -46,6 +46,7 @@ class RegionStatistics:
     patches: int
     patches_analyzed: int
     patches_failed: int
+    patches_background: int
     coverage_percent: float | None
     idc_patches: int
     idc_fraction: float | None
@@ -88,17 +89,19 @@ class _Order:
     ----------
     below_one : ndarray of int, shape (cells,)
         1 - p in millionths; `_LAST` where there is no probability.
-    is_failed : ndarray of bool, shape (cells,)
+    is_failed, is_background : ndarray of bool, shape (cells,)
     """
 
     below_one: Ints
     is_failed: npt.NDArray[np.bool_]
+    is_background: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, probability_map: ProbabilityMap) -> _Order:
         below_one = MILLIONTHS - probability_map.millionths.ravel().astype(np.int64)
         below_one[~probability_map.analyzed.ravel()] = _LAST
-        return cls(below_one, probability_map.failed.ravel())
+        is_background = probability_map.states.ravel() == PatchState.BACKGROUND
+        return cls(below_one, probability_map.failed.ravel(), is_background)
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class _Profile:
     moments: Moments
     patches: int
     patches_failed: int
+    patches_background: int
     below_one: Ints
     cumulated_um2: Floats
     centred_below_one: Ints
@@ -146,6 +150,7 @@ class _Profile:
             moments=moments,
             patches=len(centred),
             patches_failed=int(np.count_nonzero(order.is_failed[overlap.centred])),
+            patches_background=int(np.count_nonzero(order.is_background[overlap.centred])),
             below_one=below_one,
             cumulated_um2=cumulated,
             centred_below_one=centred[: np.searchsorted(centred, _LAST)],
@@ -168,6 +173,7 @@ class _Profile:
             patches=self.patches,
             patches_analyzed=len(centred),
             patches_failed=self.patches_failed,
+            patches_background=self.patches_background,
             coverage_percent=100 * _share(total, area) if area > 0 else None,
             idc_patches=int(np.searchsorted(centred, most_below_one, side="right")),
             idc_fraction=idc_area / total if total > 0 else None,

@@ -14,6 +14,7 @@ from idc_desktop.plain_text import in_a_line
 from idc_desktop.record import RunRecord
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.engine_run import EngineRun, analysis_job
+from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.outcome import Outcome, given_mpp, keep_given_mpp
 
 _UNKNOWN_RESOLUTION = "The resolution is unknown: open the slide and give it."
@@ -93,7 +94,10 @@ class AnalysisQueue(QObject):
         if outcome is None:
             return SlideStatus("not analyzed", f"Not analyzed with {card.name}")
         area_mm2 = outcome.idc_area_um2 / 1e6
-        detail = f"{area_mm2:.3g} mm² of IDC at the threshold of {card.name}, {card.threshold:.3f}"
+        detail = (
+            f"{number_text(area_mm2)} mm² of IDC at the threshold of {card.name}, "
+            f"{card.threshold:.3f}"
+        )
         if outcome.failed_patches:
             detail += f"; {outcome.failed_patches:,} patches failed"
         # The figures beside it are at another threshold.

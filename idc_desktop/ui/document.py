@@ -24,6 +24,7 @@ from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
 from idc_desktop.regions.book import MAX_STEPS
 from idc_desktop.ui.display import Display, DisplayStep
 from idc_desktop.ui.engine_run import EngineRun, analysis_job
+from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.region_model import RegionModel
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.tiles.loader import TileLoader
@@ -111,6 +112,7 @@ class SlideDocument(QObject):
         self.history.setUndoLimit(MAX_STEPS)
         self.regions = RegionModel(self.history, self)
         self.regions.noted.connect(self.noted)
+        self.regions.recovered.connect(self._take_kept_thresholds)
         self._meter: RegionMeter | None = None
         self.kept_viewport: Viewport | None = None
         self._display = Display() if display is None else display
@@ -165,7 +167,7 @@ class SlideDocument(QObject):
         """Say in a line how large a shape is and what the map says of it."""
         if self.mpp_xy is None:
             return f"{shape.moments().area:,.0f} px²"
-        text = f"{shape.moments(self.mpp_xy).area / 1e6:.3g} mm²"
+        text = f"{number_text(shape.moments(self.mpp_xy).area / 1e6)} mm²"
         if self.meter is not None:
             (found,) = self.meter.measure([shape], self.threshold)
             if found.idc_fraction is not None:
@@ -200,6 +202,9 @@ class SlideDocument(QObject):
         if "threshold" in changes:
             chosen = {**self._display.thresholds, self.model.sha256: changes.pop("threshold")}
             changes["thresholds"] = {it: at for it, at in chosen.items() if at is not None}
+        self._step(changes)
+
+    def _step(self, changes: Mapping[str, Any]) -> None:
         changed = replace(self._display, **changes)
         if changed != self._display:
             before = {name: getattr(self._display, name) for name in changes}
@@ -252,7 +257,7 @@ class SlideDocument(QObject):
     def give_resolution(self, mpp: float) -> None:
         """Open the slide again with the resolution that the user gives, µm per pixel."""
         if self.path is not None:
-            self.noted.emit(f"Resolution given by hand: {mpp:g} µm per pixel.")
+            self.noted.emit(f"Resolution given by hand: {number_text(mpp, 6)} µm per pixel.")
             self.open(self.path, mpp)
 
     def close(self) -> None:
@@ -381,6 +386,16 @@ class SlideDocument(QObject):
         mpp = view.get("mpp")
         if self.mpp_xy is None and isinstance(mpp, float) and mpp > 0:
             QTimer.singleShot(0, self, lambda: self.give_resolution(mpp))
+
+    def _take_kept_thresholds(self) -> None:
+        """Take what was kept with regions that come late; what was set here meanwhile is newer."""
+        kept = Display.from_dict(self.regions.view.get("display"))
+        before = self.threshold
+        if kept is not None:
+            thresholds = {**kept.thresholds, **self._display.thresholds}
+            self._step({"thresholds": thresholds})
+        if self.threshold != before:
+            self.noted.emit(f"The threshold is {self.threshold:.3f}, as it was kept of this slide.")
 
     def _announce_slide(self) -> None:
         self.slide_changed.emit()

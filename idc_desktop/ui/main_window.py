@@ -7,7 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QEvent, Qt, QThreadPool
-from PySide6.QtGui import QActionGroup, QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
+from PySide6.QtGui import (
+    QActionGroup,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QGuiApplication,
+    QKeyEvent,
+)
 from PySide6.QtWidgets import QDockWidget, QDoubleSpinBox, QMainWindow, QVBoxLayout, QWidget
 
 from idc_desktop.errors import ForeignResultsError
@@ -275,6 +282,7 @@ class MainWindow(QMainWindow):
         document.again_asked.connect(dialogs.ask_again)
         document.noted.connect(self._note)
         document.regions.warned.connect(lambda text: dialogs.warn("Regions", text))
+        QGuiApplication.styleHints().colorSchemeChanged.connect(self._follow_system)
         document.display_changed.connect(self.verbs.mark)
         for dock in self.docks.values():
             dock.visibilityChanged.connect(self.verbs.mark)
@@ -384,6 +392,11 @@ class MainWindow(QMainWindow):
         self._settings.theme = name
         self._settings.save()
         apply_theme(name)
+
+    def _follow_system(self) -> None:
+        """Be dark or light as the desktop is now, if that was asked for."""
+        if self._settings.theme == "system":
+            apply_theme("system")
 
     def _show_shortcuts(self) -> None:
         self.dialogs.show_shortcuts(self.verbs.shortcuts())

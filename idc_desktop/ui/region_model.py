@@ -48,6 +48,8 @@ class RegionModel(QObject):
     """Something to tell the user, such as why an edit was refused."""
     warned = Signal(str)
     """What the user must not miss: the stored regions were damaged; carries what became of them."""
+    recovered = Signal()
+    """What is kept of the slide could not be had, and is here now."""
 
     def __init__(self, history: QUndoStack, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -110,6 +112,8 @@ class RegionModel(QObject):
         """Take the regions if they could not be had before: the other window may be closed now."""
         if self._book is None and self._folder is not None:
             self.open(self._folder)
+            if self._book is not None:
+                self.recovered.emit()
 
     def close(self) -> None:
         """Save what is left to save and let go of the slide."""

@@ -38,15 +38,21 @@ class Viewport:
 
     @classmethod
     def from_dict(cls, values: object) -> Viewport | None:
-        """Take over stored values; None where they make no sense."""
-        if not isinstance(values, dict) or values.keys() != {it.name for it in fields(cls)}:
+        """Take over stored values; None where they make no sense, or do not say where it looks.
+
+        What another version of the program stored beside them is left out; what that one did not
+        know yet is as it is at first.
+        """
+        if not isinstance(values, dict) or not values.keys() >= {"x_l0", "y_l0", "scale"}:
             return None
-        flags = (values["mirrored"], values["is_fitted"])
-        numbers = [values[name] for name in ("x_l0", "y_l0", "scale", "angle_deg")]
+        known = {it.name for it in fields(cls)}
+        found = cls(**{name: value for name, value in values.items() if name in known})
+        flags = (found.mirrored, found.is_fitted)
+        numbers = (found.x_l0, found.y_l0, found.scale, found.angle_deg)
         is_sound = all(isinstance(it, bool) for it in flags) and all(
             isinstance(it, int | float) and math.isfinite(it) for it in numbers
         )
-        return cls(**values) if is_sound and values["scale"] > 0 else None
+        return found if is_sound and found.scale > 0 else None
 
     def fitted(self, extent_l0: QRectF, size: QSizeF) -> Viewport:
         """Return the viewport that shows a whole rectangle, turned as this one is."""
@@ -85,6 +91,17 @@ class Viewport:
     def is_upright(self) -> bool:
         """Whether the slide is neither turned nor mirrored."""
         return self.angle_deg == 0 and not self.mirrored
+
+    def um_across(self, mpp_xy: tuple[float, float]) -> float:
+        """Return how many µm of the slide one pixel across the view is, also where it is turned.
+
+        Parameters
+        ----------
+        mpp_xy : (x, y)
+            Level-0 resolution, µm per pixel: pixels need not be square.
+        """
+        turn = math.radians(self.angle_deg)
+        return math.hypot(math.cos(turn) * mpp_xy[0], math.sin(turn) * mpp_xy[1]) / self.scale
 
     def transform(self, size: QSizeF) -> QTransform:
         """Return the transform from level-0 pixels to the pixels of a widget."""

@@ -41,7 +41,7 @@ def figures(
     x, y = grid.column_edges_l0(), grid.row_edges_l0()
     px_um2 = MPP[0] * MPP[1]
     weights: list[tuple[float, float]] = []
-    counts = {"patches": 0, "analyzed": 0, "failed": 0, "idc": 0}
+    counts = dict.fromkeys(("patches", "analyzed", "background", "failed", "idc"), 0)
     for row, col in np.ndindex(grid.rows, grid.cols):
         state = probability_map.states[row, col]
         p = probability_map.millionths[row, col] / 1e6
@@ -51,6 +51,7 @@ def figures(
         if inside.contains(shapely.Point((x[col] + x[col + 1]) / 2, (y[row] + y[row + 1]) / 2)):
             counts["patches"] += 1
             counts["analyzed"] += state == PatchState.OK
+            counts["background"] += state == PatchState.BACKGROUND
             counts["failed"] += state in (PatchState.FAILED, PatchState.INVALID_OUTPUT)
             counts["idc"] += bool(state == PatchState.OK and p >= threshold)
     weights = sorted((p, w) for p, w in weights if w > 0)
@@ -72,6 +73,7 @@ def figures(
         "patches": counts["patches"],
         "patches_analyzed": counts["analyzed"],
         "patches_failed": counts["failed"],
+        "patches_background": counts["background"],
         "coverage_percent": 100 * total / scaled.area,
         "idc_patches": counts["idc"],
         "idc_fraction": positive / total if total else None,

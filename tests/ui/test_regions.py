@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +20,9 @@ from idc_desktop.regions.editing import draw_ellipse
 from idc_desktop.regions.files import read_regions
 from idc_desktop.regions.shape import shape_of
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
-from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.region_table import RegionTable
-from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
@@ -184,56 +181,6 @@ def test_regions_and_looks_are_there_when_the_slide_is_opened_again(
     assert document.regions.all == kept
     assert document.viewport == viewport
     assert (document.threshold, document.display.colormap) == (0.42, "magma")
-
-
-@pytest.fixture
-def other(analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene) -> Iterator[MainWindow]:
-    """A second window on the slide of the first one."""
-    other = MainWindow(Settings(), SlideDocument(str(analyzed.document.model.path)))
-    with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
-        other.open(tiny_slide.path)
-    assert "Another window" in noted.args[0]
-    qtbot.waitUntil(lambda: other.document.state == "done", timeout=WAIT_MS)
-    yield other
-    other.close()
-
-
-def test_second_window_shows_the_slide_but_draws_no_regions(
-    analyzed: MainWindow, other: MainWindow, qtbot: QtBot
-) -> None:
-    assert not other.regions_bar.isHidden()
-    assert "Another window" in other.regions_bar._reason.text()
-    with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
-        other.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
-    assert "Another window" in noted.args[0]
-    assert other.document.regions.all == ()
-    analyzed.document.close()
-    other.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
-    assert len(other.document.regions.all) == 1
-    assert other.regions_bar.isHidden()
-    other.document.close()
-    assert other.regions_bar.isHidden()
-
-
-def test_second_window_says_that_it_exports_no_regions(
-    analyzed: MainWindow, other: MainWindow
-) -> None:
-    analyzed.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
-    take(other, "Export …")
-    dialog = other.findChild(ExportDialog)
-    assert dialog is not None
-    assert dialog._write.text() == "Export without regions"
-    assert any("no regions" in label.text() for label in dialog.findChildren(QLabel))
-    dialog.reject()
-    dialog.setParent(None)
-
-    analyzed.document.close()
-    take(other, "Export …")
-    dialog = other.findChild(ExportDialog)
-    assert dialog is not None
-    assert dialog._write.text() == "Export"
-    assert len(other.document.regions.all) == 1
-    dialog.reject()
 
 
 def test_display_changes_of_one_gesture_are_one_step(analyzed: MainWindow) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import pytest
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 
@@ -80,3 +82,24 @@ def test_tiles_cover_the_part_and_those_in_its_middle_come_first() -> None:
 def test_length_of_the_scale_bar_is_written_in_its_unit() -> None:
     assert length_text(200) == "200 µm"
     assert length_text(2_000) == "2 mm"
+
+
+@pytest.mark.parametrize(("angle", "um"), [(0, 5.0), (180, 5.0), (90, 10.0), (270, 10.0)])
+def test_scale_across_the_view_is_that_of_the_axis_that_lies_there(angle: float, um: float) -> None:
+    for mirrored in (False, True):
+        viewport = Viewport(scale=0.1, angle_deg=angle, mirrored=mirrored)
+        assert viewport.um_across((0.5, 1.0)) == pytest.approx(um)
+    assert Viewport(scale=0.1, angle_deg=37).um_across((0.5, 0.5)) == pytest.approx(5.0)
+
+
+def test_view_of_another_version_is_taken_as_far_as_it_is_known() -> None:
+    kept = Viewport(5000, 3000, 0.1, 30, mirrored=True)
+    values = asdict(kept)
+    assert Viewport.from_dict({**values, "linked_to": "another slide"}) == kept
+    older = {name: value for name, value in values.items() if name not in ("mirrored", "is_fitted")}
+    assert Viewport.from_dict(older) == replace(kept, mirrored=False)
+    for spoilt in (
+        {**values, "scale": 0}, {**values, "x_l0": float("nan")}, {**values, "mirrored": 1},
+        {**values, "y_l0": "5"}, {"angle_deg": 0.0}, [], None,
+    ):  # fmt: skip
+        assert Viewport.from_dict(spoilt) is None

@@ -8,7 +8,6 @@ from PySide6.QtCore import QRectF, Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QDoubleSpinBox,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -19,6 +18,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.region_model import count_text
@@ -144,8 +144,8 @@ class FociPanel(QWidget):
         self._make.setText(f"Make {count_text(count)}" if count else "Make regions")
         self._make.setEnabled(count > 0)
 
-    def _spin(self, value: float, tip: str) -> QDoubleSpinBox:
-        spin = QDoubleSpinBox()
+    def _spin(self, value: float, tip: str) -> NumberField:
+        spin = NumberField()
         spin.setRange(0, 1_000)
         spin.setDecimals(2)
         spin.setSingleStep(0.16)

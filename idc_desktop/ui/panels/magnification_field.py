@@ -8,18 +8,20 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLineEdit, QWidget
 
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.view.slide_view import SlideView
 
 _UM_AT_1X = 10.0  # µm per pixel: the field's convention, 40x is 0.25 µm
 _POWER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[x×]?")
 _RESOLUTION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(?:µm|μm|um)(?:\s*/\s*px)?")
+_AS_SHOWN = re.compile(r"\s*\([^()]*\)$")  # what the field itself shows beside the magnification
 _SAME = 1.001
 _HELP = "Type a magnification such as 10x, or a resolution such as 2 µm."
 
 
 def parse_magnification(text: str) -> float | None:
     """Return the µm per pixel that a text such as ``10x`` or ``0.5 µm/px`` means, or None."""
-    cleaned = text.strip().lower().replace(",", ".")
+    cleaned = _AS_SHOWN.sub("", text.strip().lower()).replace(",", ".")
     if match := _RESOLUTION.fullmatch(cleaned):
         return float(match[1]) or None
     if match := _POWER.fullmatch(cleaned):
@@ -52,7 +54,7 @@ class MagnificationField(QLineEdit):
         um_per_px = self._view.um_per_px if self._document.slide else None
         self.setEnabled(um_per_px is not None)
         if um_per_px is not None:
-            self.setText(f"{_UM_AT_1X / um_per_px:.3g}x  ({um_per_px:.3g} µm/px)")
+            self.setText(f"{number_text(_UM_AT_1X / um_per_px)}x  ({number_text(um_per_px)} µm/px)")
         else:
             self.clear()
 

@@ -7,7 +7,6 @@ from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QPushButton,
@@ -18,6 +17,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.card import ModelCard
 from idc_desktop.colormap import NAMES
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.threshold_control import ThresholdControl
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
@@ -61,7 +61,7 @@ class MapPanel(QWidget):
         form.addRow("Opacity", self._opacity)
         self.threshold_control = ThresholdControl(document)
         form.addRow(self.threshold_control)
-        self._threshold = QDoubleSpinBox()
+        self._threshold = NumberField()
         self._threshold.setRange(0, 1)
         self._threshold.setDecimals(3)
         self._threshold.setSingleStep(0.01)

@@ -34,7 +34,7 @@ class _Column:
     title: str
     tip: str
     figure: _Figure | None = None
-    text: str = "{:.3g}"
+    text: str = "{}"
 
 
 _COLUMNS = (

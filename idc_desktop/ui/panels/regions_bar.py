@@ -27,5 +27,8 @@ class RegionsBar(QFrame):
         self._show()
 
     def _show(self) -> None:
-        self._reason.setText(f"No regions are shown. {self._regions.refusal}")
+        self._reason.setText(
+            "The regions, threshold and view that are kept of this slide are not shown, and what "
+            f"you change is not kept. {self._regions.refusal}"
+        )
         self.setVisible(bool(self._regions.refusal))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import (
-    QDoubleSpinBox,
     QFrame,
     QHBoxLayout,
     QPushButton,
@@ -12,6 +11,7 @@ from PySide6.QtWidgets import (
 )
 
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.plain import Label
 
 _LEAST_UM, _MOST_UM = 0.05, 10.0  # what can be typed; coarser slides cannot be analyzed
@@ -26,7 +26,7 @@ class ResolutionBar(QFrame):
         self.setObjectName("resolutionBar")
         self.text = Label()
         self.text.setWordWrap(True)  # else the window could not be narrower than the words
-        self.field = QDoubleSpinBox()
+        self.field = NumberField()
         self.field.setRange(0.0, _MOST_UM)
         self.field.setDecimals(4)
         self.field.setSingleStep(0.05)

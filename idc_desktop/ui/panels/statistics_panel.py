@@ -73,7 +73,6 @@ class StatisticsPanel(QWidget):
             (found,) = meter.measure([subject.shape], document.threshold)
             failed = document.map.failed_patches
             fraction = found.idc_fraction
-            background = found.patches - found.patches_analyzed - found.patches_failed
             is_complete = bool(document.map.states.all())
             chosen = len(document.regions.chosen)
             subject_text = subject.name
@@ -92,7 +91,7 @@ class StatisticsPanel(QWidget):
                 "Mean probability": _text(found.mean_probability, "{:.3f}"),
                 "Median probability": _text(found.median_probability, "{:.3f}"),
                 "Patches analyzed": f"{found.patches_analyzed:,}",
-                "Background": f"{background:,}" if is_complete else _UNDEFINED,
+                "Background": f"{found.patches_background:,}" if is_complete else _UNDEFINED,
                 "Failed": f"{found.patches_failed:,}",
             }
         for name, text in texts.items():

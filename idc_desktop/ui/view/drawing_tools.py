@@ -403,7 +403,7 @@ class RulerTool(DrawingTool):
         if mpp is None:
             text = f"{length_of(line, (1, 1)):,.0f} px"
         else:
-            text = length_text(float(f"{length_of(line, mpp):.4g}"))
+            text = length_text(length_of(line, mpp))
         paint_label(painter, to_device.map(QPointF(*self.at)), text)
 
 

@@ -7,6 +7,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen
 
 from idc_desktop.colormap import FAILED_RGB, lookup_table, round_length_um
+from idc_desktop.ui.numbers import number_text
 
 _PAPER = QColor(255, 255, 255, 225)
 _INK = QColor(25, 25, 28)
@@ -20,7 +21,9 @@ _LONGEST_BAR = 220.0
 
 def length_text(length_um: float) -> str:
     """Return a length as people write it, such as ``200 µm`` or ``2 mm``."""
-    return f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
+    if length_um >= 1000:
+        return f"{number_text(length_um / 1000, 4)} mm"
+    return f"{number_text(length_um, 4)} µm"
 
 
 def colour_bar(colormap: str) -> QImage:

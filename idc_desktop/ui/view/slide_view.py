@@ -140,9 +140,9 @@ class SlideView(QWidget):
 
     @property
     def um_per_px(self) -> float | None:
-        """Micrometres per pixel of the screen, if the resolution is known."""
+        """Micrometres per pixel of the screen, along its width, if the resolution is known."""
         mpp = self.document.mpp_xy
-        return None if mpp is None else mpp[0] / (self.scale * self.devicePixelRatioF())
+        return mpp and self.document.viewport.um_across(mpp) / self.devicePixelRatioF()
 
     @property
     def is_sharp(self) -> bool:
@@ -202,9 +202,8 @@ class SlideView(QWidget):
 
     def show_um_per_px(self, um_per_px: float) -> None:
         """Zoom to a resolution, micrometres per pixel of the screen."""
-        mpp = self.document.mpp_xy
-        if mpp is not None:
-            self.set_scale(mpp[0] / (um_per_px * self.devicePixelRatioF()))
+        if self.um_per_px is not None:
+            self.set_scale(self.scale * self.um_per_px / um_per_px)
 
     def centre_on(self, point_l0: QPointF) -> None:
         """Bring a point to the centre."""
@@ -426,8 +425,8 @@ class SlideView(QWidget):
         document, area = self.document, QRectF(self.rect())
         if self.notice:
             paint_notice(painter, area, self.notice)
-        if document.mpp_xy is not None:
-            paint_scale_bar(painter, area, document.mpp_xy[0] / self.scale)
+        if self.um_per_px is not None:
+            paint_scale_bar(painter, area, self.um_per_px * self.devicePixelRatioF())
         display = document.display
         raster = self._current_raster() if display.visible and display.legend else None
         if raster is not None:
