@@ -89,9 +89,7 @@ def apply_theme(name: str) -> None:
     """Give the application one of `THEMES`; ``system`` is dark where the desktop is."""
     application = QApplication.instance()
     assert isinstance(application, QApplication)
-    is_dark = name == "dark"
-    if name == "system":
-        is_dark = QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
+    is_dark = is_desktop_dark() if name == "system" else name == "dark"
     colours = _DARK if is_dark else _LIGHT
     palette = QPalette()
     for role, colour in colours.items():
@@ -103,6 +101,11 @@ def apply_theme(name: str) -> None:
     application.setPalette(palette)
     icons = Path(str(files("idc_desktop.resources"))) / "icons"
     application.setStyleSheet(_STYLE.replace("ICONS", icons.as_posix()))
+
+
+def is_desktop_dark() -> bool:
+    """Whether the desktop is dark now."""
+    return QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
 
 
 def icon(name: str) -> QIcon:

@@ -23,7 +23,7 @@ def painted_map(origin: tuple[int, int]) -> ProbabilityMap:
     rng = np.random.default_rng(11)
     probability_map = ProbabilityMap(PatchGrid.over((*origin, *SIZE), MPP, 400.0))
     shape = probability_map.states.shape
-    probability_map.states[:] = rng.choice([1, 1, 1, 1, 2, 3, 4], shape)
+    probability_map.states[:] = rng.choice([1, 1, 1, 1, 2, 3, 4, 5], shape)
     values = rng.integers(0, 21, shape) * 50_000
     probability_map.millionths[:] = np.where(
         probability_map.states == PatchState.OK, values, NO_PROBABILITY
