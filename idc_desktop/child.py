@@ -35,7 +35,7 @@ class Outbox:
         except BrokenPipeError:
             _end_orphaned()
 
-    def give_up(self, error: IdcError) -> NoReturn:
+    def give_up(self, error: Exception) -> NoReturn:
         """Report why this process cannot go on, and end it whatever its other threads do."""
         self.send(failure_of(error))
         os._exit(0)

@@ -1,8 +1,8 @@
 """The viewer's decoder: a child process that opens one slide and sends pixels for the screen.
 
 Started by `supervisor` with a `ViewJob`. It answers `SlideOpened` once, then `Pixels` or
-`Unreadable` for each command, in any order, or `Failure` if the file is no longer the one that was
-opened.
+`Unreadable` for each command, in any order, and `Reading` meanwhile, or `Failure` if the file is no
+longer the one that was opened.
 
 A *zoom* is a power of two: at zoom z a pixel of a tile covers 2^z level-0 pixels, whatever levels
 the slide has. Tiles are 256 x 256, counted from the slide's top left.
@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from idc_desktop.child import Listen, Outbox, failure_of, serve
+from idc_desktop.child import Listen, Outbox, serve
 from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError, slide_replaced
 from idc_desktop.messages import (
     MAX_TEXT,
@@ -27,6 +28,7 @@ from idc_desktop.messages import (
     JobMessage,
     Pixels,
     ReadAssociated,
+    Reading,
     ReadPatch,
     ReadTile,
     SlideOpened,
@@ -40,6 +42,12 @@ from idc_desktop.store import adopt
 _THREADS = 2
 _LARGEST_READ_PX = 2048  # a side; a tile that covers more is read in pieces
 _SAME_SCALE = 1.001
+
+OnPart = Callable[[int], object]
+
+
+def _no_matter(parts_left: int) -> None:
+    """Tell nobody."""
 
 
 def main() -> None:
@@ -58,29 +66,26 @@ def run(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
     outbox.send(SlideOpened(slide.describe(), slide.associated_names))
 
     def work() -> None:
-        while True:
-            command = commands.get()
-            assert isinstance(command, ReadTile | ReadPatch | ReadAssociated)
-            outbox.send(Started(command.request))
-            try:
-                pixels = _read(slide, command)
-                slide.check_unchanged()  # after: these pixels may be another file's
-            except SlideChangedError:
-                outbox.send(failure_of(slide_replaced(slide.name)))
-                return
-            except IdcError as error:
-                outbox.send(Unreadable(command.request, str(error)[:MAX_TEXT]))
-            else:
-                height, width = pixels.shape[:2]
-                outbox.send(Pixels(command.request, width, height, payload=_to_rgb32(pixels)))
+        try:
+            while True:
+                _answer(slide, commands.get(), outbox)
+        except Exception as error:  # noqa: BLE001 - in whatever thread: the parent must hear of it
+            outbox.give_up(error)
 
     for _ in range(_THREADS - 1):
         threading.Thread(target=work, daemon=True).start()
     work()
 
 
-def read_tile(slide: Slide, zoom: int, col: int, row: int) -> Rgb:
-    """Read one tile, shape (256, 256, 3); white beyond the slide."""
+def read_tile(slide: Slide, zoom: int, col: int, row: int, on_part: OnPart = _no_matter) -> Rgb:
+    """Read one tile, shape (256, 256, 3); white beyond the slide.
+
+    Parameters
+    ----------
+    on_part : callable
+        Told how many parts are left, after each but the last: where there is no pyramid, a tile
+        that covers much of it takes minutes.
+    """
     scale = 2**zoom
     fine = [k for k, it in enumerate(slide.levels) if it.downsample <= scale * _SAME_SCALE]
     level = max(fine, key=lambda k: slide.levels[k].downsample)
@@ -91,6 +96,7 @@ def read_tile(slide: Slide, zoom: int, col: int, row: int) -> Rgb:
     piece = TILE_PX
     while piece > 1 and piece * ratio > _LARGEST_READ_PX:
         piece //= 2
+    parts = (TILE_PX // piece) ** 2
     for top in range(0, TILE_PX, piece):
         for left in range(0, TILE_PX, piece):
             x, y = (col * TILE_PX + left) * ratio, (row * TILE_PX + top) * ratio
@@ -105,13 +111,18 @@ def read_tile(slide: Slide, zoom: int, col: int, row: int) -> Rgb:
             )
             reduced = source.resize((piece, piece), Image.Resampling.BOX, box=box)
             tile[top : top + piece, left : left + piece] = np.asarray(reduced)
+            parts -= 1
+            if parts:
+                on_part(parts)
     return tile
 
 
-def read_neighbourhood(slide: Slide, spacing_um_px: float, row: int, col: int) -> Rgb:
+def read_neighbourhood(
+    slide: Slide, spacing_um_px: float, row: int, col: int, on_part: OnPart = _no_matter
+) -> Rgb:
     """Read the very pixels that a model sees of 3 x 3 grid cells.
 
-    White beyond the grid, grey where nothing can be read.
+    White beyond the grid, grey where nothing can be read. `on_part` as for `read_tile`.
 
     Returns
     -------
@@ -136,17 +147,41 @@ def read_neighbourhood(slide: Slide, spacing_um_px: float, row: int, col: int) -
                     part[:] = patches[0]
                 except SlideReadError:
                     part[:] = UNREADABLE_GREY
+            if left := 8 - 3 * down - across:
+                on_part(left)
     return around
 
 
-def _read(slide: Slide, command: ReadTile | ReadPatch | ReadAssociated) -> Rgb:
+def _answer(slide: Slide, command: Command, outbox: Outbox) -> None:
+    """Read what was asked for and send it, or why it cannot be read.
+
+    Raises
+    ------
+    SlideError
+        The file is no longer the one that was opened.
+    """
+    assert isinstance(command, ReadTile | ReadPatch | ReadAssociated)
+    outbox.send(Started(command.request))
+    try:
+        pixels = _read(slide, command, lambda left: outbox.send(Reading(command.request, left)))
+        slide.check_unchanged()  # after: these pixels may be another file's
+    except SlideChangedError as error:
+        raise slide_replaced(slide.name) from error
+    except IdcError as error:
+        outbox.send(Unreadable(command.request, str(error)[:MAX_TEXT]))
+    else:
+        height, width = pixels.shape[:2]
+        outbox.send(Pixels(command.request, width, height, payload=_to_rgb32(pixels)))
+
+
+def _read(slide: Slide, command: ReadTile | ReadPatch | ReadAssociated, on_part: OnPart) -> Rgb:
     match command:
-        case ReadTile():
-            return read_tile(slide, command.zoom, command.col, command.row)
-        case ReadPatch():
-            return read_neighbourhood(slide, command.spacing_um_px, command.row, command.col)
-        case ReadAssociated():
-            return slide.read_associated(command.name)
+        case ReadTile(_, zoom, col, row):
+            return read_tile(slide, zoom, col, row, on_part)
+        case ReadPatch(_, spacing_um_px, row, col):
+            return read_neighbourhood(slide, spacing_um_px, row, col, on_part)
+        case ReadAssociated(_, name):
+            return slide.read_associated(name)
 
 
 def _to_rgb32(pixels: npt.NDArray[np.uint8]) -> bytes:

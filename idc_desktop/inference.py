@@ -160,7 +160,8 @@ class PatchClassifier:
             (probabilities,) = self._session.run(["probability"], feed)
         except Exception as error:
             raise ModelError(
-                f"{self._name}: The model failed to run ({_shortened(str(error))})."
+                f"{self._name}: The model failed to run ({_shortened(str(error))}). "
+                "Choose another one."
             ) from error
         finally:
             with self._looking:
@@ -260,7 +261,8 @@ def _session(model: ModelFile, provider: str) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(model.data, sess_options=options, providers=names)
     except Exception as error:
         raise ModelError(
-            f"{model.path.name}: onnxruntime cannot load the model ({_shortened(str(error))})."
+            f"{model.path.name}: onnxruntime cannot load the model ({_shortened(str(error))}). "
+            "Choose another one."
         ) from error
 
 

@@ -137,6 +137,16 @@ class Started(Event):
 
 
 @dataclass(frozen=True)
+class Reading(Event):
+    """A sign of life between the parts of a request that takes long."""
+
+    NAME = "reading"
+
+    request: Count
+    parts_left: Annotated[int, Within(1, TILE_PX * TILE_PX)]
+
+
+@dataclass(frozen=True)
 class SlideOpened(Event):
     """The slide is open; with the names of the pictures that came with the scan."""
 
@@ -530,7 +540,7 @@ class ViewJob(JobMessage):
     """Open a slide and read what is asked for, until the parent closes the pipe."""
 
     NAME = "view"
-    ANSWERS = (SlideOpened, Started, Pixels, Unreadable)
+    ANSWERS = (SlideOpened, Started, Reading, Pixels, Unreadable)
     COMMANDS = (ReadTile, ReadPatch, ReadAssociated)
 
     slide: str

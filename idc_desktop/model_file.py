@@ -40,6 +40,7 @@ _STANDARD_DOMAINS = ("", "ai.onnx")
 _MOST_FIELDS = 1_000_000  # of all messages; VGG-16 has 2,000
 _DEEPEST = 100  # messages in messages: more than protobuf's own readers take
 _LONGEST_QUOTE = 60
+_REMEDY = "Choose another one, or export it again with idc-trainer."
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def find_model(name_or_file: str) -> Path:
     path = Path(name_or_file)
     if path.suffix.lower() != ".onnx":
         raise ModelError(
-            f"{name_or_file}: There is no bundled model of this name (there are: "
+            f"{path.name}: There is no bundled model of this name (there are: "
             f"{', '.join(bundled) or 'none'}), and only .onnx files are loaded."
         )
     return path.absolute()
@@ -89,14 +90,18 @@ def read_model(path: Path) -> ModelFile:
         if path.exists() and not path.is_file():
             raise ModelError(f"{path.name}: This is not a file. Give an .onnx file.")
         if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{path.name}: The model is larger than {MAX_BYTES >> 20} MiB.")
+            raise ModelError(
+                f"{path.name}: The model is larger than {MAX_BYTES >> 20} MiB. {_REMEDY}"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path.name}: The model cannot be read ({error.strerror}).") from error
     try:
         outline = _Outline(data)
     except ValueError as error:
-        raise ModelError(f"{path.name}: This is not a valid ONNX model ({error}).") from error
+        raise ModelError(
+            f"{path.name}: This is not a valid ONNX model ({error}). {_REMEDY}"
+        ) from error
     except ModelError as error:
         raise ModelError(f"{path.name}: {error}") from error
     cards = outline.cards
@@ -154,7 +159,7 @@ class _Outline:
         _require_standard(text_of(entry.get(_OPSET_DOMAIN)))
         version = entry.get(_OPSET_VERSION, 0)
         if not isinstance(version, int) or version > MAX_OPSET:
-            raise ModelError(f"The model needs opset {version}, not <= {MAX_OPSET}.")
+            raise ModelError(f"The model needs opset {version}, not <= {MAX_OPSET}. {_REMEDY}")
 
     def _check_field(self, kind: str, number: int, value: Value) -> None:
         if kind == "node" and number == _NODE_DOMAIN:
@@ -170,4 +175,7 @@ class _Outline:
 
 def _require_standard(domain: str) -> None:
     if domain not in _STANDARD_DOMAINS:
-        raise ModelError(f"The model uses the operator domain {domain[:_LONGEST_QUOTE]!r}.")
+        named = domain[:_LONGEST_QUOTE]
+        raise ModelError(
+            f"The model uses the operator domain {named!r}, not the standard. {_REMEDY}"
+        )

@@ -32,6 +32,7 @@ from idc_desktop.messages import (
     Pixels,
     Plan,
     ReadAssociated,
+    Reading,
     ReadPatch,
     ReadTile,
     RecallJob,
@@ -71,7 +72,7 @@ SAID: tuple[Message, ...] = (
     SlideOpened(description_of(), ("label", "macro")),
     SlideOpened(description_of(mpp_x=None, mpp_y=None, mpp_source=None, bounds=None)),
     Doctor({"numpy": "2"}, ("cpu",), None),
-    Trying("m.onnx", "auto"),
+    Trying("m.onnx", "cuda"),
     Tried(),
     ModelVerified(ProviderChoice("auto", "cpu", "no driver"), 1e-7),
     Note("µm"),
@@ -81,6 +82,7 @@ SAID: tuple[Message, ...] = (
     OverviewStrip(3, 5, 2.5, row=1, rows=2, payload=bytes(18)),
     Done("2026-11-28T15:59:11Z"),
     Pixels(7, 2, 1, payload=bytes(8)),
+    Reading(7, 3),
     Unreadable(7, "torn"),
 )
 
@@ -136,7 +138,7 @@ SLIDE, BLOCK, STRIP, PIXELS = (
     plain(it) for it in (SAID[12], block_of(), SAID[22], Pixels(7, 2, 1, payload=bytes(8)))
 )
 LEVEL = SLIDE["slide"]["levels"][0]
-ANSWERS = (SlideOpened, Plan, BlockDone, OverviewStrip, Pixels, Note, Started)
+ANSWERS = (SlideOpened, Plan, BlockDone, OverviewStrip, Pixels, Note, Started, Reading)
 
 
 def slide_with(**changes: object) -> dict[str, Any]:

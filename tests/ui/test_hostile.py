@@ -64,6 +64,8 @@ def assert_alive(window: MainWindow, qtbot: QtBot, slide: Path) -> None:
         Lie(times=2),
         Lie("start", change={"number": 999}),
         Lie("start", times=2),
+        Lie("start", head='{"event": "reading", "request": 1, "parts_left": 3}'),
+        Lie("pixels", head='{"event": "reading", "request": 1, "parts_left": 3}', times=2),
         Lie("pixels", change={"width": 20_000, "height": 20_000}, payload=16),
         Lie("pixels", change={"width": 20_000, "height": 20_000}, payload=16, claimed=1600_000_000),
         Lie("pixels", change={"width": 512, "height": 128}),

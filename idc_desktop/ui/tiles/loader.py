@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from idc_desktop.messages import (
     Event,
     Pixels,
     ReadAssociated,
+    Reading,
     ReadPatch,
     ReadTile,
     SlideOpened,
@@ -46,14 +48,14 @@ Request = ReadTile | ReadPatch | ReadAssociated
 class _Talk:
     """What was asked of one decoder, and therefore what it may say; for both threads.
 
-    Each request is begun once and answered once, so a decoder that a hostile slide took over can
-    neither flood the window nor answer what nobody asked.
+    Each request is begun once and answered once, with ever less left to read between, so a decoder
+    that a hostile slide took over can neither flood the window nor answer what nobody asked.
     """
 
     def __init__(self) -> None:
         self._is_open = False
         self._asked: dict[int, Request] = {}
-        self._started: set[int] = set()
+        self._parts_left: dict[int, float] = {}  # of the requests that are begun
 
     def ask(self, request: Request) -> None:
         """Note a request, before it is sent."""
@@ -64,10 +66,12 @@ class _Talk:
         match event:
             case SlideOpened() if not self._is_open:
                 self._is_open = True
-            case Started(number) if number in self._asked and number not in self._started:
-                self._started.add(number)
-            case Pixels(number) | Unreadable(number) if number in self._started:
-                self._started.remove(number)
+            case Started(number) if number in self._asked and number not in self._parts_left:
+                self._parts_left[number] = math.inf
+            case Reading(number, left) if left < self._parts_left.get(number, 0):
+                self._parts_left[number] = left
+            case Pixels(number) | Unreadable(number) if number in self._parts_left:
+                del self._parts_left[number]
                 asked = self._asked.pop(number)
                 if isinstance(event, Pixels) and isinstance(asked, ReadTile):
                     _check_size(event)
