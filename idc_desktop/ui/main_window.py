@@ -175,7 +175,7 @@ class MainWindow(QMainWindow):
             self.docks[title].hide()
         self.setCorner(Qt.Corner.BottomRightCorner, area.RightDockWidgetArea)
         resize_within_screen(self, 1400, 900)
-        docks, sizes = list(self.docks.values()), [210, 330, 250, 250]
+        docks, sizes = list(self.docks.values()), [210, 350, 250, 250]
         self.resizeDocks(docks[:2], sizes[:2], Qt.Orientation.Horizontal)
         self.resizeDocks(docks[2:], sizes[2:], Qt.Orientation.Vertical)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt
-from PySide6.QtGui import QPainter, QPalette
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QFontMetrics, QPainter, QPalette
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 _GAP_PX = 8
 
 
 class SlideItem(QStyledItemDelegate):
-    """Shortens a name in its middle where it must; what was found is wrapped, never cut.
+    """Gives a long name two lines; what was found is wrapped, never cut.
 
     The item's text is the name and, after a line break, how far the slide is.
     """
@@ -34,14 +34,31 @@ class SlideItem(QStyledItemDelegate):
         painter.setFont(item.font)
         left = item.decorationSize.width() + 2 * _GAP_PX
         box = item.rect.adjusted(left, 0, -_GAP_PX // 2, 0)
-        line = item.fontMetrics.lineSpacing()
-        # "34 %" stays in one line.
-        found, flags = found.replace(" %", "\N{NO-BREAK SPACE}%"), Qt.TextFlag.TextWordWrap
-        below = item.fontMetrics.boundingRect(box, flags, found)
-        top = box.center().y() - min(line + below.height(), box.height()) // 2
-        name = item.fontMetrics.elidedText(name, Qt.TextElideMode.ElideMiddle, box.width())
-        painter.drawText(
-            QRect(box.left(), top, box.width(), line), Qt.TextFlag.TextSingleLine, name
+        flags, found = Qt.TextFlag.TextWordWrap, _in_pieces(found)
+        lines, line = (
+            _name_lines(name, item.fontMetrics, box.width()),
+            item.fontMetrics.lineSpacing(),
         )
-        painter.drawText(QRect(box.left(), top + line, box.width(), below.height()), flags, found)
+        height = len(lines) * line + item.fontMetrics.boundingRect(box, flags, found).height()
+        box.setTop(max(box.top(), box.center().y() - height // 2))
+        for text in lines:
+            painter.drawText(box, Qt.TextFlag.TextSingleLine, text)
+            box.setTop(box.top() + line)
+        painter.drawText(box, flags, found)
         painter.restore()
+
+
+def _name_lines(name: str, metrics: QFontMetrics, width: int) -> list[str]:
+    """Return a name in one line, or two: the second is shortened if it must be."""
+    fits = len(name)
+    while fits > 1 and metrics.horizontalAdvance(name[:fits]) > width:
+        fits -= 1
+    if fits == len(name):
+        return [name]
+    return [name[:fits], metrics.elidedText(name[fits:], Qt.TextElideMode.ElideMiddle, width)]
+
+
+def _in_pieces(found: str) -> str:
+    """Let lines end where a reader would end them: "34 %" and "6 failed" stay together."""
+    joined = found.replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
+    return joined.replace("\N{NO-BREAK SPACE}at\N{NO-BREAK SPACE}", " at\N{NO-BREAK SPACE}")

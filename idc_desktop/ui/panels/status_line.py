@@ -56,9 +56,15 @@ class ToolHint(Label):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         view.tool_changed.connect(self._show)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Say as much as there is room for."""
+        super().resizeEvent(event)
+        self._show()
+
     def _show(self) -> None:
-        self.setText(self._view.hint)
-        self.setToolTip(plain_tip(self._view.hint))
+        hint, end = self._view.hint, Qt.TextElideMode.ElideRight
+        self.setText(self.fontMetrics().elidedText(hint, end, self.width()))
+        self.setToolTip(plain_tip(hint))
 
 
 class StatusLine(QWidget):
