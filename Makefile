@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+QUICK = $(BIN)/python -m pytest -m "not long"
 
 .PHONY: run install format check test test-long bench bench-viewer wheel clean
 
@@ -36,7 +37,10 @@ check: install
 
 test: install
 	packaging/check-system $(BIN)/python
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --max-worker-restart 0
+	@# Waiting times are of two free cores: what fails beside other work is tried once more, alone.
+	@# A worker that dies ends the run (exit code 2), and nothing is tried again.
+	$(QUICK) -n 2 --dist loadfile --max-worker-restart 0 || \
+	    { test $$? -eq 1 && $(QUICK) --last-failed --last-failed-no-failures none; }
 
 test-long: install
 	$(BIN)/python -m pytest -m long

@@ -99,12 +99,12 @@ def test_damaged_head_is_read_or_not_but_nothing_else_happens(
         data[at] = value
     path = tmp_path / "s.dcm"
     path.write_bytes(data[: edits[0][0]] if cut and edits else data)
-    began = time.monotonic()
+    began = time.process_time()
 
     header = read_header(path)
 
     assert header is None or isinstance(header.problem(len(data)), str | None)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def changed(sound: Path, path: Path, **values: object) -> Path:

@@ -453,6 +453,7 @@ print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 """
 
 
+@pytest.mark.long
 def test_geojson_of_200_000_patches_streams(tiny_model: TinyModel, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, tiny_model.path, tmp_path / "p.geojson"],

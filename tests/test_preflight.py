@@ -98,11 +98,11 @@ REASONS = {
 @pytest.mark.timeout(5)
 def test_what_is_no_slide_is_refused_at_once_by_name_and_reason(tmp_path: Path, kind: str) -> None:
     path = make_bad(tmp_path)[kind]
-    began = time.monotonic()
+    began = time.process_time()
 
     message = refusal(path)
 
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert message.startswith(f"{path.name}: ")
     assert REASONS[kind] in message
 
@@ -302,11 +302,11 @@ def test_overlapping_directories_cost_seconds_at_most(tmp_path: Path) -> None:
         struct.pack_into("<I", data, at + 2 + 12 * tags, at + 4 if index < count - 1 else 0)
     path = tmp_path / "overlap.tiff"
     path.write_bytes(data)
-    began = time.monotonic()
+    began = time.process_time()
 
     # Refused or reported: either will do, at once.
     verdict(path)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def directory(count: int, entries: list[tuple[int, int, int, int]], following: int) -> bytes:
@@ -329,11 +329,11 @@ def test_directories_that_share_their_tables_are_refused_at_once(tmp_path: Path)
     )
     path = tmp_path / "shared.tiff"
     path.write_bytes(b"II*\0" + struct.pack("<I", first) + bytes(tiles) + data)
-    began = time.monotonic()
+    began = time.process_time()
 
     with pytest.raises(SlideError, match=r"^shared\.tiff: .* more tiles than the file can hold"):
         inspect_tiff(path)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_tag_that_a_decoder_would_take_into_memory_is_refused(tmp_path: Path) -> None:
@@ -423,11 +423,11 @@ def test_damaged_directories_raise_nothing_but_slide_errors(
         directories = [0, *(page.offset for page in file.pages)]
     path = tmp_path / "mutant.tiff"
     path.write_bytes(mutate(source.read_bytes(), mutations, directories))
-    began = time.monotonic()
+    began = time.process_time()
 
     verdict(path)
 
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @given(data=st.binary(max_size=400), head=st.sampled_from([b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0"]))

@@ -201,9 +201,9 @@ def test_model_that_looks_like_the_format_of_onnxruntime_is_read_as_onnx(
 
 def test_bundled_models_are_far_from_the_limits() -> None:
     for path in bundled_models().values():
-        began = time.monotonic()
+        began = time.process_time()
         read_model(path)
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("what", ["fields", "messages", "nodes", "nested"])
@@ -224,12 +224,12 @@ def test_file_of_millions_of_parts_is_refused_in_a_moment(
         data += field(7, inner)
     path = tmp_path / "m.onnx"
     path.write_bytes(data)
-    began = time.monotonic()
+    began = time.process_time()
 
     with pytest.raises(ModelError, match=r"^m\.onnx: This is not a valid ONNX model \("):
         read_model(path)
 
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("command", ["analyze", "verify"])
