@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
+from operator import attrgetter
 
 from idc_desktop.export.analysis import Content
 from idc_desktop.export.patches import shown_patches
@@ -60,6 +61,24 @@ REGION_COLUMNS = (
     "Accepted IDC area µm^2",
 )
 """Those of layers and judgements that an analysis does not have are empty."""
+
+_FIGURES = {
+    "Centroid X µm": attrgetter("centroid_x_um"),
+    "Centroid Y µm": attrgetter("centroid_y_um"),
+    "Area µm^2": attrgetter("area_um2"),
+    "Perimeter µm": attrgetter("perimeter_um"),
+    "Patches": attrgetter("patches"),
+    "Patches analyzed": attrgetter("patches_analyzed"),
+    "Patches failed": attrgetter("patches_failed"),
+    "Coverage %": attrgetter("coverage_percent"),
+    "IDC patches": attrgetter("idc_patches"),
+    "IDC fraction": attrgetter("idc_fraction"),
+    "IDC area µm^2": attrgetter("idc_area_um2"),
+    "Mean probability": attrgetter("mean_probability"),
+    "Median probability": attrgetter("median_probability"),
+    "Max probability": attrgetter("max_probability"),
+}
+"""What is measured of a region, in the order of the columns."""
 
 _WSINFER_COLUMNS = PATCH_COLUMNS[:6]
 _WITH_PROBABILITY = (PatchState.OK, PatchState.EXCLUDED)
@@ -121,7 +140,7 @@ def regions_csv(content: Content) -> str:
     rows = []
     for region, figures in zip(content.rows, content.figures, strict=True):
         head = (analysis.image, region.name, region.classification, region.shape.roi)
-        rows.append((*map(_text, head), *map(_number, vars(figures).values()), *tail))
+        rows.append((*map(_text, head), *(_number(it(figures)) for it in _FIGURES.values()), *tail))
     return _table(REGION_COLUMNS, rows)
 
 
@@ -153,8 +172,7 @@ def named_figures(figures: RegionStatistics) -> dict[str, float | None]:
     """Return what QuPath does not measure itself, under the names of regions.csv."""
     own = ("Coverage %", "IDC fraction", "IDC area µm^2", "Mean probability")
     wanted = (*own, "Median probability", "Max probability")
-    named = dict(zip(REGION_COLUMNS[4:18], vars(figures).values(), strict=True))
-    return {name: named[name] for name in wanted}
+    return {name: _FIGURES[name](figures) for name in wanted}
 
 
 def _probabilities(millionths: int) -> tuple[str, str]:
