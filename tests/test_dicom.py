@@ -80,12 +80,14 @@ def test_dicom_objects_lie_on_the_slide(tiny_model: TinyModel, tmp_path: Path, n
 
     segmentation = highdicom.seg.segread(tmp_path / "out" / "segmentation.dcm")
     mapped = pydicom.dcmread(tmp_path / "out" / "parametric-map.dcm")
+    read = highdicom.imread(tmp_path / "out" / "parametric-map.dcm").get_total_pixel_matrix()
     positive = found.map.analyzed & (found.map.millionths / 1e6 >= found.threshold)
     np.testing.assert_array_equal(segmentation.pixel_array, positive)
-    np.testing.assert_array_equal(
-        mapped.pixel_array,
-        np.where(found.map.analyzed, found.map.probabilities, -1).astype(np.float32),
-    )
+    values = np.where(found.map.analyzed, found.map.probabilities, -1).astype(np.float32)
+    assert (values == -1).any()
+    np.testing.assert_array_equal(mapped.pixel_array, values)
+    np.testing.assert_array_equal(read, values)
+    assert mapped.FloatPixelPaddingValue == -1
     assert segmentation.get_segment_description(1).segment_label == "IDC"
     for it in (segmentation, mapped):
         assert it.FrameOfReferenceUID == "1.2.3.4"

@@ -164,7 +164,8 @@ def _parametric_map(place: _Place, analysis: Analysis) -> Dataset:
         lut_label="P(IDC)",
         lut_explanation="Probability of invasive ductal carcinoma; research use only",
         unit=codes.UCUM.NoUnits,
-        value_range=(0.0, 1.0),
+        # With the padding: highdicom, as it reads by default, refuses a value that is outside.
+        value_range=(_NOT_ANALYZED, 1.0),
         slope=1.0,
         intercept=0.0,
         quantity_definition=highdicom.sr.CodedConcept("111047", "DCM", "Probability of cancer"),
