@@ -86,16 +86,19 @@ def test_table_shows_the_figures_and_edits_the_regions(analyzed: MainWindow, qtb
     assert (analyzed.view.centre - QPointF(750, 600)).manhattanLength() < 1
 
 
-def test_region_in_which_nothing_is_analyzed_has_no_idc_area(
+def test_region_in_which_nothing_is_analyzed_has_an_idc_area_of_zero_as_in_the_exports(
     analyzed: MainWindow, qtbot: QtBot
 ) -> None:
     document, panel = analyzed.document, analyzed.regions
     document.regions.add("Draw", [rectangle(-900, 0, -300, 600)])  # beside the slide
     qtbot.waitUntil(lambda: panel.table.index(0, 5).data() != "", timeout=WAIT_MS)
-    assert [panel.table.index(0, it).data() for it in (5, 6, 7, 8, 9)] == [*"––––", "0"]
+    assert [panel.table.index(0, it).data() for it in (5, 6, 7, 8, 9)] == [
+        "0.000", "–", "–", "–", "0",
+    ]  # fmt: skip
     figures = analyzed.inspector.statistics.figures
     qtbot.waitUntil(lambda: figures["Of"].text() == "Region 1", timeout=WAIT_MS)
-    assert figures["IDC area"].text() == "–"
+    assert figures["IDC area"].text() == "0.000 mm²"
+    assert figures["IDC, of analyzed area"].text() == "–"
 
 
 def test_hidden_regions_are_not_painted(analyzed: MainWindow) -> None:

@@ -46,7 +46,7 @@ _COLUMNS = (
     _Column(
         "IDC, mm²",
         "Area of its patches at or above the threshold",
-        lambda it: None if it.idc_fraction is None else it.idc_area_um2 / 1e6,
+        lambda it: it.idc_area_um2 / 1e6,
         "{:,.3f}",
     ),
     _Column(

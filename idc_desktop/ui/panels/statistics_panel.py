@@ -84,7 +84,7 @@ class StatisticsPanel(QWidget):
                 "Of": subject_text,
                 "Area": _area_text(found.area_um2),
                 "Analyzed area": _area_text(found.area_um2 * (found.coverage_percent or 0) / 100),
-                "IDC area": _UNDEFINED if fraction is None else _area_text(found.idc_area_um2),
+                "IDC area": _area_text(found.idc_area_um2),
                 "IDC, of analyzed area": _text(
                     None if fraction is None else 100 * fraction, "{:.1f} %"
                 ),
