@@ -352,68 +352,6 @@ def test_ome_tiff_keeps_the_rules_of_its_schema(exported: Path, tiny_model: Tiny
     assert uuid.UUID(ome.get("UUID", "").removeprefix("urn:uuid:"))
 
 
-# --- report ------------------------------------------------------------------------------------
-
-
-def pdf_text(path: Path) -> list[str]:
-    done = subprocess.run(
-        ["pdftotext", "-layout", path, "-"], capture_output=True, text=True, check=True, timeout=60
-    )
-    return done.stdout.split("\f")[:-1]
-
-
-@pytest.mark.skipif(not shutil.which("pdftotext"), reason="poppler-utils is not installed")
-def test_report_has_the_notice_on_each_page_and_the_figures(exported: Path) -> None:
-    pages = pdf_text(exported / "report.pdf")
-    whole = "\n".join(pages)
-
-    assert len(pages) >= 2
-    assert all(RESEARCH_USE_NOTICE in page for page in pages)
-    assert "=1+1" in whole
-    provenance = verify_folder(exported)
-    assert provenance["slide"]["identity"] in whole.replace("\n", "")
-    assert provenance["model"]["sha256"] in whole
-    row = read_csv(exported / "regions.csv")[-1]
-    assert f"{float(row['IDC area µm^2']) / 1e6:.2f} mm²" in whole
-    for word in ("Regions", "Classes", "Foci", "Model", "Origin", "Stroma"):
-        assert word in whole
-
-
-@pytest.mark.skipif(not shutil.which("pdftoppm"), reason="poppler-utils is not installed")
-def test_report_is_painted(exported: Path, tmp_path: Path) -> None:
-    subprocess.run(
-        ["pdftoppm", "-r", "50", "-png", exported / "report.pdf", tmp_path / "page"],
-        check=True, timeout=60,
-    )  # fmt: skip
-    pages = sorted(tmp_path.glob("page*.png"))
-    with Image.open(pages[0]) as page:
-        colours = np.asarray(page.convert("RGB")).reshape(-1, 3)
-    assert len(pages) >= 2
-    assert (np.ptp(colours.astype(int), axis=1) > 60).mean() > 0.1  # the map
-
-
-@pytest.mark.parametrize("kind", ["nothing analyzed", "all above", "many regions", "odd texts"])
-def test_report_of_odd_cases_is_written(tiny_model: TinyModel, tmp_path: Path, kind: str) -> None:
-    found, regions = analysis(tiny_model.path), made_up_regions()
-    if kind == "nothing analyzed":
-        found.map.states[:] = PatchState.BACKGROUND
-    elif kind == "all above":
-        found = replace(found, threshold=0.0)
-    elif kind == "many regions":
-        regions = [Region(f"region {n}", rectangle(n, n, n + 300, n + 300)) for n in range(300)]
-    else:
-        texts = ["<b>", "&amp;", "正常", "\x00\x07", "a" * 3000, "\ud800", "\u202e"]
-        regions = [Region(it, rectangle(0, 0, 500, 500), it) for it in texts]
-        found = replace(found, image="<正常> & \udcff\x01" + "y" * 300, notes=("<i>正",))
-
-    write_folder(tmp_path / "s", found, regions, EVERYWHERE)
-
-    verify_folder(tmp_path / "s")
-    with tifffile.TiffFile(tmp_path / "s" / "probability.ome.tiff") as file:
-        assert ElementTree.fromstring(file.ome_metadata or "") is not None
-    assert (tmp_path / "s" / "report.pdf").read_bytes().startswith(b"%PDF")
-
-
 # --- failures ----------------------------------------------------------------------------------
 
 
@@ -433,7 +371,6 @@ from pathlib import Path
 from dataclasses import replace
 import numpy as np
 from idc_desktop.export.formats import FORMATS, six_files
-from idc_desktop.export.analysis import Content
 from idc_desktop.grid import PatchGrid
 from idc_desktop.probability_map import ProbabilityMap
 from tests.test_export import analysis

@@ -167,6 +167,13 @@ class Content:
         return meter.measure([it.shape for it in self.rows], analysis.threshold)
 
     @property
+    def patches_analyzed(self) -> str:
+        """How many patches were analyzed, and how many of them `figures` count for the slide."""
+        found, counted = self.analysis.map.counts()["ok"], self.figures[-1].patches_analyzed
+        aside = "" if counted == found else f" ({counted:,} with their centre on the slide)"
+        return f"{found:,}{aside}"
+
+    @property
     def rows(self) -> tuple[Region, ...]:
         """The regions, and last the whole slide."""
         whole = whole_slide(self.analysis.map.grid)

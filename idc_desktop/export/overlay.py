@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.colormap import colorize, lookup_table, outline, round_length_um
 from idc_desktop.export.analysis import Analysis, Content
+from idc_desktop.export.lettering import Lettering
 
 _MAP_OPACITY = 0.55
 
@@ -59,10 +60,10 @@ def _draw_outline(picture: Image.Image, analysis: Analysis) -> None:
 def _with_legend(picture: Image.Image, content: Content, um_per_px: float) -> Image.Image:
     """Set the picture above a strip with colour bar, scale bar, origin and notice."""
     size = max(12, min(40, picture.width // 60))
-    font = ImageFont.load_default(size)
+    letters = Lettering(size)
     lines = _legend_lines(content)
     gap, bar_width = size // 2, max(120, picture.width // 5)
-    text_width = max(int(font.getlength(line)) for line in lines)
+    text_width = max(int(letters.width(line)) for line in lines)
     width = max(picture.width, text_width + bar_width + 6 * gap)
     line_height = size + gap
     height = picture.height + line_height * max(len(lines), 4) + 2 * gap
@@ -71,39 +72,38 @@ def _with_legend(picture: Image.Image, content: Content, um_per_px: float) -> Im
     draw = ImageDraw.Draw(page)
     top = picture.height + gap
     for number, line in enumerate(lines):
-        draw.text((bar_width + 5 * gap, top + number * line_height), line, "black", font)
+        letters.draw(draw, bar_width + 5 * gap, top + number * line_height, line)
     left = 2 * gap
     bar = Image.fromarray(lookup_table()[None]).resize((bar_width, size))
     page.paste(bar, (left, top))
     at = left + round(content.analysis.threshold * (bar_width - 1))
     draw.line([(at, top - gap // 2), (at, top + size + gap // 2)], "red", max(1, size // 8))
     below = top + line_height
-    draw.text((left, below), "0", "black", font)
-    draw.text((left + bar_width // 2, below), "P(IDC)", "black", font, anchor="ma")
-    draw.text((left + bar_width, below), "1", "black", font, anchor="ra")
+    letters.draw(draw, left, below, "0")
+    letters.draw(draw, left + bar_width // 2, below, "P(IDC)", align=0.5)
+    letters.draw(draw, left + bar_width, below, "1", align=1)
     length_um = round_length_um(bar_width * um_per_px)
     ruler = round(length_um / um_per_px)
     level = top + 3 * line_height
     draw.rectangle([left, level, left + ruler, level + max(2, size // 5)], "black")
-    draw.text((left, level - line_height), f"{length_um / 1000:g} mm", "black", font)
+    letters.draw(draw, left, level - line_height, f"{length_um / 1000:g} mm")
     return page
 
 
 def _legend_lines(content: Content) -> list[str]:
     analysis, figures = content.analysis, content.figures[-1]
-    # Pillow's built-in font, the only one that is everywhere, has no µ.
-    card, counts, slide = analysis.model.card, analysis.map.counts(), analysis.slide
+    card, slide = analysis.model.card, analysis.slide
     failed = analysis.map.failed_patches
     fraction = figures.idc_fraction
     share = "" if fraction is None else f", {100 * fraction:.1f} % of the analyzed area"
     return [
         f"{analysis.image}   model {card.name} {card.version} ({analysis.model.sha256[:12]})",
         f"outlined: p at or above {analysis.threshold:.3f} (red mark), "
-        f"{figures.idc_area_um2 / 1e6:.2f} mm2{share}",
-        f"{counts['ok']:,} patches analyzed, "
+        f"{figures.idc_area_um2 / 1e6:.2f} mm²{share}",
+        f"patches analyzed: {content.patches_analyzed}, "
         + (f"{failed:,} failed (blue)" if failed else "none failed"),
-        f"{slide.mpp_x:g} micron/px from the {slide.mpp_source}   "
-        f"model at {card.spacing_um_px:g} micron/px   provider {analysis.provider.used}",
+        f"{slide.mpp_x:g} µm/px from the {slide.mpp_source}   "
+        f"model at {card.spacing_um_px:g} µm/px   provider {analysis.provider.used}",
         *analysis.notes,
         RESEARCH_USE_NOTICE,
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, BinaryIO
 from xml.sax.saxutils import escape
 
@@ -14,6 +15,9 @@ from reportlab.lib import colors, pagesizes
 from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
+from reportlab.lib.utils import simpleSplit
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
     BaseDocTemplate,
@@ -31,7 +35,9 @@ from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.card import figure_text
 from idc_desktop.colormap import lookup_table, round_length_um
 from idc_desktop.export.analysis import Analysis, Content
+from idc_desktop.export.lettering import font_file, runs
 from idc_desktop.export.overlay import paint_map
+from idc_desktop.plain_text import one_line
 from idc_desktop.regions import Region, RegionMeter, RegionStatistics
 from idc_desktop.regions.editing import by_class
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
@@ -55,12 +61,13 @@ _HEAD = ParagraphStyle("head", _SMALL, fontName="Helvetica-Bold")
 _HEAD_RIGHT = ParagraphStyle("head-right", _HEAD, alignment=TA_RIGHT)
 _TITLE = ParagraphStyle("title", _BODY, fontName="Helvetica-Bold", fontSize=15, leading=20)
 _SECTION = ParagraphStyle("section", _TITLE, fontSize=11, leading=16, spaceBefore=8, keepWithNext=1)
+_PADDING = 5  # left and right of a cell
 _GRID = [
     ("LINEBELOW", (0, 0), (-1, 0), 0.7, colors.black),
     ("LINEBELOW", (0, 1), (-1, -1), 0.25, colors.lightgrey),
     ("VALIGN", (0, 0), (-1, -1), "TOP"),
-    ("LEFTPADDING", (0, 0), (-1, -1), 2),
-    ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+    ("LEFTPADDING", (0, 0), (-1, -1), _PADDING / 2),
+    ("RIGHTPADDING", (0, 0), (-1, -1), _PADDING / 2),
     ("TOPPADDING", (0, 0), (-1, -1), 1.5),
     ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5),
 ]
@@ -72,7 +79,7 @@ def write_report(file: BinaryIO, content: Content) -> None:
     document = BaseDocTemplate(
         file,
         pagesize=pagesizes.A4,
-        title=f"IDC Desktop: {_plain(analysis.image)}",
+        title=f"IDC Desktop: {one_line(analysis.image)}",
         author="IDC Desktop",
         subject=RESEARCH_USE_NOTICE,
         creator=f"IDC Desktop {__version__}",
@@ -114,7 +121,7 @@ def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
     analysis, whole = content.analysis, content.figures[-1]
     card, counts = analysis.model.card, analysis.map.counts()
     failed = analysis.map.failed_patches
-    yield Paragraph(_text(_shortened(analysis.image)), _TITLE)
+    yield _name(analysis.image, _TITLE, _WIDTH)
     yield Paragraph(
         _text(
             f"Probability of invasive ductal carcinoma (IDC) per patch of "
@@ -138,7 +145,8 @@ def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
         ("IDC area", f"{whole.idc_area_um2 / 1e6:.2f} mm²"),
         ("IDC, of the analyzed area", _percent(whole.idc_fraction)),
         ("Mean, median, max probability", _probabilities(whole)),
-        ("Patches analyzed", f"{counts['ok']:,}"),
+        ("Analyzed on", _moment(analysis.analyzed)),
+        ("Patches analyzed", content.patches_analyzed),
         ("Background, not analyzed", f"{counts['background']:,}"),
         ("Failed", f"{failed:,}"),
         (
@@ -197,6 +205,8 @@ def _figures_table(rows: Sequence[tuple[Region, RegionStatistics]]) -> Table:
         "Name", "Class", "Area mm²", "Patches", "Analyzed", "Failed", "IDC mm²", "IDC %",
         "Mean p", "Median p", "Max p",
     )  # fmt: skip
+    shares = (0.2, 0.14, 0.08, 0.075, 0.08, 0.065, 0.08, 0.07, 0.07, 0.07, 0.07)
+    widths = [_WIDTH * it for it in shares]
     styles = (_HEAD, _HEAD, *[_HEAD_RIGHT] * 9)
     cells = [[Paragraph(title, style) for title, style in zip(titles, styles, strict=True)]]
     for region, figures in rows:
@@ -209,15 +219,14 @@ def _figures_table(rows: Sequence[tuple[Region, RegionStatistics]]) -> Table:
             _percent(figures.idc_fraction).removesuffix(" %"),
             *(_probability(p) for p in _three(figures)),
         )
-        texts = (_shortened(region.name), _shortened(region.classification))
+        names = zip((region.name, region.classification), widths, strict=False)
         cells.append(
             [
-                *(Paragraph(_text(it), _SMALL) for it in texts),
+                *(_name(text, _SMALL, width - _PADDING) for text, width in names),
                 *(Paragraph(it, _RIGHT) for it in numbers),
             ]
         )
-    widths = [0.2, 0.14, 0.08, 0.075, 0.08, 0.065, 0.08, 0.07, 0.07, 0.07, 0.07]
-    return Table(cells, [_WIDTH * it for it in widths], repeatRows=1, style=_GRID)
+    return Table(cells, widths, repeatRows=1, style=_GRID)
 
 
 def _foci(analysis: Analysis, foci: Sequence[Focus]) -> Iterable[Flowable]:
@@ -353,18 +362,48 @@ def _picture(image: Image.Image, pt_per_px: float) -> Picture:
     return Picture(data, image.width * pt_per_px, image.height * pt_per_px)
 
 
-def _plain(text: str) -> str:
-    """Write what the fonts of every PDF reader have; other signs as their code."""
-    return text.encode("cp1252", "backslashreplace").decode("cp1252")
-
-
 def _shortened(text: str) -> str:
     """Cut what would fill a page of its own; regions.csv has it whole."""
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 
+def _name(text: str, style: ParagraphStyle, width: float) -> Paragraph:
+    """Return a name of any script in the lines that it needs."""
+    shown = _shortened(text)
+    if _is_everywhere(shown):
+        return Paragraph(_text(shown), style)
+    # A line is cut while the letters have their own order: in the order in which they are seen,
+    # the first line of Arabic would hold the last words.
+    lines = simpleSplit(shown, _font(runs("a")[0][0]), style.fontSize, width)
+    return Paragraph("<br/>".join(map(_text, lines)), style)
+
+
 def _text(text: str) -> str:
-    return escape(_plain(text))
+    """Return a text for a paragraph, in the fonts of every PDF reader where they have it all."""
+    if _is_everywhere(text):
+        return escape(text)
+    return "".join(f'<font name="{_font(file)}">{escape(run)}</font>' for file, run in runs(text))
+
+
+def _is_everywhere(text: str) -> bool:
+    try:
+        return one_line(text) == text == text.encode("cp1252").decode("cp1252")
+    except UnicodeEncodeError:
+        return False
+
+
+@cache
+def _font(file: str) -> str:
+    """Return the name of a font of ours, which a report embeds as far as it needs it."""
+    name = file.partition(".")[0]
+    pdfmetrics.registerFont(TTFont(name, str(font_file(file))))
+    pdfmetrics.registerFontFamily(name, name, name, name, name)
+    return name
+
+
+def _moment(analyzed: str | None) -> str:
+    """Return when the analysis ended, as it is kept: ``2026-03-31T14:05:00Z``."""
+    return "not known" if analyzed is None else analyzed.replace("T", " ").replace("Z", " UTC")
 
 
 def _percent(fraction: float | None) -> str:
