@@ -275,7 +275,7 @@ def as_earlier_version_kept_it(data_dir: Path, scan: Scan) -> Path:
     """Turn what is kept of a slide into what an earlier version would have kept."""
     former, now = rule_1(scan), slide_folder(data_dir, scan.identity)
     with RegionBook(now) as book:
-        book.edit("Draw", put=[REGION])
+        book.edit(put=[REGION])
     for run in now.glob("run-*.sqlite"):
         with contextlib.closing(sqlite3.connect(run)) as database:
             ((text,),) = database.execute("SELECT settings FROM run").fetchall()

@@ -1,4 +1,4 @@
-"""The regions of one slide: what they are, how they came about, and their file.
+"""The regions of one slide and their file.
 
 All that is drawn is kept as it happens, in the slide's folder of the user's data folder.
 """
@@ -9,7 +9,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,6 @@ from idc_desktop.errors import OutputError, RegionsError, not_written
 from idc_desktop.regions.shape import Region, shape_of
 from idc_desktop.salvage import Table
 
-MAX_STEPS = 2_000
-"""So many edits can be undone; older ones cannot."""
-
 _FILE = "regions.sqlite"
 _REGIONS = Table(
     "CREATE TABLE region (id TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, "
@@ -61,20 +58,12 @@ _PATIENCE_S = 2.0
 _SLOW = f"{_FILE}: The regions are not written yet: the disk does not answer."
 
 
-@dataclass(frozen=True)
-class _Page:
-    """The regions at one moment, and the edit that led here."""
-
-    label: str
-    regions: tuple[Region, ...]
-
-
 class RegionBook(Closing):
-    """The regions of a slide with undo, redo and a file, and how the slide is looked at.
+    """The regions of a slide and their file, and how the slide is looked at.
 
-    Edits are values: each replaces the tuple of regions by another. The file follows in a thread
-    of its own, within milliseconds, so that a slow disk never stops the window; what `flush` has
-    seen survives any kill. What was undone is not kept over a restart.
+    Edits are values: each replaces the tuple of regions by another, so that whoever keeps the
+    former one can go back to it. The file follows in a thread of its own, within milliseconds, so
+    that a slow disk never stops the window; what `flush` has seen survives any kill.
 
     Not for two threads at once, `problem`, `flush` and `settle` apart.
 
@@ -98,9 +87,10 @@ class RegionBook(Closing):
     Examples
     --------
     >>> with RegionBook(slide_folder(data_folder(), identity)) as book:
-    ...     book.edit("Draw rectangle", put=[Region("Region 1", shape)])
-    ...     book.edit("Unite", put=[replace(one, shape=united)], remove=[other.id])
-    ...     book.undo()
+    ...     book.edit(put=[Region("Region 1", shape)])
+    ...     before = book.regions
+    ...     book.edit(put=[replace(one, shape=united)], remove=[other.id])
+    ...     book.go_back(before)
     """
 
     def __init__(
@@ -121,29 +111,18 @@ class RegionBook(Closing):
                 f"{_FILE}: {unread} stored region(s) are of a kind that this version does not "
                 "know; they stay in the file.",
             )
-        self._pages = [_Page("", regions)]
-        self._at = 0
+        self._regions = regions
         self._saver = _Saver(opened.database, regions, self._view, self._failure, on_problem)
 
     @property
     def regions(self) -> tuple[Region, ...]:
         """The regions, in the order in which they are painted."""
-        return self._pages[self._at].regions
+        return self._regions
 
     @property
     def view(self) -> Mapping[str, Any]:
         """What was last given to `save_view`."""
         return self._view
-
-    @property
-    def undo_label(self) -> str | None:
-        """Name of the edit that `undo` takes back; None if there is none."""
-        return self._pages[self._at].label if self._at else None
-
-    @property
-    def redo_label(self) -> str | None:
-        """Name of the edit that `redo` brings back; None if there is none."""
-        return self._pages[self._at + 1].label if self._at + 1 < len(self._pages) else None
 
     @property
     def problem(self) -> str:
@@ -157,13 +136,11 @@ class RegionBook(Closing):
                 return region
         raise KeyError(identifier)
 
-    def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
-        """Change the regions in one step that `undo` takes back.
+    def edit(self, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
+        """Change the regions.
 
         Parameters
         ----------
-        label : str
-            What it is called in the menu, such as ``Move region``.
         put : iterable of Region
             Each takes the place of the region with its id, or comes last.
         remove : iterable of str
@@ -172,7 +149,7 @@ class RegionBook(Closing):
         Returns
         -------
         bool
-            Whether anything changed; else there is nothing to undo either.
+            Whether anything changed.
 
         Raises
         ------
@@ -190,25 +167,13 @@ class RegionBook(Closing):
         changed = tuple(regions.values())
         if changed == self.regions:
             return False
-        del self._pages[self._at + 1 :]
-        self._pages.append(_Page(label, changed))
-        del self._pages[: -MAX_STEPS - 1]
-        self._go_to(len(self._pages) - 1)
+        self.go_back(changed)
         return True
 
-    def undo(self) -> str | None:
-        """Take the last edit back; return its name, None if there is none."""
-        label = self.undo_label
-        if label is not None:
-            self._go_to(self._at - 1)
-        return label
-
-    def redo(self) -> str | None:
-        """Bring back what was undone last; return its name, None if there is none."""
-        label = self.redo_label
-        if label is not None:
-            self._go_to(self._at + 1)
-        return label
+    def go_back(self, regions: tuple[Region, ...]) -> None:
+        """Have the regions of another moment again: what `regions` was then, locked or not."""
+        self._regions = regions
+        self._saver.save(self.regions, self._view)
 
     def save_view(self, view: Mapping[str, Any]) -> None:
         """Keep how the slide is looked at: any JSON values, by name; not a step to undo."""
@@ -232,10 +197,6 @@ class RegionBook(Closing):
     def close(self) -> None:
         """Save what is left to save and give the file free."""
         self._saver.close()
-
-    def _go_to(self, at: int) -> None:
-        self._at = at
-        self._saver.save(self.regions, self._view)
 
     def _failure(self, error: Exception) -> OutputError:
         if is_held(error):

@@ -21,7 +21,6 @@ from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
-from idc_desktop.regions.book import MAX_STEPS
 from idc_desktop.ui.display import Display, DisplayStep
 from idc_desktop.ui.engine_run import EngineRun, analysis_job
 from idc_desktop.ui.numbers import number_text
@@ -34,6 +33,7 @@ from idc_desktop.user_data import data_folder, slide_folder
 
 _RECALL_AFTER_MS = 1_000
 _SAVE_AFTER_MS = 300
+_MAX_STEPS = 2_000
 _INVITATION = "Open a slide, or drop one here."
 
 
@@ -109,7 +109,7 @@ class SlideDocument(QObject):
         self.seen_l0: QRectF | None = None
         self.selected: tuple[int, int] | None = None
         self.history = QUndoStack(self)
-        self.history.setUndoLimit(MAX_STEPS)
+        self.history.setUndoLimit(_MAX_STEPS)
         self.regions = RegionModel(self.history, self)
         self.regions.noted.connect(self.noted)
         self.regions.recovered.connect(self._take_kept_thresholds)

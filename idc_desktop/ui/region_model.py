@@ -141,18 +141,18 @@ class RegionModel(QObject):
             self.choice_changed.emit()
 
     def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
-        """Change regions in one step, as `RegionBook.edit`; what it refuses is noted."""
+        """Change regions in one step, as `RegionBook.edit`; what that refuses is noted."""
         self.try_again()
         if self._book is None:
             return False
         try:
-            changed = self._book.edit(label, put, remove)
+            before = self.all
+            changed = self._book.edit(put, remove)
         except RegionsError as error:
             self.noted.emit(str(error))
             return False
         if changed:
-            self._history.push(_Edit(label, self._undo, self._redo))
-            self._announce()
+            self._history.push(_Edit(label, before, self.all, self._go_to))
         return changed
 
     def add(self, label: str, shapes: Collection[Shape], classification: str | None = None) -> bool:
@@ -190,16 +190,15 @@ class RegionModel(QObject):
         if self.edit(label, put=put):
             self.choose(region.id for region in put)
 
-    def _undo(self) -> None:
-        if self._book is not None:
-            self._book.undo()
+    def _go_to(self, regions: tuple[Region, ...], is_back: bool) -> None:
+        """Show the regions of another moment of the history."""
+        if self._book is None:
+            return
+        if regions is not self.all:
+            self._book.go_back(regions)
+        if is_back:
             self._last_number = 0  # what was taken back leaves no trace
-            self._announce()
-
-    def _redo(self) -> None:
-        if self._book is not None:
-            self._book.redo()
-            self._announce()
+        self._announce()
 
     def _announce(self) -> None:
         known = {region.id for region in self.all}
@@ -208,18 +207,20 @@ class RegionModel(QObject):
 
 
 class _Edit(QUndoCommand):
-    """An edit that has already happened when it joins the history."""
+    """A step of the history: the regions before it and after it."""
 
-    def __init__(self, text: str, undo: Callable[[], None], redo: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        text: str,
+        before: tuple[Region, ...],
+        after: tuple[Region, ...],
+        go_to: Callable[[tuple[Region, ...], bool], None],
+    ) -> None:
         super().__init__(text)
-        self._undo, self._redo = undo, redo
-        self._is_done = True
+        self._before, self._after, self._go_to = before, after, go_to
 
     def undo(self) -> None:
-        self._undo()
+        self._go_to(self._before, True)
 
     def redo(self) -> None:
-        if self._is_done:
-            self._is_done = False
-        else:
-            self._redo()
+        self._go_to(self._after, False)

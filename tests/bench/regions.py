@@ -66,10 +66,10 @@ def _scene(rows: int, cols: int, count: int) -> tuple[ProbabilityMap, list[Shape
 
 def _longest_undo(shapes: list[Shape]) -> float:
     with tempfile.TemporaryDirectory() as folder, RegionBook(Path(folder)) as book:
-        book.edit("Import", put=[Region(str(n), it, id=str(n)) for n, it in enumerate(shapes)])
+        book.edit(put=[Region(str(n), it, id=str(n)) for n, it in enumerate(shapes)])
         for step in range(1_000):
             region = book.regions[step]
-            book.edit("Move", put=[replace(region, shape=region.shape.moved(3, 3))])
+            book.edit(put=[replace(region, shape=region.shape.moved(3, 3))])
         return max(_seconds(book.undo) for _ in range(1_000))
 
 

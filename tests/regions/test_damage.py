@@ -49,13 +49,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A file that has been worked on: edited, and with regions that are gone."""
     folder = tmp_path_factory.mktemp("sound")
     with RegionBook(folder) as book:
-        book.edit("Draw", put=[replace(it, name="other") for it in REGIONS])
-        book.edit("More", put=[region(number) for number in range(100, 140)])
+        book.edit(put=[replace(it, name="other") for it in REGIONS])
+        book.edit(put=[region(number) for number in range(100, 140)])
         book.flush()
         for start in range(0, 60, 6):
-            book.edit("Rename", put=REGIONS[start : start + 6])
+            book.edit(put=REGIONS[start : start + 6])
             book.flush()
-        book.edit("Delete", remove=[region(number).id for number in range(100, 140)])
+        book.edit(remove=[region(number).id for number in range(100, 140)])
         book.save_view(VIEW)
     return (folder / FILE).read_bytes()
 
@@ -196,7 +196,7 @@ def test_older_version_is_upgraded_and_kept(tmp_path: Path) -> None:
 
     with RegionBook(tmp_path) as book:
         assert (book.regions, book.view, book.notes) == (REGIONS, VIEW, ())
-        book.edit("Delete", remove=[REGIONS[0].id])
+        book.edit(remove=[REGIONS[0].id])
     with RegionBook(tmp_path) as book:
         assert (book.regions, book.view, book.notes) == (REGIONS[1:], VIEW, ())
 
@@ -232,7 +232,7 @@ def test_row_that_this_version_does_not_understand_stays(tmp_path: Path) -> None
     with RegionBook(tmp_path) as book:
         assert book.regions == REGIONS[:1]
         assert "1 stored region(s) are of a kind" in book.notes[0]
-        book.edit("Draw", put=[REGIONS[5]])
+        book.edit(put=[REGIONS[5]])
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
         assert database.execute("SELECT COUNT(*) FROM region").fetchone() == (3,)
 
@@ -362,7 +362,7 @@ def test_file_that_sqlite_would_only_read_can_be_drawn_in_again(
 
     with RegionBook(tmp_path) as book:
         assert len(book.regions) == len(REGIONS)
-        book.edit("Draw", put=[region(500)])
+        book.edit(put=[region(500)])
         assert book.flush()
         assert book.problem == ""
 
