@@ -13,7 +13,6 @@ from pathlib import Path
 from idc_desktop.description import SlideDescription
 from idc_desktop.dicom_header import is_dicom, read_header
 from idc_desktop.errors import ExportError
-from idc_desktop.preflight import regular_files
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
@@ -111,7 +110,7 @@ def _is_level(path: Path) -> bool:
 
 def _files_in(folder: Path) -> list[Path]:
     try:
-        return regular_files(folder)
+        return [it for it in folder.iterdir() if it.is_file()]
     except OSError:  # there is none, or it is told by whoever has to read it
         return []
 
