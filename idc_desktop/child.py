@@ -15,6 +15,7 @@ from typing import IO, NoReturn
 
 from idc_desktop.errors import IdcError
 from idc_desktop.messages import JOBS, MAX_TEXT, Command, Event, Failure, JobMessage, receive, send
+from idc_desktop.streams import is_broken_pipe
 
 Listen = Callable[[Callable[[Command], None]], None]
 """Starts to pass the parent's commands to a function, in a thread of its own."""
@@ -32,7 +33,9 @@ class Outbox:
         try:
             with self._lock:
                 send(self._stream, event)
-        except BrokenPipeError:
+        except OSError as error:
+            if not is_broken_pipe(error):
+                raise
             _end_orphaned()
 
     def give_up(self, error: Exception) -> NoReturn:

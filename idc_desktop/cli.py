@@ -217,7 +217,7 @@ def _info(options: argparse.Namespace) -> int:
     if answer.bounds:
         print_line("  bounds       x {} y {} width {} height {}".format(*answer.bounds))
     for number, level in enumerate(answer.levels):
-        scale = f"  {level.mpp_x:.4g} µm/px" if level.mpp_x is not None else ""
+        scale = f"  {level.mpp_x:,.4f} µm/px" if level.mpp_x is not None else ""
         size = f"{level.width} x {level.height} px"
         print_line(f"  level {number:<2}     {size}  downsample {level.downsample:.6g}{scale}")
     print_line(f"  identity     {answer.identity}")

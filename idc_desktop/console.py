@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from idc_desktop import __version__
 from idc_desktop.errors import not_written
 from idc_desktop.plain_text import one_line
+from idc_desktop.streams import give_up, is_broken_pipe
 
 _LARGEST_LOG_BYTES = 1 << 20
 _LONGEST_COMPLAINT = 2000  # characters; a file may bring a name of any length
@@ -42,11 +44,9 @@ def printing() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        # What is still in the buffer must not fail again when the interpreter ends.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise
+        give_up(sys.stdout)
+        if is_broken_pipe(error):
+            raise BrokenPipeError(errno.EPIPE, str(error)) from error
         what = "Standard output cannot be written"
         raise not_written(what, error, "send it elsewhere") from error
 
@@ -67,8 +67,14 @@ def print_json(value: object) -> None:
 
 
 def complain(text: str) -> None:
-    """Say on stderr what is wrong or worth knowing, in one line."""
-    print(complaint(text), file=sys.stderr, flush=True)
+    """Say on stderr what is wrong or worth knowing, in one line.
+
+    Where it cannot be written, nothing is said: the work and its exit code stay what they are.
+    """
+    try:
+        print(complaint(text), file=sys.stderr, flush=True)
+    except OSError:
+        give_up(sys.stderr)
 
 
 def complaint(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from idc_desktop.cli import main
+from idc_desktop.console import printing
+from idc_desktop.errors import OutputError
 from tests.support.command import SIX_FILES, environment
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
@@ -50,6 +54,40 @@ def test_output_that_cannot_be_written_is_told_in_one_line(
     ]
     if "OUT" in COMMANDS[name]:
         assert {path.name for path in (tmp_path / "out" / "tiny").iterdir()} == set(SIX_FILES)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="has no device that is always full")
+@pytest.mark.parametrize(("words", "code"), [(["info", "none.svs"], 3), (["infos"], 2)])
+def test_complaint_that_cannot_be_written_changes_no_exit_code(
+    tmp_path: Path, words: list[str], code: int
+) -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "idc_desktop", *words],
+            stdout=subprocess.PIPE, stderr=full,
+            env=environment(tmp_path / "data"), timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == code
+    assert done.stdout == b""
+
+
+class LeftPipe(io.StringIO):
+    """A pipe that nobody reads, as Windows tells it."""
+
+    def flush(self) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation
+
+
+@pytest.mark.parametrize("system", ["win32", "linux"])
+def test_reader_that_leaves_is_no_full_disk(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(sys, "stdout", LeftPipe())
+    expected = BrokenPipeError if system == "win32" else OutputError
+    with pytest.raises(expected), printing():
+        pass
 
 
 def test_demo_that_cannot_keep_its_slide_is_told_in_one_line(

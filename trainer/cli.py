@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import json
 import logging
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import one_line
-from idc_desktop.streams import open_missing_streams
+from idc_desktop.streams import give_up, is_broken_pipe, open_missing_streams
 from trainer.settings import OPTIONS, SPLITS, Settings, recipe_settings
 
 if TYPE_CHECKING:
@@ -47,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("stopped; give the same command to go on.")
         return STOPPED
-    except BrokenPipeError:
-        # Whoever read our output has left; nothing more can be said.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if not is_broken_pipe(error):
+            return _defect()
+        give_up(sys.stdout)  # whoever read our output has left; nothing more can be said
         return OutputError.exit_code
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] in ("trainer", "idc_desktop"):
