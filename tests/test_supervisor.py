@@ -555,7 +555,7 @@ def test_model_that_wants_more_memory_than_there_is_is_told(
     limit = 8 << 30
     resource.prlimit(running._child.pid, resource.RLIMIT_AS, (limit, limit))
 
-    with pytest.raises(ModelError, match=r"^bomb\.onnx: .* 68719476736\)\.$"):
+    with pytest.raises(ModelError, match=r"^bomb\.onnx: .* 68719476736\)\. Choose another one\.$"):
         follow(running)
 
 
