@@ -31,6 +31,7 @@ GOLDEN_TOLERANCE = {"cpu": 1e-3, "cuda": 1e-2}
 
 _INDEPENDENCE_TOLERANCE = 1e-4
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_REMEDY = {"cpu": " Choose another one.", "cuda": ""}  # the CPU takes over from CUDA
 _ERROR_ONLY = 3
 _CAUSE = "with error: "
 """What onnxruntime writes between the library that it cannot load and the reason."""
@@ -90,7 +91,6 @@ class PatchClassifier:
         try:
             # A failing CUDA provider says why on the native stderr only.
             with _native_stderr() as said:
-                onnxruntime.preload_dlls(directory="")
                 session = _session(model, "cuda")
             if session.get_providers()[0] != _PROVIDERS["cuda"]:
                 return _shortened(" ".join(said))
@@ -160,8 +160,8 @@ class PatchClassifier:
             (probabilities,) = self._session.run(["probability"], feed)
         except Exception as error:
             raise ModelError(
-                f"{self._name}: The model failed to run ({_shortened(str(error))}). "
-                "Choose another one."
+                f"{self._name}: The model failed to run ({_shortened(str(error))})."
+                f"{_REMEDY[self.provider.used]}"
             ) from error
         finally:
             with self._looking:
@@ -247,7 +247,7 @@ def _shortened(said: str) -> str:
     return cause.strip()[:300] or "onnxruntime gave no reason"
 
 
-def _session(model: ModelFile, provider: str) -> onnxruntime.InferenceSession:
+def _session(model: ModelFile, provider: UsedProvider) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Runs side by side, one thread each, beat one run on all threads (and never oversubscribe).
@@ -258,11 +258,13 @@ def _session(model: ModelFile, provider: str) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.load_model_format", "ONNX")
     names = [_PROVIDERS["cpu"]] if provider == "cpu" else list(reversed(_PROVIDERS.values()))
     try:
+        if provider == "cuda":
+            onnxruntime.preload_dlls(directory="")
         return onnxruntime.InferenceSession(model.data, sess_options=options, providers=names)
     except Exception as error:
         raise ModelError(
-            f"{model.path.name}: onnxruntime cannot load the model ({_shortened(str(error))}). "
-            "Choose another one."
+            f"{model.path.name}: onnxruntime cannot load the model ({_shortened(str(error))})."
+            f"{_REMEDY[provider]}"
         ) from error
 
 

@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from idc_desktop import analysis, inference
 from idc_desktop.analysis import OutputCheck, analyze_blocks
 from idc_desktop.errors import AnalysisCancelledError, ModelError, SlideChangedError
 from idc_desktop.grid import Block
 from idc_desktop.inference import PatchClassifier
 from idc_desktop.model_file import read_model
 from idc_desktop.probability_map import BlockResult, PatchState
+from idc_desktop.provider import Provider
 from idc_desktop.slide import Slide
 from idc_desktop.tiling import Patches, PatchReader
 from idc_desktop.tissue import TissueSettings
+from tests.support.cuda import FakeCuda, pretend_cuda
 from tests.support.models import TinyModel
 from tests.support.scenes import write_tissue_slide
 from tests.support.slides import damage_tile, write_tiff
@@ -43,6 +46,14 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def path(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(original, tmp_path / "s.tiff"))
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> list[FakeCuda]:
+    """A card that takes two blocks at once; a block waits for another, however long."""
+    monkeypatch.setattr(inference, "CUDA_BATCH", 2 * SIDE_CELLS**2 + 1)
+    monkeypatch.setattr(analysis, "_LONGEST_WAIT_S", 600)
+    return pretend_cuda(monkeypatch)
 
 
 def analyze(
@@ -81,6 +92,48 @@ def test_results_come_in_order_and_are_the_same_for_any_number_of_threads(
         assert np.array_equal(one.millionths, other.millionths)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_cuda_classifies_blocks_together_and_finds_the_same(
+    path: Path,
+    tiny_model: TinyModel,
+    classifier: PatchClassifier,
+    card: list[FakeCuda],
+    threads: int,
+    is_damaged: bool,
+) -> None:
+    on_card = PatchClassifier(read_model(tiny_model.path), "cuda")
+    card[0].sizes.clear()
+    if is_damaged:
+        damage_tile(path, 0, 1, 1)
+    with Slide(path) as slide:
+        expected = list(analyze(slide, classifier))
+        found = list(analyze(slide, on_card, threads=threads))
+
+    assert on_card.provider.used == "cuda"
+    assert any((it.states == PatchState.FAILED).any() for it in found) == is_damaged
+    for one, other in zip(expected, found, strict=True):
+        assert one.block == other.block
+        assert np.array_equal(one.states, other.states)
+        assert np.array_equal(one.millionths, other.millionths)
+        assert list(one.reasons.items()) == list(other.reasons.items())
+    assert set(card[0].sizes) == {2 * SIDE_CELLS**2 + 1}
+    if not is_damaged:
+        assert len(card[0].sizes) == BLOCKS / 2
+
+
+def test_block_on_cuda_waits_for_others_only_so_long(
+    path: Path, tiny_model: TinyModel, card: list[FakeCuda], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_card = PatchClassifier(read_model(tiny_model.path), "cuda")
+    card[0].sizes.clear()
+    monkeypatch.setattr(analysis, "_LONGEST_WAIT_S", -1)
+    with Slide(path) as slide:
+        list(analyze(slide, on_card))
+
+    assert len(card[0].sizes) == BLOCKS
+
+
 def test_every_block_is_announced_before_its_result(
     path: Path, classifier: PatchClassifier
 ) -> None:
@@ -92,9 +145,11 @@ def test_every_block_is_announced_before_its_result(
     assert sorted(announced) == list(range(BLOCKS))
 
 
+@pytest.mark.parametrize("provider", ["cpu", "cuda"])
 def test_cancel_yields_what_was_begun_and_then_raises(
-    path: Path, classifier: PatchClassifier
+    path: Path, tiny_model: TinyModel, card: list[FakeCuda], provider: Provider
 ) -> None:
+    classifier = PatchClassifier(read_model(tiny_model.path), provider)
     cancel = threading.Event()
     announced: list[int] = []
     found: list[int] = []

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from idc_desktop import supervisor
 from idc_desktop.errors import ModelError, SlideError, UsageError
+from idc_desktop.inference import CPU_BATCH
 from idc_desktop.memory import MEMORY_VARIABLE, resident_bytes
-from idc_desktop.messages import AnalyzeJob, BlockDone, Done, Event, InfoJob, JobMessage
+from idc_desktop.messages import AnalyzeJob, BlockDone, Done, Event, InfoJob, JobMessage, VerifyJob
 from idc_desktop.supervisor import Child, Job
 from tests.support.crashing_engine import VARIABLE, Crash
-from tests.support.models import TinyModel
+from tests.support.models import TinyModel, Trap, write_tiny_model
 from tests.support.processes import ends_within
 from tests.support.scenes import Scene, write_tissue_slide
 
@@ -78,8 +80,8 @@ def crashing(monkeypatch: pytest.MonkeyPatch) -> Crashing:
     return set_up
 
 
-def run(job: JobMessage, subject: str = "tiny.tiff") -> list[Event]:
-    running = Job(job, subject, CRASHING)
+def run(job: JobMessage, subject: str = "tiny.tiff", module: str = CRASHING) -> list[Event]:
+    running = Job(job, subject, module)
     with contextlib.closing(running):
         return list(running.events())
 
@@ -104,6 +106,21 @@ def test_model_that_takes_all_memory_is_refused_with_the_reason(
 
     with pytest.raises(ModelError, match=rf"^tiny\.onnx: .* 300 MB of .*{MEMORY_VARIABLE}\.$"):
         run(job)
+
+
+@pytest.mark.parametrize(
+    ("trap", "told"),
+    [("greedy", "took more than 300 MB of memory"), ("endless", "said nothing for 1 s")],
+)
+def test_model_is_tried_on_as_many_patches_as_it_will_get(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trap: Trap, told: str
+) -> None:
+    model = write_tiny_model(tmp_path / "m.onnx", trap=(trap, CPU_BATCH))
+    monkeypatch.setenv(MEMORY_VARIABLE, "300")
+    monkeypatch.setattr(supervisor, "_TRIAL_DEADLINE_S", {"cpu": 1.0 if trap == "endless" else 60})
+
+    with pytest.raises(ModelError, match=rf"^m\.onnx: The process that tried the model {told}"):
+        run(VerifyJob(str(model.path), "cpu"), module="idc_desktop.engine")
 
 
 def test_block_that_takes_all_memory_is_failed_and_no_other(

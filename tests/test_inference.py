@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,7 @@ from idc_desktop.slide import Slide
 from idc_desktop.tiling import PatchReader
 from idc_desktop.tissue import TissueSettings
 from tests.support.command import environment
+from tests.support.cuda import pretend_cuda
 from tests.support.models import Defect, TinyModel, golden_patches, write_tiny_model
 from tests.support.scenes import INVALID_COLOR, Scene, write_invalid_slide
 
@@ -81,6 +83,7 @@ REASONS: dict[Defect, str] = {
     "output-no-logit": "must have the output logit",
     "output-double": "must have the output probability",
     "output-column": "must have the output probability",
+    "output-short": "returns (8,) probabilities for 16 patches",
     "output-nan": "outside 0 to 1",
     "output-out-of-range": "outside 0 to 1",
     "batch-dependent": "with the other patches of its batch",
@@ -144,8 +147,6 @@ def test_name_of_a_dimension_that_is_no_text_is_refused(
 
 
 def test_nan_is_a_state_of_its_own_and_never_a_number(tmp_path: Path) -> None:
-    import threading
-
     model = write_tiny_model(tmp_path / "nan.onnx", nan_color=INVALID_COLOR)
     scene, cell = write_invalid_slide(tmp_path / "s.tiff", model)
     with Slide(scene.path) as slide:
@@ -181,52 +182,11 @@ def test_fall_back_to_the_cpu_is_told_with_its_reason(
     assert choice.fallback_reason
 
 
-class _FailingCuda:
-    """A session that says it runs on CUDA and runs no more than `most` patches at a time."""
-
-    def __init__(self, session: onnxruntime.InferenceSession, most: int) -> None:
-        self._session = session
-        self._most = most
-        self.sizes: list[int] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def get_providers(self) -> list[str]:
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-    def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-        self.sizes.append(len(feed["patches"]))
-        if self.sizes[-1] > self._most:
-            raise RuntimeError("CUDA error 2: out of memory in /builds/ort/core/bfc_arena.cc")
-        return self._session.run(names, feed)
-
-
-@pytest.fixture
-def failing_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[_FailingCuda]]:
-    """Make CUDA seem to be there, for at most so many patches at a time."""
-    real = inference._session
-    made: list[_FailingCuda] = []
-
-    def set_up(most: int) -> list[_FailingCuda]:
-        def session(model: ModelFile, provider: str) -> Any:
-            if provider == "cpu":
-                return real(model, "cpu")
-            made.append(_FailingCuda(real(model, "cpu"), most))
-            return made[-1]
-
-        monkeypatch.setattr(inference, "cuda_problem", lambda: None)
-        monkeypatch.setattr(inference, "_session", session)
-        return made
-
-    return set_up
-
-
 @pytest.mark.parametrize("requested", ["auto", "cuda"])
 def test_cuda_that_loads_but_cannot_run_the_model_gives_way_to_the_cpu(
-    tiny_model: TinyModel, failing_cuda: Callable[[int], list[_FailingCuda]], requested: str
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, requested: str
 ) -> None:
-    made = failing_cuda(0)
+    made = pretend_cuda(monkeypatch, 0)
     classifier = PatchClassifier(read_model(tiny_model.path), requested)
 
     assert made[0].sizes
@@ -239,11 +199,9 @@ def test_cuda_that_loads_but_cannot_run_the_model_gives_way_to_the_cpu(
 
 
 def test_patches_too_many_for_the_card_are_run_in_smaller_batches(
-    tiny_model: TinyModel,
-    classifier: PatchClassifier,
-    failing_cuda: Callable[[int], list[_FailingCuda]],
+    tiny_model: TinyModel, classifier: PatchClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing_cuda(70)
+    pretend_cuda(monkeypatch, 70)
     on_card = PatchClassifier(read_model(tiny_model.path), "cuda")
     many = patches(300)
 
@@ -253,14 +211,92 @@ def test_patches_too_many_for_the_card_are_run_in_smaller_batches(
 
 
 def test_card_that_runs_nothing_any_more_is_told(
-    tiny_model: TinyModel, failing_cuda: Callable[[int], list[_FailingCuda]]
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = failing_cuda(70)
+    made = pretend_cuda(monkeypatch, 70)
     on_card = PatchClassifier(read_model(tiny_model.path), "cuda")
-    made[0]._most = 0
+    made[0].most = 0
 
     with pytest.raises(ModelError, match="out of memory"):
         on_card.predict(patches(3))
+
+
+def test_batches_on_cuda_are_all_of_one_size(
+    tiny_model: TinyModel, classifier: PatchClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pretend_cuda(monkeypatch)
+    on_card = PatchClassifier(read_model(tiny_model.path), "cuda")
+    many = patches(300)
+
+    assert np.array_equal(on_card.predict(many), classifier.predict(many))
+    assert set(made[0].sizes) == {inference.CUDA_BATCH}
+
+
+@pytest.mark.parametrize("requested", ["auto", "cuda"])
+@pytest.mark.parametrize("where", ["session", "libraries"])
+def test_cuda_on_which_no_session_can_be_made_gives_way_to_the_cpu(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, requested: str, where: str
+) -> None:
+    real = onnxruntime.InferenceSession
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDNN failure 4: CUDNN_STATUS_NOT_INITIALIZED ; GPU=0")
+
+    def session(*arguments: Any, providers: list[str], **more: Any) -> Any:
+        if "CUDAExecutionProvider" in providers and where == "session":
+            fail()
+        return real(*arguments, providers=providers, **more)
+
+    monkeypatch.setattr(inference, "cuda_problem", lambda: None)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", fail if where == "libraries" else dict)
+    tried: list[str] = []
+    made = PatchClassifier(read_model(tiny_model.path), requested, tried.append)
+
+    assert tried == ["cuda", "cpu"]
+    assert (made.provider.requested, made.provider.used) == (requested, "cpu")
+    assert "CUDNN_STATUS_NOT_INITIALIZED" in str(made.provider.fallback_reason)
+    assert made.predict(patches(40)).shape == (40,)
+
+
+def test_cuda_that_onnxruntime_leaves_out_in_silence_is_told(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = inference._session
+
+    def session(model: ModelFile, provider: str) -> onnxruntime.InferenceSession:
+        if provider == "cuda":
+            os.write(2, b"Failed to load library with error: libcudnn.so.9: cannot open\n")
+        return real(model, "cpu")
+
+    monkeypatch.setattr(inference, "cuda_problem", lambda: None)
+    monkeypatch.setattr(inference, "_session", session)
+    choice = PatchClassifier(read_model(tiny_model.path), "cuda").provider
+
+    assert (choice.used, choice.fallback_reason) == ("cpu", "libcudnn.so.9: cannot open")
+
+
+def test_run_that_comes_to_no_end_is_noticed_and_a_short_one_is_not(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pretend_cuda(monkeypatch)
+    classifier = PatchClassifier(read_model(tiny_model.path), "cuda")
+    begun, end = threading.Event(), threading.Event()
+
+    def hang(names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        begun.set()
+        end.wait(20)
+        return [np.zeros(len(feed["patches"]), np.float32)]
+
+    assert [classifier.look_at_runs() for _ in range(3)] == [0, 0, 0]
+    monkeypatch.setattr(made[0], "run", hang)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(classifier.predict, patches(1))
+        assert begun.wait(20)
+        assert [classifier.look_at_runs() for _ in range(3)] == [1, 2, 3]
+        end.set()
+        run.result()
+    assert classifier.look_at_runs() == 0
 
 
 def test_reason_of_a_fall_back_holds_the_cause_without_time_or_path() -> None:

@@ -37,6 +37,7 @@ Defect = Literal[
     "output-no-logit",
     "output-double",
     "output-column",
+    "output-short",
     "output-nan",
     "output-out-of-range",
     "batch-dependent",
@@ -46,6 +47,9 @@ Defect = Literal[
     "external-data",
 ]
 DEFECTS: tuple[Defect, ...] = get_args(Defect)
+
+Trap = Literal["endless", "greedy"]
+"""What a model does on one number of patches: it never ends, or takes 5 GB."""
 
 _PIXELS = 50 * 50
 _WEIGHTS = (3, -1, -3)  # thirds of the channels
@@ -86,6 +90,7 @@ def write_tiny_model(
     defect: Defect | None = None,
     golden_shift: float = 0.0,
     nan_color: tuple[int, int, int] | None = None,
+    trap: tuple[Trap, int] | None = None,
     **formula: Any,
 ) -> TinyModel:
     """Write a model.
@@ -98,6 +103,8 @@ def write_tiny_model(
         Added to the first golden probability (0.01 is what ``defect="golden-value"`` adds).
     nan_color : (red, green, blue), optional
         Patches whose mean colour is within 0.5 of this one get NaN.
+    trap : (str, int), optional
+        What it does on so many patches at once; on all other numbers it is sound.
     formula
         Fields of `TinyModel`: name, slope, bias, calibration, threshold …
     """
@@ -110,7 +117,7 @@ def write_tiny_model(
         return model
     model.card.update(_card(model, golden_shift + (0.01 if defect == "golden-value" else 0.0)))
     _spoil_card(model.card, defect)
-    proto = _graph(model, defect)
+    proto = _graph(model, defect, trap)
     text = json.dumps(model.card)
     if defect != "no-card":
         helper.set_model_props(
@@ -209,7 +216,9 @@ class _Graph:
         return name
 
 
-def _graph(model: TinyModel, defect: Defect | None) -> onnx.ModelProto:
+def _graph(
+    model: TinyModel, defect: Defect | None, trap: tuple[Trap, int] | None
+) -> onnx.ModelProto:
     graph = _Graph()
     first = "x" if defect == "input-name" else "patches"
     channels_first = defect == "input-channels-first"
@@ -224,6 +233,8 @@ def _graph(model: TinyModel, defect: Defect | None) -> onnx.ModelProto:
     a, b = model.calibration
     calibrated = graph("Add", graph("Mul", logit, graph.constant(a)), graph.constant(b))
     calibrated = _spoil_logit(graph, calibrated, defect)
+    if trap is not None:
+        calibrated = graph("Add", calibrated, _zero_from_trap(graph, first, *trap))
     probability = graph("Sigmoid", calibrated)
     if model.nan_color is not None:
         probability = _nan_where(graph, probability, sums, model.nan_color)
@@ -274,10 +285,40 @@ def _spoil_output(
     if defect == "output-double":
         wide = graph("Cast", probability, to=TensorProto.DOUBLE)
         return wide, TensorProto.DOUBLE, []
+    if defect == "output-short":
+        first_eight = [graph.constant([it], np.int64) for it in (0, 8)]
+        return graph("Slice", probability, *first_eight), TensorProto.FLOAT, []
     if defect == "output-column":
         column = graph("Unsqueeze", probability, graph.constant([1], np.int64))
         return column, TensorProto.FLOAT, [1]
     return probability, TensorProto.FLOAT, []
+
+
+def _zero_from_trap(graph: _Graph, patches: str, trap: Trap, at: int) -> str:
+    """Return a 0 that costs nothing, or everything for `at` patches."""
+    count = graph("Gather", graph("Shape", patches), graph.constant(0, np.int64))
+    springs = graph("Equal", count, graph.constant(at, np.int64))
+    if trap == "greedy":
+        more = graph(
+            "Mul", graph("Cast", springs, to=TensorProto.INT64), graph.constant(5 << 28, np.int64)
+        )
+        shape = graph("Add", more, graph.constant([1], np.int64))
+        zeros = graph("ConstantOfShape", shape)
+        return graph("ReduceMax", zeros, keepdims=0)
+    state = [("again", TensorProto.BOOL), ("x", TensorProto.FLOAT)]
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["again"], ["again_out"]),
+            helper.make_node("Abs", ["x"], ["x_out"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info(name, kind, [])
+            for name, kind in [("turn", TensorProto.INT64), *state]
+        ],
+        [helper.make_tensor_value_info(f"{name}_out", kind, []) for name, kind in state],
+    )
+    return graph("Loop", "", springs, graph.constant(0.0), body=body)
 
 
 def _nan_where(graph: _Graph, probability: str, sums: str, color: tuple[int, int, int]) -> str:
