@@ -8,9 +8,11 @@ would invent corners. The `paper` policy is Table 1 of the paper, which does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from trainer.dataset import PATCH, PatchArray
@@ -88,6 +90,96 @@ def _jitter(rng: np.random.Generator, patches: PatchArray) -> PatchArray:
     shift = uniform(-STAIN_SHIFT, STAIN_SHIFT, 1, 3)
     density = shift @ _STAINS + uniform(*LAMP, 1, 1) + uniform(-BALANCE, BALANCE, 1, 3)
     return restain(patches, blur, gain, density)
+
+
+WIDE_STAIN = 0.12
+"""Deviation of each component of a stain's direction, in optical density."""
+WIDE_GAIN = 0.4
+"""Deviation of the logarithm of each stain's amount, and of both together."""
+WIDE_GAMMA = 0.25
+"""Deviation of the logarithm of the exponent of optical density; per channel 0.4 of that."""
+WIDE_LAMP = (-0.10, 0.30)
+WIDE_BALANCE = 0.10
+WIDE_SATURATION = (0.2, 1.6)
+WIDE_HUE = 0.6
+"""Largest turn about the gray axis of optical density, radians."""
+GRAY_SHARE, HUE_SHARE, JPEG_SHARE = 0.1, 0.3, 0.15
+"""Shares of patches that lose all colour, turn their hue, and are compressed."""
+JPEG_QUALITY = (20, 85)
+WIDE_NOISE = 5.0
+"""Largest deviation of noise, gray levels."""
+
+_TYPICAL_DENSITY = 0.6
+"""Optical density that gamma leaves as it is."""
+
+
+def wide(rng: np.random.Generator, patches: PatchArray, kinds: Kinds | None = None) -> PatchArray:
+    """Flip, turn and restain patches as far as other laboratories and scanners are.
+
+    Every patch draws how far it goes: from hardly at all to stains of other colours at a third or
+    three times their amount. Arguments and result as of `corrected`.
+    """
+    turned = turn(rng, patches, kinds)
+    groups = range(0, len(turned), GROUP)
+    return np.concatenate([_wide(rng, turned[start : start + GROUP]) for start in groups])
+
+
+def _wide(rng: np.random.Generator, patches: PatchArray) -> PatchArray:
+    count = len(patches)
+
+    def normal(*shape: int) -> Amounts:
+        return rng.standard_normal((count, *shape), np.float32)
+
+    def uniform(low: float, high: float, *shape: int) -> Amounts:
+        return rng.uniform(low, high, (count, *shape)).astype(np.float32)
+
+    reach = uniform(0, 1, 1, 1)
+    # What the slide was stained with, as far as one can know, and what it might have been.
+    found = _directions(_STAINS + WIDE_STAIN / 2 * reach * normal(3, 3))
+    wanted = _directions(_STAINS + WIDE_STAIN * reach * normal(3, 3))
+    gain = np.exp(WIDE_GAIN * reach * (0.8 * normal(1, 1) + normal(1, 3)))
+    change = (np.linalg.inv(found) * gain) @ wanted @ _recolour(rng, reach)
+    density = STAIN_SHIFT * 2 * reach * normal(1, 3) @ _STAINS
+    density += reach * (uniform(*WIDE_LAMP, 1, 1) + uniform(-WIDE_BALANCE, WIDE_BALANCE, 1, 3))
+    gamma = np.exp(WIDE_GAMMA * reach * (normal(1, 1) + 0.4 * normal(1, 3)))
+
+    values = patches.astype(np.float32)
+    values += uniform(*SHARPNESS, 1, 1, 1) * (soften(values) - values)
+    softer = rng.random(count) < reach.ravel() / 3
+    values[softer] = soften(soften(values[softer]))
+    of = -np.log((np.clip(values, 0, 255) + 1) / 256).reshape(count, -1, 3) @ change
+    of = _TYPICAL_DENSITY * (np.maximum(of, 1e-4) / _TYPICAL_DENSITY) ** gamma + density
+    values = 256 * np.exp(-of) - 1
+    values += reach * uniform(0, WIDE_NOISE, 1, 1) * rng.standard_normal(of.shape, np.float32)
+    restained = (np.clip(values, 0, 255) + 0.5).astype(np.uint8).reshape(patches.shape)
+    for at in np.flatnonzero(rng.random(count) < JPEG_SHARE):
+        restained[at] = compressed(restained[at], int(rng.integers(*JPEG_QUALITY)))
+    return restained
+
+
+def _directions(stains: Amounts) -> Amounts:
+    return stains / np.linalg.norm(stains, axis=-1, keepdims=True)
+
+
+def _recolour(rng: np.random.Generator, reach: Amounts) -> Amounts:
+    """Change of saturation and hue, as one matrix of optical density a patch, (n, 3, 3)."""
+    count = len(reach)
+    angle = np.where(rng.random(count) < HUE_SHARE, rng.uniform(-WIDE_HUE, WIDE_HUE, count), 0)
+    low, high = WIDE_SATURATION
+    saturation = 1 + reach.ravel() * (rng.uniform(low, high, count) - 1)
+    saturation[rng.random(count) < GRAY_SHARE] = 0
+    gray = np.full((3, 3), 1 / 3)
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    turned = cos * (np.eye(3) - gray) + sin * cross
+    return (gray + saturation[:, None, None] * turned).astype(np.float32)
+
+
+def compressed(patch: PatchArray, quality: int) -> PatchArray:
+    """Return a patch, uint8 (50, 50, 3), as a JPEG file of some quality holds it."""
+    with BytesIO() as file:
+        Image.fromarray(patch).save(file, "JPEG", quality=quality)
+        return np.asarray(Image.open(file))
 
 
 def restain(patches: PatchArray, blur: Amounts, gain: Amounts, density: Amounts) -> PatchArray:
@@ -180,6 +272,7 @@ Policy = Callable[[np.random.Generator, PatchArray, Kinds | None], PatchArray]
 
 POLICIES: dict[str, Policy] = {
     "corrected": corrected,
+    "wide": wide,
     "turns": turn,
     "paper": paper,
     "none": unchanged,

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import DataError
-from trainer.evaluation import Scored, youden_threshold
+from trainer.evaluation import Interval, Scored, case_bootstrap, youden_threshold
+from trainer.markdown import interval
 
 PROBABILITY_DIGITS = 6
 
@@ -63,7 +64,18 @@ def fit_platt(
         One class only, or logits that run against the labels (a <= 0).
     """
     if len(np.unique(label)) < 2:
-        raise DataError("Calibration needs both classes among the validation cases.")
+        raise DataError("Calibration needs both classes among the cases held out.")
+    a, b = _fit(logit, label, weight)
+    if a <= 0:
+        raise DataError(
+            "The network ranks IDC below the rest on the cases held out; train it longer."
+        )
+    return Platt(a, b)
+
+
+def _fit(
+    logit: NDArray[np.float64], label: NDArray[np.uint8], weight: NDArray[np.float64]
+) -> tuple[float, float]:
     x = np.stack([logit, np.ones_like(logit)], axis=1)
     share = weight / weight.sum()
     start = np.array([1.0, 0.0])
@@ -85,8 +97,70 @@ def fit_platt(
         theta = theta - size * move
         if np.abs(size * move).max() < 1e-10:
             break
-    if theta[0] <= 0:
-        raise DataError(
-            "The network ranks IDC below the rest on the validation cases; train it longer."
-        )
-    return Platt(float(theta[0]), float(theta[1]))
+    return float(theta[0]), float(theta[1])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far probabilities and what came of them agree, over all patches and case by case.
+
+    Attributes
+    ----------
+    slope, intercept : Interval
+        Of a logistic regression of the labels on the log-odds; 1 and 0 where they agree. A slope
+        below 1: too certain.
+    case_errors : tuple of float
+        Of each case: mean probability less share of IDC.
+    """
+
+    slope: Interval
+    intercept: Interval
+    case_errors: tuple[float, ...]
+
+    @property
+    def case_error(self) -> float:
+        """Mean size of the cases' errors."""
+        return float(np.mean(np.abs(self.case_errors)))
+
+    def lines(self) -> list[str]:
+        """Return what a report says of it, as items of a Markdown list."""
+        size = np.abs(self.case_errors)
+        median, most, worst = np.percentile(size, (50, 90, 100))
+        return [
+            f"- recalibration (logistic regression on the log-odds; a slope below 1: too certain): "
+            f"slope {interval(self.slope)}, intercept {interval(self.intercept)}",
+            f"- calibration error of a case (mean probability less share of IDC, {len(size)} "
+            f"cases): mean size {self.case_error:.3f}, median {median:.3f}, 90 % of cases within "
+            f"{most:.3f}, worst {worst:.3f}; {np.mean(np.array(self.case_errors) > 0):.0%} of "
+            "cases too high",
+        ]
+
+
+_AGREEMENT_REPEATS = 200
+"""Of the bootstrap; each is a regression of its own."""
+
+
+def agreement(
+    probability: NDArray[np.float64],
+    label: NDArray[np.uint8],
+    case: NDArray[np.str_],
+    weight: NDArray[np.float64],
+) -> Agreement:
+    """Compare calibrated probabilities with labels; intervals by bootstrap over cases.
+
+    Parameters
+    ----------
+    probability, label, case, weight : ndarray, shape (n,)
+    """
+    inside = np.clip(probability, 10.0**-PROBABILITY_DIGITS, 1 - 10.0**-PROBABILITY_DIGITS)
+    logit = np.log(inside / (1 - inside))
+    value = _fit(logit, label, weight)
+    repeats = case_bootstrap(case, label, _AGREEMENT_REPEATS)
+    draws = [_fit(logit, label, weight * times) for times in repeats]
+    low, high = np.percentile(draws, (2.5, 97.5), axis=0).tolist()
+    slope, intercept = (Interval(*of) for of in zip(value, low, high, strict=True))
+    masks = (case == one for one in np.unique(case))
+    errors = tuple(
+        float(np.average(probability[of] - label[of], weights=weight[of])) for of in masks
+    )
+    return Agreement(slope, intercept, errors)

@@ -29,11 +29,16 @@ _MIX = (
     "Glass, fat, margins and ink: {glass}. The probability is calibrated to the mix of the "
     "training archive's patches, not to a whole slide's."
 )
-_HELD_OUT = (
+VALIDATED = (
     "Validation figures chose the epoch, the calibration and the threshold; only the figures named "
     "test are of held-out cases."
 )
-_LEAK = (
+CROSSVALIDATED = (
+    "This file was trained on every case. The figures named out_of_fold are of networks trained "
+    "alike on four fifths of the cases, each on the cases that it did not see; those named "
+    "official of one trained alike on the training part of the official split."
+)
+LEAK = (
     f"{LEAKY}: patches of one case train, validate and test. Only the figures named unseen are of "
     "held-out cases."
 )
@@ -51,6 +56,28 @@ _VGG_ATTRIBUTION = (
     " Starts from the ImageNet weights of VGG-16 (Karen Simonyan and Andrew Zisserman, Visual "
     "Geometry Group, University of Oxford, 2014; CC BY 4.0); the limitations say which are changed."
 )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What calibration, threshold and figures rest on, in the card's words.
+
+    Attributes
+    ----------
+    cases : str
+        Prefix of the figures that calibration and threshold were chosen by.
+    index : PatchIndex
+        The patches that calibration and threshold were fitted to.
+    of : str
+        Says after their numbers what they are.
+    limitation : str
+        A sentence on what the figures are of.
+    """
+
+    cases: str
+    index: PatchIndex
+    of: str
+    limitation: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +123,7 @@ def build_card(
     version: str,
     run: Run,
     data: Data,
+    evidence: Evidence,
     platt: Platt,
     threshold: float,
     curve: list[OperatingPoint],
@@ -107,7 +135,6 @@ def build_card(
     index = data.train.store.index
     cases = sorted({str(case) for case in index.case})
     imbalance = run.sources.imbalance
-    official = "official " if run.sources.split == "official" else ""
     return {
         "spec_version": "1.0",
         "architecture": f"idc-{run.settings.network}",
@@ -138,13 +165,13 @@ def build_card(
                 "method": "platt",
                 "a": platt.a,
                 "b": platt.b,
-                "fitted_on": f"{_part_name(data.validation.store.index)} of the {official}"
-                "validation part",
+                "fitted_on": f"{_part_name(evidence.index)}{evidence.of}",
                 "weighting": DESCRIPTION,
-                "case_ids": sorted({str(case) for case in data.validation.store.index.case}),
+                "case_ids": sorted({str(case) for case in evidence.index.case}),
             },
             "threshold": threshold,
-            "threshold_rule": "largest Youden index on the weighted validation patches",
+            "threshold_rule": "largest Youden index on the weighted patches that calibration was "
+            "fitted on",
             "validation_curve": [_on_curve(point) for point in curve],
             "metrics": {
                 group: {figure: rounded(interval) for figure, interval in figures.items()}
@@ -155,7 +182,7 @@ def build_card(
                 "stain": about.stain,
                 "scanner": about.scanner,
             },
-            "limitations": limitations(run, data.split.leaky, about),
+            "limitations": limitations(run, evidence, about),
             "licence": about.licence + ("" if run.imagenet is None else _VGG_LICENCE),
             "attribution": about.attribution + ("" if run.imagenet is None else _VGG_ATTRIBUTION),
             "golden": [
@@ -167,21 +194,22 @@ def build_card(
 
 
 def _trained_on(run: Run) -> str:
+    if run.sources.split == "all-cases":
+        return "all cases"
     if run.sources.split != "official":
         return "training part of the split"
     unlisted = " and cases outside the split" if run.sources.unlisted else ""
     return f"official training cases{unlisted}"
 
 
-def limitations(run: Run, leaky: bool, about: About) -> list[str]:
+def limitations(run: Run, evidence: Evidence, about: About) -> list[str]:
     """Return what is true of every model, of this one's data, and of its split and network."""
     glass = (
         "the network knows them from painted patches only"
         if run.settings.painted
         else "the network never saw them and may call them IDC"
     )
-    found = [_RESEARCH, *about.limitations, _MIX.format(glass=glass)]
-    found.append(_LEAK if leaky else _HELD_OUT)
+    found = [_RESEARCH, *about.limitations, _MIX.format(glass=glass), evidence.limitation]
     if run.settings.network in _OF_NETWORK:
         found.append(_OF_NETWORK[run.settings.network])
     if run.settings.recipe == "paper":

@@ -52,8 +52,8 @@ History = tuple[Epoch, ...]
 
 
 def best_epoch(history: History, settings: Settings) -> int:
-    """Return the epoch whose network is taken: the last one of a plain run, else the best."""
-    if settings.plain:
+    """Return the epoch whose network is taken: the last one, or that of the largest AUPRC."""
+    if settings.taken == "last":
         return len(history) - 1
     return max(range(len(history)), key=lambda epoch: history[epoch].auprc)
 

@@ -10,9 +10,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from trainer.settings import OPTIONS, SPLITS, Settings, recipe_settings
 if TYPE_CHECKING:
     from trainer.assessment import Loaded
     from trainer.evaluation import Interval
+    from trainer.release import Release
     from trainer.runs import Sources
     from trainer.training import Means
 
@@ -113,34 +113,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     settings, means = _settings_and_means(arguments)
-    from trainer.files import make_folder
-    from trainer.networks import digest
-    from trainer.runs import RUN_FILE, Run, load_data, load_run
+    from trainer.fitting import train_run
     from trainer.splits import LEAKY
-    from trainer.training import train
 
-    sources = _sources(arguments)
-    data = load_data(sources)
-    for line in data.lines():
-        _say(line)
-    make_folder(arguments.out)
-    outcome = train(
-        data.train,
-        data.validation,
-        settings,
-        arguments.out,
-        _say,
-        means,
-        data.split.name,
-    )
-    minutes = sum(line.seconds for line in outcome.history) / 60
-    if (arguments.out / RUN_FILE).exists():
-        # Training a finished run again changes nothing, so neither may its date.
-        date = load_run(arguments.out).finished
-    else:
-        date = datetime.now(UTC).strftime("%Y-%m-%d")
-    weights = None if means.imagenet is None else digest(means.imagenet)
-    Run(settings, sources, date, minutes, weights).save(arguments.out)
+    _, data, outcome = train_run(_sources(arguments), settings, arguments.out, means, _say)
     best = outcome.history[outcome.best_epoch]
     stamp = f"  {LEAKY}" if data.split.leaky else ""
     _say(f"best epoch {best.epoch + 1}: val AUC {best.auc:.4f}, AUPRC {best.auprc:.4f}{stamp}")
@@ -175,11 +151,30 @@ def _crossvalidate(arguments: argparse.Namespace) -> None:
 
     splits = arguments.splits
     cases = NO_CASES if splits is None else read_official_cases(splits)
-    folds = list(crossvalidate(_sources(arguments), settings, arguments.out, means, _say))
-    figures = write_report(folds, settings, cases, arguments.out)
-    shown = ("auc", "balanced_accuracy", "f1_positive", "ece")
-    _say("weighted  " + "  ".join(f"{name} {figures[name].value:.4f}" for name in shown))
+    found = crossvalidate(_sources(arguments), settings, arguments.out, means, _say)
+    figures = write_report(found, settings, cases, arguments.out)
+    _say(_key_figures("weighted", figures["weighted"]))
     _say(f"report: {arguments.out / MARKDOWN}")
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    settings, means = _settings_and_means(arguments)
+    from trainer.about import About, read_about
+    from trainer.files import make_folder
+    from trainer.fit import Target, fit
+
+    name = arguments.name or settings.network
+    model = arguments.model or arguments.out / f"{name}.onnx"
+    report = arguments.report or arguments.out / f"{name}.md"
+    about = About() if arguments.about is None else read_about(arguments.about)
+    for path in filter(None, (model, report, arguments.test_log)):
+        make_folder(path.parent)
+    target = Target(
+        *(model, report, name, arguments.version, about),
+        *(arguments.test_log, arguments.elsewhere),
+    )
+    _say_release(fit(_sources(arguments), settings, arguments.out, means, target, _say))
+    _say(f"report: {report}")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -299,13 +294,20 @@ def _export(arguments: argparse.Namespace) -> None:
         arguments.test_log,
         arguments.elsewhere,
     )
+    _say_release(done)
+
+
+def _say_release(done: Release) -> None:
     _say(f"{done.exported.path}  {done.exported.size:,} bytes  SHA-256 {done.exported.sha256}")
     _say(f"calibration a {done.platt.a:.4f} b {done.platt.b:.4f}  threshold {done.threshold:.4f}")
     _say(f"parity {done.exported.parity:.1e}  onnxruntime {done.patches_per_second:,.0f} patches/s")
     for group, figures in done.metrics.items():
-        shown = ("auc", "balanced_accuracy", "f1_positive", "ece")
-        text = "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
-        _say(f"{group} {text}")
+        _say(_key_figures(group, figures))
+
+
+def _key_figures(group: str, figures: Mapping[str, Interval]) -> str:
+    shown = ("auc", "balanced_accuracy", "f1_positive", "ece")
+    return f"{group}  " + "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -349,7 +351,23 @@ def _parser() -> argparse.ArgumentParser:
     cross.add_argument("--out", type=Path, required=True, help="folder of folds and report")
     _add_means(cross)
     _add_settings(cross)
-    cross.set_defaults(run=_crossvalidate, split="grouped-kfold", fold=1, official_only=False)
+    cross.set_defaults(run=_crossvalidate, split="held-out", fold=1, official_only=False)
+
+    fit = verb("fit", "folds, calibration by them, training on all cases, and the model file")
+    _add_data(fit)
+    _add_balance(fit, smote=("training",))
+    fit.add_argument("--out", type=Path, required=True, help="folder of all that is trained")
+    fit.add_argument("--model", type=Path, help="ONNX file to write (default: OUT/NAME.onnx)")
+    fit.add_argument("--report", type=Path, help="Markdown to write (default: OUT/NAME.md)")
+    fit.add_argument("--name", help="name of the model (default: the network's)")
+    _add_card(fit)
+    fit.add_argument(
+        "--test-log", type=Path, help="append the figures of the official test cases here"
+    )
+    _add_elsewhere(fit)
+    _add_means(fit)
+    _add_settings(fit)
+    fit.set_defaults(run=_fit, split="held-out", fold=1, official_only=False)
 
     evaluate = verb("evaluate", "score an exported model on a part of the data")
     evaluate.add_argument("model", type=Path, help="ONNX file")
@@ -387,10 +405,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", metavar="RUN", type=Path, help="run folder")
     export.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     export.add_argument("--name", required=True, help="name of the model")
-    export.add_argument("--version", default="1.0.0", help="version of the model")
-    export.add_argument(
-        "--about", type=Path, help="JSON file of what the card says of data, licence and use"
-    )
+    _add_card(export)
     export.add_argument("--report", type=Path, help="Markdown report to write")
     export.add_argument(
         "--test-log", type=Path, help="score the test cases (once per file!) and append them here"
@@ -419,13 +434,22 @@ def _add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     )
 
 
+def _add_card(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--version", default="1.0.0", help="version of the model")
+    parser.add_argument(
+        "--about", type=Path, help="JSON file of what the card says of data, licence and use"
+    )
+
+
 def _add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
     _add_data(parser, required)
     parser.add_argument("--official-only", action="store_true", help="leave out unlisted cases")
     parser.add_argument(
         "--split", choices=SPLITS, default="official", help="random-patch is the paper's, and leaky"
     )
-    parser.add_argument("--fold", type=whole, default=1, help="test fold of grouped-kfold, 1 to 5")
+    parser.add_argument(
+        "--fold", type=whole, default=1, help="fold of grouped-kfold or held-out, 1 to 5"
+    )
     _add_balance(parser, smote=("training", "before-split"))
 
 

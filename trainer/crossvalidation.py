@@ -1,7 +1,8 @@
-"""What ``crossvalidate`` does: every case at hand is tested by a network that never saw it.
+"""What ``crossvalidate`` does: every case at hand is judged by a network that never saw it.
 
-Of five groups of whole cases one tests, the next one chooses epoch, calibration and threshold,
-three train; five times. The probabilities of the five test groups are then pooled.
+Of five groups of whole cases one is held out and four train; five times. The network is that of
+the last epoch: the group held out chooses nothing. Calibration and threshold of a group are fitted
+to what was said of the four others, each by the network that did not see it.
 
 Each fold is a file of its own, written when it is done: an interrupted command goes on with what
 is missing.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.calibration import calibrate
+from trainer.calibration import Agreement, agreement, calibrate
 from trainer.dataset import PatchIndex
 from trainer.errors import RunError
 from trainer.evaluation import Interval, Metrics, Scored, decide, with_intervals
+from trainer.feeding import Part
 from trainer.files import make_folder, replacing, write_csv
 from trainer.fitting import fit_network, identity
 from trainer.markdown import interval, table
-from trainer.runs import Sources, load_data
+from trainer.runs import Data, Sources, load_data
 from trainer.settings import Settings
 from trainer.splits import FOLDS, NO_CASES, OfficialCases
 from trainer.training import Means
@@ -53,10 +55,8 @@ class Fold:
         Of training.
     patches : int
         Trained on.
-    threshold : float
-        Chosen on the validation cases.
-    probability : list of float
-        Calibrated on the validation cases; of the test patches, in the order of the store.
+    logit : list of float
+        Of the patches held out, in the order of the store.
     """
 
     fold: int
@@ -64,29 +64,30 @@ class Fold:
     detail: str
     minutes: float
     patches: int
-    threshold: float
-    probability: list[float]
+    logit: list[float]
 
 
 @dataclass(frozen=True)
 class Tested:
-    """Test patches and what was said of them: of one fold, of some cases, or of all.
+    """Patches held out and what was said of them: of one fold, of some cases, or of all.
 
     Attributes
     ----------
     index : PatchIndex
     weight : ndarray of float, shape (n,)
         Of the natural mix.
+    logit : ndarray of float, shape (n,)
     probability : ndarray of float, shape (n,)
-        Calibrated by the fold that the patch is of.
+        Calibrated by the other folds.
     called : ndarray of bool, shape (n,)
-        Whether that reaches the fold's threshold.
+        Whether that reaches the other folds' threshold.
     fold : ndarray of int, shape (n,)
         From 1.
     """
 
     index: PatchIndex
     weight: NDArray[np.float64]
+    logit: NDArray[np.float64]
     probability: NDArray[np.float64]
     called: NDArray[np.bool_]
     fold: NDArray[np.intp]
@@ -108,6 +109,22 @@ class Tested:
             *(label, self.index.case, weight),
         )
 
+    def agreement(self) -> Agreement:
+        """Compare the probabilities with the labels, weighted."""
+        return agreement(self.probability, self.index.label, self.index.case, self.weight)
+
+
+@dataclass(frozen=True)
+class Crossvalidation:
+    """All folds, and all patches with what was said of them, in the order of the store."""
+
+    folds: tuple[Fold, ...]
+    tested: Tested
+
+    def of(self, fold: int) -> Tested:
+        """Return what one fold held out."""
+        return self.tested.take(self.tested.fold == fold)
+
 
 def crossvalidate(
     sources: Sources,
@@ -115,13 +132,15 @@ def crossvalidate(
     out: Path,
     means: Means,
     report: Callable[[str], None] = lambda line: None,
-) -> Iterator[tuple[Fold, Tested]]:
-    """Train and test what is missing of the five folds; yields each fold when it is there.
+) -> Crossvalidation:
+    """Train and test what is missing of the five folds.
 
     Parameters
     ----------
     sources : Sources
-        Its split is `grouped-kfold`; the fold is set here.
+        Split and fold are set here.
+    settings : Settings
+        The epoch taken is the last one, whatever they say.
     out : Path
         Gets ``fold<N>.json`` and the run folder ``fold<N>``.
     means : Means
@@ -131,57 +150,83 @@ def crossvalidate(
     ------
     DataError, RunError, OutputError
     """
+    settings = replace(settings, taken="last")
     # All folds are cut first: one that cannot be used is refused before any has trained.
     folds = [
-        load_data(replace(sources, split="grouped-kfold", fold=number + 1))
-        for number in range(FOLDS)
+        load_data(replace(sources, split="held-out", fold=number + 1)) for number in range(FOLDS)
     ]
     for data in folds:
         data.require_test()
     make_folder(out)
-    # A patch is in the training part of three folds: what the frozen part says of it serves all.
+    # A patch is in the training part of four folds: what the frozen part says of it serves all.
     shared = replace(means, cache=means.cache or out / "cache")
-    for number, data in enumerate(folds, start=1):
-        own = identity(settings.network, settings, data, means.imagenet)
-        path = out / f"fold{number}.json"
-        done = _read(path) if path.exists() else None
-        if done is None or done.identity != own:
-            report(data.split.name)
-            folder = out / f"fold{number}"
-            fitted = fit_network(settings, data, folder, shared, report)
-            validation = data.validation
-            raw = fitted.predict(validation.store)
-            platt, threshold = calibrate(raw, validation.store.index.label, validation.weight)
-            found = platt.stored(fitted.predict(data.test.store))
-            done = Fold(
-                fold=number,
-                identity=own,
-                detail=fitted.detail,
-                minutes=fitted.minutes,
-                patches=len(data.train.store.index),
-                threshold=threshold,
-                probability=found.tolist(),
-            )
-            with replacing(path) as file:
-                file.write((json.dumps(asdict(done)) + "\n").encode())
-        probability = np.array(done.probability)
-        yield (
-            done,
-            Tested(
-                data.test.store.index,
-                data.test.weight,
-                probability,
-                probability >= done.threshold,
-                np.full(len(probability), number),
-            ),
-        )
+    found = tuple(
+        _fold(number, data, settings, out, shared, report)
+        for number, data in enumerate(folds, start=1)
+    )
     if means.cache is None:
         shutil.rmtree(out / "cache", ignore_errors=True)
+    return Crossvalidation(found, judge(found, [data.test for data in folds]))
+
+
+def _fold(
+    number: int,
+    data: Data,
+    settings: Settings,
+    out: Path,
+    means: Means,
+    report: Callable[[str], None],
+) -> Fold:
+    own = identity(settings.network, settings, data, means.imagenet)
+    path = out / f"fold{number}.json"
+    if path.exists() and (done := _read(path)).identity == own:
+        return done
+    report(data.split.name)
+    fitted = fit_network(settings, data, out / f"fold{number}", means, report)
+    done = Fold(
+        fold=number,
+        identity=own,
+        detail=fitted.detail,
+        minutes=fitted.minutes,
+        patches=len(data.train.store.index),
+        logit=fitted.predict(data.test.store).tolist(),
+    )
+    with replacing(path) as file:
+        file.write((json.dumps(asdict(done)) + "\n").encode())
+    return done
+
+
+def judge(folds: Sequence[Fold], parts: Sequence[Part]) -> Tested:
+    """Pool what the folds say, each calibrated by all others; sorted by case, place and label.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        What each fold held out.
+    """
+
+    def joined(values: Iterable[Any]) -> Any:  # noqa: ANN401 - arrays of one type
+        return np.concatenate(list(values))
+
+    index = PatchIndex(
+        *(joined(getattr(one.store.index, f.name) for one in parts) for f in fields(PatchIndex))
+    )
+    weight = joined(one.weight for one in parts)
+    logit = joined(np.array(one.logit) for one in folds)
+    fold = joined(np.full(len(one.logit), one.fold) for one in folds)
+    probability, called = np.empty(len(logit)), np.empty(len(logit), bool)
+    for one in folds:
+        own = fold == one.fold
+        platt, threshold = calibrate(logit[~own], index.label[~own], weight[~own])
+        probability[own] = platt.stored(logit[own])
+        called[own] = probability[own] >= threshold
+    tested = Tested(index, weight, logit, probability, called, fold)
+    return tested.take(np.lexsort((index.label, index.y, index.x, index.case)))
 
 
 def write_report(
-    folds: Sequence[tuple[Fold, Tested]], settings: Settings, cases: OfficialCases, out: Path
-) -> dict[str, Interval]:
+    found: Crossvalidation, settings: Settings, cases: OfficialCases, out: Path
+) -> dict[str, dict[str, Interval]]:
     """Write the pooled predictions as CSV and their figures as Markdown.
 
     Parameters
@@ -194,49 +239,39 @@ def write_report(
     Returns
     -------
     dict
-        The weighted figures of all cases.
+        The figures of all cases, by weighting.
     """
-    tested = _pool([one for _, one in folds])
+    tested = found.tested
     index = tested.index
     columns = {
         **{"case": index.case, "x": index.x, "y": index.y, "label": index.label},
         **{"weight": tested.weight.round(6), "fold": tested.fold},
-        **{"probability": tested.probability, "called": tested.called.astype(int)},
+        **{"logit": tested.logit.round(6), "probability": tested.probability},
+        "called": tested.called.astype(int),
     }
     write_csv(out / PREDICTIONS, [columns, *zip(*columns.values(), strict=True)])
     figures = {name: tested.figures(of) for name, of in weightings(tested.weight).items()}
     with replacing(out / MARKDOWN) as file:
-        file.write(_render(folds, tested, figures, settings, cases).encode())
-    return figures["weighted"]
-
-
-def _pool(parts: Sequence[Tested]) -> Tested:
-    def joined(values: Iterable[Any]) -> Any:  # noqa: ANN401 - arrays of one type
-        return np.concatenate(list(values))
-
-    index = PatchIndex(
-        *(joined(getattr(one.index, f.name) for one in parts) for f in fields(PatchIndex))
-    )
-    others = (joined(getattr(one, f.name) for one in parts) for f in fields(Tested)[1:])
-    return Tested(index, *others).take(np.lexsort((index.label, index.y, index.x, index.case)))
+        file.write(_render(found, figures, settings, cases).encode())
+    return figures
 
 
 def _render(
-    folds: Sequence[tuple[Fold, Tested]],
-    tested: Tested,
+    found: Crossvalidation,
     figures: Mapping[str, Mapping[str, Interval]],
     settings: Settings,
     cases: OfficialCases,
 ) -> str:
+    folds, tested, index = found.folds, found.tested, found.tested.index
     names = [field.name for field in fields(Metrics)]
     lines = [
         f"# {settings.network} in {len(folds)} folds of whole cases",
         "",
         "For Research Use Only. Not for use in diagnostic procedures.",
         "",
-        f"Each of {len(np.unique(tested.index.case))} cases ({len(tested.index):,} patches) is "
-        "tested by a network that neither trained on it nor chose epoch, calibration or threshold "
-        "by it; the five test groups are pooled. In brackets: 95 % intervals by bootstrap over "
+        f"Each of {len(np.unique(index.case))} cases ({len(index):,} patches) is "
+        "judged by a network that was not trained on it, of the last epoch, with the calibration "
+        "and threshold of the other folds. In brackets: 95 % intervals by bootstrap over "
         f"cases. *weighted*: {DESCRIPTION}. *unweighted*: each patch at hand counts once. "
         "Chance makes the `ece` of a resample larger, so its interval may lie above the figure.",
         "",
@@ -245,18 +280,19 @@ def _render(
             [(name, *(interval(of[name]) for of in figures.values())) for name in names],
         ),
         "",
+        *tested.agreement().lines(),
+        "",
         "## By fold, weighted",
         "",
         *table(
-            ("fold", "what", "trained on", "min", "cases", "patches", "threshold", *_SHOWN),
+            ("fold", "what", "trained on", "min", "cases", "patches", *_SHOWN),
             [
                 (
                     *(str(one.fold), one.detail, f"{one.patches:,}", f"{one.minutes:.1f}"),
-                    *_sizes(part),
-                    f"{one.threshold:.3f}",
-                    *_shown(part),
+                    *_sizes(found.of(one.fold)),
+                    *_shown(found.of(one.fold)),
                 )
-                for one, part in folds
+                for one in folds
             ],
         ),
     ]

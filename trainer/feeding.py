@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.augmentation import POLICIES, Policy, turn, unchanged
+from trainer.augmentation import POLICIES, Policy, unchanged
 from trainer.caching import Frozen, PatchIds, PatchSet, cached
 from trainer.dataset import PATCH, PatchArray, PatchStore
 from trainer.painting import paint_background
@@ -113,7 +113,7 @@ def make_feed(
     if frozen is None:
         return Feed(
             lambda rng, epoch, rows: augment(rng, train_part.store.read(rows), None),
-            lambda rng, epoch, rows: turn(rng, painted[rows]),
+            lambda rng, epoch, rows: augment(rng, painted[rows], None),
             len(painted),
             validation.store.read,
         )
@@ -150,7 +150,7 @@ def make_feed(
     nothing = np.random.default_rng(0)
     return Feed(
         run("training", train_part.store.read, len(train_part.store.index), augment),
-        run("painted", lambda rows: painted[rows], len(painted), turn),
+        run("painted", lambda rows: painted[rows], len(painted), augment),
         len(painted),
         lambda rows: judged(nothing, 0, rows),
     )

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from trainer.errors import DataError
 from trainer.evaluation import Scored
 from trainer.handcrafted import FEATURES, Extract
 from trainer.networks import Weights, digest
-from trainer.runs import PARTS, Data
+from trainer.runs import PARTS, RUN_FILE, Data, Run, Sources, load_data, load_run
 from trainer.settings import Settings
-from trainer.training import Means, compiled, logits, train
+from trainer.training import Means, Outcome, compiled, logits, train
 
 TREES = 500
 SEED = 1
@@ -90,6 +91,30 @@ def _forest_logits(forest: RandomForestClassifier, extract: Extract) -> Predict:
 
 def _extract(extract: Extract, store: PatchStore) -> NDArray[np.float32]:
     return np.concatenate([extract(patches) for patches in store.batches()])
+
+
+def train_run(
+    sources: Sources, settings: Settings, folder: Path, means: Means, report: Callable[[str], None]
+) -> tuple[Run, Data, Outcome]:
+    """Train a network as sources and settings say, and keep in its folder what `export` needs.
+
+    Arguments and errors are those of `load_data` and `train`.
+    """
+    data = load_data(sources)
+    for line in data.lines():
+        report(line)
+    parts = data.train, data.validation
+    outcome = train(*parts, settings, folder, report, means, data.split.name)
+    minutes = sum(line.seconds for line in outcome.history) / 60
+    if (folder / RUN_FILE).exists():
+        # Training a finished run again changes nothing, so neither may its date.
+        date = load_run(folder).finished
+    else:
+        date = datetime.now(UTC).strftime("%Y-%m-%d")
+    weights = None if means.imagenet is None else digest(means.imagenet)
+    run = Run(settings, sources, date, minutes, weights)
+    run.save(folder)
+    return run, data, outcome
 
 
 def fit_network(

@@ -8,27 +8,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from idc_desktop.errors import UsageError
 from trainer.about import About
 from trainer.assessment import PICTURES, draw_figures
-from trainer.calibration import Platt, calibrate
-from trainer.carding import build_card, to_json, validation_curve
-from trainer.checkpoint import best_epoch
+from trainer.calibration import Agreement, Platt, agreement, calibrate
+from trainer.carding import (
+    LEAK,
+    VALIDATED,
+    Evidence,
+    build_card,
+    to_json,
+    validation_curve,
+)
+from trainer.checkpoint import History, best_epoch
 from trainer.dataset import PatchArray
 from trainer.elsewhere import score_elsewhere
+from trainer.errors import RunError
 from trainer.evaluation import Interval, Scored, evaluate
 from trainer.export import (
     PARITY_PATCHES,
     Exported,
     export_model,
-    load_file,
     measure_speed,
     open_session,
     predict_logits,
     round_weights,
     run_session,
+    to_onnx,
 )
 from trainer.feeding import Part
 from trainer.figures import draw_curves
@@ -37,12 +47,15 @@ from trainer.golden import choose_golden
 from trainer.looks import log_look
 from trainer.painting import paint_background
 from trainer.report import CURVES, BackgroundCheck, render
-from trainer.robustness import card_blocks, score_shifts
-from trainer.runs import load_data, load_run
+from trainer.robustness import ShiftScores, card_blocks, score_shifts
+from trainer.runs import Data, Run, load_data, load_run
 from trainer.training import compiled, load_best, logits
 from trainer.weighting import weightings
 
 FEWEST = PARITY_PATCHES
+
+Figures = dict[str, dict[str, Interval]]
+"""Set of cases -> figure -> value and interval."""
 
 _BACKGROUND_SEED = 999
 _BACKGROUND = 2000
@@ -55,7 +68,7 @@ class Release:
     exported: Exported
     platt: Platt
     threshold: float
-    metrics: dict[str, dict[str, Interval]]
+    metrics: Figures
     patches_per_second: float
 
 
@@ -91,48 +104,151 @@ def release(
     ------
     RunError, DataError, ParityError, OutputError
     """
-    if elsewhere and test_log is None:
-        raise UsageError("Other laboratories' slides are kept back: name their --test-log, too.")
+    KeptBack(test_log, {}, elsewhere)
     run = load_run(folder)
+    if run.sources.split == "all-cases":
+        raise RunError(
+            f"{folder} was trained on every case, so nothing is left to calibrate it by. "
+            "`idc-trainer fit` does so by folds."
+        )
     data = load_data(run.sources)
     if test_log is not None:
         data.require_test()
     network, history = load_best(run.settings, folder, data.train, data.validation)
     model = network.whole
     round_weights(model)
-    validation = data.validation
     forward = compiled(model)
-    raw = logits(forward, validation.store)
-    platt, threshold = calibrate(raw, validation.store.index.label, validation.weight)
-    probability = platt.stored(raw)
     leaky = "leaky_" if data.split.leaky else ""
-    metrics = _both_weightings(f"{leaky}validation", validation, probability, threshold)
-    tested: dict[str, dict[str, Interval]] = {}
+    official = "official " if run.sources.split == "official" else ""
+    judged = Judged(data.validation, logits(forward, data.validation.store))
+    evidence = Evidence(
+        f"{leaky}validation",
+        data.validation.store.index,
+        f" of the {official}validation part",
+        LEAK if leaky else VALIDATED,
+    )
+    metrics = judged.metrics(evidence.cases)
+    tested: Figures = {}
     if test_log is not None:
         # Beside a leaky split's own test part stand cases that it never saw.
-        for part_name, part in ((f"{leaky}test", data.test), ("unseen", data.unseen)):
+        for name_of, part in ((f"{leaky}test", data.test), ("unseen", data.unseen)):
             if len(part.store.index):
-                found = platt.stored(logits(forward, part.store))
-                tested |= _both_weightings(part_name, part, found, threshold)
-        metrics |= tested
+                tested |= judged.metrics_of(name_of, part, logits(forward, part.store))
+    return publish(
+        Trained(run, data, model, history),
+        judged,
+        evidence,
+        metrics | tested,
+        judged.shifted(model),
+        KeptBack(test_log, tested, elsewhere),
+        *(out, name, version, about, report),
+    )
+
+
+@dataclass(frozen=True)
+class KeptBack:
+    """Data that every look makes less of a test, and where looks are logged.
+
+    Attributes
+    ----------
+    log : Path or None
+    tested : dict
+        Figures of test cases, to be logged.
+    elsewhere : sequence of Path
+        Folders of other laboratories' labelled slides, to be scored for the card and logged.
+    """
+
+    log: Path | None
+    tested: Figures
+    elsewhere: Sequence[Path] = ()
+
+    def __post_init__(self) -> None:
+        if self.elsewhere and self.log is None:
+            raise UsageError(
+                "Other laboratories' slides are kept back: name their --test-log, too."
+            )
+
+
+class Judged:
+    """Patches with what networks that never saw them say, and the calibration that it gives."""
+
+    def __init__(self, part: Part, logit: NDArray[np.float64]) -> None:
+        self.part = part
+        self.platt, self.threshold = calibrate(logit, part.store.index.label, part.weight)
+        self.probability = self.platt.stored(logit)
+
+    def metrics(self, cases: str) -> Figures:
+        """Compute all figures, by name of cases and weighting."""
+        return _both_weightings(cases, self.part, self.probability, self.threshold)
+
+    def metrics_of(self, cases: str, part: Part, logit: NDArray[np.float64]) -> Figures:
+        """Compute the figures of other patches under this calibration and threshold."""
+        return _both_weightings(cases, part, self.platt.stored(logit), self.threshold)
+
+    def shifted(self, model: keras.Model) -> ShiftScores:
+        """Score a network, calibrated alike, under strong shifts of these patches."""
+        content = to_onnx(model, self.platt, "").SerializeToString()
+        return score_shifts(open_session(content), self.part, self.threshold, mild=False)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run whose network is to be published; its weights are rounded."""
+
+    run: Run
+    data: Data
+    model: keras.Model
+    history: History
+
+
+def publish(
+    trained: Trained,
+    judged: Judged,
+    evidence: Evidence,
+    metrics: Figures,
+    shifts: ShiftScores | None,
+    kept_back: KeptBack,
+    out: Path,
+    name: str,
+    version: str,
+    about: About,
+    report: Path | None,
+    agreed: Agreement | None = None,
+) -> Release:
+    """Write a network with the calibration of `judged` as one file, and its report.
+
+    Parameters
+    ----------
+    metrics : dict
+        Of the card and the report.
+    shifts : ShiftScores or None
+        Of patches that the network judged was not trained on.
+    agreed : Agreement, optional
+        Of the report; that of `judged` where not given.
+    """
+    run, data, model = trained.run, trained.data, trained.model
+    part, platt, threshold = judged.part, judged.platt, judged.threshold
+    index, probability = part.store.index, judged.probability
     golden = choose_golden(lambda patches: platt.probability(predict_logits(model, patches)))
-    curve = validation_curve(probability, validation.store.index, validation.weight, threshold)
-    card = build_card(name, version, run, data, platt, threshold, curve, metrics, golden, about)
-    patches = _parity_patches(validation, data.train)
-    with tempfile.TemporaryDirectory() as scratch:
-        # The card tells how the file does elsewhere, so a file is there before its card is.
-        early = Path(scratch) / out.name
-        export_model(model, platt, to_json(card), patches, early, FEWEST)
-        shifts = score_shifts(load_file(early), validation, threshold, mild=False)
-        labs = score_elsewhere(early, threshold, elsewhere) if elsewhere else None
+    curve = validation_curve(probability, index, part.weight, threshold)
+    card = build_card(
+        *(name, version, run, data, evidence, platt, threshold, curve, metrics, golden, about)
+    )
+    patches = _parity_patches(data.validation, data.train)
+    labs = None
+    if kept_back.elsewhere:
+        with tempfile.TemporaryDirectory() as scratch:
+            # The card tells how the file does elsewhere, so a file is there before its card is.
+            early = Path(scratch) / out.name
+            export_model(model, platt, to_json(card), patches, early, FEWEST)
+            labs = score_elsewhere(early, threshold, kept_back.elsewhere)
     card["idc"] |= card_blocks(shifts, labs)
     exported = export_model(model, platt, to_json(card), patches, out, FEWEST)
     content = out.read_bytes()
-    if labs is not None:
-        tested |= labs.scores()
     speed = measure_speed(content, patches[:1024], time.perf_counter)
-    if test_log is not None:
-        log_look(test_log, exported.path.name, exported.sha256, tested)
+    if kept_back.log is not None:
+        looks = kept_back.tested | (labs.scores() if labs is not None else {})
+        log_look(kept_back.log, exported.path.name, exported.sha256, looks)
     if report is not None:
         painted = paint_background(np.random.default_rng(_BACKGROUND_SEED), _BACKGROUND)
         called, _ = run_session(open_session(content), painted)
@@ -143,22 +259,24 @@ def release(
             kind: report.with_name(f"{report.stem}_{kind}.png") for kind in (*PICTURES, CURVES)
         }
         confusions = {
-            kind: Scored(probability, validation.store.index.label).confusion(weight, threshold)
-            for kind, weight in weightings(validation.weight).items()
+            kind: Scored(probability, index.label).confusion(weight, threshold)
+            for kind, weight in weightings(part.weight).items()
         }
-        draw_figures(content, probability, confusions, validation, pictures.__getitem__)
-        chosen = best_epoch(history, run.settings)
-        draw_curves(history, chosen, f"{name} {version}", pictures[CURVES])
+        draw_figures(content, probability, confusions, part, pictures.__getitem__)
+        chosen = best_epoch(trained.history, run.settings)
+        draw_curves(trained.history, chosen, f"{name} {version}", pictures[CURVES])
         named = {kind: path.name for kind, path in pictures.items()}
-        text = render(card, exported, run, history, background, speed, named)
+        agreed = agreed or agreement(probability, index.label, index.case, part.weight)
+        text = render(
+            *(card, exported, run, trained.history, background, agreed, speed),
+            *(evidence.cases, named),
+        )
         with replacing(report) as file:
             file.write(text.encode())
     return Release(exported, platt, threshold, metrics, speed)
 
 
-def _both_weightings(
-    name: str, part: Part, probability: np.ndarray, threshold: float
-) -> dict[str, dict[str, Interval]]:
+def _both_weightings(name: str, part: Part, probability: np.ndarray, threshold: float) -> Figures:
     index = part.store.index
     return {
         f"{name}_{kind}": evaluate(probability, index.label, index.case, weight, threshold)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from idc_desktop.card import ModelCard, parse_card
+from trainer.calibration import Agreement
 from trainer.carding import Document, to_json
 from trainer.checkpoint import Epoch, History, best_epoch
 from trainer.evaluation import Interval, Metrics
@@ -34,13 +35,25 @@ def render(
     run: Run,
     history: History,
     background: BackgroundCheck,
+    agreed: Agreement,
     patches_per_second: float,
+    cases: str,
     pictures: Mapping[str, str],
 ) -> str:
-    """Return the report as Markdown; `pictures` are names of files beside it, by what they show."""
+    """Return the report as Markdown.
+
+    Parameters
+    ----------
+    agreed : Agreement
+        Of the figures named `cases`.
+    pictures : dict
+        Names of files beside the report, by what they show.
+    """
     idc = card["idc"]
     best = history[best_epoch(history, run.settings)]
-    rule = "the last one" if run.settings.plain else "largest weighted AUPRC on validation"
+    rule = (
+        "the last one" if run.settings.taken == "last" else "largest weighted AUPRC on validation"
+    )
     without = "" if run.imagenet is None else " without the frozen part, which is run before"
     alarms = sum(bool(line.collapsed) for line in history)
     rates = sorted(line.patches_per_second for line in history)
@@ -80,16 +93,20 @@ def render(
         "",
         *table(("figure", *idc["metrics"]), _metric_rows(idc["metrics"])),
         "",
+        f"Calibration, {cases} weighted:",
+        "",
+        *agreed.lines(),
+        "",
         *_beyond(parse_card(to_json(card), exported.path.name)),
         "",
-        "## Operating points (weighted validation)",
+        f"## Operating points ({cases} weighted)",
         "",
         *table(
             ("threshold", "sensitivity", "specificity"),
             [_operating_point(point) for point in idc["validation_curve"]],
         ),
     ]
-    lines += ["", "## Pictures (validation)", ""]
+    lines += ["", f"## Pictures ({cases})", ""]
     lines += [f"![{kind}]({name})" for kind, name in pictures.items() if kind != CURVES]
     lines += ["", "## Limits", "", *(f"- {line}" for line in idc["limitations"])]
     lines += ["", "## Settings", ""]

@@ -19,7 +19,9 @@ from trainer.splits import (
     NO_CASES,
     OfficialCases,
     Split,
+    all_cases,
     grouped_kfold,
+    held_out,
     official,
     random_patch,
     read_official_cases,
@@ -49,9 +51,9 @@ class Sources:
     split : str
         One of `trainer.settings.SPLITS`.
     fold : int
-        Of grouped-kfold, from 1.
+        Of grouped-kfold and held-out, from 1.
     split_seed : int
-        Of grouped-kfold, random-patch and oversampling.
+        Of groups of cases, random-patch and oversampling.
     imbalance : str
         One of `trainer.settings.IMBALANCES`.
     """
@@ -162,6 +164,10 @@ def _grown(part: Part, sources: Sources) -> Part:
 def _cut(index: PatchIndex, cases: OfficialCases, sources: Sources) -> Split:
     if sources.split == "grouped-kfold":
         return grouped_kfold(index, sources.fold, sources.split_seed)
+    if sources.split == "held-out":
+        return held_out(index, sources.fold, sources.split_seed)
+    if sources.split == "all-cases":
+        return all_cases(index, sources.split_seed)
     if sources.split == "random-patch":
         split = random_patch(index, sources.split_seed)
         if sources.imbalance == "smote-before-split":

@@ -10,7 +10,7 @@ from typing import Any
 
 from idc_desktop.errors import UsageError
 
-SPLITS = ("official", "grouped-kfold", "random-patch")
+SPLITS = ("official", "grouped-kfold", "held-out", "all-cases", "random-patch")
 IMBALANCES = ("none", "class-weights", "oversample", "smote", "smote-before-split")
 VGG16_NAMES = ("vgg16-features", "vgg16-finetuned")
 COMPARATOR_NAMES = ("cruz-roa", "alexnet-resize", "alexnet-crop", "accept-reject")
@@ -18,7 +18,8 @@ NETWORK_NAMES = ("baseline", *VGG16_NAMES, *COMPARATOR_NAMES)
 RECIPE_NAMES = ("corrected", "paper")
 LARGEST_SEED = 2**32 - 1
 """Of the generators that take the smallest ones."""
-POLICY_NAMES = ("corrected", "turns", "paper", "none")
+TAKEN = ("best", "last")
+POLICY_NAMES = ("wide", "corrected", "turns", "paper", "none")
 
 
 def _option(
@@ -39,14 +40,17 @@ class Settings:
 
     network: str = _option(str, "network to train", "baseline", NETWORK_NAMES)
     recipe: str = _option(str, "where the other settings come from", "corrected", RECIPE_NAMES)
-    augmentation: str = _option(
-        str, "random variants of training patches", "corrected", POLICY_NAMES
-    )
+    augmentation: str = _option(str, "random variants of training patches", "wide", POLICY_NAMES)
     epochs: int = _option(int, "epochs; a cosine takes the rate to 0", 30)
     batch: int = _option(int, "real patches per step", 64)
     learning_rate: float = _option(float, "peak, after a warm-up", 2e-3)
     weight_decay: float = _option(float, "AdamW's, per unit of rate", 0.02)
-    patience: int = _option(int, "epochs without a better AUPRC, then stop", 15)
+    taken: str = _option(
+        str, "epoch whose network is taken: of the largest AUPRC, or the", "best", TAKEN
+    )
+    patience: int = _option(
+        int, "where the best is taken: epochs without a better AUPRC, then stop", 15
+    )
     painted: float = _option(float, "painted background patches per real patch", 0.06)
     balance: float = _option(
         float, "exponent of the natural-count weights in the loss; 0: all alike", 0.5
@@ -60,9 +64,7 @@ class Settings:
     head_epochs: int | None = _option(int, "epochs at the start that train only the new layers")
     clipnorm: float | None = _option(float, "largest norm of the gradient of a step")
     beta_2: float | None = _option(float, "Adam's second decay, where not 0.999")
-    plain: bool = _option(
-        bool, "constant rate, no running mean of the weights, last epoch taken", False
-    )
+    plain: bool = _option(bool, "constant rate, no running mean of the weights", False)
     mixed_precision: bool = _option(bool, "compute in bfloat16", False)
 
     def __post_init__(self) -> None:
@@ -121,6 +123,7 @@ _PAPER = Settings(
     weight_decay=0.0,
     painted=0.0,
     balance=0.0,
+    taken="last",
     plain=True,
 )
 

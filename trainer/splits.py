@@ -1,8 +1,9 @@
 """Which patches train, which validate, which test.
 
-*official* and *grouped-kfold* keep whole cases together. *random-patch* is the split of Abdolahi et
-al. 2020: patches of one slide are on both sides of it, so its test figures say little about a new
-slide. It is there to reproduce the paper, and whatever comes of it is called leaky.
+*official*, *grouped-kfold* and *held-out* keep whole cases together. *random-patch* is the split of
+Abdolahi et al. 2020: patches of one slide are on both sides of it, so its test figures say little
+about a new slide. It is there to reproduce the paper, and whatever comes of it is called leaky.
+*all-cases* holds nothing out: its network is judged by those of *held-out*, fold by fold.
 """
 
 from __future__ import annotations
@@ -53,13 +54,14 @@ NO_CASES = OfficialCases(frozenset(), frozenset(), frozenset())
 
 @dataclass(frozen=True)
 class Split:
-    """Positions in an index, in disjoint parts.
+    """Positions in an index.
 
     Attributes
     ----------
     name : str
         Says where the parts come from; that of a leaky split says so.
     train, validation, test : ndarray of int
+        Disjoint, but for what `held_out` and `all_cases` say.
     leaky : bool
         Whether patches of one case are in several parts.
     """
@@ -120,6 +122,35 @@ def grouped_kfold(index: PatchIndex, fold: int, seed: int, folds: int = FOLDS) -
     UsageError
         No such fold.
     """
+    groups = _groups(index, fold, seed, folds)
+    test, validation = groups[fold - 1], groups[fold % folds]
+    train = np.setdiff1d(np.arange(len(index)), np.concatenate([test, validation]))
+    name = f"grouped-kfold, fold {fold} of {folds}, seed {seed}"
+    return Split(name, train, validation, test)
+
+
+def held_out(index: PatchIndex, fold: int, seed: int, folds: int = FOLDS) -> Split:
+    """Hold one of the groups of `grouped_kfold` out and train on all others.
+
+    The group is validation and test part at once: its figures may be watched, but nothing may be
+    chosen by them. Arguments and errors are those of `grouped_kfold`.
+    """
+    group = _groups(index, fold, seed, folds)[fold - 1]
+    train = np.setdiff1d(np.arange(len(index)), group)
+    return Split(f"held-out, fold {fold} of {folds}, seed {seed}", train, group, group)
+
+
+def all_cases(index: PatchIndex, seed: int, folds: int = FOLDS) -> Split:
+    """Train on everything. What stands for validation, a fifth of the cases, is trained on too."""
+    return Split(
+        "all cases, those watched among them",
+        np.arange(len(index)),
+        _groups(index, 1, seed, folds)[0],
+        np.arange(0),
+    )
+
+
+def _groups(index: PatchIndex, fold: int, seed: int, folds: int) -> list[Rows]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     count = len(np.unique(index.case))
@@ -128,11 +159,7 @@ def grouped_kfold(index: PatchIndex, fold: int, seed: int, folds: int = FOLDS) -
     if not 1 <= fold <= folds:
         raise UsageError(f"--fold must be 1 to {folds}.")
     cutter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    groups = [test for _, test in cutter.split(index.label, index.label, index.case)]
-    test, validation = groups[fold - 1], groups[fold % folds]
-    train = np.setdiff1d(np.arange(len(index)), np.concatenate([test, validation]))
-    name = f"grouped-kfold, fold {fold} of {folds}, seed {seed}"
-    return Split(name, train, validation, test)
+    return [group for _, group in cutter.split(index.label, index.label, index.case)]
 
 
 def random_patch(index: PatchIndex, seed: int) -> Split:

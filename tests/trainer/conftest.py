@@ -64,3 +64,20 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> SmallData:
     lines = [f"{case},{5 * count},{2 * count}" for case, count in CASES.items()]
     counts.write_text("patient_id,n0,n1\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return SmallData(root / "patches", splits, counts)
+
+
+@pytest.fixture(scope="session")
+def crossvalidated(small_data: SmallData, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two epochs of the baseline in each fold; returns the command, which ends with its folder."""
+    pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
+    from trainer.cli import main
+    from trainer.dataset import prepare
+
+    root = tmp_path_factory.mktemp("folds")
+    prepare(small_data.patches, root / "store")
+    files = ["--splits", str(small_data.splits), "--counts", str(small_data.counts)]
+    settings = ["--network", "baseline", "--epochs", "2", "--batch", "32"]
+    command = ["crossvalidate", "--data", str(root / "store"), *files, *settings]
+    command += ["--out", str(root / "out")]
+    assert main(command) == 0
+    return command

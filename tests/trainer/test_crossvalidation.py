@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -11,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.conftest import SmallData, write_case
+from tests.trainer.conftest import CASES, write_case
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from trainer import crossvalidation
+from trainer.calibration import calibrate
 from trainer.cli import main
 from trainer.dataset import load_store, prepare
 from trainer.evaluation import evaluate
@@ -25,15 +27,11 @@ from trainer.splits import FOLDS
 
 
 @pytest.fixture(scope="module")
-def command(small_data: SmallData, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """One epoch of the baseline in each fold."""
-    root = tmp_path_factory.mktemp("folds")
-    prepare(small_data.patches, root / "store")
-    files = ["--splits", str(small_data.splits), "--counts", str(small_data.counts)]
-    network = ["--network", "baseline", "--epochs", "2", "--out", str(root / "out")]
-    command = ["crossvalidate", "--data", str(root / "store"), *files, *network]
-    assert main(command) == 0
-    return command
+def command(crossvalidated: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A copy of the folds that tests may change."""
+    out = tmp_path_factory.mktemp("copy") / "out"
+    shutil.copytree(crossvalidated[-1], out)
+    return [*crossvalidated[:-1], str(out)]
 
 
 def _rows(command: list[str]) -> list[dict[str, str]]:
@@ -52,11 +50,30 @@ def test_every_patch_is_tested_once_by_a_network_that_did_not_see_its_case(
     )
     fold = np.array([int(row["fold"]) for row in rows])
     for number in range(1, FOLDS + 1):
-        data = load_data(Sources(Path(command[2]), split="grouped-kfold", fold=number))
+        data = load_data(Sources(Path(command[2]), split="held-out", fold=number))
         tested = set(index.case[fold == number])
         assert tested == set(data.test.store.index.case)
-        assert not tested & set(data.train.store.index.case)
-        assert not tested & set(data.validation.store.index.case)
+        assert set(data.train.store.index.case) == set(CASES) - tested
+        # The last epoch, not one that did well on the cases held out.
+        run = json.loads((Path(command[-1]) / f"fold{number}" / "log.json").read_text("utf-8"))
+        assert run["settings"]["taken"] == "last"
+
+
+def test_a_fold_is_calibrated_by_the_others_alone(command: list[str]) -> None:
+    rows = _rows(command)
+    label, fold, called = (
+        np.array([int(row[name]) for row in rows]) for name in ("label", "fold", "called")
+    )
+    logit, weight, probability = (
+        np.array([float(row[name]) for row in rows]) for name in ("logit", "weight", "probability")
+    )
+    for number in range(1, FOLDS + 1):
+        own = fold == number
+        others = logit[~own], label[~own].astype(np.uint8), weight[~own]
+        platt, threshold = calibrate(*others)
+        assert np.allclose(platt.probability(logit[own]), probability[own], atol=1e-4)
+        clear = np.abs(probability[own] - threshold) > 1e-4
+        assert np.array_equal(probability[own][clear] >= threshold, called[own][clear] == 1)
 
 
 def test_pooled_figures_are_scikit_learns(command: list[str]) -> None:
@@ -73,7 +90,8 @@ def test_pooled_figures_are_scikit_learns(command: list[str]) -> None:
             [line] = re.findall(rf"^\| {figure} \|.*$", text, re.MULTILINE)
             assert line.split("|")[column].split()[0] == f"{expected:.3f}"
     assert "| in none | 1 |" in text
-    assert "epoch" in text.split("## By fold")[1]
+    assert "epoch 2 of 2" in text.split("## By fold")[1]
+    assert "calibration error of a case" in text
 
 
 def test_a_finished_fold_is_not_trained_again_and_a_missing_one_is(
@@ -106,7 +124,7 @@ def test_other_settings_and_damage_are_not_taken_for_done(
     assert "fold2.json is damaged" in capsys.readouterr().err
     path.write_bytes(whole)
     # The run folder of the other settings is refused, not overwritten.
-    assert main([*command[:-2], "--batch", "32", *command[-2:]]) == 3
+    assert main([*command[:-2], "--batch", "16", *command[-2:]]) == 3
     assert path.read_bytes() == whole
 
 
@@ -128,7 +146,7 @@ def test_figures_of_some_cases(command: list[str]) -> None:
     index = load_store(Path(command[2])).index
     label = index.label.astype(float)
     tested = crossvalidation.Tested(
-        *(index, np.ones(len(index)), label, label > 0.5, np.ones(len(index), np.intp))
+        *(index, np.ones(len(index)), label, label, label > 0.5, np.ones(len(index), np.intp))
     )
     some = tested.take(index.case == "101")
     assert set(some.index.case) == {"101"}
@@ -143,7 +161,8 @@ def test_decisions_at_one_threshold_are_scored_as_a_single_networks(command: lis
     probability = np.clip(rng.normal(0.4 + 0.2 * index.label, 0.2), 0, 1)
     weight = rng.uniform(0.5, 2, len(index))
     tested = crossvalidation.Tested(
-        *(index, weight, probability, probability >= 0.35, np.ones(len(index), np.intp))
+        *(index, weight, probability, probability),
+        *(probability >= 0.35, np.ones(len(index), np.intp)),
     )
     expected = evaluate(probability, index.label, index.case, weight, 0.35)
     found = tested.figures(weight)

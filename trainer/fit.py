@@ -1,0 +1,132 @@
+"""What ``fit`` does: from prepared patches to a model file that was trained on every case.
+
+Five networks of the folds say what such a network is worth on cases that it never saw, and give
+calibration and threshold; one trained alike on the official split stands beside them where that
+split is known; one trained alike on all cases is written. Every step resumes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainer.about import About
+from trainer.carding import CROSSVALIDATED, Evidence
+from trainer.crossvalidation import Tested, crossvalidate, write_report
+from trainer.export import round_weights
+from trainer.fitting import train_run
+from trainer.release import Figures, Judged, KeptBack, Release, Trained, publish
+from trainer.robustness import ShiftScores
+from trainer.runs import Sources, load_data
+from trainer.settings import Settings
+from trainer.splits import NO_CASES, read_official_cases
+from trainer.training import Means, compiled, logits
+
+OUT_OF_FOLD, OFFICIAL = "out_of_fold", "official"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is written, and what the card is told.
+
+    Attributes
+    ----------
+    model : Path
+        The ONNX file.
+    report : Path
+        Markdown, with pictures beside it that show no patches.
+    test_log : Path or None
+        Gets the figures of the official test cases and of other laboratories' slides.
+    elsewhere : sequence of Path
+        Folders of other laboratories' labelled slides, scored for the card.
+    """
+
+    model: Path
+    report: Path
+    name: str
+    version: str
+    about: About
+    test_log: Path | None = None
+    elsewhere: Sequence[Path] = ()
+
+
+def fit(
+    sources: Sources, settings: Settings, out: Path, means: Means, target: Target, say: Say
+) -> Release:
+    """Train by folds and on all cases, and write the model; goes on after an interruption.
+
+    Parameters
+    ----------
+    sources : Sources
+        Split and fold are set here.
+    settings : Settings
+        The epoch taken is the last one, whatever they say.
+    out : Path
+        Gets ``folds``, ``official`` (where `sources` names that split), ``final`` and ``cache``;
+        the last is removed when all is done.
+
+    Raises
+    ------
+    DataError, RunError, ParityError, OutputError
+    """
+    KeptBack(target.test_log, {}, target.elsewhere)
+    settings = replace(settings, taken="last")
+    shared = replace(means, cache=means.cache or out / "cache")
+    cases = NO_CASES if sources.splits is None else read_official_cases(sources.splits)
+    folds = crossvalidate(sources, settings, out / "folds", shared, say)
+    figures = write_report(folds, settings, cases, out / "folds")
+    metrics = {f"{OUT_OF_FOLD}_{kind}": of for kind, of in figures.items()}
+    official: Figures = {}
+    shifts = None
+    if sources.splits is not None:
+        official, shifts = _official_twin(sources, settings, out / OFFICIAL, shared, say)
+    run, data, outcome = train_run(
+        replace(sources, split="all-cases"), settings, out / "final", shared, say
+    )
+    model = outcome.network.whole
+    round_weights(model)
+    judged = _judged(sources, folds.tested)
+    evidence = Evidence(
+        OUT_OF_FOLD,
+        judged.part.store.index,
+        ", each judged by a network that was not trained on its case",
+        CROSSVALIDATED,
+    )
+    tested = {of: figures for of, figures in official.items() if "_test_" in of}
+    done = publish(
+        Trained(run, data, model, outcome.history),
+        judged,
+        evidence,
+        metrics | official,
+        shifts,
+        KeptBack(target.test_log, tested, target.elsewhere),
+        *(target.model, target.name, target.version, target.about, target.report),
+        folds.tested.agreement(),
+    )
+    if means.cache is None:
+        shutil.rmtree(out / "cache", ignore_errors=True)
+    return done
+
+
+def _judged(sources: Sources, tested: Tested) -> Judged:
+    """Calibrate by what the folds say of every patch at hand; none is repeated or synthetic."""
+    every = load_data(replace(sources, split="all-cases", imbalance="none")).train
+    return Judged(every, tested.logit)
+
+
+def _official_twin(
+    sources: Sources, settings: Settings, out: Path, means: Means, say: Say
+) -> tuple[Figures, ShiftScores]:
+    """Train alike on the official training cases; calibrated on validation, judged on both."""
+    _, data, outcome = train_run(replace(sources, split="official"), settings, out, means, say)
+    data.require_test()
+    model = outcome.network.whole
+    round_weights(model)
+    forward = compiled(model)
+    judged = Judged(data.validation, logits(forward, data.validation.store))
+    tested = judged.metrics_of(f"{OFFICIAL}_test", data.test, logits(forward, data.test.store))
+    return judged.metrics(f"{OFFICIAL}_validation") | tested, judged.shifted(model)
