@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import DataError
-from trainer.evaluation import Interval, Scored, case_bootstrap, youden_threshold
+from trainer.evaluation import Interval, Scored, case_bootstrap, percentiles, youden_threshold
 from trainer.markdown import interval
 
 PROBABILITY_DIGITS = 6
@@ -157,8 +157,9 @@ def agreement(
     value = _fit(logit, label, weight)
     repeats = case_bootstrap(case, label, _AGREEMENT_REPEATS)
     draws = [_fit(logit, label, weight * times) for times in repeats]
-    low, high = np.percentile(draws, (2.5, 97.5), axis=0).tolist()
-    slope, intercept = (Interval(*of) for of in zip(value, low, high, strict=True))
+    slope, intercept = (
+        Interval(value[at], *percentiles([draw[at] for draw in draws])) for at in (0, 1)
+    )
     masks = (case == one for one in np.unique(case))
     errors = tuple(
         float(np.average(probability[of] - label[of], weights=weight[of])) for of in masks

@@ -125,3 +125,33 @@ def test_blur_lowers_contrast_and_keeps_the_mean(tissue: np.ndarray) -> None:
     blurred = stained(blur=1.0)(tissue).astype(float)
     assert blurred.std(axis=(1, 2)).mean() < 0.95 * tissue.std(axis=(1, 2)).mean()
     assert np.abs(blurred.mean(axis=(1, 2)) - tissue.mean(axis=(1, 2))).max() < 3
+
+
+def test_wide_variants_reach_far_and_stay_near_as_well(tissue: np.ndarray) -> None:
+    same = np.repeat(tissue[:1], 400, axis=0)
+    varied = POLICIES["wide"](np.random.default_rng(1), same, np.zeros(400, int))
+    change = np.abs(_density(varied).mean(axis=(1, 2)) - _density(same).mean(axis=(1, 2)))
+    # Some hardly change, so that the archive's own look is among what is trained on.
+    assert np.quantile(change.max(axis=1), 0.1) < 0.1
+    assert np.quantile(change.max(axis=1), 0.9) > 0.3
+    mild = POLICIES["corrected"](np.random.default_rng(1), same, np.zeros(400, int))
+    near = np.abs(_density(mild).mean(axis=(1, 2)) - _density(same).mean(axis=(1, 2)))
+    assert np.median(change) > 1.5 * np.median(near)
+    gray = np.ptp(varied[:, 10:40, 10:40].astype(int), axis=-1).mean(axis=(1, 2))
+    assert 0.02 < (gray < 0.2 * np.median(gray)).mean() < 0.3
+
+
+def test_wide_variants_keep_light_and_dark_apart(tissue: np.ndarray) -> None:
+    """Whatever the colour, what was dense stays denser: the answer is in that."""
+    varied = POLICIES["wide"](np.random.default_rng(4), tissue, np.zeros(len(tissue), int))
+    before, after = (
+        _density(one).mean(axis=-1).reshape(len(tissue), -1) for one in (tissue, varied)
+    )
+    ranks = [np.corrcoef(one, other)[0, 1] for one, other in zip(before, after, strict=True)]
+    assert np.median(ranks) > 0.7
+
+
+def test_wide_variants_of_bare_glass_and_of_black_are_pictures() -> None:
+    plain = np.repeat(np.array([0, 255], np.uint8), 20 * 7500).reshape(40, 50, 50, 3)
+    varied = POLICIES["wide"](np.random.default_rng(2), plain, None)
+    assert varied[20:].mean() > 150 > varied[:20].mean()

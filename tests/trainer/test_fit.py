@@ -16,7 +16,7 @@ from tests.trainer.conftest import CASES
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
 from trainer import crossvalidation, fitting, release, training
-from trainer.calibration import Platt, calibrate
+from trainer.calibration import Platt, agreement, calibrate
 from trainer.checkpoint import LOG_CSV
 from trainer.cli import main
 from trainer.errors import RunError
@@ -153,3 +153,21 @@ def test_calibration_undoes_what_networks_overstate() -> None:
     platt, _ = calibrate(2 * truth + 0.6, label, np.ones(4000))
     assert platt.a == pytest.approx(0.5, abs=0.05)
     assert platt.b == pytest.approx(-0.3, abs=0.1)
+
+
+def test_agreement_finds_what_is_too_certain_and_in_which_cases() -> None:
+    rng = np.random.default_rng(5)
+    case = np.repeat([f"case{number}" for number in range(10)], 400)
+    truth = rng.normal(0, 1.5, 4000)
+    label = (rng.random(4000) < Platt(1, 0).probability(truth)).astype(np.uint8)
+    honest = agreement(Platt(1, 0).probability(truth), label, case, np.ones(4000))
+    assert honest.slope.low < 1 < honest.slope.high
+    assert honest.intercept.low < 0 < honest.intercept.high
+    assert honest.case_error < 0.03
+    certain = agreement(Platt(2, 0).probability(truth), label, case, np.ones(4000))
+    assert certain.slope.value == pytest.approx(0.5, abs=0.05)
+    assert certain.slope.high < 1
+    biased = np.where(case == "case3", 0.9, Platt(1, 0).probability(truth))
+    found = agreement(biased, label, case, np.ones(4000))
+    assert np.argmax(found.case_errors) == 3
+    assert max(found.case_errors) == pytest.approx(0.4, abs=0.05)

@@ -14,8 +14,10 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 import keras
 
 from idc_desktop.errors import UsageError
+from trainer.calibration import Platt
 from trainer.errors import RunError
-from trainer.networks import Weights, build, digest, read_imagenet
+from trainer.export import open_session, predict_logits, run_session, to_onnx
+from trainer.networks import Weights, _evened, build, digest, read_imagenet
 from trainer.painting import paint_tissue
 from trainer.settings import ASSUMPTIONS, NETWORK_NAMES, RECIPES, recipe_settings
 
@@ -124,8 +126,29 @@ def test_settings_that_do_not_fit_the_network_are_refused() -> None:
     assert recipe_settings("corrected", "baseline", epochs=None) == RECIPES["corrected", "baseline"]
 
 
-def test_recorded_settings_of_the_baseline_are_those_of_its_shipped_card() -> None:
+def test_recorded_settings_leave_out_what_a_network_does_not_use() -> None:
     assert list(recipe_settings("corrected", "baseline").recorded()) == [
         *("network", "recipe", "augmentation", "epochs", "batch", "learning_rate"),
-        *("weight_decay", "patience", "painted", "balance", "seed"),
+        *("weight_decay", "taken", "patience", "painted", "balance", "seed"),
     ]
+
+
+def test_evened_density_is_blind_to_light_and_to_the_amount_of_stain() -> None:
+    patches = paint_tissue(np.random.default_rng(3), 4)
+    density = -np.log((patches.astype(np.float32) + 1) / 256)
+    given = keras.Input((50, 50, 3))
+    evened = keras.Model(given, _evened(given))
+    lamp = np.array([0.1, 0.2, 0.35], np.float32)
+    plain, changed = (evened(one).numpy() for one in (density, 1.7 * density + lamp))
+    assert plain.std() == pytest.approx(1, abs=0.1)
+    assert np.abs(changed - plain).max() < 0.2
+
+
+def test_patches_of_one_colour_give_finite_and_equal_answers_in_file_and_network() -> None:
+    model = build(recipe_settings("corrected", "baseline")).whole
+    levels = np.array([0, 1, 128, 254, 255], np.uint8)
+    plain = np.repeat(levels, 7500).reshape(-1, 50, 50, 3)
+    found = predict_logits(model, plain)
+    assert np.isfinite(found).all()
+    session = open_session(to_onnx(model, Platt(1, 0), "").SerializeToString())
+    assert np.abs(run_session(session, plain)[1] - found).max() < 1e-5
