@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,11 @@ from trainer.cli import main
 from trainer.errors import RunError
 from trainer.export import load_file, run_session
 from trainer.painting import paint_tissue
+
+
+def whole(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that a dozen trainings stand behind."""
+    return pytest.mark.long(pytest.mark.timeout(600)(test))
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +64,7 @@ def _predictions(command: list[str]) -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name]) for row in rows]) for name in names}
 
 
+@whole
 def test_calibration_and_threshold_are_those_of_the_cases_left_out(command: list[str]) -> None:
     told = _predictions(command)
     label = told["label"].astype(np.uint8)
@@ -71,6 +78,7 @@ def test_calibration_and_threshold_are_those_of_the_cases_left_out(command: list
     assert np.allclose(platt.probability(logit), probability, atol=1e-3)
 
 
+@whole
 def test_the_file_is_trained_on_every_case_and_says_what_its_figures_are_of(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +100,7 @@ def test_the_file_is_trained_on_every_case_and_says_what_its_figures_are_of(
     assert "out_of_fold" not in log
 
 
+@whole
 def test_an_interrupted_fit_goes_on_and_ends_with_the_same_file(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +133,7 @@ def test_an_interrupted_fit_goes_on_and_ends_with_the_same_file(
     assert (out / "small.onnx").read_bytes() == (_out(command) / "small.onnx").read_bytes()
 
 
+@whole
 def test_a_run_of_all_cases_is_not_exported_with_figures_of_its_own(command: list[str]) -> None:
     with pytest.raises(RunError, match="trained on every case"):
         release.release(
@@ -131,6 +141,7 @@ def test_a_run_of_all_cases_is_not_exported_with_figures_of_its_own(command: lis
         )
 
 
+@whole
 def test_without_an_official_split_the_folds_alone_stand(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
