@@ -48,6 +48,10 @@ _OF_NETWORK = {
     "vgg16-finetuned": "Blocks 1 to 3 are those of VGG-16 for photographs (ImageNet); blocks 4 and "
     "5 and the layers after them were trained on tissue.",
 }
+_TAUGHT = (
+    "Learned from the answers of a larger network, too, which was trained on the same cases; what "
+    "that one gets wrong, this one is likely to."
+)
 _OF_PAPER = (
     "Made with the literal settings of Abdolahi et al. 2020 to show what they lead to; not for use."
 )
@@ -159,6 +163,7 @@ def build_card(
                 "data_sha256": index.digest(),
                 "settings": run.settings.recorded(),
                 **({} if run.imagenet is None else {"imagenet_sha256": run.imagenet}),
+                **({} if run.teacher is None else {"teacher_sha256": run.teacher}),
                 **({} if imbalance == "none" else {"imbalance": imbalance}),
             },
             "calibration": {
@@ -212,6 +217,8 @@ def limitations(run: Run, evidence: Evidence, about: About) -> list[str]:
     found = [_RESEARCH, *about.limitations, _MIX.format(glass=glass), evidence.limitation]
     if run.settings.network in _OF_NETWORK:
         found.append(_OF_NETWORK[run.settings.network])
+    if run.teacher is not None:
+        found.append(_TAUGHT)
     if run.settings.recipe == "paper":
         found.append(_OF_PAPER)
     return found

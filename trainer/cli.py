@@ -19,7 +19,7 @@ from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import one_line
 from idc_desktop.streams import give_up, is_broken_pipe, open_missing_streams
-from trainer.settings import OPTIONS, SPLITS, Settings, recipe_settings
+from trainer.settings import OPTIONS, SPLITS, TAUGHT, Settings, recipe_settings
 
 if TYPE_CHECKING:
     from trainer.assessment import Loaded
@@ -132,7 +132,10 @@ def _complain(text: str) -> None:
 
 def _settings_and_means(arguments: argparse.Namespace) -> tuple[Settings, Means]:
     """Put together what the options of a training say."""
-    settings = recipe_settings(**{one.name: getattr(arguments, one.name) for one in OPTIONS})
+    given = {one.name: getattr(arguments, one.name) for one in OPTIONS}
+    if arguments.teacher is not None:
+        given = TAUGHT | {name: value for name, value in given.items() if value is not None}
+    settings = recipe_settings(**given)
     _import_tensorflow()
     from trainer.devices import gpu_names, set_up
     from trainer.networks import needs_imagenet, read_imagenet
@@ -141,7 +144,8 @@ def _settings_and_means(arguments: argparse.Namespace) -> tuple[Settings, Means]
     if arguments.mixed_precision is None:
         settings = replace(settings, mixed_precision=bool(gpu_names()))
     imagenet = read_imagenet(arguments.weights) if needs_imagenet(settings) else None
-    return settings, Means(imagenet, arguments.cache, set_up(arguments.strategy))
+    strategy = set_up(arguments.strategy)
+    return settings, Means(imagenet, arguments.cache, strategy, arguments.teacher)
 
 
 def _crossvalidate(arguments: argparse.Namespace) -> None:
@@ -504,6 +508,12 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """Add an option per setting; what is not given comes from the recipe."""
+    parser.add_argument(
+        "--teacher",
+        metavar="FOLDER",
+        type=Path,
+        help="folder of the same command for a VGG-16 network, whose answers are learned, too",
+    )
     group = parser.add_argument_group(
         "settings", "What is not given comes from the recipe for the network: trainer/settings.py."
     )

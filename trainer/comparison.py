@@ -135,7 +135,7 @@ def compare(
                 settings = recipe_settings(recipe, method, epochs=epochs)
                 if needs_imagenet(settings):
                     imagenet = read_imagenet(weights)
-            own = identity(method, settings, data, imagenet)
+            own = identity(method, settings, data, Means(imagenet))
             path = _result_path(out, method, protocol)
             done = read_result(path) if path.exists() else None
             if done is None or done.identity != own:

@@ -161,7 +161,7 @@ def crossvalidate(
     # A patch is in the training part of four folds: what the frozen part says of it serves all.
     shared = replace(means, cache=means.cache or out / "cache")
     found = tuple(
-        _fold(number, data, settings, out, shared, report)
+        _fold(number, data, settings, out, shared.beside(f"fold{number}"), report)
         for number, data in enumerate(folds, start=1)
     )
     if means.cache is None:
@@ -177,7 +177,7 @@ def _fold(
     means: Means,
     report: Callable[[str], None],
 ) -> Fold:
-    own = identity(settings.network, settings, data, means.imagenet)
+    own = identity(settings.network, settings, data, means)
     path = out / f"fold{number}.json"
     if path.exists() and (done := _read(path)).identity == own:
         return done

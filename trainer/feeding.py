@@ -1,7 +1,9 @@
 """What an epoch is made of: which patches, in which order and weight, as which random variants.
 
 A network without a frozen part is fed pixels, varied anew in every batch. One with a frozen part
-is fed that part's cached output, another of the cached variants in every epoch.
+is fed that part's cached output, another of the cached variants in every epoch. One that is taught
+by a network with a frozen part is fed the pixels of those variants, cached as well, and learns the
+teacher's answers to them beside the labels.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.augmentation import POLICIES, Policy, unchanged
-from trainer.caching import Frozen, PatchIds, PatchSet, cached
+from trainer.augmentation import POLICIES, turn, unchanged
+from trainer.caching import Frozen, PatchIds, PatchSet, Vary, cached
 from trainer.dataset import PATCH, PatchArray, PatchStore
 from trainer.painting import paint_background
 from trainer.settings import Settings
@@ -31,6 +33,8 @@ _NO_PATCHES = np.empty((0, PATCH, PATCH, 3), np.uint8)
 
 Inputs = NDArray[Any]
 Rows = NDArray[np.intp]
+Forward = Callable[[Inputs], NDArray[np.float64]]
+"""Inputs of a network, (n, ...), to logits (n,)."""
 Draw = Callable[[np.random.Generator, int, Rows], Inputs]
 """(randomness, epoch, positions) to random variants of training patches."""
 Batch = tuple[Inputs, NDArray[np.float32], NDArray[np.float32]]
@@ -64,6 +68,25 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A trained network that teaches another: its frozen part, and what follows that."""
+
+    frozen: Frozen
+    trained: Forward
+
+    def answer(self, features: Inputs, size: int = 1024) -> NDArray[np.float32]:
+        """Return its probabilities of IDC, shape (n,)."""
+        starts = range(0, len(features), size)
+        logit = np.concatenate([self.trained(features[at : at + size]) for at in starts])
+        # tanh does not overflow where exp would.
+        return (0.5 + 0.5 * np.tanh(0.5 * logit)).astype(np.float32)
+
+
+_PIXELS = Frozen(lambda patches: patches.astype(np.float32), (PATCH, PATCH, 3), "pixels")
+"""Changes nothing: has the variants themselves cached."""
+
+
+@dataclass(frozen=True)
 class Feed:
     """What the trained part of a network is given.
 
@@ -71,6 +94,8 @@ class Feed:
     ----------
     real : callable
         Variants of training patches.
+    label : callable
+        What training patches at some positions are in an epoch, 0 ... 1.
     painted : callable
         Variants of painted background patches.
     painted_count : int
@@ -79,6 +104,7 @@ class Feed:
     """
 
     real: Draw
+    label: Callable[[int, Rows], NDArray[np.float32]]
     painted: Draw
     painted_count: int
     judged: Callable[[Rows], Inputs]
@@ -91,15 +117,19 @@ def make_feed(
     settings: Settings,
     cache: Path,
     report: Callable[[str, int, int], None],
+    teacher: Teacher | None = None,
 ) -> Feed:
     """Prepare what the network is fed, running its frozen part over all patches if it has one.
 
     Parameters
     ----------
+    frozen : Frozen or None
     cache : Path
         Folder for the frozen part's output.
     report : callable
-        Called with (what, patches done, patches in all) while the frozen part runs.
+        Called with (what, patches done, patches in all) while the cache is filled.
+    teacher : Teacher, optional
+        Of a network without a frozen part.
 
     Raises
     ------
@@ -110,49 +140,72 @@ def make_feed(
     pool = np.random.default_rng(settings.seed)
     painted = paint_background(pool, min(wanted, PAINTED_POOL)) if wanted else _NO_PATCHES
     augment = POLICIES[settings.augmentation]
-    if frozen is None:
+    label = train_part.store.index.label.astype(np.float32)
+    if frozen is None and teacher is None:
         return Feed(
             lambda rng, epoch, rows: augment(rng, train_part.store.read(rows), None),
+            lambda epoch, rows: label[rows],
             lambda rng, epoch, rows: augment(rng, painted[rows], None),
             len(painted),
             validation.store.read,
         )
 
-    def run(what: str, read: Callable[[Rows], PatchArray], count: int, policy: Policy) -> Draw:
-        if not count:
-            return lambda rng, epoch, rows: np.empty((0, *frozen.shape), np.float16)
+    variants = 1 if augment is unchanged else (settings.variants or 1)
 
-        def vary(variant: int, ids: PatchIds, patches: PatchArray) -> PatchArray:
-            # Eight variants show each patch in each of its eight flips and turns.
-            kinds = ((ids + np.uint64(variant)) % np.uint64(8)).astype(np.intp)
-            each = (
-                policy(
-                    np.random.default_rng([settings.seed, variant, int(ids[at])]),
-                    patches[at : at + 1],
-                    kinds[at : at + 1],
-                )
-                for at in range(len(patches))
+    def vary(variant: int, ids: PatchIds, patches: PatchArray) -> PatchArray:
+        # Eight variants show each patch in each of its eight flips and turns.
+        kinds = ((ids + np.uint64(variant)) % np.uint64(8)).astype(np.intp)
+        each = (
+            augment(
+                np.random.default_rng([settings.seed, variant, int(ids[at])]),
+                patches[at : at + 1],
+                kinds[at : at + 1],
             )
-            return np.concatenate([*each])
+            for at in range(len(patches))
+        )
+        return np.concatenate([*each])
 
-        variants = 1 if policy is unchanged else (settings.variants or 1)
+    def same(variant: int, ids: PatchIds, patches: PatchArray) -> PatchArray:
+        del variant, ids
+        return patches
+
+    def run(what: str, by: Frozen, patches: PatchSet, of: Vary = vary) -> Draw:
+        if not patches.count:
+            return lambda rng, epoch, rows: np.empty((0, *by.shape), np.float16)
         found = cached(
-            frozen,
-            PatchSet(read, count),
-            variants,
-            vary,
-            cache,
+            *(by, patches, variants if of is vary else 1, of, cache),
             lambda done, total: report(what, done, total),
         )
-        return lambda rng, epoch, rows: found[epoch % variants][rows]
+        return lambda rng, epoch, rows: found[epoch % len(found)][rows]
 
-    judged = run("validation", validation.store.read, len(validation.store.index), unchanged)
+    real = PatchSet(train_part.store.read, len(label))
+    background = PatchSet(lambda rows: painted[rows], len(painted))
     nothing = np.random.default_rng(0)
+    if frozen is not None:
+        seen = PatchSet(validation.store.read, len(validation.store.index))
+        judged = run("frozen part, validation", frozen, seen, same)
+        return Feed(
+            run("frozen part, training", frozen, real),
+            lambda epoch, rows: label[rows],
+            run("frozen part, painted", frozen, background),
+            len(painted),
+            lambda rows: judged(nothing, 0, rows),
+        )
+    features = run("frozen part, teacher", teacher.frozen, real)
+    share = settings.taught or 0.0
+    every = np.arange(len(label))
+    labels = [
+        share * teacher.answer(features(nothing, variant, every)) + (1 - share) * label
+        for variant in range(variants)
+    ]
+    pixels = run("variants, training", _PIXELS, real)
+    glass = run("variants, painted", _PIXELS, background)
     return Feed(
-        run("training", train_part.store.read, len(train_part.store.index), augment),
-        run("painted", lambda rows: painted[rows], len(painted), augment),
+        lambda rng, epoch, rows: turn(rng, pixels(rng, epoch, rows)),
+        lambda epoch, rows: labels[epoch % variants][rows],
+        lambda rng, epoch, rows: turn(rng, glass(rng, epoch, rows)),
         len(painted),
-        lambda rows: judged(nothing, 0, rows),
+        validation.store.read,
     )
 
 
@@ -163,13 +216,12 @@ def batches(part: Part, feed: Feed, settings: Settings, epoch: int) -> Iterator[
     """
     order = np.random.default_rng([settings.seed, epoch]).permutation(len(part.store.index))
     weight = loss_weights(part.weight, part.store.index.label, settings.balance, part.class_weights)
-    label = part.store.index.label.astype(np.float32)
 
     def make(start: int) -> Batch:
         rng = np.random.default_rng([settings.seed, epoch, start])
         rows = order[start : start + settings.batch]
         inputs = feed.real(rng, epoch, rows)
-        batch = inputs, label[rows], weight[rows]
+        batch = inputs, feed.label(epoch, rows), weight[rows]
         if extra := round(settings.painted * len(rows)):
             background = feed.painted(rng, epoch, rng.integers(0, feed.painted_count, extra))
             batch = (

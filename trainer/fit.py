@@ -24,7 +24,8 @@ from trainer.settings import Settings
 from trainer.splits import NO_CASES, read_official_cases
 from trainer.training import Means, compiled, logits
 
-OUT_OF_FOLD, OFFICIAL = "out_of_fold", "official"
+OUT_OF_FOLD = "out_of_fold"
+FOLDS, OFFICIAL, FINAL = "folds", "official", "final"
 
 Say = Callable[[str], None]
 
@@ -77,15 +78,17 @@ def fit(
     settings = replace(settings, taken="last")
     shared = replace(means, cache=means.cache or out / "cache")
     cases = NO_CASES if sources.splits is None else read_official_cases(sources.splits)
-    folds = crossvalidate(sources, settings, out / "folds", shared, say)
-    figures = write_report(folds, settings, cases, out / "folds")
+    folds = crossvalidate(sources, settings, out / FOLDS, shared.beside(FOLDS), say)
+    figures = write_report(folds, settings, cases, out / FOLDS)
     metrics = {f"{OUT_OF_FOLD}_{kind}": of for kind, of in figures.items()}
     official: Figures = {}
     shifts = None
     if sources.splits is not None:
-        official, shifts = _official_twin(sources, settings, out / OFFICIAL, shared, say)
+        official, shifts = _official_twin(
+            sources, settings, out / OFFICIAL, shared.beside(OFFICIAL), say
+        )
     run, data, outcome = train_run(
-        replace(sources, split="all-cases"), settings, out / "final", shared, say
+        replace(sources, split="all-cases"), settings, out / FINAL, shared.beside(FINAL), say
     )
     model = outcome.network.whole
     round_weights(model)

@@ -18,7 +18,6 @@ from trainer.dataset import PatchStore
 from trainer.errors import DataError
 from trainer.evaluation import Scored
 from trainer.handcrafted import FEATURES, Extract
-from trainer.networks import Weights, digest
 from trainer.runs import PARTS, RUN_FILE, Data, Run, Sources, load_data, load_run
 from trainer.settings import Settings
 from trainer.training import Means, Outcome, compiled, logits, train
@@ -47,14 +46,14 @@ class Fitted:
     minutes: float
 
 
-def identity(
-    method: str, settings: Settings | None, data: Data, imagenet: Weights | None = None
-) -> str:
-    """Digest of method, settings (none of a forest), parts and ImageNet weights, if any."""
+def identity(method: str, settings: Settings | None, data: Data, means: Means | None = None) -> str:
+    """Digest of method, settings (none of a forest), parts, ImageNet weights and teacher."""
     parts = [getattr(data, name).digest() for name in PARTS]
     what = {"trees": TREES} if settings is None else settings.recorded()
-    start = None if imagenet is None else digest(imagenet)
-    text = json.dumps([method, what, data.split.name, parts, start], sort_keys=True)
+    origins = {} if means is None else means.origins()
+    taught = [origins["teacher"]] if "teacher" in origins else []
+    whole = [method, what, data.split.name, parts, origins.get("imagenet"), *taught]
+    text = json.dumps(whole, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -111,8 +110,7 @@ def train_run(
         date = load_run(folder).finished
     else:
         date = datetime.now(UTC).strftime("%Y-%m-%d")
-    weights = None if means.imagenet is None else digest(means.imagenet)
-    run = Run(settings, sources, date, minutes, weights)
+    run = Run(settings, sources, date, minutes, **means.origins())
     run.save(folder)
     return run, data, outcome
 

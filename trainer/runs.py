@@ -180,7 +180,8 @@ def _cut(index: PatchIndex, cases: OfficialCases, sources: Sources) -> Split:
 class Run:
     """A finished training: its settings and sources, the UTC date, and what it took.
 
-    `imagenet` is the digest of the weights that the network started from, if any.
+    `imagenet` is the digest of the weights that the network started from, `teacher` that of the
+    network that taught it, if any.
     """
 
     settings: Settings
@@ -188,6 +189,7 @@ class Run:
     finished: str
     minutes: float
     imagenet: str | None = None
+    teacher: str | None = None
 
     def save(self, folder: Path) -> None:
         """Write ``run.json``."""
@@ -200,6 +202,7 @@ class Run:
             "finished": self.finished,
             "minutes": self.minutes,
             "imagenet": self.imagenet,
+            "teacher": self.teacher,
         }
         with replacing(folder / RUN_FILE) as file:
             file.write((json.dumps(document, indent=1) + "\n").encode())
@@ -216,6 +219,7 @@ def load_run(folder: Path) -> Run:
             document["finished"],
             document["minutes"],
             document.get("imagenet"),
+            document.get("teacher"),
         )
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise RunError(

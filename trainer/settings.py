@@ -59,7 +59,10 @@ class Settings:
     mixup: float | None = _option(
         float, "mix pairs of a batch, by shares drawn from Beta(MIXUP, MIXUP); 0: do not"
     )
-    variants: int | None = _option(int, "random variants that the frozen part is run on")
+    variants: int | None = _option(int, "random variants that are cached")
+    taught: float | None = _option(
+        float, "share of the --teacher's answers in the labels of a network without frozen part"
+    )
     pretrained_rate: float | None = _option(float, "peak rate of ImageNet layers that are trained")
     head_epochs: int | None = _option(int, "epochs at the start that train only the new layers")
     clipnorm: float | None = _option(float, "largest norm of the gradient of a step")
@@ -80,8 +83,15 @@ class Settings:
             raise UsageError(f"--seed must be at most {LARGEST_SEED}.")
         if not self.learning_rate > 0 or self.pretrained_rate == 0:
             raise UsageError("--learning-rate and --pretrained-rate must be above 0.")
-        if (self.variants is None) != (self.network not in VGG16_NAMES):
-            raise UsageError("--variants belongs to the VGG-16 networks, and they need it.")
+        frozen = self.network in VGG16_NAMES
+        if frozen and self.taught is not None:
+            raise UsageError("--taught belongs to the networks without a frozen part.")
+        if self.taught is not None and self.taught > 1:
+            raise UsageError("--taught must be at most 1.")
+        if (self.variants is None) != (not frozen and self.taught is None):
+            raise UsageError(
+                "--variants belongs to the VGG-16 networks and to what is --taught; these need it."
+            )
         if (self.pretrained_rate is None) != (self.network != "vgg16-finetuned"):
             raise UsageError("--pretrained-rate belongs to vgg16-finetuned, which needs it.")
 
@@ -105,11 +115,15 @@ _LEAST = {
     "seed": 0,
     "mixup": 0,
     "variants": 1,
+    "taught": 0,
     "pretrained_rate": 0,
     "head_epochs": 0,
     "clipnorm": 1e-6,
     "beta_2": 0.5,
 }
+
+TAUGHT = {"taught": 0.7, "variants": 8}
+"""What a network with a teacher has besides its recipe, where not given."""
 
 OPTIONS = fields(Settings)
 """The settings as fields, for the command line."""

@@ -6,11 +6,12 @@ the checkpoint, so a resumed run ends with the weights of an undisturbed one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from idc_desktop.errors import UsageError
 from trainer.caching import Frozen
 from trainer.checkpoint import (
     CHECKPOINT,
+    LOG_JSON,
     Arrays,
     Epoch,
     History,
@@ -34,10 +37,11 @@ from trainer.dataset import PatchArray, PatchStore
 from trainer.devices import gpu_names
 from trainer.errors import RunError
 from trainer.evaluation import Scored
-from trainer.feeding import Batch, Inputs, Part, Rows, batches, make_feed
+from trainer.feeding import Batch, Forward, Inputs, Part, Rows, Teacher, batches, make_feed
 from trainer.figures import draw_curves
 from trainer.files import make_folder, replacing
 from trainer.networks import Network, Weights, build, digest
+from trainer.optimizers import Optimizers
 from trainer.settings import ASSUMPTIONS, Settings
 
 AVERAGING = 0.997
@@ -51,8 +55,6 @@ to 5 were measured. For the time left only."""
 FROZEN_WEIGHTS = "frozen.npz"
 CURVES = "curves.png"
 
-Forward = Callable[[Inputs], NDArray[np.float64]]
-"""Inputs of a network, (n, ...), to logits (n,)."""
 Report = Callable[[str], None]
 
 
@@ -77,11 +79,28 @@ class Means:
         Folder for the frozen part's output; `None`: ``cache`` in the run folder.
     strategy : tf.distribute.Strategy or None
         Over several GPUs; `None`: one device.
+    teacher : Path or None
+        Run folder of the network that teaches, trained on the same patches.
     """
 
     imagenet: Weights | None = None
     cache: Path | None = None
     strategy: tf.distribute.Strategy | None = None
+    teacher: Path | None = None
+
+    def beside(self, name: str) -> Means:
+        """Return the means of a training in a folder of several: the teacher's is named alike."""
+        return self if self.teacher is None else replace(self, teacher=self.teacher / name)
+
+    def origins(self) -> dict[str, str]:
+        """Return digests of what is trained from or taught by, by name."""
+        found = {} if self.imagenet is None else {"imagenet": digest(self.imagenet)}
+        if self.teacher is not None:
+            path = self.teacher / CHECKPOINT
+            if not path.is_file():
+                raise RunError(f"{path} does not exist. Train the teacher first: --teacher.")
+            found["teacher"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return found
 
 
 def compiled(model: keras.Model) -> Forward:
@@ -158,28 +177,27 @@ def train(
     )
     with strategy.scope():
         steps = math.ceil(len(train_part.store.index) / settings.batch)
-        optimizers = _Optimizers(network, settings, steps)
-    identity = settings.recorded() | _data_identity(train_part, validation)
-    if means.imagenet is not None:
-        identity["imagenet"] = digest(means.imagenet)
+        optimizers = Optimizers(network, settings, steps)
+    identity = settings.recorded() | _data_identity(train_part, validation) | means.origins()
     state = State(
         averaged.trained,
         [*network.trained.variables, *optimizers.variables],
         json.dumps(identity, sort_keys=True),
     )
     history, best = state.load(out / CHECKPOINT)
+    if (settings.taught is None) != (means.teacher is None):
+        raise UsageError("--taught needs a --teacher, and a teacher needs --taught.")
     if network.frozen is not None:
         _save_frozen(out / FROZEN_WEIGHTS, network.frozen)
     if _ended(history, settings):
         # What a finished run is fed need not be computed again.
         return _outcome(averaged, best, history, settings)
+    teacher = None
+    if means.teacher is not None:
+        teacher = _load_teacher(means.teacher, train_part, validation)
     feed = make_feed(
-        _frozen(network, settings, means.imagenet),
-        train_part,
-        validation,
-        settings,
-        means.cache or out / "cache",
-        _Progress(report),
+        *(_frozen(network, settings, identity.get("imagenet")), train_part, validation, settings),
+        *(means.cache or out / "cache", _Progress(report), teacher),
     )
     forward = compiled(averaged.trained)
     step = _stepper(network, averaged, optimizers, settings, strategy)
@@ -256,70 +274,32 @@ def load_best(
     return network, stored.history
 
 
+def _load_teacher(folder: Path, train_part: Part, validation: Part) -> Teacher:
+    """Rebuild a network that teaches; `RunError` unless it was trained on the same patches."""
+    try:
+        log = json.loads((folder / LOG_JSON).read_text(encoding="utf-8"))
+        settings, imagenet = Settings(**log["settings"]), log["imagenet"]
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise RunError(f"{folder} holds no training that could teach.") from cause
+    network, _ = load_best(settings, folder, train_part, validation)
+    # The frozen part computes as it did in the teacher's training, and shares what is cached.
+    precision = "mixed_bfloat16" if settings.mixed_precision else "float32"
+    working = build(settings, precision=precision)
+    frozen = _frozen(working, settings, imagenet)
+    if frozen is None or network.frozen is None or working.frozen is None:
+        raise RunError(f"{folder}: only a network with a frozen part teaches, a VGG-16 network.")
+    working.frozen.set_weights(network.frozen.get_weights())
+    return Teacher(frozen, compiled(network.trained))
+
+
 def _data_identity(train_part: Part, validation: Part) -> dict[str, str]:
     return {"train": train_part.digest(), "val": validation.digest()}
-
-
-class _Optimizers:
-    """AdamW of the new layers, and one at a lower rate of the pretrained layers, if any."""
-
-    def __init__(self, network: Network, settings: Settings, steps: int) -> None:
-        tuned = {
-            variable.path
-            for layer in network.trained.layers
-            if layer.name in network.pretrained
-            for variable in layer.trainable_variables
-        }
-        trainable = network.trained.trainable_variables
-        self.new = [variable for variable in trainable if variable.path not in tuned]
-        self.tuned = [variable for variable in trainable if variable.path in tuned]
-        self._of_new = _optimizer(settings, settings.learning_rate, settings.epochs, steps)
-        self._of_new.build(self.new)
-        self._of_tuned = None
-        if self.tuned and settings.pretrained_rate is not None:
-            epochs = settings.epochs - (settings.head_epochs or 0)
-            self._of_tuned = _optimizer(settings, settings.pretrained_rate, epochs, steps)
-            self._of_tuned.build(self.tuned)
-        self._clipnorm = settings.clipnorm
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        tuned = [] if self._of_tuned is None else self._of_tuned.variables
-        return [*self._of_new.variables, *tuned]
-
-    @property
-    def steps_done(self) -> tf.Tensor:
-        return tf.cast(self._of_new.iterations, tf.float32)
-
-    def apply(self, tape: tf.GradientTape, loss: tf.Tensor, tune: bool) -> None:
-        tuned = self.tuned if tune else []
-        gradients = tape.gradient(loss, [*self.new, *tuned])
-        if self._clipnorm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._clipnorm)
-        count = len(self.new)
-        self._of_new.apply_gradients(zip(gradients[:count], self.new, strict=True))
-        if tuned and self._of_tuned is not None:
-            self._of_tuned.apply_gradients(zip(gradients[count:], tuned, strict=True))
-
-
-def _optimizer(settings: Settings, rate: float, epochs: int, steps: int) -> keras.optimizers.AdamW:
-    schedule: Any = rate
-    if not settings.plain:
-        schedule = keras.optimizers.schedules.CosineDecay(
-            rate / 20,
-            decay_steps=max(epochs - 1, 0) * steps + 1,
-            warmup_target=rate,
-            warmup_steps=min(steps, 500),
-        )
-    return keras.optimizers.AdamW(
-        schedule, weight_decay=settings.weight_decay, beta_2=settings.beta_2 or 0.999
-    )
 
 
 def _stepper(
     network: Network,
     averaged: Network,
-    optimizers: _Optimizers,
+    optimizers: Optimizers,
     settings: Settings,
     strategy: tf.distribute.Strategy,
 ) -> Callable[[Batch, bool], NDArray[np.float32]]:
@@ -438,7 +418,7 @@ def _line(line: Epoch, settings: Settings) -> str:
 
 
 class _Progress:
-    """Turns the frozen part's progress into a line now and then, with the time left."""
+    """Turns the progress of what is cached into a line now and then, with the time left."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -451,18 +431,18 @@ class _Progress:
         took = now - self._started
         left = took / done * (total - done) / 60
         self._report(
-            f"frozen part, {what}: {done:,}/{total:,} patches  {done / took:,.0f} patches/s  "
-            f"{left:.1f} min left"
+            f"{what}: {done:,}/{total:,} patches  {done / took:,.0f} patches/s  {left:.1f} min left"
         )
         self._told = now
         if done == total:
             self._started = now
 
 
-def _frozen(network: Network, settings: Settings, imagenet: Weights | None) -> Frozen | None:
+def _frozen(network: Network, settings: Settings, imagenet: str | None) -> Frozen | None:
+    """Return what the cache needs of a frozen part; `imagenet` is the digest of its weights."""
     if network.frozen is None:
         return None
-    key = digest(imagenet)[:12] if imagenet is not None else "random"
+    key = imagenet[:12] if imagenet is not None else "random"
     precision = "-mixed" if settings.mixed_precision else ""
     return Frozen(
         compiled_frozen(network.frozen),
@@ -491,6 +471,7 @@ def _about(
         "assumptions": ASSUMPTIONS[settings.network] if settings.recipe == "paper" else (),
         "data": {name: identity[name] for name in ("train", "val")},
         "imagenet": identity.get("imagenet"),
+        "teacher": identity.get("teacher"),
         "devices": gpu_names() or ["CPU"],
         "replicas": strategy.num_replicas_in_sync,
         "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
