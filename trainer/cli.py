@@ -19,7 +19,16 @@ from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import one_line
 from idc_desktop.streams import give_up, is_broken_pipe, open_missing_streams
-from trainer.settings import OPTIONS, SPLITS, TAUGHT, Settings, recipe_settings
+from trainer.options import (
+    add_balance,
+    add_card,
+    add_data,
+    add_elsewhere,
+    add_means,
+    add_settings,
+    add_sources,
+)
+from trainer.settings import OPTIONS, TAUGHT, Settings, recipe_settings
 
 if TYPE_CHECKING:
     from trainer.assessment import Loaded
@@ -120,6 +129,22 @@ def _train(arguments: argparse.Namespace) -> None:
     best = outcome.history[outcome.best_epoch]
     stamp = f"  {LEAKY}" if data.split.leaky else ""
     _say(f"best epoch {best.epoch + 1}: val AUC {best.auc:.4f}, AUPRC {best.auprc:.4f}{stamp}")
+
+
+def _sources(arguments: argparse.Namespace) -> Sources:
+    from trainer.runs import Sources
+
+    smote = {"training": "smote", "before-split": "smote-before-split"}
+    return Sources(
+        arguments.data,
+        arguments.splits,
+        arguments.counts,
+        not arguments.official_only,
+        arguments.split,
+        arguments.fold,
+        arguments.split_seed,
+        smote.get(arguments.smote, arguments.imbalance),
+    )
 
 
 def _say(line: str) -> None:
@@ -343,39 +368,39 @@ def _parser() -> argparse.ArgumentParser:
     prepare.set_defaults(run=_prepare)
 
     train = verb("train", "train a network; the same command resumes an interrupted training")
-    _add_sources(train)
+    add_sources(train)
     train.add_argument("--out", type=Path, required=True, help="run folder")
-    _add_means(train)
-    _add_settings(train)
+    add_means(train)
+    add_settings(train)
     train.set_defaults(run=_train)
 
     cross = verb("crossvalidate", "train and test on five groups of whole cases in turn")
-    _add_data(cross)
-    _add_balance(cross, smote=("training",))
+    add_data(cross)
+    add_balance(cross, smote=("training",))
     cross.add_argument("--out", type=Path, required=True, help="folder of folds and report")
-    _add_means(cross)
-    _add_settings(cross)
+    add_means(cross)
+    add_settings(cross)
     cross.set_defaults(run=_crossvalidate, split="held-out", fold=1, official_only=False)
 
     fit = verb("fit", "folds, calibration by them, training on all cases, and the model file")
-    _add_data(fit)
-    _add_balance(fit, smote=("training",))
+    add_data(fit)
+    add_balance(fit, smote=("training",))
     fit.add_argument("--out", type=Path, required=True, help="folder of all that is trained")
     fit.add_argument("--model", type=Path, help="ONNX file to write (default: OUT/NAME.onnx)")
     fit.add_argument("--report", type=Path, help="Markdown to write (default: OUT/NAME.md)")
     fit.add_argument("--name", help="name of the model (default: the network's)")
-    _add_card(fit)
+    add_card(fit)
     fit.add_argument(
         "--test-log", type=Path, help="append the figures of the official test cases here"
     )
-    _add_elsewhere(fit)
-    _add_means(fit)
-    _add_settings(fit)
+    add_elsewhere(fit)
+    add_means(fit)
+    add_settings(fit)
     fit.set_defaults(run=_fit, split="held-out", fold=1, official_only=False)
 
     evaluate = verb("evaluate", "score an exported model on a part of the data")
     evaluate.add_argument("model", type=Path, help="ONNX file")
-    _add_sources(evaluate, required=False)
+    add_sources(evaluate, required=False)
     evaluate.add_argument(
         "--part",
         choices=("train", "validation", "test", "unseen"),
@@ -387,7 +412,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--shifts", action="store_true", help="score under other stain, light and sharpness too"
     )
-    _add_elsewhere(evaluate)
+    add_elsewhere(evaluate)
     evaluate.add_argument("--mpp", type=decimal, help="µm per pixel of --elsewhere's slides")
     evaluate.add_argument(
         "--log", type=Path, help="CSV that gets the figures of kept-back cases and slides"
@@ -396,8 +421,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     compare = verb("compare", "the paper's Tables 2 to 5 beside what this data set gives")
-    _add_data(compare)
-    _add_means(compare)
+    add_data(compare)
+    add_means(compare)
     compare.add_argument("--out", type=Path, required=True, help="folder of results and tables")
     compare.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     compare.add_argument("--protocols", nargs="+", metavar="NAME", help="paper, official, or both")
@@ -409,124 +434,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", metavar="RUN", type=Path, help="run folder")
     export.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     export.add_argument("--name", required=True, help="name of the model")
-    _add_card(export)
+    add_card(export)
     export.add_argument("--report", type=Path, help="Markdown report to write")
     export.add_argument(
         "--test-log", type=Path, help="score the test cases (once per file!) and append them here"
     )
-    _add_elsewhere(export)
+    add_elsewhere(export)
     export.set_defaults(run=_export)
     return parser
-
-
-def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--elsewhere",
-        nargs="+",
-        type=Path,
-        default=(),
-        metavar="FOLDER",
-        help="slides of another laboratory, each with its NAME_spots.csv; one folder a laboratory",
-    )
-
-
-def _add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    parser.add_argument("--data", type=Path, required=required, help="prepared data folder")
-    parser.add_argument("--splits", type=Path, help="folder of official_*.txt")
-    parser.add_argument(
-        "--counts", type=Path, help="CSV of natural counts per case (default: those at hand)"
-    )
-
-
-def _add_card(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--version", default="1.0.0", help="version of the model")
-    parser.add_argument(
-        "--about", type=Path, help="JSON file of what the card says of data, licence and use"
-    )
-
-
-def _add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    _add_data(parser, required)
-    parser.add_argument("--official-only", action="store_true", help="leave out unlisted cases")
-    parser.add_argument(
-        "--split", choices=SPLITS, default="official", help="random-patch is the paper's, and leaky"
-    )
-    parser.add_argument(
-        "--fold", type=whole, default=1, help="fold of grouped-kfold or held-out, 1 to 5"
-    )
-    _add_balance(parser, smote=("training", "before-split"))
-
-
-def _add_balance(parser: argparse.ArgumentParser, smote: tuple[str, ...]) -> None:
-    parser.add_argument("--split-seed", type=whole, default=1, help="of folds and random draws")
-    balance = parser.add_mutually_exclusive_group()
-    balance.add_argument(
-        "--imbalance",
-        choices=("none", "class-weights", "oversample"),
-        default="none",
-        help="what to do about the rarer class in training",
-    )
-    balance.add_argument(
-        "--smote",
-        choices=smote,
-        help="synthetic patches: of the training part only; before-split, the paper's way, leaks",
-    )
-
-
-def _sources(arguments: argparse.Namespace) -> Sources:
-    from trainer.runs import Sources
-
-    smote = {"training": "smote", "before-split": "smote-before-split"}
-    return Sources(
-        arguments.data,
-        arguments.splits,
-        arguments.counts,
-        not arguments.official_only,
-        arguments.split,
-        arguments.fold,
-        arguments.split_seed,
-        smote.get(arguments.smote, arguments.imbalance),
-    )
-
-
-def _add_means(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        help="file of VGG-16's ImageNet weights without top (default: Keras downloads them)",
-    )
-    parser.add_argument(
-        "--cache", type=Path, help="folder for the frozen part's output (default: in the run)"
-    )
-    parser.add_argument(
-        "--strategy",
-        choices=("none", "mirrored"),
-        default="none",
-        help="mirrored: a copy of the network on each GPU",
-    )
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add an option per setting; what is not given comes from the recipe."""
-    parser.add_argument(
-        "--teacher",
-        metavar="FOLDER",
-        type=Path,
-        help="folder of the same command for a VGG-16 network, whose answers are learned, too",
-    )
-    group = parser.add_argument_group(
-        "settings", "What is not given comes from the recipe for the network: trainer/settings.py."
-    )
-    for one in OPTIONS:
-        option, about = f"--{one.name.replace('_', '-')}", one.metadata
-        text, choices = about["help"], about["choices"]
-        if choices:
-            text += f": {', '.join(choices)}"
-        if about["type"] is bool:
-            group.add_argument(
-                option, action=argparse.BooleanOptionalAction, default=None, help=text
-            )
-        else:
-            default = one.default if one.name in ("network", "recipe") else None
-            kind = {float: decimal, int: whole}.get(about["type"], about["type"])
-            group.add_argument(option, type=kind, default=default, help=text)

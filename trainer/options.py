@@ -1,0 +1,112 @@
+"""The options that verbs of ``idc-trainer`` share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from idc_desktop.arguments import decimal, whole
+from trainer.settings import OPTIONS, SPLITS
+
+
+def add_elsewhere(parser: argparse.ArgumentParser) -> None:
+    """Add the option for slides of other laboratories."""
+    parser.add_argument(
+        "--elsewhere",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="FOLDER",
+        help="slides of another laboratory, each with its NAME_spots.csv; one folder a laboratory",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add where prepared data lie."""
+    parser.add_argument("--data", type=Path, required=required, help="prepared data folder")
+    parser.add_argument("--splits", type=Path, help="folder of official_*.txt")
+    parser.add_argument(
+        "--counts", type=Path, help="CSV of natural counts per case (default: those at hand)"
+    )
+
+
+def add_card(parser: argparse.ArgumentParser) -> None:
+    """Add what a card is told."""
+    parser.add_argument("--version", default="1.0.0", help="version of the model")
+    parser.add_argument(
+        "--about", type=Path, help="JSON file of what the card says of data, licence and use"
+    )
+
+
+def add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add where data lie and how they are cut."""
+    add_data(parser, required)
+    parser.add_argument("--official-only", action="store_true", help="leave out unlisted cases")
+    parser.add_argument(
+        "--split", choices=SPLITS, default="official", help="random-patch is the paper's, and leaky"
+    )
+    parser.add_argument(
+        "--fold", type=whole, default=1, help="fold of grouped-kfold or held-out, 1 to 5"
+    )
+    add_balance(parser, smote=("training", "before-split"))
+
+
+def add_balance(parser: argparse.ArgumentParser, smote: tuple[str, ...]) -> None:
+    """Add what is done about the rarer class; `smote` names the ways on offer."""
+    parser.add_argument("--split-seed", type=whole, default=1, help="of folds and random draws")
+    balance = parser.add_mutually_exclusive_group()
+    balance.add_argument(
+        "--imbalance",
+        choices=("none", "class-weights", "oversample"),
+        default="none",
+        help="what to do about the rarer class in training",
+    )
+    balance.add_argument(
+        "--smote",
+        choices=smote,
+        help="synthetic patches: of the training part only; before-split, the paper's way, leaks",
+    )
+
+
+def add_means(parser: argparse.ArgumentParser) -> None:
+    """Add what a training runs with."""
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="file of VGG-16's ImageNet weights without top (default: Keras downloads them)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, help="folder for the frozen part's output (default: in the run)"
+    )
+    parser.add_argument(
+        "--strategy",
+        choices=("none", "mirrored"),
+        default="none",
+        help="mirrored: a copy of the network on each GPU",
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add an option per setting; what is not given comes from the recipe."""
+    parser.add_argument(
+        "--teacher",
+        metavar="FOLDER",
+        type=Path,
+        help="folder of the same command for a VGG-16 network, whose answers are learned, too",
+    )
+    group = parser.add_argument_group(
+        "settings", "What is not given comes from the recipe for the network: trainer/settings.py."
+    )
+    for one in OPTIONS:
+        option, about = f"--{one.name.replace('_', '-')}", one.metadata
+        text, choices = about["help"], about["choices"]
+        if choices:
+            text += f": {', '.join(choices)}"
+        if about["type"] is bool:
+            group.add_argument(
+                option, action=argparse.BooleanOptionalAction, default=None, help=text
+            )
+        else:
+            default = one.default if one.name in ("network", "recipe") else None
+            kind = {float: decimal, int: whole}.get(about["type"], about["type"])
+            group.add_argument(option, type=kind, default=default, help=text)
