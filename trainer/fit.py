@@ -12,17 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import keras
+
 from trainer.about import About
 from trainer.carding import CROSSVALIDATED, Evidence
+from trainer.checkpoint import History
 from trainer.crossvalidation import Tested, crossvalidate, write_report
 from trainer.export import round_weights
 from trainer.fitting import train_run
 from trainer.release import Figures, Judged, KeptBack, Release, Trained, publish
 from trainer.robustness import ShiftScores
-from trainer.runs import Sources, load_data
+from trainer.runs import Data, Run, Sources, load_data
 from trainer.settings import Settings
 from trainer.splits import NO_CASES, read_official_cases
-from trainer.training import Means, compiled, logits
+from trainer.training import Means, compiled, load_best, logits
 
 OUT_OF_FOLD = "out_of_fold"
 FOLDS, OFFICIAL, FINAL = "folds", "official", "final"
@@ -87,11 +90,10 @@ def fit(
         official, shifts = _official_twin(
             sources, settings, out / OFFICIAL, shared.beside(OFFICIAL), say
         )
-    run, data, outcome = train_run(
+    run, data, _ = train_run(
         replace(sources, split="all-cases"), settings, out / FINAL, shared.beside(FINAL), say
     )
-    model = outcome.network.whole
-    round_weights(model)
+    model, history = _rounded(settings, out / FINAL, data)
     judged = _judged(sources, folds.tested)
     evidence = Evidence(
         OUT_OF_FOLD,
@@ -101,7 +103,7 @@ def fit(
     )
     tested = {of: figures for of, figures in official.items() if "_test_" in of}
     done = publish(
-        Trained(run, data, model, outcome.history),
+        Trained(run, data, model, history),
         judged,
         evidence,
         metrics | official,
@@ -115,6 +117,17 @@ def fit(
     return done
 
 
+def _trained(
+    sources: Sources, settings: Settings, folder: Path, means: Means, say: Say
+) -> tuple[Run, Data, History, keras.Model]:
+    """Train, and return what is exported: in float32, whatever the training computed in."""
+    run, data, _ = train_run(sources, settings, folder, means, say)
+    network, history = load_best(settings, folder, data.train, data.validation)
+    model = network.whole
+    round_weights(model)
+    return run, data, history, model
+
+
 def _judged(sources: Sources, tested: Tested) -> Judged:
     """Calibrate by what the folds say of every patch at hand; none is repeated or synthetic."""
     every = load_data(replace(sources, split="all-cases", imbalance="none")).train
@@ -125,11 +138,18 @@ def _official_twin(
     sources: Sources, settings: Settings, out: Path, means: Means, say: Say
 ) -> tuple[Figures, ShiftScores]:
     """Train alike on the official training cases; calibrated on validation, judged on both."""
-    _, data, outcome = train_run(replace(sources, split="official"), settings, out, means, say)
+    _, data, _ = train_run(replace(sources, split="official"), settings, out, means, say)
     data.require_test()
-    model = outcome.network.whole
-    round_weights(model)
+    model, _ = _rounded(settings, out, data)
     forward = compiled(model)
     judged = Judged(data.validation, logits(forward, data.validation.store))
     tested = judged.metrics_of(f"{OFFICIAL}_test", data.test, logits(forward, data.test.store))
     return judged.metrics(f"{OFFICIAL}_validation") | tested, judged.shifted(model)
+
+
+def _rounded(settings: Settings, folder: Path, data: Data) -> tuple[keras.Model, History]:
+    """Rebuild a trained network as it is written: in float32, whatever it was trained in."""
+    network, history = load_best(settings, folder, data.train, data.validation)
+    model = network.whole
+    round_weights(model)
+    return model, history

@@ -20,7 +20,7 @@ from trainer.evaluation import Scored
 from trainer.handcrafted import FEATURES, Extract
 from trainer.runs import PARTS, RUN_FILE, Data, Run, Sources, load_data, load_run
 from trainer.settings import Settings
-from trainer.training import Means, Outcome, compiled, logits, train
+from trainer.training import Means, Outcome, compiled, load_best, logits, train
 
 TREES = 500
 SEED = 1
@@ -121,7 +121,9 @@ def fit_network(
     """Train a network in a run folder, or go on there; arguments as those of `train`."""
     parts = data.train, data.validation
     outcome = train(*parts, settings, folder, report, means, data.split.name)
-    forward = compiled(outcome.network.whole)
+    # Judged as it would be exported: in float32, whatever it was trained in.
+    network, _ = load_best(settings, folder, *parts)
+    forward = compiled(network.whole)
     last = outcome.history[outcome.best_epoch]
     detail = f"recipe {settings.recipe}, epoch {last.epoch + 1} of {len(outcome.history)}"
     if last.collapsed:

@@ -156,6 +156,17 @@ def test_without_an_official_split_the_folds_alone_stand(
     assert not (out / "cache").exists()
 
 
+@whole
+def test_what_was_trained_in_bfloat16_is_written_in_float32(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "FEWEST", 10)
+    at = command.index("--splits")
+    options = [*command[:at], *command[at + 2 : -1], str(tmp_path / "out"), "--epochs", "1"]
+    assert main([*options, "--mixed-precision"]) == 0
+    assert _card([str(tmp_path / "out")])["training"]["settings"]["mixed_precision"] is True
+
+
 def test_calibration_undoes_what_networks_overstate() -> None:
     """Logits that are twice as large as they should be, and shifted."""
     rng = np.random.default_rng(8)
