@@ -240,7 +240,7 @@ def publish(
         with tempfile.TemporaryDirectory() as scratch:
             # The card tells how the file does elsewhere, so a file is there before its card is.
             early = Path(scratch) / out.name
-            export_model(model, platt, to_json(card), patches, early, FEWEST)
+            early.write_bytes(to_onnx(model, platt, to_json(card)).SerializeToString())
             labs = score_elsewhere(early, threshold, kept_back.elsewhere)
     card["idc"] |= card_blocks(shifts, labs)
     exported = export_model(model, platt, to_json(card), patches, out, FEWEST)

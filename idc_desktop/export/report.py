@@ -52,6 +52,7 @@ _RULES = FocusRules()
 _FOCI_ACROSS = 4
 _FOCUS_PX = 320
 _FOCUS_MARGIN = 0.35  # of the focus, around it
+_HELD_OUT = ("test_weighted", "out_of_fold_weighted")
 
 _BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=8.5, leading=11)
 _LEAD = ParagraphStyle("lead", _BODY, keepWithNext=1)
@@ -279,7 +280,7 @@ def _model(analysis: Analysis) -> Iterable[Flowable]:
     about = card.document["idc"]
     use = about.get("intended_use", {})
     metrics = about.get("metrics", {})
-    name = next((it for it in ("test_weighted", *metrics) if it in metrics), "")
+    name = next((it for it in (*_HELD_OUT, *metrics) if it in metrics), "")
     figures: Mapping[str, Any] = metrics.get(name, {})
     rows = [
         ("Name", f"{card.name} {card.version}, recipe {card.recipe}, {card.created}"),
