@@ -107,7 +107,7 @@ def test_cells_of_the_map_lie_where_they_belong(
     window = open_window(tiny_slide.path)
     analyze(window, qtbot)
     view, document = window.view, window.document
-    document.show(opacity=1.0, outlined=False)
+    document.show(opacity=1.0, outlined=False, legend=False)
     view.rotate(angle)
     view.set_scale(scale)
     grid, current = document.grid, document.map
