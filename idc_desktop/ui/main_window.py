@@ -394,8 +394,8 @@ class MainWindow(QMainWindow):
         apply_theme(name)
 
     def _follow_system(self) -> None:
-        """Be dark or light as the desktop is now, if that was asked for."""
-        if self._settings.theme == "system":
+        """Be dark or light as the desktop is now, if that was asked for and the window is open."""
+        if self._settings.theme == "system" and self.isVisible():
             apply_theme("system")
 
     def _show_shortcuts(self) -> None:

@@ -39,3 +39,13 @@ def test_window_turns_dark_when_the_desktop_does(
     monkeypatch.setattr(theme, "is_desktop_dark", lambda: True)
     changed.emit(Qt.ColorScheme.Dark)
     assert not is_dark()
+
+
+@pytest.mark.usefixtures("light")
+def test_closed_window_colours_no_other(
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.close()
+    monkeypatch.setattr(theme, "is_desktop_dark", lambda: True)
+    QGuiApplication.styleHints().colorSchemeChanged.emit(Qt.ColorScheme.Dark)
+    assert window.palette().color(QPalette.ColorRole.Window).lightness() > 128
