@@ -31,6 +31,7 @@ from idc_desktop.console import (
     print_line,
     report_defect,
 )
+from idc_desktop.engine_messages import AnalyzeJob, BlockDone, Plan, RecallJob
 from idc_desktop.errors import (
     DefectError,
     ExportError,
@@ -39,7 +40,6 @@ from idc_desktop.errors import (
     UsageError,
     not_written,
 )
-from idc_desktop.messages import AnalyzeJob, BlockDone, Plan, RecallJob
 from idc_desktop.plain_text import one_line
 from idc_desktop.results import as_one_folder, refuse_scan_folder, results_folder, results_name
 from idc_desktop.supervisor import Job

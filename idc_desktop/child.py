@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from idc_desktop.errors import IdcError
-from idc_desktop.messages import JOBS, MAX_TEXT, Command, Event, Failure, JobMessage, receive, send
+from idc_desktop.message import MAX_TEXT, Command, Event, Failure, JobMessage, receive, send
 from idc_desktop.streams import is_broken_pipe
 
 Listen = Callable[[Callable[[Command], None]], None]
@@ -44,8 +44,12 @@ class Outbox:
         os._exit(0)
 
 
-def serve(work: Callable[[JobMessage, Outbox, Listen], None]) -> None:
+def serve(
+    work: Callable[[JobMessage, Outbox, Listen], None], jobs: tuple[type[JobMessage], ...]
+) -> None:
     """Run `work` on the job that arrives on stdin, report how it fails, and end the process.
+
+    `jobs` are those that this process can do.
 
     Once `work` listens, the process ends as soon as stdin closes: the parent is gone.
     """
@@ -54,7 +58,7 @@ def serve(work: Callable[[JobMessage, Outbox, Listen], None]) -> None:
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         outbox = Outbox(answers)
-        job = receive(sys.stdin.buffer, JOBS)
+        job = receive(sys.stdin.buffer, jobs)
         if job is None:
             return
         try:

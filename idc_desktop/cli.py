@@ -29,8 +29,9 @@ from idc_desktop.console import (
     printing,
     report_defect,
 )
+from idc_desktop.engine_messages import Doctor, DoctorJob, InfoJob, ModelVerified, VerifyJob
 from idc_desktop.errors import DefectError, DisplayError, IdcError, ModelError, UsageError
-from idc_desktop.messages import Doctor, DoctorJob, InfoJob, ModelVerified, SlideOpened, VerifyJob
+from idc_desktop.message import SlideOpened
 from idc_desktop.results import results_name
 from idc_desktop.streams import open_missing_streams
 from idc_desktop.supervisor import ask, usable_threads

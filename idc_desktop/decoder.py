@@ -20,22 +20,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from idc_desktop.child import Listen, Outbox, serve
-from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError, slide_replaced
-from idc_desktop.messages import (
-    MAX_TEXT,
+from idc_desktop.decoder_messages import (
     TILE_PX,
-    Command,
-    JobMessage,
     Pixels,
     ReadAssociated,
     Reading,
     ReadPatch,
     ReadTile,
-    SlideOpened,
-    Started,
     Unreadable,
     ViewJob,
 )
+from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError, slide_replaced
+from idc_desktop.message import MAX_TEXT, Command, JobMessage, SlideOpened, Started
 from idc_desktop.slide import UNREADABLE_GREY, Rgb, Slide
 from idc_desktop.store import adopt
 
@@ -52,7 +48,7 @@ def _no_matter(parts_left: int) -> None:
 
 def main() -> None:
     """Serve the slide that arrives on stdin."""
-    serve(run)
+    serve(run, (ViewJob,))
 
 
 def run(job: JobMessage, outbox: Outbox, listen: Listen) -> None:

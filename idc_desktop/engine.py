@@ -2,7 +2,7 @@
 
 It is started by `supervisor` only, gets its job as the first message on stdin and answers on
 stdout. When stdin closes, the parent is gone and the engine ends at once, losing nothing that was
-committed. Jobs and their answers are in `messages`.
+committed. Jobs and their answers are in `engine_messages`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idc_desktop.child import Listen, Outbox, serve
-from idc_desktop.errors import ModelError, cancelled
-from idc_desktop.messages import (
-    MAX_TEXT,
-    OVERVIEW,
+from idc_desktop.engine_messages import (
+    ENGINE_JOBS,
     OVERVIEW_SIDE_PX,
     AnalyzeJob,
     Cancel,
@@ -29,20 +27,19 @@ from idc_desktop.messages import (
     DoctorJob,
     Done,
     InfoJob,
-    JobMessage,
     ModelVerified,
     Note,
     OverviewStrip,
     Plan,
     RecallJob,
-    SlideOpened,
-    Started,
     StoredModel,
     StoredModels,
     Tried,
     Trying,
     VerifyJob,
 )
+from idc_desktop.errors import ModelError, cancelled
+from idc_desktop.message import MAX_TEXT, OVERVIEW, JobMessage, SlideOpened, Started
 
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
     from idc_desktop.card import ModelCard
@@ -63,7 +60,7 @@ _LONGEST_RUN_LOOKS = 40  # VGG-16 takes a quarter of a second for a batch on two
 
 def main() -> None:
     """Run the job that arrives on stdin."""
-    serve(run_job)
+    serve(run_job, ENGINE_JOBS)
 
 
 def run_job(job: JobMessage, outbox: Outbox, listen: Listen) -> None:

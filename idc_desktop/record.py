@@ -12,19 +12,18 @@ import numpy.typing as npt
 
 from idc_desktop.card import Model, card_without_golden
 from idc_desktop.description import SlideDescription
-from idc_desktop.errors import GarbledMessageError, ModelError
-from idc_desktop.grid import Block
-from idc_desktop.messages import (
+from idc_desktop.engine_messages import (
     BlockDone,
     Done,
-    Event,
     Note,
     OverviewStrip,
     Plan,
-    SlideOpened,
     StoredModel,
     StoredModels,
 )
+from idc_desktop.errors import GarbledMessageError, ModelError
+from idc_desktop.grid import Block
+from idc_desktop.message import Event, SlideOpened
 from idc_desktop.probability_map import (
     MILLIONTHS,
     NO_PROBABILITY,

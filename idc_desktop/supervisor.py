@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from idc_desktop.closing import Closing
+from idc_desktop.engine_messages import BlockDone, Cancel, Plan, Tried, Trying
 from idc_desktop.errors import (
     AnalysisCancelledError,
     GarbledMessageError,
@@ -33,20 +34,7 @@ from idc_desktop.errors import (
     reader_lost,
 )
 from idc_desktop.memory import MEMORY_VARIABLE, MemoryWatch, memory_limit
-from idc_desktop.messages import (
-    BlockDone,
-    Cancel,
-    Command,
-    Event,
-    Failure,
-    JobMessage,
-    Plan,
-    Started,
-    Tried,
-    Trying,
-    receive,
-    send,
-)
+from idc_desktop.message import Command, Event, Failure, JobMessage, Started, receive, send
 
 _DEADLINE_S = 300.0
 """A child that says nothing for so long hangs (a block takes well under a minute)."""

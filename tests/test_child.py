@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from idc_desktop import supervisor
+from idc_desktop.engine_messages import AnalyzeJob, BlockDone, Done, InfoJob, VerifyJob
 from idc_desktop.errors import ModelError, SlideError, UsageError
 from idc_desktop.inference import CPU_BATCH
 from idc_desktop.memory import MEMORY_VARIABLE, resident_bytes
-from idc_desktop.messages import AnalyzeJob, BlockDone, Done, Event, InfoJob, JobMessage, VerifyJob
+from idc_desktop.message import Event, JobMessage
 from idc_desktop.supervisor import Child, Job
 from tests.support.crashing_engine import VARIABLE, Crash
 from tests.support.models import TinyModel, Trap, write_tiny_model

@@ -11,17 +11,8 @@ from typing import NoReturn
 import pytest
 
 from idc_desktop import decoder
-from idc_desktop.messages import (
-    Command,
-    Event,
-    Pixels,
-    Reading,
-    ReadPatch,
-    ReadTile,
-    SlideOpened,
-    Started,
-    ViewJob,
-)
+from idc_desktop.decoder_messages import Pixels, Reading, ReadPatch, ReadTile, ViewJob
+from idc_desktop.message import Command, Event, SlideOpened, Started
 from idc_desktop.supervisor import Child
 from tests.support.scenes import Scene
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from idc_desktop.description import LevelDescription
-from idc_desktop.messages import SlideOpened, receive, send
+from idc_desktop.message import SlideOpened, receive, send
 from idc_desktop.slide import Slide
 from tests.support.messages import description_of
 from tests.support.slides import write_tiff

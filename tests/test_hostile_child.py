@@ -11,8 +11,8 @@ import pytest
 
 from idc_desktop import supervisor
 from idc_desktop.cli import main
+from idc_desktop.decoder_messages import ViewJob
 from idc_desktop.errors import GarbledMessageError
-from idc_desktop.messages import ViewJob
 from idc_desktop.supervisor import Child, Job
 from tests.support.lying_process import MODULE, VARIABLE, Lie
 from tests.support.processes import is_alive

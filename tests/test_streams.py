@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from idc_desktop.engine_messages import DoctorJob
 from idc_desktop.errors import OutputError
 from idc_desktop.export import verify_folder
-from idc_desktop.messages import DoctorJob
 from idc_desktop.supervisor import Child, Job
 from tests.support.command import environment, run_cli
 from tests.support.models import TinyModel

@@ -19,6 +19,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from idc_desktop.engine_messages import (
+    AnalyzeJob,
+    BlockDone,
+    Done,
+    InfoJob,
+    Note,
+    OverviewStrip,
+    Plan,
+    VerifyJob,
+)
 from idc_desktop.errors import (
     AnalysisCancelledError,
     DefectError,
@@ -26,19 +36,7 @@ from idc_desktop.errors import (
     OutputError,
     SlideError,
 )
-from idc_desktop.messages import (
-    AnalyzeJob,
-    BlockDone,
-    Done,
-    Event,
-    InfoJob,
-    Note,
-    OverviewStrip,
-    Plan,
-    SlideOpened,
-    Started,
-    VerifyJob,
-)
+from idc_desktop.message import Event, SlideOpened, Started
 from idc_desktop.probability_map import PatchState, ProbabilityMap
 from idc_desktop.record import block_result
 from idc_desktop.supervisor import Child, ChildCrashedError, Job, ask
@@ -561,7 +559,7 @@ def test_model_that_wants_more_memory_than_there_is_is_told(
 
 PARENT = """
 import sys
-from idc_desktop.messages import AnalyzeJob
+from idc_desktop.engine_messages import AnalyzeJob
 from idc_desktop.supervisor import Job
 slide, model, folder = sys.argv[1:]
 job = AnalyzeJob(slide, model, None, "cpu", 1, folder)

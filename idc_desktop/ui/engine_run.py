@@ -12,8 +12,9 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 
 from idc_desktop.description import SlideDescription
+from idc_desktop.engine_messages import AnalyzeJob, BlockDone, Plan
 from idc_desktop.errors import GarbledMessageError
-from idc_desktop.messages import AnalyzeJob, BlockDone, Event, Plan, SlideOpened
+from idc_desktop.message import Event, SlideOpened
 from idc_desktop.model_file import ModelFile
 from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord, require_model

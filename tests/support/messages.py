@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from idc_desktop.description import LevelDescription, SlideDescription
+from idc_desktop.engine_messages import BlockDone, Plan
 from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.messages import BlockDone, Plan
 from idc_desktop.probability_map import BlockResult, PatchState
 from idc_desktop.provider import ProviderChoice
 from idc_desktop.record import block_done

@@ -12,8 +12,8 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.colormap import FAILED_RGB, NAMES, lookup_table
+from idc_desktop.engine_messages import Plan
 from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.messages import Plan
 from idc_desktop.model_file import bundled_models
 from idc_desktop.probability_map import BlockResult, PatchState
 from idc_desktop.provider import ProviderChoice

@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import verify_folder
-from idc_desktop.messages import OVERVIEW, Started
+from idc_desktop.message import OVERVIEW, Started
 from idc_desktop.regions import rectangle
 from idc_desktop.supervisor import Job
 from idc_desktop.ui.display import Display

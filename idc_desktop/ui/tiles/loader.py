@@ -13,21 +13,19 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QImage
 
 from idc_desktop.console import report_defect
-from idc_desktop.description import SlideDescription
-from idc_desktop.errors import DefectError, GarbledMessageError, reader_lost, slide_replaced
-from idc_desktop.messages import (
+from idc_desktop.decoder_messages import (
     TILE_PX,
-    Event,
     Pixels,
     ReadAssociated,
     Reading,
     ReadPatch,
     ReadTile,
-    SlideOpened,
-    Started,
     Unreadable,
     ViewJob,
 )
+from idc_desktop.description import SlideDescription
+from idc_desktop.errors import DefectError, GarbledMessageError, reader_lost, slide_replaced
+from idc_desktop.message import Event, SlideOpened, Started
 from idc_desktop.plain_text import in_a_line
 from idc_desktop.supervisor import Child, ChildCrashedError
 from idc_desktop.ui.hand_over import HandOver

@@ -1,167 +1,38 @@
-"""What the processes say to each other: every message there is, and what is true of each.
-
-A parent gives a child one job, then commands; the child answers with events. Who receives a
-message gets a value of one of these classes, complete and within its bounds, or
-`GarbledMessageError`: a decoder that a hostile slide took over can say nothing else. What a
-message must be to fit those before it is for who keeps those (`record`, the tile loader).
-
-Raw bytes (`Message.payload`) follow a message where its class says how many.
-"""
+"""What the engine and its parent say to each other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import IO, Annotated, ClassVar, Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Annotated, Self
 
-from idc_desktop import wire
-from idc_desktop.description import SlideDescription
-from idc_desktop.errors import GarbledMessageError
 from idc_desktop.grid import MAX_CELLS, PatchGrid
+from idc_desktop.message import (
+    Cell,
+    Command,
+    Count,
+    Event,
+    JobMessage,
+    Name,
+    Number,
+    SlideOpened,
+    Started,
+    Text,
+)
 from idc_desktop.provider import Provider, ProviderChoice, UsedProvider
 from idc_desktop.tissue import TissueSettings
-from idc_desktop.typed_json import (
-    AnyNumber,
-    Matching,
-    MismatchError,
-    Sized,
-    Within,
-    build,
-    decode,
-    encode,
-)
-
-TILE_PX = 256
-"""Side of the tiles that the decoder sends to the window."""
+from idc_desktop.typed_json import AnyNumber, Matching, Sized, Within
 
 OVERVIEW_SIDE_PX = 4096
 """Largest side of the overview."""
 
-OVERVIEW = -1
-"""Stands for the overview where blocks are numbered: it can kill the engine as they can."""
-
-MAX_PICTURE_PX = 64 << 20
-"""Pixels of the largest picture that the decoder sends: a label or macro image."""
-
-MAX_TEXT = 1 << 16
-"""Characters of the longest text; who quotes a file cuts it here."""
-
 _STATE_BYTES, _MILLIONTHS_BYTES = 1, 4  # of a patch in a block
 
-Number = Annotated[int, Within(OVERVIEW, 1 << 53)]
-Count = Annotated[int, Within(0, 1 << 53)]
-Cell = Annotated[int, Within(0, MAX_CELLS)]
 BlockSide = Annotated[int, Within(1, 256)]
 OverviewSide = Annotated[int, Within(1, OVERVIEW_SIDE_PX)]
-PictureSide = Annotated[int, Within(1, MAX_PICTURE_PX)]
-Name = Annotated[str, Sized(1, 1 << 12)]
-Text = Annotated[str, Sized(0, MAX_TEXT)]
 Sha256 = Annotated[str, Matching("[0-9a-f]{64}")]
 Moment = Annotated[str, Matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")]
 """UTC."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """What all messages have."""
-
-    KEY: ClassVar[str]
-    """The JSON field that holds the name, another one for each of the three kinds of message."""
-    NAME: ClassVar[str]
-
-    payload: bytes = field(default=b"", kw_only=True, repr=False)
-
-    @property
-    def payload_bytes(self) -> int:
-        """How many raw bytes belong to it."""
-        return 0
-
-
-@dataclass(frozen=True)
-class Event(Message):
-    """What a child says."""
-
-    KEY = "event"
-
-
-@dataclass(frozen=True)
-class Command(Message):
-    """What a child is told while it is at its job."""
-
-    KEY = "command"
-
-
-@dataclass(frozen=True)
-class JobMessage(Message):
-    """The first message that a child gets."""
-
-    KEY = "job"
-    ANSWERS: ClassVar[tuple[type[Event], ...]]
-    """What the child may say, besides `Failure`."""
-    COMMANDS: ClassVar[tuple[type[Command], ...]]
-
-    def after_crash(
-        self, careful: Iterable[int], crashed: Mapping[int, str], *, has_planned: bool
-    ) -> Self:
-        """Return the job for the child that follows one that died.
-
-        Parameters
-        ----------
-        careful : iterable of int
-            Blocks under suspicion: they run first, alone.
-        crashed : mapping of int to str
-            Blocks that are given up, and why.
-        has_planned : bool
-            A child before it had begun to compute: what it did is not to be forgotten.
-        """
-        return self
-
-
-@dataclass(frozen=True)
-class Failure(Event):
-    """The child ends with an error: the name of its class, and its message."""
-
-    NAME = "error"
-
-    kind: Name
-    message: Text
-
-
-@dataclass(frozen=True)
-class Started(Event):
-    """What the child is at now, named before it can die of it: a block, or a request."""
-
-    NAME = "start"
-
-    number: Number
-
-
-@dataclass(frozen=True)
-class Reading(Event):
-    """A sign of life between the parts of a request that takes long."""
-
-    NAME = "reading"
-
-    request: Count
-    parts_left: Annotated[int, Within(1, TILE_PX * TILE_PX)]
-
-
-@dataclass(frozen=True)
-class SlideOpened(Event):
-    """The slide is open; with the names of the pictures that came with the scan."""
-
-    NAME = "slide"
-
-    slide: SlideDescription
-    associated: Annotated[tuple[Name, ...], Sized(0, 1 << 12)] = ()
-
-    def __post_init__(self) -> None:
-        slide = self.slide
-        if (slide.mpp_x is None) != (slide.mpp_y is None):
-            raise ValueError("the resolution of one axis is unknown")
-        x, y, width, height = slide.bounds or (0, 0, 0, 0)
-        if x + width > slide.width_l0 or y + height > slide.height_l0:
-            raise ValueError(f"bounds {slide.bounds} are not within the slide")
 
 
 @dataclass(frozen=True)
@@ -332,77 +203,10 @@ class Done(Event):
 
 
 @dataclass(frozen=True)
-class Pixels(Event):
-    """The picture that was asked for: 32-bit pixels as Qt has them, B, G, R, 255."""
-
-    NAME = "pixels"
-
-    request: Count
-    width: PictureSide
-    height: PictureSide
-
-    def __post_init__(self) -> None:
-        if self.width * self.height > MAX_PICTURE_PX:
-            raise ValueError(f"{self.width} x {self.height} pixels are too many")
-
-    @property
-    def payload_bytes(self) -> int:
-        """How many raw bytes belong to it."""
-        return self.width * self.height * 4
-
-
-@dataclass(frozen=True)
-class Unreadable(Event):
-    """What was asked for cannot be read."""
-
-    NAME = "failed"
-
-    request: Count
-    message: Text
-
-
-@dataclass(frozen=True)
 class Cancel(Command):
     """End after what has begun."""
 
     NAME = "cancel"
-
-
-@dataclass(frozen=True)
-class ReadTile(Command):
-    """Asks for a tile; at zoom z a pixel of it covers 2^z level-0 pixels."""
-
-    NAME = "tile"
-
-    request: Count
-    zoom: Annotated[int, Within(0, 64)]
-    col: Count
-    row: Count
-
-
-@dataclass(frozen=True)
-class ReadPatch(Command):
-    """Asks for the pixels that a model sees of a grid cell and of its eight neighbours."""
-
-    NAME = "patch"
-
-    request: Count
-    spacing_um_px: float
-    row: Cell
-    col: Cell
-
-
-@dataclass(frozen=True)
-class ReadAssociated(Command):
-    """Asks for a picture that came with the scan.
-
-    They are read only when asked for, since they may show a patient's name.
-    """
-
-    NAME = "associated"
-
-    request: Count
-    name: str
 
 
 @dataclass(frozen=True)
@@ -535,78 +339,4 @@ class RecallJob(JobMessage):
         return replace(self, crashed=tuple(crashed.items()))
 
 
-@dataclass(frozen=True)
-class ViewJob(JobMessage):
-    """Open a slide and read what is asked for, until the parent closes the pipe."""
-
-    NAME = "view"
-    ANSWERS = (SlideOpened, Started, Reading, Pixels, Unreadable)
-    COMMANDS = (ReadTile, ReadPatch, ReadAssociated)
-
-    slide: str
-    mpp: AnyNumber | None
-    data_folder: str
-
-
-JOBS: tuple[type[JobMessage], ...] = (
-    InfoJob,
-    DoctorJob,
-    VerifyJob,
-    AnalyzeJob,
-    RecallJob,
-    ViewJob,
-)
-
-AnyMessage = TypeVar("AnyMessage", bound=Message)
-
-
-def send(stream: IO[bytes], message: Message) -> None:
-    """Write one message and flush.
-
-    Raises
-    ------
-    OSError
-        The other side is gone.
-    """
-    said = {message.KEY: message.NAME, **vars(message)}
-    del said["payload"]
-    wire.send(stream, encode(said), message.payload)
-
-
-def receive(stream: IO[bytes], kinds: tuple[type[AnyMessage], ...]) -> AnyMessage | None:
-    """Read one message; None when the other side has closed the pipe, even mid-message.
-
-    Parameters
-    ----------
-    kinds : tuple of classes
-        What may be said now, all of them jobs, commands or events.
-
-    Raises
-    ------
-    GarbledMessageError
-        What came is none of them. Nothing that follows it can be read.
-    """
-    received = wire.receive_head(stream)
-    if received is None:
-        return None
-    head, payload_bytes = received
-    name: object = None
-    try:
-        said = decode(head)
-        name = said.pop(kinds[0].KEY, None)
-        message = build(_named(kinds, name), said)
-        if payload_bytes != message.payload_bytes:
-            raise MismatchError(f"{payload_bytes:,} bytes for {message.payload_bytes:,} follow")
-    except MismatchError as error:
-        raise GarbledMessageError(f"{name or 'message'}: {error}") from error
-    if payload_bytes == 0:
-        return message
-    payload = wire.receive_payload(stream, payload_bytes)
-    return None if payload is None else replace(message, payload=payload)
-
-
-def _named(kinds: tuple[type[AnyMessage], ...], name: object) -> type[AnyMessage]:
-    for kind in kinds:
-        if name == kind.NAME:
-            return kind
-    raise MismatchError("not expected here")
+ENGINE_JOBS = (InfoJob, DoctorJob, VerifyJob, AnalyzeJob, RecallJob)
