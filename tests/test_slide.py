@@ -380,6 +380,8 @@ def test_label_and_macro_are_never_decoded(
     with Slide(path) as slide:
         assert np.array_equal(slide.read_region(0, 0, 0, 640, 512), PIXELS)
         assert overview(slide, 160).shape == (128, 160, 3)
+        with pytest.raises(SlideReadError, match="macro image is too large"):
+            slide.read_associated("macro")
     outcome = run_cli(
         "analyze", path, "--out", tmp_path / "out", "--model", tiny_model.path, data_dir=data_dir
     )
