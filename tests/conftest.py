@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.support.models import TinyModel, write_tiny_model
 from tests.support.scenes import Scene, write_tiny_slide
+
+_IN_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 4_000_000_000
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the tests' files into memory where there is room for them.
+
+    Whatever the program keeps it has the disk confirm, some ten times a test, and there are disks
+    that take a second for it.
+    """
+    if config.option.basetemp or not os.access(_IN_MEMORY, os.W_OK):
+        return
+    if shutil.disk_usage(_IN_MEMORY).free < _ROOM_BYTES:
+        return
+    folder = tempfile.mkdtemp(prefix="idc-desktop-tests-", dir=_IN_MEMORY)
+    config.option.basetemp = f"{folder}/files"
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture

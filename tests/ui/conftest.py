@@ -12,12 +12,10 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
-from idc_desktop.ui.settings import Settings
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
-from tests.ui.support import analyze
+from tests.ui.support import analyze, window_with
 
 OpenWindow = Callable[[Path], MainWindow]
 
@@ -28,11 +26,10 @@ def window(
 ) -> Iterator[MainWindow]:
     """An empty window of 900 x 600 with the tiny model and a data folder of its own."""
     monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
-    shown = MainWindow(Settings(), SlideDocument(str(tiny_model.path)))
-    shown.resize(900, 600)
-    shown.show()
-    yield shown
-    shown.close()
+    with window_with(tiny_model.path) as shown:
+        shown.resize(900, 600)
+        shown.show()
+        yield shown
 
 
 @pytest.fixture

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
+import shiboken6
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QImage, QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.settings import Settings
 
 WAIT_MS = 20_000
+
+
+@contextmanager
+def window_with(model: Path) -> Iterator[MainWindow]:
+    """Make a window with a model; it is closed and gone afterwards.
+
+    Its parts know each other, so that nothing else would ever delete it: the windows of all tests
+    would stay, and each would make whatever concerns all widgets slower.
+    """
+    window = MainWindow(Settings(), SlideDocument(str(model)))
+    try:
+        yield window
+        window.close()
+    finally:
+        shiboken6.delete(window)
 
 
 def pixels_of(widget: QWidget) -> npt.NDArray[np.uint8]:

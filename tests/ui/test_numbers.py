@@ -8,12 +8,10 @@ import pytest
 from PySide6.QtCore import QLocale, Qt
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.ui.document import SlideDocument
-from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.numbers import NumberField, number_text
-from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.view.guides import length_text
 from tests.support.models import TinyModel
+from tests.ui.support import window_with
 
 
 @pytest.mark.parametrize(
@@ -72,13 +70,12 @@ def test_fields_of_the_window_read_both_separators(
     qtbot: QtBot, language: str, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
     monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
-    window = MainWindow(Settings(), SlideDocument(str(tiny_model.path)))
-    window.show()
-    field = window.inspector.map._threshold
-    for typed in ("0.35", "0,45"):
-        field.selectAll()
-        qtbot.keyClicks(field, typed)
-        qtbot.keyClick(field, Qt.Key.Key_Return)
-        assert window.document.threshold == float(typed.replace(",", "."))
-        assert field.text() == typed.replace(",", ".") + "0"
-    window.close()
+    with window_with(tiny_model.path) as window:
+        window.show()
+        field = window.inspector.map._threshold
+        for typed in ("0.35", "0,45"):
+            field.selectAll()
+            qtbot.keyClicks(field, typed)
+            qtbot.keyClick(field, Qt.Key.Key_Return)
+            assert window.document.threshold == float(typed.replace(",", "."))
+            assert field.text() == typed.replace(",", ".") + "0"

@@ -29,14 +29,12 @@ from pytestqt.qtbot import QtBot
 from idc_desktop.regions import Region
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui import app
-from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.plain import Label, MessageBox, plain_tip
-from idc_desktop.ui.settings import Settings
 from tests.support.models import TinyModel, write_tiny_model
 from tests.support.scenes import Scene
-from tests.ui.support import analyze
+from tests.ui.support import analyze, window_with
 
 UI = Path(app.__file__).parent
 EVIL = "<h1>DONE</h1><a href='http:evil'>x<img src='evil.png'>"
@@ -125,18 +123,17 @@ def evil_window(
     folder.mkdir()
     slide = folder / f"{FILE_EVIL}.tiff"
     shutil.copy(tiny_slide.path, slide)
-    window = MainWindow(Settings(), SlideDocument(str(evil_model.path)))
-    window.show()
-    window.open(slide)
-    analyze(window, qtbot)
-    shapes = [rectangle(100, 100, 700, 700), rectangle(400, 300, 900, 900)]
-    window.document.regions.edit(
-        EVIL, put=[Region(EVIL, it, EVIL, id=str(number)) for number, it in enumerate(shapes)]
-    )
-    for dock in window.docks.values():
-        dock.show()
-    yield window
-    window.close()
+    with window_with(evil_model.path) as window:
+        window.show()
+        window.open(slide)
+        analyze(window, qtbot)
+        shapes = [rectangle(100, 100, 700, 700), rectangle(400, 300, 900, 900)]
+        window.document.regions.edit(
+            EVIL, put=[Region(EVIL, it, EVIL, id=str(number)) for number, it in enumerate(shapes)]
+        )
+        for dock in window.docks.values():
+            dock.show()
+        yield window
     assert opened == []
 
 

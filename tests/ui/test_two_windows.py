@@ -10,23 +10,20 @@ from pytestqt.qtbot import QtBot
 
 from idc_desktop.regions import rectangle
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
-from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
-from idc_desktop.ui.settings import Settings
 from tests.support.scenes import Scene
-from tests.ui.support import WAIT_MS, take
+from tests.ui.support import WAIT_MS, take, window_with
 
 
 @pytest.fixture
 def other(analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene) -> Iterator[MainWindow]:
     """A second window on the slide of the first one."""
-    other = MainWindow(Settings(), SlideDocument(str(analyzed.document.model.path)))
-    with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
-        other.open(tiny_slide.path)
-    assert "Another window" in noted.args[0]
-    qtbot.waitUntil(lambda: other.document.state == "done", timeout=WAIT_MS)
-    yield other
-    other.close()
+    with window_with(analyzed.document.model.path) as other:
+        with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
+            other.open(tiny_slide.path)
+        assert "Another window" in noted.args[0]
+        qtbot.waitUntil(lambda: other.document.state == "done", timeout=WAIT_MS)
+        yield other
 
 
 def test_second_window_shows_the_slide_but_draws_no_regions(
@@ -73,24 +70,23 @@ def test_threshold_that_is_kept_of_a_slide_outlives_a_conflict_of_two_windows(
     first = analyzed.document
     first.show(threshold=0.42)
     own = first.card.threshold
-    second = MainWindow(Settings(), SlideDocument(str(first.model.path)))
-    second.open(tiny_slide.path)
-    document = second.document
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
-    assert document.threshold == own
-    assert "threshold" in second.regions_bar._reason.text()
-    first.close()
-    with qtbot.waitSignal(document.noted, timeout=WAIT_MS) as noted:
-        document.regions.try_again()
-    assert noted.args[0] == "The threshold is 0.420, as it was kept of this slide."
-    assert document.threshold == 0.42
-    second.view.rotate(90)  # this is kept, and the threshold with it
-    document.close()
-    assert second.regions_bar.isHidden()
-    second.open(tiny_slide.path)
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
-    assert document.threshold == 0.42
-    second.close()
+    with window_with(first.model.path) as second:
+        second.open(tiny_slide.path)
+        document = second.document
+        qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+        assert document.threshold == own
+        assert "threshold" in second.regions_bar._reason.text()
+        first.close()
+        with qtbot.waitSignal(document.noted, timeout=WAIT_MS) as noted:
+            document.regions.try_again()
+        assert noted.args[0] == "The threshold is 0.420, as it was kept of this slide."
+        assert document.threshold == 0.42
+        second.view.rotate(90)  # this is kept, and the threshold with it
+        document.close()
+        assert second.regions_bar.isHidden()
+        second.open(tiny_slide.path)
+        qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+        assert document.threshold == 0.42
 
 
 def test_threshold_that_is_set_during_a_conflict_is_the_newer_one(
