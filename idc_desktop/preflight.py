@@ -29,13 +29,17 @@ _MAX_TAGS = 50_000  # of all directories together
 _MAX_OFFSETS = 16_000_000  # of one level: twice the tiles of the largest glass slide at 40x
 _MIN_TABLES_BYTES = 16 << 20  # so much may be read of tables, whatever the size of the file
 _MAX_TAG_BYTES = 64 << 20  # of any other tag: colour profiles and descriptions have a few MiB
+_MAX_SAMPLE_BITS = 16  # no decoder here takes more
+_TIMES_THE_FILE = 8  # so much may its tiles be together: some writers store a blank one once
+_MIN_TILES_BYTES = 64 << 20  # so much is decoded in a second or two, whatever the size of the file
 
-_TILE_WIDTH, _TILE_LENGTH, _SAMPLES = 322, 323, 277
+_TILE_WIDTH, _TILE_LENGTH, _SAMPLES, _SAMPLE_BITS = 322, 323, 277, 258
 _STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_SIZES |= {16: 8, 17: 8, 18: 8}
 _INTEGER_FORMATS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 _TABLES = {_STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS}
+_LOOKED_AT = _TABLES | {_TILE_WIDTH, _TILE_LENGTH, _SAMPLES, _SAMPLE_BITS}
 
 _FAR = np.uint64(1 << 62)
 
@@ -164,8 +168,9 @@ def inspect_tiff(path: Path) -> TiffReport | None:
     Raises
     ------
     SlideError
-        A directory loop, a tile so large that decoding it would exhaust the memory, or the file
-        cannot be read.
+        A directory loop, tiles so large or so many for the size of the file that decoding them
+        would exhaust memory or patience, samples of a kind that nothing decodes, or the file cannot
+        be read.
     """
     if is_dicom_slide(path):  # its free preamble may look like a TIFF header
         return None
@@ -180,7 +185,7 @@ class _TiffReader:
         self._order = order
         self._big = big
         self._size = file.seek(0, os.SEEK_END)
-        self._tags = self._table_bytes = 0
+        self._tags = self._table_bytes = self._tiles_bytes = 0
 
     @classmethod
     def of(cls, file: BinaryIO) -> _TiffReader | None:
@@ -227,8 +232,10 @@ class _TiffReader:
         self._check_tile(name, tags)
         for offsets, counts in ((_TILE_OFFSETS, _TILE_COUNTS), (_STRIP_OFFSETS, _STRIP_COUNTS)):
             if offsets in tags and counts in tags:
-                end_of_data = _last_end(tags[offsets], tags[counts])
-                report.needed_bytes = max(report.needed_bytes, end_of_data)
+                ends, sizes = _ends(tags[offsets], tags[counts])
+                report.needed_bytes = max(report.needed_bytes, int(ends.max(initial=0)))
+                self._tiles_bytes += int(sizes[ends <= self._size].sum())
+        self._check_tiles_bytes(name)
         return self._unsigned(end - link_size, link_size)
 
     def _entry(self, name: str, at: int, report: TiffReport) -> tuple[int, _Values]:
@@ -252,11 +259,7 @@ class _TiffReader:
                 f"{name}: One of its TIFF tags ({tag}) claims {size >> 20:,} MiB; the file is "
                 "damaged."
             )
-        if kind not in _INTEGER_FORMATS or tag not in _TABLES | {
-            _TILE_WIDTH,
-            _TILE_LENGTH,
-            _SAMPLES,
-        }:
+        if kind not in _INTEGER_FORMATS or tag not in _LOOKED_AT:
             return tag, none
         if tag in _TABLES:
             self._table_bytes += size
@@ -280,6 +283,21 @@ class _TiffReader:
                 f"{name}: One of its tiles claims {width:,} x {height:,} px ({size >> 20:,} MiB); "
                 "the file is damaged."
             )
+        bits = int(tags[_SAMPLE_BITS].max()) if _SAMPLE_BITS in tags else 8
+        if width and bits > _MAX_SAMPLE_BITS:
+            raise SlideError(
+                f"{name}: Its samples have {bits} bits; slides have 8. Convert it to a tiled "
+                "pyramidal TIFF of 8 bits."
+            )
+
+    def _check_tiles_bytes(self, name: str) -> None:
+        """Refuse a file that has the same tile in so many places that it takes minutes to read."""
+        if self._tiles_bytes > max(_TIMES_THE_FILE * self._size, _MIN_TILES_BYTES):
+            raise SlideError(
+                f"{name}: Its tiles claim {self._tiles_bytes >> 20:,} MiB together, but the file "
+                f"has {self._size / (1 << 20):,.1f}: most of them are one and the same. The file "
+                "is damaged."
+            )
 
     def _unsigned(self, at: int, size: int) -> int | None:
         if at > self._size:
@@ -291,12 +309,12 @@ class _TiffReader:
         return int.from_bytes(data, "little" if self._order == "<" else "big")
 
 
-def _last_end(starts: _Values, sizes: _Values) -> int:
-    """Return where the last of some parts of a file ends."""
+def _ends(starts: _Values, sizes: _Values) -> tuple[_Values, _Values]:
+    """Return where some parts of a file end, and their sizes."""
     parts = min(len(starts), len(sizes))
     # A lie of 2^64 bytes must not come out as a small sum.
-    limited = (np.minimum(it[:parts].astype(np.uint64), _FAR) for it in (starts, sizes))
-    return int(np.add(*limited).max(initial=0))
+    first, size = (np.minimum(it[:parts].astype(np.uint64), _FAR) for it in (starts, sizes))
+    return first + size, size
 
 
 def why_unsupported(path: Path, report: TiffReport | None) -> str:

@@ -40,6 +40,7 @@ _MAX_PIECE_WIDTH, _MAX_PIECE_PX = 2048, 1 << 21  # of a level, read by one threa
 _ANCHOR_RASTER_PX = 256
 _SALVAGED_TILE_PX = 256
 _MAX_ASSOCIATED_PX = 64 << 20
+_MAX_TILE_PX = 16 << 20  # beyond OpenSlide's cache, a tile is decoded for each patch on it
 
 
 class Slide(Closing):
@@ -100,6 +101,7 @@ class Slide(Closing):
         self.levels = tuple(
             it for it in found if it.has_possible_size and it.is_reduction_of(found[0])
         )
+        self._refuse_giant_tiles()
         self.bounds_l0 = self._read_bounds()
         self.objective_power = positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
         self._files.confirm(self.vendor)
@@ -273,12 +275,25 @@ class Slide(Closing):
         A row of tiles that lies in two strips is decoded twice, since OpenSlide's cache does not
         hold one of a large level. So strips end where tiles do, if that is not too far.
         """
-        name = f"openslide.level[{self.levels[level].number}].tile-height"
-        tile_rows = int(self._handle.properties.get(name, 1))
-        unit = math.lcm(factor, tile_rows)
+        unit = math.lcm(factor, self._tile_size(self.levels[level])[1])
         if unit > _MAX_STRIP_ROWS:
             return max(1, _MAX_STRIP_ROWS // factor) * factor
         return math.ceil(_MIN_STRIP_ROWS / unit) * unit
+
+    def _tile_size(self, level: Level) -> tuple[int, int]:
+        """Return the width and height of a level's tiles, as far as they are all alike."""
+        name = f"openslide.level[{level.number}].tile"
+        properties = self._handle.properties
+        return int(properties.get(f"{name}-width", 1)), int(properties.get(f"{name}-height", 1))
+
+    def _refuse_giant_tiles(self) -> None:
+        for level in self.levels:
+            width, height = self._tile_size(level)
+            if width * height > _MAX_TILE_PX:
+                raise SlideError(
+                    f"{self.name}: Its tiles have {width:,} x {height:,} px, too many to decode "
+                    "them again and again. Convert it to a pyramidal TIFF with tiles of 256 px."
+                )
 
     @property
     def associated_names(self) -> tuple[str, ...]:

@@ -336,6 +336,47 @@ def test_directories_that_share_their_tables_are_refused_at_once(tmp_path: Path)
     assert time.process_time() - began < 5
 
 
+def one_tile_in_many_places(path: Path, places: int) -> Path:
+    """Write a directory of tiles that are all the same 64 KiB."""
+    size, tile = 2 + 12 * 2 + 4, 1 << 16
+    tables = 8 + size
+    entries = [(324, 4, places, tables), (325, 4, places, tables + 4 * places)]
+    head = b"II*\0" + struct.pack("<I", 8) + directory(2, entries, 0)
+    body = np.full(places, tables + 8 * places, "<u4"), np.full(places, tile, "<u4")
+    path.write_bytes(head + body[0].tobytes() + body[1].tobytes() + bytes(tile))
+    return path
+
+
+def test_tile_that_is_in_a_thousand_places_is_refused(tmp_path: Path) -> None:
+    blank = one_tile_in_many_places(tmp_path / "blank.tiff", 1000)
+    alias = one_tile_in_many_places(tmp_path / "alias.tiff", 2000)
+
+    assert inspect_tiff(blank) is not None
+    with pytest.raises(SlideError, match=r"^alias\.tiff: .* claim 125 MiB together, .* has 0\.1:"):
+        inspect_tiff(alias)
+
+
+def test_tiles_beyond_the_end_are_truncation_and_not_too_many(tmp_path: Path) -> None:
+    alias = one_tile_in_many_places(tmp_path / "alias.tiff", 2000)
+    os.truncate(alias, alias.stat().st_size - 1)
+
+    report = inspect_tiff(alias)
+
+    assert report is not None
+    assert report.truncation is not None
+
+
+def test_samples_that_nothing_decodes_are_refused_at_once(sound: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deep.tiff"
+    data = bytearray(sound.read_bytes())
+    with tifffile.TiffFile(sound) as file:
+        struct.pack_into("<3H", data, file.pages.first.tags[258].valueoffset, 64, 64, 64)
+    path.write_bytes(data)
+
+    with pytest.raises(SlideError, match=r"^deep\.tiff: Its samples have 64 bits; slides have 8\."):
+        inspect_tiff(path)
+
+
 def test_tag_that_a_decoder_would_take_into_memory_is_refused(tmp_path: Path) -> None:
     """A colour profile of 500 MB; the file takes no room on the disk."""
     path = tmp_path / "profile.tiff"

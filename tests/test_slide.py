@@ -400,6 +400,22 @@ def test_slide_beyond_any_scanner_is_refused_with_its_size(tmp_path: Path) -> No
         Slide(path)
 
 
+@pytest.mark.parametrize(("width", "height"), [(8192, 8192), (1 << 20, 32)])
+def test_tiles_that_are_decoded_for_each_patch_are_refused(
+    tmp_path: Path, width: int, height: int
+) -> None:
+    path = write_tiff(tmp_path / "giant.tiff", PIXELS, mpp=2.0)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        for tag, side in ((322, width), (323, height)):
+            entry = file.pages.first.tags[tag]
+            struct.pack_into("<HII", data, entry.offset + 2, 4, 1, side)
+    path.write_bytes(data)
+
+    with pytest.raises(SlideError, match=rf"^giant\.tiff: .* {width:,} x {height:,} px, too many"):
+        Slide(path)
+
+
 def test_file_that_is_no_slide_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "notes.svs"
     path.write_text("This is not a slide.", encoding="utf-8")
