@@ -43,7 +43,7 @@ test: install
 	    { test $$? -eq 1 && $(QUICK) --last-failed --last-failed-no-failures none; }
 
 test-long: install
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long --log-cli-level=INFO
 
 bench: install
 	$(BIN)/python -m tests.bench
