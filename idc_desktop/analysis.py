@@ -16,7 +16,8 @@ import numpy.typing as npt
 from idc_desktop.errors import ModelError, SlideReadError, cancelled
 from idc_desktop.grid import Block
 from idc_desktop.inference import PatchClassifier
-from idc_desktop.probability_map import MILLIONTHS, NO_PROBABILITY, BlockResult, PatchState
+from idc_desktop.layers import KINDS, PATCH
+from idc_desktop.probability_map import BlockResult, PatchState
 from idc_desktop.slide import Slide
 from idc_desktop.tiling import Patches, PatchReader, no_patches
 
@@ -227,12 +228,12 @@ def _classify(readings: list[_Reading], classifier: PatchClassifier) -> Iterator
 def _result(reading: _Reading, probabilities: npt.NDArray[np.float64]) -> BlockResult:
     block, tissue = reading.block, reading.tissue
     states = np.where(tissue, PatchState.OK, PatchState.BACKGROUND).astype(np.uint8)
-    millionths = np.full(block.cells, NO_PROBABILITY, np.int32)
+    values = np.full(block.cells, np.nan)
     states[list(reading.failed)] = PatchState.FAILED
     reasons = dict(reading.failed)
     valid = (probabilities >= 0) & (probabilities <= 1)
     inferred = np.flatnonzero(tissue)
-    millionths[inferred[valid]] = np.rint(probabilities[valid] * MILLIONTHS)
+    values[inferred[valid]] = probabilities[valid]
     states[inferred[~valid]] = PatchState.INVALID_OUTPUT
     for cell, value in zip(inferred[~valid].tolist(), probabilities[~valid], strict=True):
         reasons[cell] = f"the model returned {value}"
@@ -240,7 +241,7 @@ def _result(reading: _Reading, probabilities: npt.NDArray[np.float64]) -> BlockR
     return BlockResult(
         block,
         states.reshape(shape),
-        millionths.reshape(shape),
+        {PATCH: KINDS[PATCH].stored(values.reshape(shape))},
         {
             (block.row + cell // block.cols, block.col + cell % block.cols): reasons[cell]
             for cell in sorted(reasons)

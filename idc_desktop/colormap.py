@@ -7,9 +7,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.probability_map import MILLIONTHS, ProbabilityMap
+from idc_desktop.layers import STEPS
+from idc_desktop.probability_map import MapLayer
 
-# Perceptually uniform, and their lightness grows with p: readable with every kind of colour
+# Perceptually uniform, and their lightness grows with the value: readable with every kind of colour
 # blindness and in print. Each at 0, 1/8 … 1.
 _ANCHORS = {
     "viridis": "440154 472d7b 3b528b 2c728e 21918c 28ae80 5ec962 addc30 fde725",
@@ -23,15 +24,13 @@ NAMES = tuple(_ANCHORS)
 """The colour maps that there are."""
 DEFAULT = "viridis"
 
-_LEAST_OPACITY = 0.25  # of what was asked for, at p = 0
+_LEAST_OPACITY = 0.25  # of what was asked for, at the lowest value
 
 FAILED_RGB = (0, 120, 255)
 """Patches that were tried and have no probability; a colour of neither the map nor the stain."""
 
 
-def outline(
-    probability_map: ProbabilityMap, threshold: float
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def outline(layer: MapLayer, threshold: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return the border of the cells at or above the threshold.
 
     Returns
@@ -40,7 +39,7 @@ def outline(
         (row, col) of the cells along whose upper or left side the border runs; row and col may be
         one beyond the last.
     """
-    positive = probability_map.positive(threshold)
+    positive = layer.positive(threshold)
     padded = np.pad(positive, 1)
     upper = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])
     left = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])
@@ -48,27 +47,25 @@ def outline(
 
 
 def lookup_table(name: str = DEFAULT) -> npt.NDArray[np.uint8]:
-    """Return the colours of probabilities 0 to 1, shape (256, 3)."""
+    """Return the colours of a range from its lowest value to its highest, shape (256, 3)."""
     anchors = np.array([list(bytes.fromhex(text)) for text in _ANCHORS[name].split()], float)
     positions = np.linspace(0, len(anchors) - 1, 256)
     channels = [np.interp(positions, np.arange(len(anchors)), column) for column in anchors.T]
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
-def colorize(
-    probability_map: ProbabilityMap, opacity: float, name: str = DEFAULT
-) -> npt.NDArray[np.uint8]:
-    """Return the map as RGBA, one pixel per patch, shape (rows, cols, 4).
+def colorize(layer: MapLayer, opacity: float, name: str = DEFAULT) -> npt.NDArray[np.uint8]:
+    """Return a layer as RGBA, one pixel per patch, shape (rows, cols, 4).
 
-    The less probable, the more transparent, so that the stain of benign tissue stays readable.
+    The lower the value, the more transparent, so that the stain of benign tissue stays readable.
     What was not analyzed is wholly transparent, never painted as 0; what failed has a colour of
     its own.
     """
-    rgba = np.zeros((*probability_map.states.shape, 4), np.uint8)
-    analyzed = probability_map.analyzed
-    index = probability_map.millionths[analyzed].astype(np.int64) * 255 // MILLIONTHS
+    rgba = np.zeros((*layer.stored.shape, 4), np.uint8)
+    analyzed = layer.analyzed
+    index = layer.stored[analyzed].astype(np.int64) * 255 // STEPS
     rgba[analyzed, :3] = lookup_table(name)[index]
-    failed = probability_map.failed
+    failed = layer.map.failed
     rgba[failed, :3] = FAILED_RGB
     weight = _LEAST_OPACITY + (1 - _LEAST_OPACITY) * index / 255
     rgba[analyzed, 3] = np.round(255 * opacity * weight)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
 from idc_desktop.grid import MAX_CELLS, PatchGrid
+from idc_desktop.layers import VALUE_BYTES
 from idc_desktop.message import (
     Cell,
     Command,
@@ -26,7 +27,7 @@ from idc_desktop.typed_json import AnyNumber, Matching, Sized, Within
 OVERVIEW_SIDE_PX = 4096
 """Largest side of the overview."""
 
-_STATE_BYTES, _MILLIONTHS_BYTES = 1, 4  # of a patch in a block
+_STATE_BYTES = 1  # of a patch in a block
 
 BlockSide = Annotated[int, Within(1, 256)]
 OverviewSide = Annotated[int, Within(1, OVERVIEW_SIDE_PX)]
@@ -133,7 +134,7 @@ class Plan(Event):
 
 @dataclass(frozen=True)
 class BlockDone(Event):
-    """What became of a block: its states (uint8), then its probabilities in millionths (int32).
+    """What became of a block: its states (uint8), then its probabilities, packed.
 
     Attributes
     ----------
@@ -158,7 +159,7 @@ class BlockDone(Event):
     @property
     def payload_bytes(self) -> int:
         """How many raw bytes belong to it."""
-        return self.rows * self.cols * (_STATE_BYTES + _MILLIONTHS_BYTES)
+        return self.rows * self.cols * (_STATE_BYTES + VALUE_BYTES)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,23 @@
-"""The map of a slide: what became of each patch of its grid, and its probability.
+"""The map of a slide: what became of each patch of its grid, and its layers of values.
 
 Arrays are (rows, cols) of the grid.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.layers import KINDS, NO_VALUE, PATCH, LayerKind
 
-MILLIONTHS = 1_000_000
-"""Probabilities are rounded to 6 decimals once, when stored: as an integer count of 1e-6."""
-
-NO_PROBABILITY = -1
-"""Stands in integer probability arrays where a patch has none."""
+if TYPE_CHECKING:
+    from idc_desktop.layers import Stored
 
 
 class PatchState(IntEnum):
@@ -49,15 +49,15 @@ class BlockResult:
     ----------
     states : ndarray of uint8, shape (rows, cols)
         `PatchState` values.
-    millionths : ndarray of int32, shape (rows, cols)
-        Probability of IDC in units of 1e-6, `NO_PROBABILITY` where there is none.
+    layers : mapping of str to ndarray of int32, shape (rows, cols)
+        The values of each layer, as `LayerKind.stored`.
     reasons : dict
         (row, col) of the grid -> why that patch failed.
     """
 
     block: Block
     states: npt.NDArray[np.uint8]
-    millionths: npt.NDArray[np.int32]
+    layers: Mapping[str, Stored]
     reasons: dict[tuple[int, int], str] = field(default_factory=dict)
 
     @classmethod
@@ -65,21 +65,16 @@ class BlockResult:
         """Return the result of a block of which no patch could be analyzed."""
         shape = (block.rows, block.cols)
         reasons = {(block.row + row, block.col + col): reason for row, col in np.ndindex(*shape)}
-        return cls(
-            block,
-            np.full(shape, PatchState.FAILED, np.uint8),
-            np.full(shape, NO_PROBABILITY, np.int32),
-            reasons,
-        )
+        states = np.full(shape, PatchState.FAILED, np.uint8)
+        return cls(block, states, {PATCH: np.full(shape, NO_VALUE, np.int32)}, reasons)
 
 
 class ProbabilityMap:
-    """Patch states and probabilities of a whole grid, filled block by block.
+    """Patch states and layers of a whole grid, filled block by block.
 
     Attributes
     ----------
     states : ndarray of uint8, shape (rows, cols)
-    millionths : ndarray of int32, shape (rows, cols)
     reasons : dict
         (row, col) -> why that patch failed.
     version : int
@@ -90,26 +85,40 @@ class ProbabilityMap:
         self.grid = grid
         self.version = 0
         self.states = np.full((grid.rows, grid.cols), PatchState.PENDING, np.uint8)
-        self.millionths = np.full((grid.rows, grid.cols), NO_PROBABILITY, np.int32)
         self.reasons: dict[tuple[int, int], str] = {}
+        self._layers = {PATCH: self._no_values()}
 
     def add(self, result: BlockResult) -> None:
         """Take over a block's result."""
         block = result.block
         here = np.s_[block.row : block.row + block.rows, block.col : block.col + block.cols]
         self.states[here] = result.states
-        self.millionths[here] = result.millionths
+        for name, stored in result.layers.items():
+            self._layers.setdefault(name, self._no_values())[here] = stored
         self.reasons.update(result.reasons)
         self.version += 1
 
+    def layer(self, name: str = PATCH) -> MapLayer:
+        """Return a layer; `KeyError` if the map has none of this name."""
+        return MapLayer(self, KINDS[name], self._layers[name])
+
+    @property
+    def layers(self) -> tuple[MapLayer, ...]:
+        """All layers, in the order of `KINDS`."""
+        return tuple(self.layer(name) for name in KINDS if name in self._layers)
+
+    def copy(self) -> ProbabilityMap:
+        """Return a map that stays as this one is now."""
+        copied = ProbabilityMap(self.grid)
+        copied.version, copied.states = self.version, self.states.copy()
+        copied.reasons = dict(self.reasons)
+        copied._layers = {name: it.copy() for name, it in self._layers.items()}
+        return copied
+
     @property
     def analyzed(self) -> npt.NDArray[np.bool_]:
-        """Where a patch has a probability, shape (rows, cols)."""
+        """Where the model gave a probability, shape (rows, cols)."""
         return np.equal(self.states, PatchState.OK)
-
-    def positive(self, threshold: float) -> npt.NDArray[np.bool_]:
-        """Where a patch is called IDC: P(IDC) at or above the threshold, shape (rows, cols)."""
-        return self.analyzed & (self.millionths / MILLIONTHS >= threshold)
 
     @property
     def failed(self) -> npt.NDArray[np.bool_]:
@@ -121,15 +130,14 @@ class ProbabilityMap:
         """How many patches were tried in vain."""
         return int(np.count_nonzero(self.failed))
 
+    def state_at(self, row: int, col: int) -> PatchState:
+        """Return what became of a patch."""
+        return PatchState(self.states[row, col])
+
     def state_text(self, row: int, col: int) -> str:
         """Say what became of a patch, and why where that is known."""
-        words, reason = PatchState(self.states[row, col]).words, self.reasons.get((row, col))
+        words, reason = self.state_at(row, col).words, self.reasons.get((row, col))
         return words if reason is None else f"{words}: {reason}"
-
-    @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
-        """P(IDC) per patch, NaN where there is none, shape (rows, cols)."""
-        return np.where(self.analyzed, self.millionths / MILLIONTHS, np.nan)
 
     def counts(self) -> dict[str, int]:
         """Return the number of patches per state, ``pending`` left out."""
@@ -138,3 +146,53 @@ class ProbabilityMap:
             for state in PatchState
             if state is not PatchState.PENDING
         }
+
+    def _no_values(self) -> Stored:
+        return np.full((self.grid.rows, self.grid.cols), NO_VALUE, np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class MapLayer:
+    """One layer of a map; grows as the map does.
+
+    Attributes
+    ----------
+    map : ProbabilityMap
+    kind : LayerKind
+    stored : ndarray of int32, shape (rows, cols)
+        As `LayerKind.stored`.
+    """
+
+    map: ProbabilityMap
+    kind: LayerKind
+    stored: Stored
+
+    @property
+    def name(self) -> str:
+        """By which it is asked for."""
+        return self.kind.name
+
+    @property
+    def grid(self) -> PatchGrid:
+        """The grid of the map."""
+        return self.map.grid
+
+    @property
+    def analyzed(self) -> npt.NDArray[np.bool_]:
+        """Where an analyzed patch has a value, shape (rows, cols)."""
+        return self.map.analyzed & np.not_equal(self.stored, NO_VALUE)
+
+    @property
+    def values(self) -> npt.NDArray[np.float64]:
+        """The values of the analyzed patches, NaN where there is none, shape (rows, cols)."""
+        return np.where(self.analyzed, self.kind.value(self.stored), np.nan)
+
+    def positive(self, threshold: float) -> npt.NDArray[np.bool_]:
+        """Where an analyzed patch has a value at or above a threshold, shape (rows, cols)."""
+        return self.analyzed & np.greater_equal(self.stored, self.kind.least(threshold))
+
+    def value_at(self, row: int, col: int) -> float | None:
+        """Return the value of an analyzed patch; None if it has none."""
+        stored = int(self.stored[row, col])
+        is_analyzed = self.map.state_at(row, col) is PatchState.OK and stored != NO_VALUE
+        return float(self.kind.value(stored)) if is_analyzed else None

@@ -23,14 +23,9 @@ from idc_desktop.engine_messages import (
 )
 from idc_desktop.errors import GarbledMessageError, ModelError
 from idc_desktop.grid import Block
+from idc_desktop.layers import PATCH, pack, unpack
 from idc_desktop.message import Event, SlideOpened
-from idc_desktop.probability_map import (
-    MILLIONTHS,
-    NO_PROBABILITY,
-    BlockResult,
-    PatchState,
-    ProbabilityMap,
-)
+from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
 
 
 class RunRecord:
@@ -157,18 +152,19 @@ def block_result(event: BlockDone) -> BlockResult:
     Raises
     ------
     GarbledMessageError
-        States or probabilities are none.
+        States or values are none.
     """
     block = Block(event.number, event.row, event.col, event.rows, event.cols)
     shape = (block.rows, block.cols)
     states = np.frombuffer(event.payload, np.uint8, block.cells).reshape(shape)
-    millionths = np.frombuffer(event.payload, "<i4", offset=block.cells).astype(np.int32)
     if states.min() <= PatchState.PENDING or states.max() > max(PatchState):
         raise GarbledMessageError("block: a state is none of a patch that was tried")
-    if millionths.min() < NO_PROBABILITY or millionths.max() > MILLIONTHS:
-        raise GarbledMessageError("block: a probability is not within 0 to 1")
+    try:
+        layers = {PATCH: unpack(event.payload[block.cells :], shape)}
+    except ValueError as error:
+        raise GarbledMessageError(f"block: {error}") from error
     reasons = {(row, col): why for row, col, why in event.reasons}
-    return BlockResult(block, states, millionths.reshape(shape), reasons)
+    return BlockResult(block, states, layers, reasons)
 
 
 def block_done(result: BlockResult) -> BlockDone:
@@ -181,5 +177,5 @@ def block_done(result: BlockResult) -> BlockDone:
         rows=block.rows,
         cols=block.cols,
         reasons=tuple((row, col, why) for (row, col), why in sorted(result.reasons.items())),
-        payload=result.states.tobytes() + result.millionths.astype("<i4").tobytes(),
+        payload=result.states.tobytes() + pack(result.layers[PATCH]),
     )

@@ -36,6 +36,7 @@ from idc_desktop.database import (
 )
 from idc_desktop.errors import OutputError, cause_of, remedy_for
 from idc_desktop.grid import Block
+from idc_desktop.layers import PATCH, pack, unpack
 from idc_desktop.probability_map import BlockResult
 from idc_desktop.provider import Provider, ProviderChoice
 from idc_desktop.salvage import Table
@@ -369,7 +370,7 @@ def _to_row(result: BlockResult) -> tuple[Any, ...]:
     block = result.block
     reasons = json.dumps([[row, col, why] for (row, col), why in sorted(result.reasons.items())])
     head = (block.number, block.row, block.col, block.rows, block.cols)
-    body = (result.states.tobytes(), result.millionths.astype("<i4").tobytes(), reasons)
+    body = (result.states.tobytes(), pack(result.layers[PATCH]), reasons)
     return (*head, *body, _crc(head, body))
 
 
@@ -379,7 +380,7 @@ def _from_row(row: tuple[Any, ...]) -> BlockResult:
     return BlockResult(
         block,
         np.frombuffer(row[5], np.uint8).reshape(shape),
-        np.frombuffer(row[6], "<i4").astype(np.int32).reshape(shape),
+        {PATCH: unpack(row[6], shape)},
         {(r, c): why for r, c, why in json.loads(row[7])},
     )
 

@@ -16,6 +16,7 @@ from idc_desktop.analysis import OutputCheck, analyze_blocks
 from idc_desktop.errors import AnalysisCancelledError, ModelError, SlideChangedError
 from idc_desktop.grid import Block
 from idc_desktop.inference import PatchClassifier
+from idc_desktop.layers import PATCH
 from idc_desktop.model_file import read_model
 from idc_desktop.probability_map import BlockResult, PatchState
 from idc_desktop.provider import Provider
@@ -89,7 +90,7 @@ def test_results_come_in_order_and_are_the_same_for_any_number_of_threads(
     for one, other in zip(alone, found, strict=True):
         assert (one.states == PatchState.OK).all()
         assert np.array_equal(one.states, other.states)
-        assert np.array_equal(one.millionths, other.millionths)
+        assert np.array_equal(one.layers[PATCH], other.layers[PATCH])
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -115,7 +116,7 @@ def test_cuda_classifies_blocks_together_and_finds_the_same(
     for one, other in zip(expected, found, strict=True):
         assert one.block == other.block
         assert np.array_equal(one.states, other.states)
-        assert np.array_equal(one.millionths, other.millionths)
+        assert np.array_equal(one.layers[PATCH], other.layers[PATCH])
         assert list(one.reasons.items()) == list(other.reasons.items())
     assert set(card[0].sizes) == {2 * SIDE_CELLS**2 + 1}
     if not is_damaged:
@@ -211,7 +212,7 @@ def test_torn_tile_costs_the_patches_on_it_and_no_other(
     failed = set()
     for one, other in zip(clean, found, strict=True):
         spared = other.states == PatchState.OK
-        assert np.array_equal(one.millionths[spared], other.millionths[spared])
+        assert np.array_equal(one.layers[PATCH][spared], other.layers[PATCH][spared])
         failed |= set(other.reasons)
         assert (other.states == PatchState.FAILED).sum() == len(other.reasons)
     assert failed == hit
@@ -274,7 +275,7 @@ def test_nothing_is_yielded_of_a_slide_that_was_replaced_while_it_was_read(
 
     assert len(found) <= 5
     for one, other in zip(clean, found, strict=False):
-        assert np.array_equal(one.millionths, other.millionths)
+        assert np.array_equal(one.layers[PATCH], other.layers[PATCH])
 
 
 def test_removed_slide_stops_the_analysis(path: Path, classifier: PatchClassifier) -> None:
@@ -321,4 +322,4 @@ def test_model_is_refused_at_once_when_nothing_that_follows_can_mend_it() -> Non
 
 def _outputs(states: list[PatchState]) -> BlockResult:
     row = np.array([states], np.uint8)
-    return BlockResult(Block(0, 0, 0, *row.shape), row, np.zeros(row.shape, np.int32))
+    return BlockResult(Block(0, 0, 0, *row.shape), row, {})

@@ -7,7 +7,8 @@ import pytest
 
 from idc_desktop.colormap import FAILED_RGB, NAMES, colorize, lookup_table, round_length_um
 from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import NO_PROBABILITY, PatchState, ProbabilityMap
+from idc_desktop.layers import NO_VALUE
+from idc_desktop.probability_map import PatchState, ProbabilityMap
 
 
 def test_table_is_viridis_from_end_to_end() -> None:
@@ -35,10 +36,10 @@ def test_each_state_has_its_look() -> None:
         PatchState.FAILED, PatchState.INVALID_OUTPUT, PatchState.EXCLUDED,
     ]  # fmt: skip
     probability_map.states[:] = [states]
-    probability_map.millionths[:] = NO_PROBABILITY
-    probability_map.millionths[0, 1:3] = 0, 1_000_000
+    probability_map.layer().stored[:] = NO_VALUE
+    probability_map.layer().stored[0, 1:3] = 0, 1_000_000
 
-    row = colorize(probability_map, 0.5)[0]
+    row = colorize(probability_map.layer(), 0.5)[0]
 
     table = lookup_table()
     assert row[:, 3].tolist() == [0, 32, 128, 0, 128, 128, 0]  # p = 0 is a quarter as opaque as 1

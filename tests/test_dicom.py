@@ -81,9 +81,9 @@ def test_dicom_objects_lie_on_the_slide(tiny_model: TinyModel, tmp_path: Path, n
     segmentation = highdicom.seg.segread(tmp_path / "out" / "segmentation.dcm")
     mapped = pydicom.dcmread(tmp_path / "out" / "parametric-map.dcm")
     read = highdicom.imread(tmp_path / "out" / "parametric-map.dcm").get_total_pixel_matrix()
-    positive = found.map.analyzed & (found.map.millionths / 1e6 >= found.threshold)
+    positive = found.layer.analyzed & (found.layer.values >= found.threshold)
     np.testing.assert_array_equal(segmentation.pixel_array, positive)
-    values = np.where(found.map.analyzed, found.map.probabilities, -1).astype(np.float32)
+    values = np.where(found.layer.analyzed, found.layer.values, -1).astype(np.float32)
     assert (values == -1).any()
     np.testing.assert_array_equal(mapped.pixel_array, values)
     np.testing.assert_array_equal(read, values)
@@ -173,7 +173,7 @@ def test_real_dicom_slide_is_written_and_read(
     found = analysis(tiny_model.path)
     grid = PatchGrid.over((0, 0, 2220, 2967), (0.499, 0.499), 400.0)
     few = ProbabilityMap(grid)
-    few.states[:], few.millionths[:] = PatchState.OK, 600_000
+    few.states[:], few.layer().stored[:] = PatchState.OK, 600_000
     slide = replace(found.slide, vendor="dicom", width_l0=2220, height_l0=2967)
     write_folder(
         tmp_path / "s", replace(found, map=few, slide=slide, source=folder), [], ("dicom",)

@@ -25,8 +25,9 @@ from idc_desktop.description import LevelDescription, SlideDescription
 from idc_desktop.errors import ExportError, OutputError
 from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
 from idc_desktop.grid import PatchGrid
+from idc_desktop.layers import NO_VALUE
 from idc_desktop.model_file import read_model
-from idc_desktop.probability_map import NO_PROBABILITY, PatchState, ProbabilityMap
+from idc_desktop.probability_map import PatchState, ProbabilityMap
 from idc_desktop.provider import ProviderChoice
 from idc_desktop.regions import Region, rectangle
 from idc_desktop.tissue import TissueSettings
@@ -47,7 +48,7 @@ def analysis(model: Path, *, seed: int = 0, image: str = "s.svs") -> Analysis:
     probability_map.states[:] = rng.choice([1, 1, 2, 3, 4], (grid.rows, grid.cols))
     ok = probability_map.states == PatchState.OK
     values = rng.integers(0, 1_000_001, ok.shape)
-    probability_map.millionths[:] = np.where(ok, values, NO_PROBABILITY)
+    probability_map.layer().stored[:] = np.where(ok, values, NO_VALUE)
     return Analysis(
         image=image,
         slide=SlideDescription(
@@ -82,7 +83,7 @@ def test_excluded_patches_are_listed_with_their_probability(
     made = analysis(tiny_model.path)
     row, col = np.argwhere(made.map.states == PatchState.OK)[0].tolist()
     made.map.states[row, col] = PatchState.EXCLUDED
-    expected = int(made.map.millionths[row, col])
+    expected = int(made.layer.stored[row, col])
 
     write_folder(tmp_path / "s", made, [])
 

@@ -192,7 +192,7 @@ def with_bounds(found: Analysis) -> Analysis:
     """Move an analysis onto bounds that begin at (640, 384)."""
     grid = replace(found.map.grid, origin_x_l0=640, origin_y_l0=384)
     moved = ProbabilityMap(grid)
-    moved.states[:], moved.millionths[:] = found.map.states, found.map.millionths
+    moved.states[:], moved.layer().stored[:] = found.map.states, found.layer.stored
     slide = replace(found.slide, bounds=(640, 384, grid.width_l0, grid.height_l0))
     return replace(found, map=moved, slide=slide)
 
@@ -325,7 +325,7 @@ def test_ome_tiff_keeps_the_rules_of_its_schema(exported: Path, tiny_model: Tiny
     space = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
     pixels = ome.find(f"{space}Image/{space}Pixels")
 
-    np.testing.assert_array_equal(image, found.map.probabilities.astype(np.float32))
+    np.testing.assert_array_equal(image, found.layer.values.astype(np.float32))
     assert pixels is not None
     assert {name: pixels.get(name) for name in ("SizeX", "SizeY", "SizeC", "SizeZ", "SizeT")} == {
         "SizeX": "30", "SizeY": "20", "SizeC": "1", "SizeZ": "1", "SizeT": "1",
@@ -378,7 +378,7 @@ found = analysis(Path(sys.argv[1]))
 grid = PatchGrid.over((0, 0, 500 * 1600, 400 * 1600), (0.25, 0.25), 400.0)
 many = ProbabilityMap(grid)
 many.states[:] = 1
-many.millionths[:] = np.random.default_rng(0).integers(0, 1_000_001, many.states.shape)
+many.layer().stored[:] = np.random.default_rng(0).integers(0, 1_000_001, many.states.shape)
 content = Content(replace(found, map=many), (), "s")
 with open(sys.argv[2], "wb") as file:
     six_files(content)["patches.geojson"](file)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.probability_map import NO_PROBABILITY, BlockResult, PatchState, ProbabilityMap
+from idc_desktop.layers import NO_VALUE, PATCH
+from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
 
 
 def grid_of(
@@ -118,7 +119,7 @@ def test_map_is_pending_until_told_and_never_zero() -> None:
     empty = ProbabilityMap(grid_of(600, 400))
 
     assert (empty.states == PatchState.PENDING).all()
-    assert np.isnan(empty.probabilities).all()
+    assert np.isnan(empty.layer().values).all()
     assert sum(empty.counts().values()) == 0
 
 
@@ -126,16 +127,16 @@ def test_map_takes_a_block_to_its_place() -> None:
     whole = ProbabilityMap(grid_of(800, 600))
     block = Block(3, 1, 2, 2, 2)
     states = np.array([[PatchState.OK, PatchState.BACKGROUND], [PatchState.FAILED, PatchState.OK]])
-    millionths = np.array([[250_000, NO_PROBABILITY], [NO_PROBABILITY, 0]], np.int32)
+    stored = np.array([[250_000, NO_VALUE], [NO_VALUE, 0]], np.int32)
 
-    whole.add(BlockResult(block, states.astype(np.uint8), millionths, {(2, 2): "torn"}))
+    whole.add(BlockResult(block, states.astype(np.uint8), {PATCH: stored}, {(2, 2): "torn"}))
 
     expected = np.full((3, 4), np.nan)
     expected[1, 2], expected[2, 3] = 0.25, 0.0
-    assert np.array_equal(whole.probabilities, expected, equal_nan=True)
+    assert np.array_equal(whole.layer().values, expected, equal_nan=True)
     assert whole.reasons == {(2, 2): "torn"}
     for threshold, called in ((0.0, 2), (0.25, 1), (0.250001, 0)):
-        assert whole.positive(threshold).sum() == called
+        assert whole.layer().positive(threshold).sum() == called
     assert whole.counts() == {
         "ok": 2,
         "background": 1,
@@ -161,5 +162,5 @@ def test_failed_block_says_why_for_each_cell() -> None:
     result = BlockResult.failed(Block(7, 4, 6, 2, 3), "the reader died")
 
     assert (result.states == PatchState.FAILED).all()
-    assert (result.millionths == NO_PROBABILITY).all()
+    assert (result.layers[PATCH] == NO_VALUE).all()
     assert result.reasons == {(row, col): "the reader died" for row in (4, 5) for col in (6, 7, 8)}

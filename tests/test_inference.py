@@ -23,8 +23,9 @@ from idc_desktop import inference
 from idc_desktop.analysis import analyze_blocks
 from idc_desktop.errors import ModelError
 from idc_desktop.inference import GOLDEN_TOLERANCE, PatchClassifier, cuda_problem
+from idc_desktop.layers import NO_VALUE, PATCH
 from idc_desktop.model_file import ModelFile, read_model
-from idc_desktop.probability_map import NO_PROBABILITY, PatchState
+from idc_desktop.probability_map import PatchState
 from idc_desktop.slide import Slide
 from idc_desktop.tiling import PatchReader
 from idc_desktop.tissue import TissueSettings
@@ -165,7 +166,7 @@ def test_nan_is_a_state_of_its_own_and_never_a_number(tmp_path: Path) -> None:
 
     (result,) = results
     assert result.states[cell] == PatchState.INVALID_OUTPUT
-    assert result.millionths[cell] == NO_PROBABILITY
+    assert result.layers[PATCH][cell] == NO_VALUE
     assert list(result.reasons) == [cell]
     assert "nan" in result.reasons[cell]
     assert (result.states == PatchState.OK).sum() == len(scene.tissue) - 1

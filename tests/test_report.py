@@ -114,7 +114,7 @@ def test_patches_whose_centre_is_off_the_slide_are_told_apart(
     """They were analyzed, and the row of the whole slide does not count them."""
     found = analysis(tiny_model.path)
     short = ProbabilityMap(replace(found.map.grid, height_l0=3850))  # a quarter of the last row
-    short.states[:], short.millionths[:] = PatchState.OK, 1
+    short.states[:], short.layer().stored[:] = PatchState.OK, 1
     found = replace(found, map=short)
 
     write_folder(tmp_path / "s", found, [], ["report"])

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from idc_desktop.errors import OutputError
 from idc_desktop.grid import Block
-from idc_desktop.probability_map import NO_PROBABILITY, BlockResult, PatchState
+from idc_desktop.layers import NO_VALUE, PATCH
+from idc_desktop.probability_map import BlockResult, PatchState
 from idc_desktop.store import APPLICATION_ID, FORMAT_VERSION, RunStore, run_key
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
@@ -36,10 +37,10 @@ def result(number: int) -> BlockResult:
     block = Block(number, 8 * number, 3, 4, 5)
     states = rng.choice([1, 1, 1, 2, 3, 4], (4, 5)).astype(np.uint8)
     values = rng.integers(0, 1_000_001, (4, 5))
-    millionths = np.where(states == PatchState.OK, values, NO_PROBABILITY).astype(np.int32)
+    stored = np.where(states == PatchState.OK, values, NO_VALUE).astype(np.int32)
     failed = np.argwhere(np.isin(states, (3, 4))).tolist()
     reasons = {(block.row + row, block.col + col): f"why {row}µ" for row, col in failed}
-    return BlockResult(block, states, millionths, reasons)
+    return BlockResult(block, states, {PATCH: stored}, reasons)
 
 
 def open_store(folder: Path, *, restart: bool = False, **changed: Any) -> RunStore:
@@ -56,7 +57,7 @@ def same(one: BlockResult, other: BlockResult) -> bool:
     return (
         one.block == other.block
         and np.array_equal(one.states, other.states)
-        and np.array_equal(one.millionths, other.millionths)
+        and np.array_equal(one.layers[PATCH], other.layers[PATCH])
         and one.reasons == other.reasons
     )
 

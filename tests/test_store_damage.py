@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from idc_desktop.errors import OutputError
+from idc_desktop.layers import PATCH, pack
 from tests.support.damage import DAMAGES, PAGE, flip, overwrite
 from tests.support.older_files import write_run_1
 from tests.test_store import SETTINGS, open_store, result, same
@@ -37,7 +38,7 @@ def put_file(folder: Path, name: Path, data: bytes) -> Path:
 
 def page_of(data: bytes, number: int) -> set[int]:
     """Return the pages on which a block's values are."""
-    body = result(number).states.tobytes() + result(number).millionths.astype("<i4").tobytes()
+    body = result(number).states.tobytes() + pack(result(number).layers[PATCH])
     at = data.find(body)
     assert at > 0
     return {at // PAGE, (at + len(body)) // PAGE}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.card import Model
 from idc_desktop.description import SlideDescription
-from idc_desktop.probability_map import ProbabilityMap
+from idc_desktop.probability_map import MapLayer, ProbabilityMap
 from idc_desktop.provider import ProviderChoice
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, RegionStatistics, whole_slide
@@ -37,7 +37,8 @@ class Analysis:
         Side of one of its pixels, level-0 pixels.
     tissue, provider, versions
         As the engine reports them.
-    map_kind : {"patch", "context"}
+    map_kind : str
+        Name of the layer that the figures are of.
     notes : tuple of str
         What a reader of the figures should know.
     analyzed : str or None
@@ -95,6 +96,11 @@ class Analysis:
             notes=tuple(it.removeprefix(f"{record.slide.file}: ") for it in record.notes),
             source=source,
         )
+
+    @property
+    def layer(self) -> MapLayer:
+        """The layer that the figures are of."""
+        return self.map.layer(self.map_kind)
 
     @property
     def mpp(self) -> tuple[float, float]:
@@ -163,7 +169,7 @@ class Content:
     def figures(self) -> list[RegionStatistics]:
         """The figures of each region, and last of the whole slide."""
         analysis = self.analysis
-        meter = RegionMeter(analysis.map, analysis.mpp)
+        meter = RegionMeter(analysis.layer, analysis.mpp)
         return meter.measure([it.shape for it in self.rows], analysis.threshold)
 
     @property

@@ -121,7 +121,7 @@ class _Place:
 
 
 def _segmentation(place: _Place, analysis: Analysis) -> Dataset:
-    positive = analysis.map.positive(analysis.threshold)
+    positive = analysis.layer.positive(analysis.threshold)
     card = analysis.model.card
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=card.name,
@@ -158,7 +158,7 @@ def _segmentation(place: _Place, analysis: Analysis) -> Dataset:
 
 def _parametric_map(place: _Place, analysis: Analysis) -> Dataset:
     values: npt.NDArray[np.float32] = np.where(
-        analysis.map.analyzed, analysis.map.probabilities, _NOT_ANALYZED
+        analysis.layer.analyzed, analysis.layer.values, _NOT_ANALYZED
     ).astype(np.float32)
     mapping = highdicom.pm.RealWorldValueMapping(
         lut_label="P(IDC)",

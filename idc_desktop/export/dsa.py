@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.colormap import lookup_table
 from idc_desktop.export.analysis import Content
-from idc_desktop.probability_map import MILLIONTHS, PatchState
 from idc_desktop.regions.geojson import compact
 from idc_desktop.regions.shape import Region, Rgb, Ring
 
@@ -20,7 +21,7 @@ def annotation(content: Content) -> str:
     analysis = content.analysis
     document = {
         "name": "IDC Desktop",
-        "description": f"P(IDC) per patch. {RESEARCH_USE_NOTICE}",
+        "description": f"{analysis.layer.kind.unit} per patch. {RESEARCH_USE_NOTICE}",
         "attributes": {
             "slide_identity": analysis.slide.identity,
             "model": analysis.model.card.name,
@@ -44,29 +45,21 @@ def annotation(content: Content) -> str:
 
 def _heatmap(content: Content) -> dict[str, Any]:
     """Return the analyzed patches as points; a grid could not leave the others out."""
-    grid = content.analysis.map.grid
+    layer = content.analysis.layer
+    grid = layer.grid
     points = []
-    for row, col in _analyzed(content):
-        x = grid.origin_x_l0 + (col + 0.5) * grid.step_x_l0
-        y = grid.origin_y_l0 + (row + 0.5) * grid.step_y_l0
-        points.append([x, y, 0, int(content.analysis.map.millionths[row, col]) / MILLIONTHS])
+    for row, col in np.argwhere(layer.analyzed).tolist():
+        points.append([*grid.cell_centre_l0(row, col), 0, layer.value_at(row, col)])
     steps = [number / (_COLORS - 1) for number in range(_COLORS)]
     return {
         "type": "heatmap",
         "points": points,
         "radius": math.hypot(grid.step_x_l0, grid.step_y_l0) / 2,
         "colorRange": [_css(tuple(lookup_table()[round(255 * it)].tolist())) for it in steps],
-        "rangeValues": steps,
+        "rangeValues": [layer.kind.at(it) for it in steps],
         "normalizeRange": False,
         "scaleWithZoom": True,
     }
-
-
-def _analyzed(content: Content) -> list[list[int]]:
-    import numpy as np
-
-    cells: list[list[int]] = np.argwhere(content.analysis.map.states == PatchState.OK).tolist()
-    return cells
 
 
 def _outlines(region: Region) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def paint_map(analysis: Analysis) -> Image.Image:
     """Return the overview with the map and the outline of what counts as IDC, RGB."""
     grid = analysis.map.grid
     picture = Image.fromarray(analysis.overview).convert("RGBA")
-    small = Image.fromarray(colorize(analysis.map, _MAP_OPACITY))
+    small = Image.fromarray(colorize(analysis.layer, _MAP_OPACITY))
     px_l0 = analysis.overview_px_l0
     # The cells under the picture, in fractions of a cell.
     right = min(float(grid.cols), picture.width * px_l0 / grid.step_x_l0)
@@ -48,7 +48,7 @@ def _draw_outline(picture: Image.Image, analysis: Analysis) -> None:
     step_x, step_y = grid.step_x_l0 / px_l0, grid.step_y_l0 / px_l0
     draw = ImageDraw.Draw(picture)
     width = max(1, picture.width // 900)
-    upper, left = outline(analysis.map, analysis.threshold)
+    upper, left = outline(analysis.layer, analysis.threshold)
     for row, col in upper.tolist():
         y = row * step_y
         draw.line([(col * step_x, y), ((col + 1) * step_x, y)], "black", width)
@@ -76,12 +76,13 @@ def _with_legend(picture: Image.Image, content: Content, um_per_px: float) -> Im
     left = 2 * gap
     bar = Image.fromarray(lookup_table()[None]).resize((bar_width, size))
     page.paste(bar, (left, top))
-    at = left + round(content.analysis.threshold * (bar_width - 1))
+    kind, threshold = content.analysis.layer.kind, content.analysis.threshold
+    at = left + round(kind.fraction(threshold) * (bar_width - 1))
     draw.line([(at, top - gap // 2), (at, top + size + gap // 2)], "red", max(1, size // 8))
     below = top + line_height
-    letters.draw(draw, left, below, "0")
-    letters.draw(draw, left + bar_width // 2, below, "P(IDC)", align=0.5)
-    letters.draw(draw, left + bar_width, below, "1", align=1)
+    letters.draw(draw, left, below, f"{kind.low:g}")
+    letters.draw(draw, left + bar_width // 2, below, kind.unit, align=0.5)
+    letters.draw(draw, left + bar_width, below, f"{kind.high:g}", align=1)
     length_um = round_length_um(bar_width * um_per_px)
     ruler = round(length_um / um_per_px)
     level = top + 3 * line_height
@@ -98,7 +99,7 @@ def _legend_lines(content: Content) -> list[str]:
     share = "" if fraction is None else f", {100 * fraction:.1f} % of the analyzed area"
     return [
         f"{analysis.image}   model {card.name} {card.version} ({analysis.model.sha256[:12]})",
-        f"outlined: p at or above {analysis.threshold:.3f} (red mark), "
+        f"outlined: {analysis.layer.kind.symbol} at or above {analysis.threshold:.3f} (red mark), "
         f"{figures.idc_area_um2 / 1e6:.2f} mm²{share}",
         f"patches analyzed: {content.patches_analyzed}, "
         + (f"{failed:,} failed (blue)" if failed else "none failed"),

@@ -3,34 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.export.analysis import Analysis
-from idc_desktop.probability_map import MILLIONTHS, PatchState, ProbabilityMap
+from idc_desktop.layers import KINDS, NO_VALUE, PATCH
+from idc_desktop.probability_map import PatchState, ProbabilityMap
 from idc_desktop.regions.geojson import compact
 
 _IDC_RGB = (200, 0, 0)
 _OTHER_RGB = (120, 160, 120)
+_PROB_IDC = KINDS[PATCH].column
 _HIDDEN_STATES = (PatchState.PENDING, PatchState.BACKGROUND)
 
 
-def shown_patches(
-    probability_map: ProbabilityMap,
-) -> Iterator[tuple[int, int, tuple[int, int, int, int], PatchState, int]]:
-    """Yield (row, col, (x, y, width, height), state, millionths) of all but background.
+class Patch(NamedTuple):
+    """A patch as it is exported.
 
-    Boxes are whole level-0 pixels.
+    Attributes
+    ----------
+    row, col : int
+    box : (x, y, width, height)
+        Whole level-0 pixels.
+    state : PatchState
+    values : dict
+        Its value in each layer where it has one, by the layer's column.
     """
+
+    row: int
+    col: int
+    box: tuple[int, int, int, int]
+    state: PatchState
+    values: dict[str, float]
+
+    @property
+    def measurements(self) -> dict[str, float]:
+        """Its values, that of the model's other class first."""
+        p = self.values.get(_PROB_IDC)
+        return self.values if p is None else {"prob_Other": round(1 - p, 6), **self.values}
+
+
+def shown_patches(probability_map: ProbabilityMap) -> Iterator[Patch]:
+    """Yield all patches but background."""
     grid = probability_map.grid
+    layers = [(it.kind, it.stored) for it in probability_map.layers]
     x, y = grid.column_edges_px().tolist(), grid.row_edges_px().tolist()
     for row, states in enumerate(probability_map.states):
         for col in np.flatnonzero(~np.isin(states, _HIDDEN_STATES)).tolist():
             box = (x[col], y[row], x[col + 1] - x[col], y[row + 1] - y[row])
-            millionths = int(probability_map.millionths[row, col])
-            yield row, col, box, PatchState(states[col]), millionths
+            values = {
+                kind.column: kind.value(int(stored[row, col]))
+                for kind, stored in layers
+                if stored[row, col] != NO_VALUE
+            }
+            yield Patch(row, col, box, PatchState(states[col]), values)
 
 
 def write_patches_geojson(
@@ -66,11 +94,11 @@ def write_patches_geojson(
         analysis.identifier("extent"), box, origin_l0, {**properties, "metadata": metadata}
     )
     put('{"type":"FeatureCollection","features":[\n' + compact(enclosing))
-    positive = analysis.map.positive(analysis.threshold)
-    for row, col, patch, state, millionths in shown_patches(analysis.map):
-        if state is not PatchState.OK:
+    positive = analysis.layer.positive(analysis.threshold)
+    for patch in shown_patches(analysis.map):
+        if patch.state is not PatchState.OK:
             continue
-        is_idc = positive[row, col]
+        is_idc = positive[patch.row, patch.col]
         tile = {
             "objectType": "tile",
             "isLocked": True,
@@ -78,13 +106,10 @@ def write_patches_geojson(
                 "name": "IDC" if is_idc else "Other",
                 "color": list(_IDC_RGB if is_idc else _OTHER_RGB),
             },
-            "measurements": {
-                "prob_Other": (MILLIONTHS - millionths) / MILLIONTHS,
-                "prob_IDC": millionths / MILLIONTHS,
-            },
+            "measurements": patch.measurements,
         }
-        identifier = analysis.identifier(f"{row}/{col}")
-        put(",\n" + compact(_feature(identifier, patch, origin_l0, tile)))
+        identifier = analysis.identifier(f"{patch.row}/{patch.col}")
+        put(",\n" + compact(_feature(identifier, patch.box, origin_l0, tile)))
     put("\n]}\n")
 
 

@@ -37,6 +37,7 @@ from idc_desktop.colormap import lookup_table, round_length_um
 from idc_desktop.export.analysis import Analysis, Content
 from idc_desktop.export.lettering import font_file, runs
 from idc_desktop.export.overlay import paint_map
+from idc_desktop.layers import LayerKind
 from idc_desktop.plain_text import one_line
 from idc_desktop.regions import Region, RegionMeter, RegionStatistics
 from idc_desktop.regions.editing import by_class
@@ -93,7 +94,7 @@ def write_report(file: BinaryIO, content: Content) -> None:
         _write_footer(canvas, analysis)
 
     document.addPageTemplates(PageTemplate(frames=[frame], onPage=finish_page))
-    foci = find_foci(analysis.map, analysis.mpp, analysis.threshold, _RULES)
+    foci = find_foci(analysis.layer, analysis.mpp, analysis.threshold, _RULES)
     document.build(
         [
             *_front(content, foci[:_MAX_FOCI]),
@@ -137,7 +138,8 @@ def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
     scale = min(_WIDTH / picture.width, _MAP_HEIGHT / picture.height)
     yield _picture(picture, scale)
     width_um = analysis.overview_px_l0 * analysis.mpp[0] * analysis.overview.shape[1]
-    yield _Scales(width_um / (picture.width * scale), analysis.threshold)
+    um_per_pt = width_um / (picture.width * scale)
+    yield _Scales(um_per_pt, analysis.layer.kind, analysis.threshold)
     rows = [
         (
             "Analyzed area",
@@ -196,7 +198,7 @@ def _region_tables(content: Content) -> Iterable[Flowable]:
         yield Paragraph("Classes", _SECTION)
         yield Paragraph("Where regions of one class overlap, the common area counts once.", _SMALL)
         analysis = content.analysis
-        meter = RegionMeter(analysis.map, analysis.mpp)
+        meter = RegionMeter(analysis.layer, analysis.mpp)
         figures = meter.measure([it.shape for it in classes], analysis.threshold)
         yield _figures_table(list(zip(classes, figures, strict=True)))
 
@@ -327,11 +329,11 @@ def _facts(rows: Sequence[tuple[str, str]]) -> Table:
 class _Scales(Flowable):  # type: ignore[misc]  # reportlab is not typed
     """Under the map: a bar of a round length, and the colours with the threshold."""
 
-    def __init__(self, um_per_pt: float, threshold: float) -> None:
+    def __init__(self, um_per_pt: float, kind: LayerKind, threshold: float) -> None:
         super().__init__()
         self._um = round_length_um(_WIDTH / 4 * um_per_pt)
         self._length = self._um / um_per_pt
-        self._threshold = threshold
+        self._kind, self._threshold = kind, threshold
         self.width, self.height = _WIDTH, 12 * mm
 
     def draw(self) -> None:
@@ -346,14 +348,14 @@ class _Scales(Flowable):  # type: ignore[misc]  # reportlab is not typed
             step = length / 256
             canvas.rect(left + number * step, 5 * mm, 1.5 * step, 2 * mm, stroke=0, fill=1)
         canvas.setFillColorRGB(0, 0, 0)
-        canvas.drawString(left, 2 * mm, "0")
-        canvas.drawRightString(left + length, 2 * mm, "1")
-        at = left + self._threshold * length
+        canvas.drawString(left, 2 * mm, f"{self._kind.low:g}")
+        canvas.drawRightString(left + length, 2 * mm, f"{self._kind.high:g}")
+        at = left + self._kind.fraction(self._threshold) * length
         canvas.drawCentredString(at, 8 * mm, f"{self._threshold:.3g}")
         canvas.setStrokeColorRGB(1, 0, 0)
         canvas.line(at, 4.6 * mm, at, 7.4 * mm)
         canvas.setStrokeColorRGB(0, 0, 0)
-        canvas.drawString(left + length + 3 * mm, 5.2 * mm, "P(IDC)")
+        canvas.drawString(left + length + 3 * mm, 5.2 * mm, self._kind.unit)
 
 
 def _picture(image: Image.Image, pt_per_px: float) -> Picture:

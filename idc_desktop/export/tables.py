@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from operator import attrgetter
 
 from idc_desktop.export.analysis import Content
-from idc_desktop.export.patches import shown_patches
-from idc_desktop.probability_map import MILLIONTHS, PatchState
+from idc_desktop.export.patches import Patch, shown_patches
+from idc_desktop.probability_map import PatchState
 from idc_desktop.regions import RegionStatistics
 
 PATCH_COLUMNS = (
@@ -81,8 +81,8 @@ _FIGURES = {
 """What is measured of a region, in the order of the columns."""
 
 _WSINFER_COLUMNS = PATCH_COLUMNS[:6]
-_WITH_PROBABILITY = (PatchState.OK, PatchState.EXCLUDED)
-_NO_LAYERS = ("",) * 3
+_PROBABILITIES = PATCH_COLUMNS[4:6]
+_FURTHER_LAYERS = PATCH_COLUMNS[9:11]
 _NO_JUDGEMENT = ("",) * 6
 
 _QUPATH_COLUMNS = (
@@ -108,18 +108,19 @@ _QUPATH_COLUMNS = (
 def patches_csv(content: Content) -> str:
     """Return patches.csv."""
     rows = []
-    for row, col, box, state, millionths in shown_patches(content.analysis.map):
-        values = _probabilities(millionths) if state in _WITH_PROBABILITY else ("", "")
-        rows.append((*box, *values, row, col, state.label, *_NO_LAYERS))
+    for patch in shown_patches(content.analysis.map):
+        further = _values(patch, _FURTHER_LAYERS)
+        state, place = patch.state.label, (patch.row, patch.col)
+        rows.append((*patch.box, *_values(patch, _PROBABILITIES), *place, state, *further, ""))
     return _table(PATCH_COLUMNS, rows)
 
 
 def wsinfer_csv(content: Content) -> str:
     """Return the analyzed patches in WSInfer's columns and no others."""
     rows = [
-        (*box, *_probabilities(millionths))
-        for _, _, box, state, millionths in shown_patches(content.analysis.map)
-        if state is PatchState.OK
+        (*patch.box, *_values(patch, _PROBABILITIES))
+        for patch in shown_patches(content.analysis.map)
+        if patch.state is PatchState.OK
     ]
     return _table(_WSINFER_COLUMNS, rows)
 
@@ -175,12 +176,10 @@ def named_figures(figures: RegionStatistics) -> dict[str, float | None]:
     return {name: _FIGURES[name](figures) for name in wanted}
 
 
-def _probabilities(millionths: int) -> tuple[str, str]:
-    return _six_decimals(MILLIONTHS - millionths), _six_decimals(millionths)
-
-
-def _six_decimals(millionths: int) -> str:
-    return f"{millionths // MILLIONTHS}.{millionths % MILLIONTHS:06d}"
+def _values(patch: Patch, columns: Iterable[str]) -> list[str]:
+    """Return values by column, empty where the patch has none."""
+    known = patch.measurements
+    return [f"{known[it]:.6f}" if it in known else "" for it in columns]
 
 
 def _number(value: float | None) -> str:

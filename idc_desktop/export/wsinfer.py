@@ -17,13 +17,14 @@ from idc_desktop.export.analysis import Content
 from idc_desktop.export.patches import shown_patches
 from idc_desktop.export.tables import wsinfer_csv
 from idc_desktop.export.writers import Put, Writer, text_writer
-from idc_desktop.probability_map import MILLIONTHS, PatchState
+from idc_desktop.probability_map import PatchState
 from idc_desktop.regions.geojson import compact
 
 _CONFIG = (
     "spec_version", "architecture", "num_classes", "class_names", "patch_size_pixels",
     "spacing_um_px", "transform",
 )  # fmt: skip
+_PROBABILITIES = ("prob_Other", "prob_IDC")
 
 
 def results_folder(content: Content) -> dict[str, Writer]:
@@ -44,21 +45,19 @@ def results_folder(content: Content) -> dict[str, Writer]:
 def _write_tiles(put: Put, content: Content) -> None:
     put('{"type":"FeatureCollection","features":[')
     separator = "\n"
-    for row, col, (x, y, width, height), state, millionths in shown_patches(content.analysis.map):
-        if state is not PatchState.OK:
+    for patch in shown_patches(content.analysis.map):
+        if patch.state is not PatchState.OK:
             continue
+        x, y, width, height = patch.box
         right, bottom = x + width, y + height
         ring = [[right, y], [right, bottom], [x, bottom], [x, y], [right, y]]
         tile = {
             "type": "Feature",
-            "id": content.analysis.identifier(f"{row}/{col}"),
+            "id": content.analysis.identifier(f"{patch.row}/{patch.col}"),
             "geometry": {"type": "Polygon", "coordinates": [ring]},
             "properties": {
                 "isLocked": True,
-                "measurements": {
-                    "prob_Other": (MILLIONTHS - millionths) / MILLIONTHS,
-                    "prob_IDC": millionths / MILLIONTHS,
-                },
+                "measurements": {name: patch.measurements[name] for name in _PROBABILITIES},
                 "objectType": "tile",
             },
         }

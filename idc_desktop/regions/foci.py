@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import MILLIONTHS, ProbabilityMap
+from idc_desktop.probability_map import MapLayer
 from idc_desktop.regions.shape import Polygon, Shape, shape_of
 
 Neighbours = Literal[4, 8]
@@ -62,12 +62,12 @@ class Focus:
 
 
 def find_foci(
-    probability_map: ProbabilityMap,
+    layer: MapLayer,
     mpp: tuple[float, float],
     threshold: float,
     rules: FocusRules | None = None,
 ) -> list[Focus]:
-    """Return the foci of a map, the largest first; of equal ones the most probable.
+    """Return the foci of a layer, the largest first; of equal ones the most probable.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ def find_foci(
         Default: `FocusRules()`.
     """
     rules = rules or FocusRules()
-    areas_um2 = _cell_areas_px(probability_map.grid) * (mpp[0] * mpp[1])
-    positive = probability_map.positive(threshold)
+    areas_um2 = _cell_areas_px(layer.grid) * (mpp[0] * mpp[1])
+    positive = layer.positive(threshold)
     filled = positive | _holes(positive, areas_um2, rules)
     labels = _label(filled, rules.neighbours)
-    polygons = _polygons(filled, probability_map.grid, labels)
+    polygons = _polygons(filled, layer.grid, labels)
     cells = labels[positive]
-    p = probability_map.millionths[positive] / MILLIONTHS
+    p = layer.values[positive]
     area = np.bincount(labels[filled], areas_um2[filled])
     positive_area = np.bincount(cells, areas_um2[positive])
     weighted = np.bincount(cells, areas_um2[positive] * p)
@@ -104,7 +104,7 @@ def find_foci(
 
 
 def wand(
-    probability_map: ProbabilityMap,
+    layer: MapLayer,
     cell: tuple[int, int],
     threshold: float,
     neighbours: Neighbours = 8,
@@ -113,12 +113,12 @@ def wand(
 
     None if the cell itself is below the threshold or has no probability.
     """
-    positive = probability_map.positive(threshold)
+    positive = layer.positive(threshold)
     if not positive[cell]:
         return None
     labels = _label(positive, neighbours)
     mine = labels == labels[cell]
-    (polygons,) = _polygons(mine, probability_map.grid, np.where(mine, 0, _NONE)).values()
+    (polygons,) = _polygons(mine, layer.grid, np.where(mine, 0, _NONE)).values()
     return shape_of(polygons)
 
 

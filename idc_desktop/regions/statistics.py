@@ -1,4 +1,4 @@
-"""The figures of regions on a probability map.
+"""The figures of regions on a layer of a map.
 
 The region of every statistic is its part within the slide; a patch is a whole grid cell, weighted
 by how much of it the region covers. How much that is only depends on region and grid, what is
@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import MILLIONTHS, PatchState, ProbabilityMap
+from idc_desktop.layers import STEPS, LayerKind
+from idc_desktop.probability_map import MapLayer, PatchState
 from idc_desktop.regions.shape import Moments, Region, Shape, rectangle
 
 WHOLE_SLIDE = "Whole slide"
 
 _HALF = 0.5 * (1 - 1e-12)  # sums of equal weights must reach a half in spite of rounding
-_LAST = MILLIONTHS + 1  # comes after every probability
+_LAST = STEPS + 1  # comes after every value
 _PLACE_BITS = 40
 _KEPT_ALONE = 8
 _NOTHING = 1e-12  # of a cell: 0.2 square nanometres, and above all rounding below
@@ -83,87 +84,92 @@ class Overlap:
 
 @dataclass(frozen=True)
 class _Order:
-    """A map's cells by how far their probability is below 1, one state of the map.
+    """A layer's cells by how far their value is below the highest, one state of the map.
 
     Attributes
     ----------
-    below_one : ndarray of int, shape (cells,)
-        1 - p in millionths; `_LAST` where there is no probability.
+    below_top : ndarray of int, shape (cells,)
+        Steps of the range; `_LAST` where there is no value.
     is_failed, is_background : ndarray of bool, shape (cells,)
     """
 
-    below_one: Ints
+    below_top: Ints
     is_failed: npt.NDArray[np.bool_]
     is_background: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, probability_map: ProbabilityMap) -> _Order:
-        below_one = MILLIONTHS - probability_map.millionths.ravel().astype(np.int64)
-        below_one[~probability_map.analyzed.ravel()] = _LAST
-        is_background = probability_map.states.ravel() == PatchState.BACKGROUND
-        return cls(below_one, probability_map.failed.ravel(), is_background)
+    def of(cls, layer: MapLayer) -> _Order:
+        below_top = STEPS - layer.stored.ravel().astype(np.int64)
+        below_top[~layer.analyzed.ravel()] = _LAST
+        is_background = layer.map.states.ravel() == PatchState.BACKGROUND
+        return cls(below_top, layer.map.failed.ravel(), is_background)
 
 
 @dataclass(frozen=True)
 class _Profile:
-    """What a region says of a map, ready for any threshold.
+    """What a region says of a layer, ready for any threshold.
 
     Attributes
     ----------
-    below_one : ndarray of int, shape (n,)
-        Of the analyzed cells that it covers, ascending: the most probable first.
+    kind : LayerKind
+    below_top : ndarray of int, shape (n,)
+        Of the analyzed cells that it covers, ascending: the highest value first.
     cumulated_um2 : ndarray of float, shape (n,)
         Area of these cells up to and with each.
-    centred_below_one : ndarray of int
+    centred_below_top : ndarray of int
         Of the analyzed cells whose centre it holds, ascending.
     """
 
+    kind: LayerKind
     moments: Moments
     patches: int
     patches_failed: int
     patches_background: int
-    below_one: Ints
+    below_top: Ints
     cumulated_um2: Floats
-    centred_below_one: Ints
+    centred_below_top: Ints
     mean: float | None
     median: float | None
 
     @classmethod
-    def of(cls, overlap: Overlap, moments: Moments, order: _Order, px_um2: float) -> _Profile:
+    def of(
+        cls, kind: LayerKind, overlap: Overlap, moments: Moments, order: _Order, px_um2: float
+    ) -> _Profile:
         # Sorting whole numbers is several times faster than finding out their order.
         places = np.arange(len(overlap.cells))
-        keys = np.sort(order.below_one[overlap.cells] << _PLACE_BITS | places)
+        keys = np.sort(order.below_top[overlap.cells] << _PLACE_BITS | places)
         keys = keys[: np.searchsorted(keys, _LAST << _PLACE_BITS)]
-        below_one = keys >> _PLACE_BITS
+        below_top = keys >> _PLACE_BITS
         areas_um2 = overlap.areas_px[keys & ((1 << _PLACE_BITS) - 1)] * px_um2
         cumulated = np.cumsum(areas_um2)
         mean = median = None
-        if len(below_one):
-            weighted = float(areas_um2 @ (MILLIONTHS - below_one))
-            mean = weighted / MILLIONTHS / float(cumulated[-1])
-            # The smallest p with half of the area at or below it: the last with half above it.
+        if len(below_top):
+            weighted = float(areas_um2 @ (STEPS - below_top))
+            mean = kind.at(weighted / STEPS / float(cumulated[-1]))
+            # The smallest value with half of the area at or below it: the last with half above it.
             above = cumulated - areas_um2
             last = np.searchsorted(above, cumulated[-1] * (1 - _HALF), side="right") - 1
-            median = _probability(below_one[last])
-        centred = np.sort(order.below_one[overlap.centred])
+            median = kind.value(STEPS - int(below_top[last]))
+        centred = np.sort(order.below_top[overlap.centred])
         return cls(
+            kind=kind,
             moments=moments,
             patches=len(centred),
             patches_failed=int(np.count_nonzero(order.is_failed[overlap.centred])),
             patches_background=int(np.count_nonzero(order.is_background[overlap.centred])),
-            below_one=below_one,
+            below_top=below_top,
             cumulated_um2=cumulated,
-            centred_below_one=centred[: np.searchsorted(centred, _LAST)],
+            centred_below_top=centred[: np.searchsorted(centred, _LAST)],
             mean=mean,
             median=median,
         )
 
-    def at(self, most_below_one: np.int64) -> RegionStatistics:
-        """Return the figures where all that is so far below 1, or less, is IDC."""
-        total = float(self.cumulated_um2[-1]) if len(self.below_one) else 0.0
-        positive = int(np.searchsorted(self.below_one, most_below_one, side="right"))
+    def at(self, most_below_top: np.int64) -> RegionStatistics:
+        """Return the figures where all that is so far below the highest value, or less, is IDC."""
+        total = float(self.cumulated_um2[-1]) if len(self.below_top) else 0.0
+        positive = int(np.searchsorted(self.below_top, most_below_top, side="right"))
         idc_area = float(self.cumulated_um2[positive - 1]) if positive else 0.0
-        centred = self.centred_below_one
+        centred = self.centred_below_top
         area = self.moments.area
         return RegionStatistics(
             centroid_x_um=self.moments.centroid[0],
@@ -175,17 +181,19 @@ class _Profile:
             patches_failed=self.patches_failed,
             patches_background=self.patches_background,
             coverage_percent=100 * _share(total, area) if area > 0 else None,
-            idc_patches=int(np.searchsorted(centred, most_below_one, side="right")),
+            idc_patches=int(np.searchsorted(centred, most_below_top, side="right")),
             idc_fraction=idc_area / total if total > 0 else None,
             idc_area_um2=idc_area,
             mean_probability=self.mean,
             median_probability=self.median,
-            max_probability=_probability(self.below_one[0]) if total > 0 else None,
+            max_probability=(
+                self.kind.value(STEPS - int(self.below_top[0])) if total > 0 else None
+            ),
         )
 
 
 class RegionMeter:
-    """Measures regions on one map, again and again, at little cost.
+    """Measures regions on one layer, again and again, at little cost.
 
     What depends on a region's shape alone is computed once for each shape; what depends on the
     map, once for each state of the map; a threshold is looked up. Kept are the shapes of the last
@@ -194,25 +202,25 @@ class RegionMeter:
 
     Parameters
     ----------
-    probability_map : ProbabilityMap
-        May grow between calls, by its own `add`.
+    layer : MapLayer
+        Its map may grow between calls, by its own `add`.
     mpp : (x, y)
         Level-0 resolution, µm per pixel.
 
     Attributes
     ----------
-    probability_map : ProbabilityMap
+    layer : MapLayer
     """
 
-    def __init__(self, probability_map: ProbabilityMap, mpp: tuple[float, float]) -> None:
-        self.probability_map = probability_map
+    def __init__(self, layer: MapLayer, mpp: tuple[float, float]) -> None:
+        self.layer = layer
         self._mpp = mpp
         self._overlaps: dict[Shape, tuple[Overlap, Moments]] = {}
         self._profiles: dict[Shape, _Profile] = {}
         self._together: Collection[Shape] = ()
         self._alone: dict[Shape, None] = {}  # the last one last
-        self._version = probability_map.version
-        self._order = _Order.of(probability_map)
+        self._version = layer.map.version
+        self._order = _Order.of(layer)
 
     def measure(self, shapes: Iterable[Shape], threshold: float) -> list[RegionStatistics]:
         """Return the figures of shapes, in their order.
@@ -220,25 +228,23 @@ class RegionMeter:
         Parameters
         ----------
         threshold : float
-            A patch is IDC if its probability is at least this.
+            A patch is IDC if its value is at least this.
         """
-        bound = np.int64(MILLIONTHS - _least_millionths(threshold))
+        bound = np.int64(STEPS - self.layer.kind.least(threshold))
         return [profile.at(bound) for profile in self._take(list(shapes))]
 
     def histogram(self, shape: Shape, bins: int) -> Floats:
-        """Return how the analyzed area of a shape is spread over p, µm² per equal step of p."""
+        """Return how the analyzed area of a shape is spread over the range, µm² per part of it."""
         (profile,) = self._take([shape])
-        index = np.minimum((MILLIONTHS - profile.below_one) * bins // MILLIONTHS, bins - 1)
+        index = np.minimum((STEPS - profile.below_top) * bins // STEPS, bins - 1)
         areas = np.diff(profile.cumulated_um2, prepend=0.0)
         return np.bincount(index, areas, bins).astype(np.float64)
 
     def _take(self, shapes: list[Shape]) -> list[_Profile]:
-        if self._version != self.probability_map.version:
+        layer = self.layer
+        if self._version != layer.map.version:
             self._profiles.clear()
-            self._version, self._order = (
-                self.probability_map.version,
-                _Order.of(self.probability_map),
-            )
+            self._version, self._order = layer.map.version, _Order.of(layer)
         px_um2 = self._mpp[0] * self._mpp[1]
         wanted = dict.fromkeys(shapes)
         if len(wanted) > 1:
@@ -248,11 +254,13 @@ class RegionMeter:
             self._keep_alone(*wanted)
         for shape in wanted:
             if shape not in self._overlaps:
-                overlap = Overlap.of(shape, self.probability_map.grid)
+                overlap = Overlap.of(shape, layer.grid)
                 self._overlaps[shape] = overlap, shape.moments(self._mpp)
             if shape not in self._profiles:
                 overlap, moments = self._overlaps[shape]
-                self._profiles[shape] = _Profile.of(overlap, moments, self._order, px_um2)
+                self._profiles[shape] = _Profile.of(
+                    layer.kind, overlap, moments, self._order, px_um2
+                )
         return [self._profiles[shape] for shape in shapes]
 
     def _keep_alone(self, shape: Shape) -> None:
@@ -272,10 +280,10 @@ class RegionMeter:
 
 
 def measure(
-    region: Region, probability_map: ProbabilityMap, mpp: tuple[float, float], threshold: float
+    region: Region, layer: MapLayer, mpp: tuple[float, float], threshold: float
 ) -> RegionStatistics:
     """Compute the statistics of one region once; see `RegionMeter` for many and again."""
-    (figures,) = RegionMeter(probability_map, mpp).measure([region.shape], threshold)
+    (figures,) = RegionMeter(layer, mpp).measure([region.shape], threshold)
     return figures
 
 
@@ -288,19 +296,6 @@ def whole_slide(grid: PatchGrid) -> Region:
 def overlaps_slide(region: Region, grid: PatchGrid) -> bool:
     """Whether any part of a region lies on the slide."""
     return len(_covered(region.shape, grid)[0]) > 0
-
-
-def _least_millionths(threshold: float) -> int:
-    """Return the smallest stored probability that is at or above a threshold."""
-    # p = millionths / 1e6 is what is compared; threshold * 1e6 may be rounded to another number.
-    least = math.floor(threshold * MILLIONTHS)
-    while least / MILLIONTHS < threshold:
-        least += 1
-    return least
-
-
-def _probability(below_one: np.int64) -> float:
-    return (MILLIONTHS - int(below_one)) / MILLIONTHS
 
 
 def _share(part: float, whole: float) -> float:

@@ -17,7 +17,7 @@ from idc_desktop.errors import AnalysisCancelledError, slide_replaced
 from idc_desktop.grid import PatchGrid
 from idc_desktop.model_file import ModelFile, find_model, read_model
 from idc_desktop.plain_text import in_a_line
-from idc_desktop.probability_map import ProbabilityMap
+from idc_desktop.probability_map import MapLayer, ProbabilityMap
 from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
@@ -142,17 +142,23 @@ class SlideDocument(QObject):
         return self.run.map
 
     @property
+    def layer(self) -> MapLayer | None:
+        """The layer of the map that is shown."""
+        return self.run.map.layer() if self.run.map is not None else None
+
+    @property
     def grid(self) -> PatchGrid | None:
         """The grid of the map."""
         return self.run.map.grid if self.run.map is not None else None
 
     @property
     def meter(self) -> RegionMeter | None:
-        """What measures regions on the map; None without a map."""
-        if self.map is None or self.mpp_xy is None:
+        """What measures regions on the layer that is shown; None without a map."""
+        layer = self.layer
+        if layer is None or self.mpp_xy is None:
             self._meter = None
-        elif self._meter is None or self._meter.probability_map is not self.map:
-            self._meter = RegionMeter(self.map, self.mpp_xy)
+        elif self._meter is None or self._meter.layer.stored is not layer.stored:
+            self._meter = RegionMeter(layer, self.mpp_xy)
         return self._meter
 
     @property

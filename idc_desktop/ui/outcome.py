@@ -37,7 +37,7 @@ class Outcome:
         assert record.map is not None
         assert record.slide is not None
         assert record.slide.mpp_xy is not None
-        meter = RegionMeter(record.map, record.slide.mpp_xy)
+        meter = RegionMeter(record.map.layer(), record.slide.mpp_xy)
         (found,) = meter.measure([whole_slide(record.map.grid).shape], model.card.threshold)
         return cls(found.idc_fraction, found.idc_area_um2, record.map.failed_patches)
 

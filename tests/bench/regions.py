@@ -30,11 +30,11 @@ UNDO_MS = 100.0
 def region_figures() -> list[Figure]:
     """Measure 200 regions on 50,000 patches, 1,000 on 200,000, and undo among 1,000."""
     few, many = _scene(200, 250, 200), _scene(400, 500, 1_000)
-    meter = RegionMeter(few[0], MPP)
+    meter = RegionMeter(few[0].layer(), MPP)
     first = _seconds(lambda: meter.measure(few[1], 0.5))
     threshold = min(_seconds(lambda: meter.measure(few[1], 0.6)) for _ in range(5))
-    all_new = _seconds(lambda: RegionMeter(many[0], MPP).measure(many[1], 0.5))
-    foci = _seconds(lambda: find_foci(many[0], MPP, 0.5))
+    all_new = _seconds(lambda: RegionMeter(many[0].layer(), MPP).measure(many[1], 0.5))
+    foci = _seconds(lambda: find_foci(many[0].layer(), MPP, 0.5))
     return [
         Figure("200 regions, 50,000 patches, first time", 1e3 * first, "ms"),
         Figure("  another threshold", 1e3 * threshold, "ms", THRESHOLD_MS),
@@ -55,7 +55,7 @@ def _scene(rows: int, cols: int, count: int) -> tuple[ProbabilityMap, list[Shape
     y, x = np.indices((rows, cols)) / 17
     hills = 0.25 * (2 + np.sin(x + np.cos(y)) + np.cos(1.3 * y))
     noise = rng.normal(0, 0.05, (rows, cols))
-    probability_map.millionths[:] = np.rint(np.clip(hills + noise, 0, 1) * 1e6)
+    probability_map.layer().stored[:] = np.rint(np.clip(hills + noise, 0, 1) * 1e6)
     shapes = []
     for _ in range(count):
         radii = rng.uniform(0.5, 1, 60) * rng.uniform(2, 40) * STEP_PX

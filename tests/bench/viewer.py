@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import MILLIONTHS, PatchState, ProbabilityMap
+from idc_desktop.layers import STEPS
+from idc_desktop.probability_map import PatchState, ProbabilityMap
 from idc_desktop.regions import rectangle
 from tests.bench.figure import Figure
 
@@ -212,7 +213,7 @@ class _Bench:
         rows = np.linspace(0, coarse.shape[0] - 1, large.grid.rows).round().astype(int)
         cols = np.linspace(0, coarse.shape[1] - 1, large.grid.cols).round().astype(int)
         noisy = coarse[np.ix_(rows, cols)] + rng.normal(0, 0.1, large.states.shape)
-        large.millionths[:] = np.clip(noisy, 0, 1) * MILLIONTHS
+        large.layer().stored[:] = np.clip(noisy, 0, 1) * STEPS
         large.states[:] = PatchState.OK
         document.run.map = large
         document.map_changed.emit()

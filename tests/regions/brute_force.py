@@ -11,7 +11,8 @@ from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import NO_PROBABILITY, PatchState, ProbabilityMap
+from idc_desktop.layers import NO_VALUE
+from idc_desktop.probability_map import PatchState, ProbabilityMap
 
 MPP = (0.7, 0.9)
 SIZE = (9_300, 5_100)
@@ -25,8 +26,8 @@ def painted_map(origin: tuple[int, int]) -> ProbabilityMap:
     shape = probability_map.states.shape
     probability_map.states[:] = rng.choice([1, 1, 1, 1, 2, 3, 4, 5], shape)
     values = rng.integers(0, 21, shape) * 50_000
-    probability_map.millionths[:] = np.where(
-        probability_map.states == PatchState.OK, values, NO_PROBABILITY
+    probability_map.layer().stored[:] = np.where(
+        probability_map.states == PatchState.OK, values, NO_VALUE
     )
     return probability_map
 
@@ -44,7 +45,7 @@ def figures(
     counts = dict.fromkeys(("patches", "analyzed", "background", "failed", "idc"), 0)
     for row, col in np.ndindex(grid.rows, grid.cols):
         state = probability_map.states[row, col]
-        p = probability_map.millionths[row, col] / 1e6
+        p = probability_map.layer().stored[row, col] / 1e6
         cell = shapely.box(x[col], y[row], x[col + 1], y[row + 1])
         if state == PatchState.OK:
             weights.append((p, cell.intersection(inside).area * px_um2))

@@ -390,7 +390,7 @@ def test_any_json_is_read_or_refused_and_nothing_else(tmp_path: Path, document: 
         for region in regions:
             assert to_shapely(region.shape).is_valid
             assert 0 < to_shapely(region.shape).area < math.inf
-            assert math.isfinite(measure(region, SMALL_MAP, MPP, 0.5).perimeter_um)
+            assert math.isfinite(measure(region, SMALL_MAP.layer(), MPP, 0.5).perimeter_um)
     assert message.startswith("r.geojson: ")
 
 

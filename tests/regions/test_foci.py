@@ -7,7 +7,8 @@ import pytest
 import shapely
 
 from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import NO_PROBABILITY, PatchState, ProbabilityMap
+from idc_desktop.layers import NO_VALUE
+from idc_desktop.probability_map import PatchState, ProbabilityMap
 from idc_desktop.regions.editing import to_shapely
 from idc_desktop.regions.foci import FocusRules, Neighbours, find_foci, wand
 
@@ -23,13 +24,13 @@ def drawn_map(*rows: str) -> ProbabilityMap:
         for col, sign in enumerate(text):
             ok = sign != "."
             probability_map.states[row, col] = PatchState.OK if ok else PatchState.BACKGROUND
-            value = int(sign) * 100_000 if ok else NO_PROBABILITY
-            probability_map.millionths[row, col] = value
+            value = int(sign) * 100_000 if ok else NO_VALUE
+            probability_map.layer().stored[row, col] = value
     return probability_map
 
 
 def test_foci_are_ranked_by_area_then_probability() -> None:
-    found = find_foci(drawn_map("80010", "00999", "70000"), MPP, 0.7)
+    found = find_foci(drawn_map("80010", "00999", "70000").layer(), MPP, 0.7)
 
     assert [focus.area_um2 / CELL_UM2 for focus in found] == [3, 1, 1]
     assert [focus.max_probability for focus in found] == [0.9, 0.8, 0.7]
@@ -41,7 +42,7 @@ def test_foci_are_ranked_by_area_then_probability() -> None:
 def test_corner_connects_with_eight_neighbours_only(
     neighbours: Neighbours, expected: list[int]
 ) -> None:
-    found = find_foci(drawn_map("90", "09"), MPP, 0.5, FocusRules(neighbours))
+    found = find_foci(drawn_map("90", "09").layer(), MPP, 0.5, FocusRules(neighbours))
 
     assert [focus.area_um2 / CELL_UM2 for focus in found] == expected
     assert all(to_shapely(focus.shape).is_valid for focus in found)
@@ -50,7 +51,7 @@ def test_corner_connects_with_eight_neighbours_only(
 def test_small_areas_are_left_out() -> None:
     rules = FocusRules(min_area_um2=2 * CELL_UM2)
 
-    found = find_foci(drawn_map("9099", "0000"), MPP, 0.5, rules)
+    found = find_foci(drawn_map("9099", "0000").layer(), MPP, 0.5, rules)
 
     assert [focus.area_um2 / CELL_UM2 for focus in found] == [2]
 
@@ -61,9 +62,9 @@ RING = ("99999", "9..09", "90909", "90009", "99999")
 def test_holes_stay_unless_they_are_small_enough_to_be_filled() -> None:
     probability_map = drawn_map(*RING)
 
-    kept = find_foci(probability_map, MPP, 0.5)
-    filled = find_foci(probability_map, MPP, 0.5, FocusRules(max_hole_um2=8 * CELL_UM2))
-    too_large = find_foci(probability_map, MPP, 0.5, FocusRules(max_hole_um2=7 * CELL_UM2))
+    kept = find_foci(probability_map.layer(), MPP, 0.5)
+    filled = find_foci(probability_map.layer(), MPP, 0.5, FocusRules(max_hole_um2=8 * CELL_UM2))
+    too_large = find_foci(probability_map.layer(), MPP, 0.5, FocusRules(max_hole_um2=7 * CELL_UM2))
 
     assert [focus.area_um2 / CELL_UM2 for focus in kept] == [16, 1]
     assert len(kept[0].shape.polygons[0]) == 2
@@ -78,7 +79,7 @@ def test_filled_gaps_count_for_rank_and_least_size() -> None:
     probability_map = drawn_map("9999099990", "9..9099990", "9999099900")
 
     kept, grown = (
-        find_foci(probability_map, MPP, 0.5, FocusRules(8, 11 * CELL_UM2, gap * CELL_UM2))
+        find_foci(probability_map.layer(), MPP, 0.5, FocusRules(8, 11 * CELL_UM2, gap * CELL_UM2))
         for gap in (0, 2)
     )
 
@@ -87,7 +88,9 @@ def test_filled_gaps_count_for_rank_and_least_size() -> None:
 
 
 def test_bay_is_no_hole() -> None:
-    found = find_foci(drawn_map("999", "909", "9.0"), MPP, 0.5, FocusRules(max_hole_um2=1e9))
+    found = find_foci(
+        drawn_map("999", "909", "9.0").layer(), MPP, 0.5, FocusRules(max_hole_um2=1e9)
+    )
 
     assert found[0].shape.moments(MPP).area == pytest.approx(6 * CELL_UM2)
 
@@ -95,15 +98,15 @@ def test_bay_is_no_hole() -> None:
 def test_wand_grows_from_the_cell_at_the_threshold() -> None:
     probability_map = drawn_map("5509", "0509", ".999")
 
-    grown = wand(probability_map, (0, 0), 0.5)
-    strict = wand(probability_map, (2, 1), 0.6)
+    grown = wand(probability_map.layer(), (0, 0), 0.5)
+    strict = wand(probability_map.layer(), (2, 1), 0.6)
 
     assert grown is not None
     assert strict is not None
     assert grown.moments(MPP).area == pytest.approx(8 * CELL_UM2)
     assert strict.moments(MPP).area == pytest.approx(5 * CELL_UM2)
-    assert wand(probability_map, (0, 0), 0.51) is None
-    assert wand(probability_map, (2, 0), 0.0) is None
+    assert wand(probability_map.layer(), (0, 0), 0.51) is None
+    assert wand(probability_map.layer(), (2, 0), 0.0) is None
 
 
 @pytest.mark.parametrize("neighbours", [4, 8])
@@ -115,18 +118,22 @@ def test_random_maps_are_covered_exactly_by_valid_shapes(neighbours: Neighbours)
         probability_map = ProbabilityMap(PatchGrid.over((10, 20, *size), MPP, 400.0))
         shape = probability_map.states.shape
         probability_map.states[:] = rng.choice([1, 1, 1, 2, 3], shape)
-        probability_map.millionths[:] = rng.integers(0, 1_000_001, shape)
+        probability_map.layer().stored[:] = rng.integers(0, 1_000_001, shape)
         threshold = rng.choice([0.3, 0.5])
         grid = probability_map.grid
         x = np.minimum(grid.column_edges_l0(), grid.right_l0)
         y = np.minimum(grid.row_edges_l0(), grid.bottom_l0)
-        positive = probability_map.analyzed & (probability_map.millionths / 1e6 >= threshold)
+        positive = probability_map.analyzed & (probability_map.layer().stored / 1e6 >= threshold)
         expected = shapely.union_all(
             [shapely.box(x[c], y[r], x[c + 1], y[r + 1]) for r, c in np.argwhere(positive)]
         )
 
-        found = find_foci(probability_map, MPP, threshold, FocusRules(neighbours, min_area_um2=0))
-        filled = find_foci(probability_map, MPP, threshold, FocusRules(neighbours, 0, 2 * CELL_UM2))
+        found = find_foci(
+            probability_map.layer(), MPP, threshold, FocusRules(neighbours, min_area_um2=0)
+        )
+        filled = find_foci(
+            probability_map.layer(), MPP, threshold, FocusRules(neighbours, 0, 2 * CELL_UM2)
+        )
 
         parts = [to_shapely(focus.shape) for focus in found]
         assert all(part.is_valid for part in parts)

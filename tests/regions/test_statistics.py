@@ -9,6 +9,7 @@ import pytest
 import shapely
 
 from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.layers import PATCH
 from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
 from idc_desktop.regions import Region, RegionMeter, Shape, measure, rectangle, whole_slide
 from idc_desktop.regions.editing import draw_ellipse, draw_polygon, from_shapely, to_shapely
@@ -17,7 +18,7 @@ from tests.regions.brute_force import MPP, ORIGINS, SIZE, figures, painted_map, 
 
 
 def compare(probability_map: ProbabilityMap, origin: tuple[int, int], seeds: range) -> None:
-    meter = RegionMeter(probability_map, MPP)
+    meter = RegionMeter(probability_map.layer(), MPP)
     geometries = {seed: random_region(seed, origin) for seed in seeds}
     shapes = {seed: from_shapely(geometry) for seed, geometry in geometries.items()}
     for threshold in (0.25, 0.5, 0.9):
@@ -42,14 +43,14 @@ def test_coverage_of_what_is_analyzed_wholly_is_exactly_100_percent() -> None:
     grid = PatchGrid.over((0, 0, 4_000, 3_000), MPP, 400.0)
     probability_map = ProbabilityMap(grid)
     probability_map.states[:] = PatchState.OK
-    probability_map.millionths[:] = 500_000
+    probability_map.layer().stored[:] = 500_000
     rng = np.random.default_rng(4)
     shapes = [
         draw_ellipse(tuple(at), tuple(at + rng.uniform(10, 2_000, 2)))
         for at in rng.uniform(0, 900, (200, 2))
     ]
 
-    found = RegionMeter(probability_map, MPP).measure(shapes, 0.5)
+    found = RegionMeter(probability_map.layer(), MPP).measure(shapes, 0.5)
 
     assert {figures.coverage_percent for figures in found} == {100.0}
 
@@ -82,7 +83,7 @@ def test_whole_slide_is_the_extent_of_the_grid(origin: tuple[int, int]) -> None:
     probability_map = painted_map(origin)
     region = whole_slide(probability_map.grid)
 
-    found = measure(region, probability_map, MPP, 0.5)
+    found = measure(region, probability_map.layer(), MPP, 0.5)
 
     assert (region.name, region.shape.roi) == ("Whole slide", "Rectangle")
     assert found.area_um2 == pytest.approx(SIZE[0] * SIZE[1] * MPP[0] * MPP[1])
@@ -91,19 +92,19 @@ def test_whole_slide_is_the_extent_of_the_grid(origin: tuple[int, int]) -> None:
     assert found.median_probability == expected["median_probability"]
 
 
-def line_of_cells(*millionths: int) -> ProbabilityMap:
+def line_of_cells(*stored: int) -> ProbabilityMap:
     """Return a map of one row of cells of 200 px."""
-    count = len(millionths)
+    count = len(stored)
     probability_map = ProbabilityMap(PatchGrid.over((0, 0, 200 * count, 200), (2.0, 2.0), 400.0))
     probability_map.states[:] = PatchState.OK
-    probability_map.millionths[:] = [millionths]
+    probability_map.layer().stored[:] = [stored]
     return probability_map
 
 
 def test_median_is_the_lower_of_two_halves_of_equal_weight() -> None:
     probability_map = line_of_cells(900_000, 100_000, 300_000, 700_000)
 
-    found = measure(whole_slide(probability_map.grid), probability_map, (2.0, 2.0), 0.5)
+    found = measure(whole_slide(probability_map.grid), probability_map.layer(), (2.0, 2.0), 0.5)
 
     assert found.median_probability == 0.3
     assert found.mean_probability == pytest.approx(0.5)
@@ -116,7 +117,7 @@ def test_threshold_that_is_met_exactly_counts(stored: int) -> None:
     threshold = stored / 1_000_000
 
     exact, above = (
-        measure(region, probability_map, (2.0, 2.0), it)
+        measure(region, probability_map.layer(), (2.0, 2.0), it)
         for it in (threshold, math.nextafter(threshold, 2))
     )
 
@@ -128,7 +129,7 @@ def test_threshold_that_is_met_exactly_counts(stored: int) -> None:
 def test_probability_of_zero_has_a_mean_of_exactly_zero() -> None:
     probability_map = line_of_cells(0, 0, 0)
 
-    found = measure(whole_slide(probability_map.grid), probability_map, (2.0, 2.0), 0.5)
+    found = measure(whole_slide(probability_map.grid), probability_map.layer(), (2.0, 2.0), 0.5)
 
     assert (found.mean_probability, found.max_probability) == (0.0, 0.0)
 
@@ -137,18 +138,19 @@ def test_all_above_the_threshold_is_a_fraction_of_exactly_one() -> None:
     probability_map = painted_map((0, 0))
     shape = from_shapely(random_region(4, (0, 0)))
 
-    found = measure(Region("r", shape), probability_map, MPP, 0.0)
+    found = measure(Region("r", shape), probability_map.layer(), MPP, 0.0)
 
     assert found.idc_fraction == 1.0
 
 
 def test_meter_follows_a_map_that_grows() -> None:
     probability_map = ProbabilityMap(PatchGrid.over((0, 0, 800, 400), (1.0, 1.0), 400.0))
-    meter = RegionMeter(probability_map, (1.0, 1.0))
+    meter = RegionMeter(probability_map.layer(), (1.0, 1.0))
     shape = rectangle(0, 0, 800, 400)
     (empty,) = meter.measure([shape], 0.5)
     block = Block(0, 0, 1, 1, 1)
-    result = BlockResult(block, np.array([[1]], np.uint8), np.array([[600_000]], np.int32))
+    stored = {PATCH: np.array([[600_000]], np.int32)}
+    result = BlockResult(block, np.array([[1]], np.uint8), stored)
 
     probability_map.add(result)
     (grown,) = meter.measure([shape], 0.5)
@@ -158,7 +160,7 @@ def test_meter_follows_a_map_that_grows() -> None:
 
 
 def test_equal_shapes_are_measured_once_and_answered_twice() -> None:
-    meter = RegionMeter(painted_map((0, 0)), MPP)
+    meter = RegionMeter(painted_map((0, 0)).layer(), MPP)
     shapes = [rectangle(0, 0, 900, 900), rectangle(10, 0, 900, 900), rectangle(0, 0, 900, 900)]
 
     found = meter.measure(shapes, 0.5)
@@ -167,7 +169,7 @@ def test_equal_shapes_are_measured_once_and_answered_twice() -> None:
 
 
 def test_shapes_of_a_drag_are_not_kept() -> None:
-    meter = RegionMeter(painted_map((0, 0)), MPP)
+    meter = RegionMeter(painted_map((0, 0)).layer(), MPP)
     drawn = [rectangle(0, 0, 900, 900), rectangle(10, 0, 900, 900)]
     meter.measure(drawn, 0.5)
     kept = [meter._overlaps[it] for it in drawn]
@@ -184,7 +186,7 @@ def test_shapes_of_a_drag_are_not_kept() -> None:
 
 def test_histogram_adds_up_to_the_analyzed_area() -> None:
     probability_map = painted_map((0, 0))
-    meter = RegionMeter(probability_map, MPP)
+    meter = RegionMeter(probability_map.layer(), MPP)
     shape = from_shapely(random_region(6, (0, 0)))
 
     counts = meter.histogram(shape, 10)

@@ -9,6 +9,7 @@ import numpy as np
 from idc_desktop.description import LevelDescription, SlideDescription
 from idc_desktop.engine_messages import BlockDone, Plan
 from idc_desktop.grid import Block, PatchGrid
+from idc_desktop.layers import PATCH
 from idc_desktop.probability_map import BlockResult, PatchState
 from idc_desktop.provider import ProviderChoice
 from idc_desktop.record import block_done
@@ -41,7 +42,7 @@ def plan_of(grid: PatchGrid = GRID) -> Plan:
 def block_of(row: int = 0, col: int = 0, rows: int = 2, cols: int = 2) -> BlockDone:
     """Say of a block that its first patch failed and the others are IDC at 0.25."""
     states = np.full((rows, cols), PatchState.OK, np.uint8)
-    millionths = np.full((rows, cols), 250_000, np.int32)
-    states[0, 0], millionths[0, 0] = PatchState.FAILED, -1
+    stored = np.full((rows, cols), 250_000, np.int32)
+    states[0, 0], stored[0, 0] = PatchState.FAILED, -1
     block = Block(0, row, col, rows, cols)
-    return block_done(BlockResult(block, states, millionths, {(row, col): "torn"}))
+    return block_done(BlockResult(block, states, {PATCH: stored}, {(row, col): "torn"}))

@@ -56,7 +56,7 @@ def write_run_1(path: Path, settings: Mapping[str, Any], results: Iterable[Block
             block = result.block
             reasons = json.dumps([[*cell, why] for cell, why in sorted(result.reasons.items())])
             head = (block.number, block.row, block.col, block.rows, block.cols)
-            body = (result.states.tobytes(), result.millionths.astype("<i4").tobytes())
+            body = (result.states.tobytes(), result.layers["patch"].astype("<i4").tobytes())
             crc = zlib.crc32(repr(head).encode() + b"".join(body) + reasons.encode())
             row = (*head, *body, reasons, crc)
             database.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)

@@ -138,7 +138,7 @@ def test_wand_takes_the_connected_positive_patches(analyzed: MainWindow) -> None
     current = document.map
     assert current is not None
     document.show(threshold=0.3)
-    positive = current.analyzed & (current.millionths >= 300_000)
+    positive = current.analyzed & (current.layer().stored >= 300_000)
     row, col = map(int, np.argwhere(positive)[0])
     take(analyzed, "Wand on the map")
     (at,) = on_screen(analyzed, current.grid.cell_centre_l0(row, col))
@@ -146,7 +146,7 @@ def test_wand_takes_the_connected_positive_patches(analyzed: MainWindow) -> None
     mouse(analyzed.view, QEvent.Type.MouseButtonRelease, at)
     (region,) = document.regions.all
     assert region.classification == "IDC"
-    found = measure(region, current, document.mpp_xy, 0.3)
+    found = measure(region, current.layer(), document.mpp_xy, 0.3)
     assert found.idc_fraction == 1.0
 
     row, col = map(int, np.argwhere(~positive)[0])

@@ -145,7 +145,7 @@ def test_wand_grows_at_the_crosshair(analyzed: MainWindow, hands: Hands) -> None
     document = analyzed.document
     document.show(threshold=0.3)
     assert document.map is not None
-    positive = document.map.analyzed & (document.map.millionths >= 300_000)
+    positive = document.map.analyzed & (document.map.layer().stored >= 300_000)
     row, col = map(int, np.argwhere(positive)[0])
     analyzed.view.centre_on(QPointF(*document.map.grid.cell_centre_l0(row, col)))
     hands.take("Wand on the map")

@@ -200,12 +200,12 @@ def test_map_is_painted_in_the_chosen_colours(
     document.show(opacity=1.0, outlined=False)
     current = document.map
     cells = [tuple(map(int, cell)) for cell in np.argwhere(current.analyzed)]
-    best = max(cells, key=lambda cell: current.millionths[cell])
+    best = max(cells, key=lambda cell: current.layer().stored[cell])
     x, y = current.grid.cell_centre_l0(*best)
     at = window.view.to_device().map(x, y)
     shown = pixels_of(window.view)[round(at[1]), round(at[0])].astype(int)
-    expected = lookup_table(name)[int(current.millionths[best]) * 255 // 1_000_000].astype(int)
-    weight = 0.25 + 0.75 * current.millionths[best] / 1e6
+    expected = lookup_table(name)[int(current.layer().stored[best]) * 255 // 1_000_000].astype(int)
+    weight = 0.25 + 0.75 * current.layer().stored[best] / 1e6
     document.show(visible=False)
     below = pixels_of(window.view)[round(at[1]), round(at[0])].astype(int)
     assert np.abs(shown - (weight * expected + (1 - weight) * below)).max() <= 3

@@ -57,7 +57,7 @@ def test_table_shows_the_figures_and_edits_the_regions(analyzed: MainWindow, qtb
     take(analyzed, "Edit regions")
     regions.add("Draw", [rectangle(0, 0, 700, 600), rectangle(300, 300, 1200, 900)])
     assert document.map is not None
-    found = measure(regions.all[1], document.map, document.mpp_xy, document.threshold)
+    found = measure(regions.all[1], document.map.layer(), document.mpp_xy, document.threshold)
     assert found.idc_fraction is not None
     table = panel.table
     text = f"{100 * found.idc_fraction:.1f}"
@@ -154,7 +154,7 @@ def test_foci_are_listed_stepped_through_and_made_regions(
     assert analyzed.statusBar().currentMessage() == f"{len(regions)} regions made"
     assert {region.classification for region in regions} == {"IDC"}
     assert document.map is not None
-    whole = [measure(it, document.map, document.mpp_xy, 0.3).idc_fraction for it in regions]
+    whole = [measure(it, document.map.layer(), document.mpp_xy, 0.3).idc_fraction for it in regions]
     assert whole == [1.0] * len(regions)
 
     take(analyzed, "Make regions of the foci")
@@ -244,7 +244,9 @@ def test_figures_and_histogram_are_of_the_chosen_region(analyzed: MainWindow, qt
     document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
     qtbot.waitUntil(lambda: figures["Of"].text() == "Region 1", timeout=WAIT_MS)
     assert document.map is not None
-    found = measure(document.regions.all[0], document.map, document.mpp_xy, document.threshold)
+    found = measure(
+        document.regions.all[0], document.map.layer(), document.mpp_xy, document.threshold
+    )
     assert figures["Area"].text() == "0.720 mm²"
     assert figures["Mean probability"].text() == f"{found.mean_probability:.3f}"
     control = analyzed.inspector.map.threshold_control

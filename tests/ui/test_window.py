@@ -328,7 +328,7 @@ def test_click_shows_what_the_model_saw(
     assert arrived.args[0].width() == 150
     text = window.inspector.patch.text.text()
     assert f"Row {row}, column {col}" in text
-    assert f"{current.probabilities[row, col]:.6f}" in text
+    assert f"{current.layer().values[row, col]:.6f}" in text
     picture = window.inspector.patch.picture
     qtbot.waitUntil(lambda: picture.visibleRegion().boundingRect() == picture.rect())
 
@@ -453,14 +453,14 @@ def test_finished_run_appears_when_the_slide_is_opened_again(
     document = window.document
     analyze(window, qtbot)
     assert document.map is not None
-    before = document.map.millionths.copy()
+    before = document.map.layer().stored.copy()
     document.close()
     assert document.map is None
 
     window.open(tiny_slide.path)
     qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
     assert document.map is not None
-    assert np.array_equal(document.map.millionths, before)
+    assert np.array_equal(document.map.layer().stored, before)
 
 
 def test_resolution_given_by_hand_is_remembered_and_can_be_changed(

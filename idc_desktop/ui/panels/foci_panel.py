@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 from PySide6.QtCore import QRectF, Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -15,7 +13,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import NumberField
@@ -180,19 +177,20 @@ class FociPanel(QWidget):
     def _find(self) -> None:
         """Look for foci, once the map stands still; in the background."""
         document = self._document
-        if document.map is None or document.mpp_xy is None or document.state == "running":
+        if document.layer is None or document.mpp_xy is None or document.state == "running":
             self._key = None
             self._show([])
             return
-        current, mpp, threshold = document.map, document.mpp_xy, document.threshold
-        key = (current, current.version, document.state, threshold, self.rules())
+        layer, mpp, threshold = document.layer, document.mpp_xy, document.threshold
+        current, name = layer.map, layer.name
+        key = (current, current.version, name, document.state, threshold, self.rules())
         if key == self._key:
             return
         if self._finding.is_running:
             self._is_stale = True
             return
         self._key = key
-        snapshot, rules = _snapshot(current), self.rules()
+        snapshot, rules = current.copy().layer(name), self.rules()
         self._finding.start(lambda: (key, find_foci(snapshot, mpp, threshold, rules)))
 
     def _on_found(self, found: tuple[object, list[Focus]]) -> None:
@@ -234,10 +232,3 @@ class FociPanel(QWidget):
             )
             left, top, right, bottom = self.foci[row].shape.bounds
             self._view.show_area(QRectF(left, top, right - left, bottom - top))
-
-
-def _snapshot(current: ProbabilityMap) -> ProbabilityMap:
-    """Return a copy that does not change while another thread reads it."""
-    copied = copy.copy(current)
-    copied.states, copied.millionths = current.states.copy(), current.millionths.copy()
-    return copied

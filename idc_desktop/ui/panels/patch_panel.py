@@ -7,7 +7,7 @@ from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from idc_desktop.card import PATCH_SIZE_PX
-from idc_desktop.probability_map import MILLIONTHS, PatchState, ProbabilityMap
+from idc_desktop.probability_map import MapLayer
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 
@@ -23,7 +23,7 @@ class _Neighbourhood(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._image: QImage | None = None
-        self._map: ProbabilityMap | None = None
+        self._layer: MapLayer | None = None
         self._cell = (0, 0)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Pixels that the model saw, with the neighbouring patches")
@@ -31,10 +31,10 @@ class _Neighbourhood(QWidget):
     def sizeHint(self) -> QSize:
         return QSize(_SIDE, _SIDE)
 
-    def show_cell(self, current: ProbabilityMap, cell: tuple[int, int]) -> None:
+    def show_cell(self, layer: MapLayer, cell: tuple[int, int]) -> None:
         if cell != self._cell:
             self._image = None  # the pixels of this cell are on their way
-        self._map, self._cell = current, cell
+        self._layer, self._cell = layer, cell
         self.update()
 
     def show_image(self, image: QImage | None) -> None:
@@ -65,13 +65,11 @@ class _Neighbourhood(QWidget):
         painter.end()
 
     def _text(self, row: int, col: int) -> str:
-        current = self._map
-        if current is None or not (0 <= row < current.grid.rows and 0 <= col < current.grid.cols):
+        layer = self._layer
+        if layer is None or not (0 <= row < layer.grid.rows and 0 <= col < layer.grid.cols):
             return ""
-        state = PatchState(current.states[row, col])
-        if state is PatchState.OK:
-            return f"{current.millionths[row, col] / MILLIONTHS:.2f}"
-        return state.words
+        value = layer.value_at(row, col)
+        return layer.map.state_at(row, col).words if value is None else f"{value:.2f}"
 
 
 class PatchPanel(QWidget):
@@ -108,21 +106,20 @@ class PatchPanel(QWidget):
             tiles.ask_patch(self._document.card.spacing_um_px, *cell)
 
     def _show(self) -> None:
-        current, cell = self._document.map, self._document.selected
-        is_shown = cell is not None and current is not None
+        layer, cell = self._document.layer, self._document.selected
+        is_shown = cell is not None and layer is not None
         self.picture.setVisible(is_shown)
         self._caption.setVisible(is_shown)
-        if cell is None or current is None:
+        if cell is None or layer is None:
             self.text.setText("Click a patch of the map to see what the model saw.")
             return
-        self.picture.show_cell(current, cell)
+        self.picture.show_cell(layer, cell)
         row, col = cell
-        state = PatchState(current.states[row, col])
-        if state is PatchState.OK:
-            probability = current.millionths[row, col] / MILLIONTHS
-            is_idc = probability >= self._document.threshold
-            said = f"p = {probability:.6f}, " + ("IDC" if is_idc else "not IDC")
+        value = layer.value_at(row, col)
+        if value is not None:
+            is_idc = value >= self._document.threshold
+            said = f"{layer.kind.symbol} = {value:.6f}, " + ("IDC" if is_idc else "not IDC")
             said += f" at threshold {self._document.threshold:.3f}"
         else:
-            said = current.state_text(*cell)
+            said = layer.map.state_text(*cell)
         self.text.setText(f"Row {row}, column {col}: {said}")

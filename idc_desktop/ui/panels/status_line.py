@@ -9,7 +9,6 @@ from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStatusBar, QWidget
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.probability_map import MILLIONTHS, PatchState
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.plain import Label, plain_tip, show_tip
 from idc_desktop.ui.view.slide_view import SlideView
@@ -132,14 +131,14 @@ class StatusLine(QWidget):
             text = f"x {point.x():.0f}, y {point.y():.0f} px"
         else:
             text = f"x {point.x() * mpp[0]:,.0f}, y {point.y() * mpp[1]:,.0f} µm"
-        current, grid = document.map, document.grid
-        cell = None if grid is None else grid.cell_at(point.x(), point.y())
-        if current is not None and cell is not None:
-            state = PatchState(current.states[cell])
-            if state is PatchState.OK:
-                text += f"    p = {current.millionths[cell] / MILLIONTHS:.3f}"
+        layer = document.layer
+        cell = None if layer is None else layer.grid.cell_at(point.x(), point.y())
+        if layer is not None and cell is not None:
+            value = layer.value_at(*cell)
+            if value is not None:
+                text += f"    {layer.kind.symbol} = {value:.3f}"
             else:
-                text += f"    {state.words}"
+                text += f"    {layer.map.state_at(*cell).words}"
         self.position.setText(text)
         self._fit()
 

@@ -7,6 +7,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen
 
 from idc_desktop.colormap import FAILED_RGB, lookup_table, round_length_um
+from idc_desktop.layers import LayerKind
 from idc_desktop.ui.numbers import number_text
 
 _PAPER = QColor(255, 255, 255, 225)
@@ -27,7 +28,7 @@ def length_text(length_um: float) -> str:
 
 
 def colour_bar(colormap: str) -> QImage:
-    """Return the colours of probabilities 0 to 1 as a picture of 256 x 1 pixels."""
+    """Return the colours of a range as a picture of 256 x 1 pixels."""
     table = np.ascontiguousarray(lookup_table(colormap))
     return QImage(table.tobytes(), 256, 1, 768, QImage.Format.Format_RGB888).copy()
 
@@ -49,9 +50,14 @@ def paint_scale_bar(painter: QPainter, area: QRectF, um_per_px: float) -> None:
 
 
 def paint_legend(
-    painter: QPainter, area: QRectF, colormap: str, threshold: float, has_failed: bool
+    painter: QPainter,
+    area: QRectF,
+    kind: LayerKind,
+    colormap: str,
+    threshold: float,
+    has_failed: bool,
 ) -> None:
-    """Draw the colour bar of the map with its threshold at the lower right of `area`.
+    """Draw the colour bar of a layer with its threshold at the lower right of `area`.
 
     Above it stands the colour of patches that failed, where there are any. Where there is no room
     beside the scale bar, it stands over that one.
@@ -65,19 +71,20 @@ def paint_legend(
     painter.setPen(_INK)
     painter.setFont(_bold(painter))
     words = box.adjusted(12, 3, -12, -18)
-    title, ends = "Probability of IDC", painter.fontMetrics().horizontalAdvance("0   1")
+    low, high = f"{kind.low:g}", f"{kind.high:g}"
+    title, ends = kind.title, painter.fontMetrics().horizontalAdvance(f"{low}   {high}")
     if painter.fontMetrics().horizontalAdvance(title) + ends > words.width():
-        title = "p of IDC"
+        title = kind.unit
     painter.drawText(words, Qt.AlignmentFlag.AlignHCenter, title)
-    painter.drawText(words, Qt.AlignmentFlag.AlignLeft, "0")
-    painter.drawText(words, Qt.AlignmentFlag.AlignRight, "1")
+    painter.drawText(words, Qt.AlignmentFlag.AlignLeft, low)
+    painter.drawText(words, Qt.AlignmentFlag.AlignRight, high)
     if has_failed:
         swatch = QRectF(words.left(), words.top() - _LINE + 3, 12, 12)
         painter.fillRect(swatch, QColor(*FAILED_RGB))
         painter.drawText(words.translated(18, -_LINE), Qt.AlignmentFlag.AlignLeft, "Failed")
     bar = QRectF(box.left() + 12, box.bottom() - 17, box.width() - 24, 9)
     painter.drawImage(bar, colour_bar(colormap))
-    at = bar.left() + threshold * bar.width()
+    at = bar.left() + kind.fraction(threshold) * bar.width()
     painter.fillRect(QRectF(at - 2, bar.top() - 3, 4, bar.height() + 6), _PAPER)
     painter.fillRect(QRectF(at - 1, bar.top() - 3, 2, bar.height() + 6), _THRESHOLD)
 

@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPen, QTransform
 
 from idc_desktop.colormap import colorize, outline
 from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import ProbabilityMap
+from idc_desktop.probability_map import MapLayer
 from idc_desktop.ui.display import Display
 
 _CELL_RECTS_ABOVE_PX = 24.0  # device px per cell from which cells are drawn one by one
@@ -21,31 +21,32 @@ _SELECTED = ((QColor(255, 255, 255), 5), (QColor(200, 30, 30), 2))
 
 
 class MapRaster:
-    """A picture of a probability map.
+    """A picture of a layer of a map.
 
     Parameters
     ----------
-    probability_map : ProbabilityMap
+    layer : MapLayer
     threshold : float
-        The outline encloses cells whose probability is at least this.
+        The outline encloses cells whose value is at least this.
     colormap : str
 
     Attributes
     ----------
+    kind : LayerKind
     has_failed : bool
         Whether patches are shown that were tried in vain.
     """
 
-    def __init__(self, probability_map: ProbabilityMap, threshold: float, colormap: str) -> None:
-        self._grid: PatchGrid = probability_map.grid
-        self.has_failed = probability_map.failed_patches > 0
-        rgba = colorize(probability_map, 1.0, colormap)
+    def __init__(self, layer: MapLayer, threshold: float, colormap: str) -> None:
+        self._grid, self.kind = layer.grid, layer.kind
+        self.has_failed = layer.map.failed_patches > 0
+        rgba = colorize(layer, 1.0, colormap)
         height, width = rgba.shape[:2]
         self._is_shown = rgba[..., 3] > 0
         self._image = QImage(
             rgba.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888
         ).convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
-        upper, left = outline(probability_map, threshold)
+        upper, left = outline(layer, threshold)
         self._across = _Borders(upper, lambda row, first, last: QLineF(first, row, last, row))
         self._down = _Borders(left[:, ::-1], lambda col, first, last: QLineF(col, first, col, last))
 

@@ -430,8 +430,8 @@ class SlideView(QWidget):
         display = document.display
         raster = self._current_raster() if display.visible and display.legend else None
         if raster is not None:
-            has_failed = raster.has_failed
-            paint_legend(painter, area, display.colormap, document.threshold, has_failed)
+            kind, has_failed = raster.kind, raster.has_failed
+            paint_legend(painter, area, kind, display.colormap, document.threshold, has_failed)
 
     def _on_moved(self) -> None:
         self._is_moving = True
@@ -490,11 +490,11 @@ class SlideView(QWidget):
     def _current_raster(self) -> MapRaster | None:
         document = self.document
         if self._raster_is_stale:
-            current = document.map
+            layer = document.layer
             self._raster = (
                 None
-                if current is None
-                else MapRaster(current, document.threshold, document.display.colormap)
+                if layer is None
+                else MapRaster(layer, document.threshold, document.display.colormap)
             )
             self._raster_is_stale = False
         return self._raster
