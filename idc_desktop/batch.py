@@ -97,6 +97,11 @@ def analyze_slides(options: argparse.Namespace) -> int:
     """Run either command; return its exit code."""
     runs = [_Run(absolute(given), given) for given in options.slides]
     _refuse_one_folder_for_two(runs)
+    if options.regions is not None and len(runs) > 1 and not options.regions_for_all:
+        raise UsageError(
+            f"{options.regions}: One file of regions for {len(runs)} slides. Analyze each slide "
+            "with its own, or add --regions-for-all to lay this one on each of them."
+        )
     # The first engine is at work while this process reads what all slides have in common.
     job: Job | None = _start(runs[0], options)
     try:

@@ -172,6 +172,9 @@ def _add_run_options(command: argparse.ArgumentParser, *, is_export: bool = Fals
         help="where (0, 0) of that file is: bounds for files of QuPath where it crops the slide",
     )
     command.add_argument(
+        "--regions-for-all", action="store_true", help="lay that file on each of several slides"
+    )
+    command.add_argument(
         "--threshold", metavar="P", type=probability, help="IDC is p >= P; default: the model's"
     )
     command.add_argument(

@@ -164,3 +164,18 @@ def test_file_name_that_is_no_text_ends_nothing_on_a_strict_terminal(
     )
     assert outcome.returncode == 0, outcome
     assert b"\\udcffad.tiff" in outcome.stdout
+
+
+@pytest.mark.parametrize("command", ["analyze", "export"])
+def test_one_file_of_regions_is_not_laid_on_several_slides_in_silence(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+
+    code = main([command, "a.svs", "b.svs", "--out", str(out), "--regions", "r.geojson"])
+
+    assert code == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("r.geojson: ")
+    assert "--regions-for-all" in line
+    assert not out.exists()

@@ -105,7 +105,8 @@ def batch_run(workspace: Path, tiny_model: TinyModel, regions_file: Path) -> dic
     out, data = workspace / "batch-out", workspace / "batch-data"
     outcome = run_cli(
         "analyze", *(slide.path for slide in slides), "--out", out, "--model", tiny_model.path,
-        "--regions", regions_file, "--provider", "cpu", "--json", data_dir=data,
+        "--regions", regions_file, "--regions-for-all", "--provider", "cpu", "--json",
+        data_dir=data,
     )  # fmt: skip
     assert outcome.code == 0, outcome
     return {

@@ -377,7 +377,7 @@ def test_help_names_every_command_and_option(data_dir: Path) -> None:
     for command in ("info", "analyze", "models", "verify", "doctor"):
         assert command in whole.stdout
     for option in (
-        "--out", "--model", "--regions", "--threshold", "--map", "--mpp", "--provider",
-        "--threads", "--no-tissue-mask", "--anonymous", "--restart", "--json",
+        "--out", "--model", "--regions", "--regions-for-all", "--threshold", "--map", "--mpp",
+        "--provider", "--threads", "--no-tissue-mask", "--anonymous", "--restart", "--json",
     ):  # fmt: skip
         assert option in analyze.stdout
