@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import queue
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from idc_desktop.model_file import ModelFile
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import RegionMeter, whole_slide
 from idc_desktop.user_data import PRIVATE_FILE, data_folder, make_folder
+
+_LONGEST_LOOK_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -100,9 +105,29 @@ def _file(slide: Path, model: ModelFile) -> Path:
 def _place(kind: str, slide: Path, *further: str) -> Path:
     """Return where something is kept; the name tells nothing, and is another for a changed slide.
 
-    Raises `OSError` if there is no such slide.
+    Raises `OSError` if there is no such slide, or its share does not answer.
     """
-    about = slide.stat()
+    about = _status(slide)
     key = "\n".join((str(slide.absolute()), str(about.st_size), str(about.st_mtime_ns), *further))
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
     return data_folder() / kind / f"{name[:32]}.json"
+
+
+def _status(slide: Path) -> os.stat_result:
+    """Return the status of a file, asked for in a thread that a dead share may keep for ever."""
+    answers: queue.SimpleQueue[os.stat_result | OSError] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(slide.stat())
+        except OSError as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=_LONGEST_LOOK_S)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {_LONGEST_LOOK_S:g} s") from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer

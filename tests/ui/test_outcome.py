@@ -1,0 +1,49 @@
+"""What is kept of slides: their own share must not be waited for."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idc_desktop.model_file import read_model
+from idc_desktop.ui import outcome
+from idc_desktop.ui.outcome import Outcome, given_mpp, keep_given_mpp
+from tests.support.models import TinyModel
+
+FOUND = Outcome(0.25, 1e6, 0)
+
+
+def test_share_that_does_not_answer_is_given_up(
+    tmp_path: Path, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
+    model = read_model(tiny_model.path)
+    slide = tmp_path / "s.tiff"
+    slide.touch()
+    keep_given_mpp(slide, 0.5)
+    FOUND.store(slide, model)
+    assert (given_mpp(slide), Outcome.stored(slide, model)) == (0.5, FOUND)
+    answers = threading.Event()
+    stat = os.stat
+
+    def hang(path: Any, *rest: Any, **named: Any) -> os.stat_result:
+        if path == slide:
+            answers.wait()
+        return stat(path, *rest, **named)
+
+    monkeypatch.setattr(os, "stat", hang)
+    monkeypatch.setattr(outcome, "_LONGEST_LOOK_S", 0.05)
+
+    keep_given_mpp(slide, 0.75)
+    FOUND.store(slide, model)
+    Outcome.forget(slide, model)
+    assert (given_mpp(slide), Outcome.stored(slide, model)) == (None, None)
+
+    answers.set()
+    monkeypatch.undo()
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
+    assert (given_mpp(slide), Outcome.stored(slide, model)) == (0.5, FOUND)
