@@ -19,6 +19,7 @@ from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.pictures import save_picture
 from idc_desktop.ui.plain import MessageBox
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme
 from idc_desktop.user_data import data_folder, make_file, make_folder
@@ -128,15 +129,16 @@ class _Photographer:
         document = self._window.document
         if self.failure is not None:
             self._end()
-        elif document.state == "failed":
-            self.failure = document.failure
+        elif document.run is None:
+            if document.path is not None and document.opening is None:
+                self.failure = ResolutionError(f"{document.path.name}: {document.message}")
+                self._end()
+        elif document.state is RunState.FAILED:
+            self.failure = document.run.failure
             self._end()
-        elif document.state in ("ready", "paused") and document.mpp_xy is not None:
+        elif document.state in (RunState.READY, RunState.PAUSED):
             document.analyze()
-        elif document.state == "ready" and document.path is not None:
-            self.failure = ResolutionError(f"{document.path.name}: {document.message}")
-            self._end()
-        elif document.state == "done" and self._window.view.is_sharp:
+        elif document.state is RunState.DONE and self._window.view.is_sharp:
             self._shoot()
             self._end()
 

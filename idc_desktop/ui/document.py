@@ -13,18 +13,17 @@ from PySide6.QtGui import QUndoStack
 
 from idc_desktop.card import ModelCard
 from idc_desktop.description import SlideDescription
-from idc_desktop.errors import AnalysisCancelledError, slide_replaced
+from idc_desktop.errors import SlideChangedError
 from idc_desktop.grid import PatchGrid
 from idc_desktop.model_file import ModelFile, find_model, read_model
-from idc_desktop.plain_text import in_a_line
 from idc_desktop.probability_map import MapLayer, ProbabilityMap
-from idc_desktop.provider import Provider
 from idc_desktop.record import RunRecord
 from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
 from idc_desktop.ui.display import Display, DisplayStep
-from idc_desktop.ui.engine_run import EngineRun, analysis_job
 from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.region_model import RegionModel
+from idc_desktop.ui.run import Run, RunState
+from idc_desktop.ui.runs import Runs
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.pyramid import TilePyramid
@@ -48,27 +47,21 @@ class SlideDocument(QObject):
         None until the slide is open.
     tiles : TileLoader or None
     pyramid : TilePyramid or None
-    model : ModelFile
-    provider : {"auto", "cpu", "cuda"}
-        What the next analysis is asked to run on.
     selected : (row, col) or None
         The patch that was clicked.
     seen_l0 : QRectF or None
         The level-0 rectangle around what the user sees: it is analyzed first.
     is_outdated : bool
         Whether the file is no longer the one that was opened, or cannot be read any more.
-    run : RunRecord
-        The run that is shown; empty if there is none.
+    runs : Runs
+        All runs of the window.
     kept_viewport : Viewport or None
         Where the view looked when this slide was open last.
     regions : RegionModel
     history : QUndoStack
         What can be undone: edits of regions and changes of the display.
-    state : {"empty", "opening", "recalling", "ready", "running", "paused", "done", "failed"}
-    message : str
-        What the state means, for people; the reason if it is ``failed``.
-    failure : Exception or None
-        What ended the last run.
+    refusal : str
+        Why the slide that was asked for last could not be opened.
     """
 
     slide_changed = Signal()
@@ -99,13 +92,12 @@ class SlideDocument(QObject):
         self.slide: SlideDescription | None = None
         self.tiles: TileLoader | None = None
         self.pyramid: TilePyramid | None = None
-        self.model: ModelFile = read_model(find_model(model))
-        self.provider: Provider = "auto"
         self.is_outdated = False
-        self.run = RunRecord()
-        self.state = "empty"
-        self.message = _INVITATION
-        self.failure: Exception | None = None
+        self.runs = Runs(read_model(find_model(model)), self)
+        self.runs.changed.connect(self._on_run_changed)
+        self.runs.map_changed.connect(self._on_run_grown)
+        self.runs.noted.connect(self.noted)
+        self.refusal = ""
         self.seen_l0: QRectF | None = None
         self.selected: tuple[int, int] | None = None
         self.history = QUndoStack(self)
@@ -118,11 +110,7 @@ class SlideDocument(QObject):
         self._display = Display() if display is None else display
         self._viewport = Viewport()
         self._mpp: float | None = None
-        self._running: EngineRun | None = None
         self._reading_model: Task | None = None
-        self._is_cancelling = False
-        self._recalls_soon = False
-        self._analyzes_next = False
         self._saving = QTimer(self)
         self._saving.setSingleShot(True)
         self._saving.setInterval(_SAVE_AFTER_MS)
@@ -132,24 +120,60 @@ class SlideDocument(QObject):
         self._candidate: tuple[TileLoader, Path, float | None] | None = None
 
     @property
+    def model(self) -> ModelFile:
+        """The model that is chosen."""
+        return self.runs.model
+
+    @property
     def card(self) -> ModelCard:
         """The model's card."""
         return self.model.card
 
     @property
+    def run(self) -> Run | None:
+        """The run on the slide; None without a slide of known resolution."""
+        return self.runs.shown
+
+    @property
+    def state(self) -> RunState:
+        """How far the run is."""
+        return RunState.NONE if self.run is None else self.run.state
+
+    @property
+    def opening(self) -> Path | None:
+        """The slide that will be shown in the place of the one that is open."""
+        return None if self._candidate is None else self._candidate[1]
+
+    @property
+    def message(self) -> str:
+        """What there is to say of slide and run, for people."""
+        if self.run is not None:
+            return self.run.message
+        if self.slide is not None:
+            return "The resolution is unknown: give it to analyze."
+        if self.opening is not None:
+            return f"Opening {self.opening.name} …"
+        return self.refusal or _INVITATION
+
+    @property
+    def record(self) -> RunRecord:
+        """What the run has found; empty if there is none."""
+        return RunRecord() if self.run is None else self.run.record
+
+    @property
     def map(self) -> ProbabilityMap | None:
         """The map as far as it is computed."""
-        return self.run.map
+        return self.record.map
 
     @property
     def layer(self) -> MapLayer | None:
         """The layer of the map that is shown."""
-        return self.run.map.layer() if self.run.map is not None else None
+        return self.map.layer() if self.map is not None else None
 
     @property
     def grid(self) -> PatchGrid | None:
         """The grid of the map."""
-        return self.run.map.grid if self.run.map is not None else None
+        return self.map.grid if self.map is not None else None
 
     @property
     def meter(self) -> RegionMeter | None:
@@ -188,7 +212,7 @@ class SlideDocument(QObject):
     @property
     def can_analyze(self) -> bool:
         """Whether an analysis can be started, resumed or begun anew."""
-        return self.mpp_xy is not None and self.state != "running"
+        return self.state not in (RunState.NONE, RunState.RUNNING)
 
     @property
     def threshold(self) -> float:
@@ -257,8 +281,8 @@ class SlideDocument(QObject):
         self._candidate = (tiles, path, mpp)
         tiles.opened.connect(lambda description: self._on_opened(tiles, description))
         tiles.refused.connect(lambda reason: self._on_refused(tiles, reason))
-        if self.path is None:
-            self._set_state("opening", f"Opening {path.name} …")
+        self.refusal = ""
+        self.state_changed.emit()
 
     def give_resolution(self, mpp: float) -> None:
         """Open the slide again with the resolution that the user gives, µm per pixel."""
@@ -270,7 +294,7 @@ class SlideDocument(QObject):
         """Close the slide and end the processes that serve it."""
         self._drop_candidate()
         self._leave()
-        self._set_state("empty", _INVITATION)
+        self.refusal = ""
         self._announce_slide()
 
     def choose_model(self, name: str) -> None:
@@ -291,48 +315,45 @@ class SlideDocument(QObject):
         if model.sha256 == self.model.sha256:
             self.model_changed.emit()  # who chose it wants to see it chosen
             return
-        self._drop_run()
-        self.model, self.selected = model, None  # the grid may be another
-        if self.mpp_xy is not None:
-            self._recall()
+        self.selected = None  # the grid may be another
+        self.runs.take_model(model)
+        self._show_run()
+        if self.run is not None:
+            self.run.recall()
         self.model_changed.emit()
+        self.state_changed.emit()
         self.map_changed.emit()
         self.selection_changed.emit()
         self.display_changed.emit()  # the threshold is another
 
     def analyze(self) -> None:
         """Start or resume the analysis, what is in view first; a complete one stays as it is."""
-        if self.state == "recalling":  # what is stored shows first what there is to do
-            self._analyzes_next = True
-        elif self.can_analyze and self.state != "done":
-            self._run_engine(restart=False)
+        if self.run is not None:
+            self.run.analyze(self.seen_l0)
 
     def analyze_again(self) -> None:
         """Begin a complete analysis anew; what is stored of it with this model goes."""
-        if self.state == "done":
-            self._run_engine(restart=True)
-
-    def pause(self) -> None:
-        """Stop the analysis after what it has begun; it can be resumed."""
-        if self._running is not None:
-            self._running.cancel()
+        if self.run is not None:
+            self.run.analyze_again(self.seen_l0)
 
     def analyze_or_pause(self) -> None:
         """Pause the analysis if it runs, else start or resume it; of a complete one, ask."""
-        if self.state == "running":
+        if self.state is RunState.RUNNING:
             self.pause()
-        elif self.state == "done":
+        elif self.state is RunState.DONE:
             self.again_asked.emit()
         else:
             self.analyze()
 
+    def pause(self) -> None:
+        """Stop the analysis after what it has begun; it can be resumed."""
+        if self.run is not None:
+            self.run.pause()
+
     def cancel(self) -> None:
         """Stop the analysis and take its map off the slide; what was analyzed stays stored."""
-        if self._running is not None and self.state == "running":
-            self._is_cancelling = True
-            self._running.cancel()
-        elif self.state == "paused":
-            self._clear_map()
+        if self.run is not None:
+            self.run.cancel()
 
     def _drop_candidate(self) -> None:
         if self._candidate is not None:
@@ -340,20 +361,9 @@ class SlideDocument(QObject):
             self._candidate[0].deleteLater()
             self._candidate = None
 
-    def _drop_run(self) -> None:
-        """Let go of the run; it stops, keeping what it did."""
-        self._is_cancelling = self._recalls_soon = False
-        self.failure = None
-        if self._running is not None:
-            self._running.abandon()
-            self._running.deleteLater()
-            self._running = None
-        self.run = RunRecord()
-
     def _leave(self) -> None:
         """Let go of the slide."""
-        self._analyzes_next = False
-        self._drop_run()
+        self.runs.leave()
         if self._saving.isActive():
             self._save_view()
         self.history.clear()
@@ -364,13 +374,6 @@ class SlideDocument(QObject):
         self.tiles = self.pyramid = self.path = self.slide = None
         self.selected = None
         self._display = replace(self._display, thresholds={})
-
-    def _clear_map(self) -> None:
-        self._drop_run()
-        self._set_state(
-            "ready", "Cancelled. What this run analyzed is kept and not computed again."
-        )
-        self.map_changed.emit()
 
     def _save_view(self) -> None:
         """Keep where the view looks and how the map is shown."""
@@ -405,49 +408,34 @@ class SlideDocument(QObject):
 
     def _announce_slide(self) -> None:
         self.slide_changed.emit()
+        self.state_changed.emit()
         self.map_changed.emit()
         self.selection_changed.emit()
         self.display_changed.emit()
 
-    def _start(self, *, recall: bool, restart: bool) -> None:
-        assert self.path is not None
-        self._drop_run()
-        job = analysis_job(
-            self.path,
-            self.model.path,
-            self._mpp,
-            self.provider,
-            restart=restart,
-            recall=recall,
-            first=self.seen_l0,
-        )
-        running = EngineRun(job, self.model, self.path.name, self)
-        running.opened.connect(self._on_run_opened)
-        running.grown.connect(self.map_changed)
-        running.noted.connect(self.noted)
-        running.ended.connect(self._on_ended)
-        self._running, self.run = running, running.record
-
-    def _run_engine(self, *, restart: bool) -> None:
-        self._start(recall=False, restart=restart)
-        self._set_state("running", "Starting the analysis …")
-
-    def _recall(self) -> None:
-        """Show what an earlier analysis of the same slide, model and settings has stored."""
-        self._start(recall=True, restart=False)
-        self._set_state("recalling", "Looking for an earlier analysis …")
+    def _show_run(self) -> None:
+        """Take the run of the slide and the model."""
+        if self.path is not None and self.slide is not None and self.slide.mpp_xy is not None:
+            self.runs.show(self.path, self._mpp, self.slide.identity)
 
     def _recall_soon(self, tiles: TileLoader) -> None:
         """Recall once there is something to see: starting the engine would delay the picture."""
-        self._recalls_soon = True
-        self._set_state("recalling", "Looking for an earlier analysis …")
 
         def recall() -> None:
-            if self._recalls_soon and self.tiles is tiles:
-                self._recall()
+            if self.run is not None and self.tiles is tiles:
+                self.run.recall()
 
         tiles.loaded.connect(recall)
         QTimer.singleShot(_RECALL_AFTER_MS, self, recall)
+
+    def _on_run_changed(self, run: Run) -> None:
+        if run is self.run:
+            self.is_outdated |= isinstance(run.failure, SlideChangedError)
+            self.state_changed.emit()
+
+    def _on_run_grown(self, run: Run) -> None:
+        if run is self.run:
+            self.map_changed.emit()
 
     def _on_opened(self, tiles: TileLoader, description: SlideDescription) -> None:
         if self._candidate is None or self._candidate[0] is not tiles:
@@ -468,68 +456,16 @@ class SlideDocument(QObject):
         self._restore_view()
         for warning in description.warnings:
             self.noted.emit(warning)
-        if self.mpp_xy is None:
-            self._set_state("ready", "The resolution is unknown: give it to analyze.")
-        else:
-            self._recall_soon(self.tiles)
+        self._show_run()
+        self._recall_soon(self.tiles)
         self._announce_slide()
 
     def _on_refused(self, tiles: TileLoader, reason: str) -> None:
         if self._candidate is not None and self._candidate[0] is tiles:
             self._drop_candidate()
+            self.refusal = reason
             self.refused.emit(reason)
-            if self.path is None:
-                self._set_state("failed", reason)
+            self.state_changed.emit()
         else:  # the slide that is open can no longer be read; a run on it is not concerned
             self.is_outdated = True
             self.refused.emit(reason)
-
-    def _on_run_opened(self, description: SlideDescription) -> None:
-        """End a run that would lay the map of another slide over the one that is shown."""
-        assert self.slide is not None
-        assert self.path is not None
-        if description.identity != self.slide.identity:
-            self._drop_run()
-            self._analyzes_next, self.is_outdated = False, True
-            self.failure = slide_replaced(self.path.name)
-            self._set_state("failed", str(self.failure))
-            self.map_changed.emit()
-
-    def _on_ended(self, failure: Exception | None) -> None:
-        self.failure = failure
-        if self._running is not None:
-            self._running.deleteLater()
-            self._running = None
-        states = self.map.states if self.map is not None else None
-        analyzes_next, self._analyzes_next = self._analyzes_next, False
-        if failure is None and states is not None and states.all():
-            self._set_state("done", self._done_message())
-        elif failure is None and states is not None and states.any():
-            self._set_state("paused", "An earlier analysis was not finished; it can be resumed.")
-        elif failure is None:
-            self._set_state("ready", "Ready to analyze.")
-        elif isinstance(failure, AnalysisCancelledError) and self._is_cancelling:
-            self._clear_map()
-        elif isinstance(failure, AnalysisCancelledError):
-            self._set_state("paused", "Paused; what was analyzed is kept.")
-        else:
-            assert self.path is not None
-            self._set_state("failed", in_a_line(failure, self.path.name))
-        self.map_changed.emit()
-        if analyzes_next and self.state in ("ready", "paused"):
-            self.analyze()
-
-    def _done_message(self) -> str:
-        assert self.map is not None
-        failed = self.map.failed_patches
-        if not failed:
-            return "The analysis is complete."
-        tried = failed + self.map.counts()["ok"]
-        return (
-            f"Complete, but {failed:,} of {tried:,} patches could not be analyzed; the figures "
-            "are of the others."
-        )
-
-    def _set_state(self, state: str, message: str) -> None:
-        self.state, self.message = state, message
-        self.state_changed.emit()

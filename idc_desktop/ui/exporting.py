@@ -61,7 +61,7 @@ class Export:
         assert document.path is not None
         assert document.slide is not None
         analysis = Analysis.of(
-            document.run,
+            document.record,
             document.model,
             document.slide.pseudonym if anonymous else document.path.name,
             document.threshold,

@@ -32,6 +32,7 @@ from idc_desktop.ui.panels.resolution_bar import ResolutionBar
 from idc_desktop.ui.panels.slide_panel import SlidePanel
 from idc_desktop.ui.panels.status_line import NoteBar, StatusLine, ToolHint
 from idc_desktop.ui.panels.welcome import Welcome
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.screen import resize_within_screen
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
@@ -91,7 +92,7 @@ class MainWindow(QMainWindow):
 
     def export(self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False) -> None:
         """Write the six files, and further formats, in the background."""
-        if self.document.state == "done":
+        if self.document.state is RunState.DONE:
             self._write_export(Export.of(self.document, folder, formats, anonymous))
 
     def _write_export(self, export: Export, *, overwrite: bool = False) -> None:
@@ -321,7 +322,7 @@ class MainWindow(QMainWindow):
             self.slides.add([slide])
 
     def _on_export(self) -> None:
-        if self.document.state == "done":
+        if self.document.state is RunState.DONE:
             self.dialogs.ask_export(self.export)
 
     def _on_export_failed(self, error: Exception) -> None:
@@ -346,14 +347,14 @@ class MainWindow(QMainWindow):
 
     def _on_state_changed(self) -> None:
         document, verbs = self.document, self.verbs
-        running = document.state == "running"
-        can_export = document.state == "done" and not self.export_task.is_running
+        running = document.state is RunState.RUNNING
+        can_export = document.state is RunState.DONE and not self.export_task.is_running
         verbs.action("Export …").setEnabled(can_export)
         verbs.action("Analyze").setEnabled(running or document.can_analyze)
-        words = {"running": "&Pause", "done": "&Analyze again …"}.get(document.state, "&Analyze")
-        verbs.action("Analyze").setText(words)
+        words = {RunState.RUNNING: "&Pause", RunState.DONE: "&Analyze again …"}
+        verbs.action("Analyze").setText(words.get(document.state, "&Analyze"))
         verbs.set_icon("Analyze", "pause" if running else "analyze")
-        verbs.action("Cancel the analysis").setEnabled(document.state in ("running", "paused"))
+        verbs.action("Cancel the analysis").setEnabled(document.state.is_begun)
 
     def _on_map_changed(self) -> None:
         current = self.document.map

@@ -28,6 +28,7 @@ from idc_desktop.grid import PatchGrid
 from idc_desktop.layers import STEPS
 from idc_desktop.probability_map import PatchState, ProbabilityMap
 from idc_desktop.regions import rectangle
+from idc_desktop.ui.run import RunState
 from tests.bench.figure import Figure
 
 FRAME_MS, ROTATED_MS, GAP_MS = 16.0, 25.0, 50.0
@@ -187,10 +188,11 @@ class _Bench:
         ]
 
     def _analysis(self) -> list[Figure]:
-        self._loop_until(lambda: self._document.state in ("ready", "paused", "done"))
+        known = (RunState.READY, RunState.PAUSED, RunState.DONE)
+        self._loop_until(lambda: self._document.state in known)
         self._document.analyze()
-        gaps = self._loop_until(lambda: self._document.state != "running", pan=True)
-        if self._document.state != "done" or self._document.map is None:
+        gaps = self._loop_until(lambda: self._document.state is not RunState.RUNNING, pan=True)
+        if self._document.state is not RunState.DONE or self._document.map is None:
             raise SystemExit(self._document.message)
         cells = float(self._document.map.states.size)
         return [
@@ -215,7 +217,7 @@ class _Bench:
         noisy = coarse[np.ix_(rows, cols)] + rng.normal(0, 0.1, large.states.shape)
         large.layer().stored[:] = np.clip(noisy, 0, 1) * STEPS
         large.states[:] = PatchState.OK
-        document.run.map = large
+        document.record.map = large
         document.map_changed.emit()
 
     def _has_picture(self) -> bool:

@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
 
 WAIT_MS = 20_000
@@ -46,9 +47,9 @@ def pixels_of(widget: QWidget) -> npt.NDArray[np.uint8]:
 
 def analyze(window: MainWindow, qtbot: QtBot) -> None:
     """Analyze the open slide and wait for the end."""
-    qtbot.waitUntil(lambda: window.document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.document.state is RunState.READY, timeout=WAIT_MS)
     window.document.analyze()
-    qtbot.waitUntil(lambda: window.document.state == "done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.document.state is RunState.DONE, timeout=WAIT_MS)
 
 
 def mouse(

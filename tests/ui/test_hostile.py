@@ -13,8 +13,9 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.supervisor import Child, Job
-from idc_desktop.ui import engine_run
+from idc_desktop.ui import engines
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.tiles import loader
 from tests.support.lying_process import MODULE, VARIABLE, Lie
 from tests.support.scenes import Scene
@@ -30,7 +31,7 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Every process that the window starts runs as a lying one; undone in the middle of a test."""
     with monkeypatch.context() as patch:
         patch.setattr(loader, "Child", lambda _, job: Child(MODULE, job))
-        patch.setattr(engine_run, "Job", functools.partial(Job, module=MODULE))
+        patch.setattr(engines, "Job", functools.partial(Job, module=MODULE))
         yield patch
 
 
@@ -94,7 +95,7 @@ def test_decoder_that_lies_is_refused_once(
     assert reasons[0].startswith("tiny.tiff: The reader process sent what makes no sense (")
     assert reasons[0].isprintable()
     if lie.event == "slide" and lie.times == 1:
-        assert window.document.state == "failed"
+        assert window.document.message == reasons[0]
         assert not (tmp_path / "data" / "slides").exists()
     lying.undo()
     assert_alive(window, qtbot, tiny_slide.path)
@@ -132,14 +133,14 @@ def test_engine_that_lies_ends_the_run_with_a_line(
 ) -> None:
     window = open_window(tiny_slide.path)
     document = window.document
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     with monkeypatch.context() as lying:
-        lying.setattr(engine_run, "Job", functools.partial(Job, module=MODULE))
+        lying.setattr(engines, "Job", functools.partial(Job, module=MODULE))
         lying.setenv(VARIABLE, lie.variable())
         document.analyze()
-        qtbot.waitUntil(lambda: document.state == "failed", timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: document.state is RunState.FAILED, timeout=WAIT_MS)
 
     assert document.message.startswith("tiny.tiff: The reader process sent what makes no sense (")
     assert document.message.isprintable()
     document.analyze()
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)

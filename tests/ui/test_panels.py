@@ -23,6 +23,7 @@ from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.magnification_field import parse_magnification
 from idc_desktop.ui.panels.map_panel import operating_point_text
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme
 from tests.support.scenes import Scene
@@ -289,11 +290,11 @@ def test_cancel_takes_the_map_off_and_loses_nothing(
 ) -> None:
     window = open_window(tiny_slide.path)
     document = window.document
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     document.analyze()
     window.inspector.analysis._cancel.click()
-    qtbot.waitUntil(lambda: document.state in ("ready", "done"), timeout=WAIT_MS)
-    assert document.state == "ready"
+    qtbot.waitUntil(lambda: document.state in (RunState.READY, RunState.DONE), timeout=WAIT_MS)
+    assert document.state is RunState.READY
     assert document.map is None
     assert window.inspector.analysis.run_button.text() == "Analyze"
     analyze(window, qtbot)
@@ -307,8 +308,8 @@ def test_provider_is_told_while_it_runs_and_of_a_run(
     document, status = window.document, window.inspector.analysis._status
     said = []
     document.map_changed.connect(lambda: said.append((document.state, status.text())))
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
-    document.run.plan = Plan(
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
+    document.record.plan = Plan(
         "0" * 64, PatchGrid.over((0, 0, 9, 9), (1, 1), 9), TissueSettings(),
         ProviderChoice("cpu", "cpu", None), {}, 1, 0,
     )  # fmt: skip
@@ -316,7 +317,7 @@ def test_provider_is_told_while_it_runs_and_of_a_run(
     assert status.text() == document.message
     assert window.status_line._provider.text() == ""
     analyze(window, qtbot)
-    assert any("\nRunning on CPU" in text for state, text in said if state == "running")
+    assert any("\nRunning on CPU" in text for state, text in said if state is RunState.RUNNING)
     assert "\nRan on CPU" in status.text()
     assert window.status_line._provider.text() == "on CPU"
 
@@ -332,9 +333,9 @@ def answer(window: MainWindow, words: str) -> None:
 def test_complete_analysis_is_begun_anew_only_after_a_question(
     analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene, tmp_path: Path
 ) -> None:
-    document, run = analyzed.document, analyzed.document.run
+    document, record = analyzed.document, analyzed.document.record
     document.analyze()
-    assert document.run is run
+    assert document.record is record
     for ask in (
         analyzed.verbs.action("Analyze").trigger,
         analyzed.inspector.analysis.run_button.click,
@@ -345,12 +346,12 @@ def test_complete_analysis_is_begun_anew_only_after_a_question(
         assert tiny_slide.path.name in box.text()
         assert box.defaultButton() is box.button(QMessageBox.StandardButton.Cancel)
         answer(analyzed, "Cancel")
-        assert document.run is run
+        assert document.record is record
     analyzed.verbs.action("Analyze").trigger()
     answer(analyzed, "Analyze again")
-    assert document.state == "running"
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
-    assert document.run.plan.restored_blocks == 0
+    assert document.state is RunState.RUNNING
+    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
+    assert document.record.plan.restored_blocks == 0
 
     analyzed.verbs.action("Analyze").trigger()
     other = tmp_path / "other.tiff"
@@ -359,7 +360,7 @@ def test_complete_analysis_is_begun_anew_only_after_a_question(
     qtbot.waitUntil(lambda: document.path == other, timeout=WAIT_MS)
     analyze(analyzed, qtbot)
     answer(analyzed, "Analyze again")  # it was asked of the slide before
-    assert document.state == "done"
+    assert document.state is RunState.DONE
 
 
 def test_model_is_read_in_the_background_and_the_last_choice_counts(

@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.errors import SlideError
 from idc_desktop.regions import Region
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui import app
@@ -155,7 +156,7 @@ def dialogs_of(window: MainWindow) -> dict[str, Callable[[], object]]:
         "slide refused": lambda: document.refused.emit(EVIL),
         "model refused": lambda: document.model_refused.emit(EVIL),
         "note": lambda: document.noted.emit(EVIL),
-        "run failed": lambda: document._set_state("failed", EVIL),
+        "run failed": lambda: document.run._fail(SlideError(EVIL)),
         "regions refused": lambda: window.regions.ask_and_read(Path(f"{FILE_EVIL}.geojson")),
         "menu": lambda: window.regions.show_menu(window.pos()),
         "resolution": lambda: document.give_resolution(2.5),

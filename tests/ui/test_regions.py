@@ -23,6 +23,7 @@ from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.region_table import RegionTable
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.task import Task
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
@@ -180,7 +181,7 @@ def test_regions_and_looks_are_there_when_the_slide_is_opened_again(
     assert not document.history.canUndo()
 
     analyzed.open(tiny_slide.path)
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
     assert document.regions.all == kept
     assert document.viewport == viewport
     assert (document.threshold, document.display.colormap) == (0.42, "magma")
@@ -285,7 +286,7 @@ def test_area_of_a_region_needs_no_analysis(
     open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
 ) -> None:
     document = open_window(tiny_slide.path).document
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
     table = RegionTable(document)
     assert table.index(0, 4).data() == "0.720"

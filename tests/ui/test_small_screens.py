@@ -19,6 +19,7 @@ from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.status_line import StatusLine
 from idc_desktop.ui.plain import Label
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.screen import resize_within_screen
 from idc_desktop.ui.settings import Settings
 from tests.support.scenes import Scene
@@ -129,9 +130,9 @@ def test_long_names_leave_the_inspector_as_wide_as_it_is(
     (region,) = window.document.regions.all
     name = "region_" * 40
     window.document.regions.edit("Rename region", put=[replace(region, name=name)])
-    qtbot.waitUntil(lambda: window.document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.document.state is RunState.READY, timeout=WAIT_MS)
     window.document.analyze()
-    qtbot.waitUntil(lambda: window.document.state == "done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.document.state is RunState.DONE, timeout=WAIT_MS)
     window.document.regions.choose([region.id])
     label = window.inspector.statistics.figures["Of"]
     qtbot.waitUntil(lambda: label.text() == name, timeout=WAIT_MS)

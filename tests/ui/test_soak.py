@@ -89,7 +89,7 @@ def actions(
         document.cancel,
         window.slide_panel.analyze_or_pause,
         window.slide_panel.analyze_or_pause,
-        lambda: window.slide_panel.queue.cancel() if chance.random() < 0.3 else None,
+        lambda: document.runs.cancel_all() if chance.random() < 0.3 else None,
         lambda: panel.map._boxes["legend"].toggle(),
         lambda: window.resize(chance.randrange(500, 1300), chance.randrange(400, 900)),
         lambda: window.open(chance.choice(slides)) if chance.random() < 0.1 else None,
@@ -118,7 +118,7 @@ def test_random_actions_leave_no_trace(
         QApplication.processEvents()
         if number == count // 5:
             settled = memory_mb()
-    window.slide_panel.queue.cancel()
+    window.document.runs.cancel_all()
     window.document.close()
     qtbot.waitUntil(lambda: not engines_of(os.getpid()), timeout=20_000)
 

@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 from idc_desktop.regions import rectangle
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.run import RunState
 from tests.support.scenes import Scene
 from tests.ui.support import WAIT_MS, take, window_with
 
@@ -22,7 +23,7 @@ def other(analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene) -> Iterator[Mai
         with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
             other.open(tiny_slide.path)
         assert "Another window" in noted.args[0]
-        qtbot.waitUntil(lambda: other.document.state == "done", timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: other.document.state is RunState.DONE, timeout=WAIT_MS)
         yield other
 
 
@@ -73,7 +74,7 @@ def test_threshold_that_is_kept_of_a_slide_outlives_a_conflict_of_two_windows(
     with window_with(first.model.path) as second:
         second.open(tiny_slide.path)
         document = second.document
-        qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
         assert document.threshold == own
         assert "threshold" in second.regions_bar._reason.text()
         first.close()
@@ -85,7 +86,7 @@ def test_threshold_that_is_kept_of_a_slide_outlives_a_conflict_of_two_windows(
         document.close()
         assert second.regions_bar.isHidden()
         second.open(tiny_slide.path)
-        qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
         assert document.threshold == 0.42
 
 

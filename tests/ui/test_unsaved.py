@@ -14,6 +14,7 @@ from idc_desktop.regions.book import RegionBook
 from idc_desktop.regions.files import read_regions
 from idc_desktop.regions.shape import shape_of
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.run import RunState
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
@@ -28,7 +29,7 @@ def file(
 ) -> Iterator[Path]:
     """The file of regions, too small for the one that was drawn, until there is `room`."""
     document = open_window(tiny_slide.path).document
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     (path,) = (tmp_path / "data").glob("slides/*/regions.sqlite")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, limit[1]))
@@ -107,7 +108,7 @@ def test_copy_is_saved_elsewhere(
     for reason in ("The regions cannot be saved", "The regions cannot be saved", "copy.geojson: "):
         assert reason in asked(window).text()
         answer(window, "Save a copy …")
-    assert window.document.state == "empty"
+    assert window.document.slide is None
     regions, _ = read_regions(tmp_path / "copy.geojson.gz")
     assert [it.shape for it in regions] == [it.shape for it in drawn]
 

@@ -31,6 +31,7 @@ from idc_desktop.regions import rectangle
 from idc_desktop.supervisor import Job
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
 from tests.support.command import run_cli
 from tests.support.models import TinyModel, write_tiny_model
@@ -174,35 +175,35 @@ def test_model_file_that_was_replaced_computes_nothing_under_the_old_name(
     path = tmp_path / "own.onnx"
     write_tiny_model(path, bias=0.5)
     document = open_window(tiny_slide.path).document
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
         document.choose_model(str(path))
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     write_tiny_model(path, slope=0.5)
     document.analyze()
-    qtbot.waitUntil(lambda: document.state == "failed", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.FAILED, timeout=WAIT_MS)
 
     assert "own.onnx: The model file was replaced" in document.message
     assert document.map is None
     with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
         document.choose_model(str(path))
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     document.analyze()
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
 
 
 def test_pause_keeps_what_was_done_and_resume_completes_it(
     open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
 ) -> None:
     document = open_window(tiny_slide.path).document
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     document.analyze()
     document.pause()
-    qtbot.waitUntil(lambda: document.state in ("paused", "done"), timeout=WAIT_MS)
-    analyze_again = document.state == "paused"
+    qtbot.waitUntil(lambda: document.state in (RunState.PAUSED, RunState.DONE), timeout=WAIT_MS)
+    analyze_again = document.state is RunState.PAUSED
     if analyze_again:
         document.analyze()
-        qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
 
     assert document.map is not None
     assert (document.map.states != 0).all()
@@ -237,8 +238,9 @@ def test_hostile_file_leaves_the_window_alive(
 ) -> None:
     (tmp_path / "bad.svs").write_bytes(b"no slide at all" * 100)
     window.open(tmp_path / "bad.svs")
-    qtbot.waitUntil(lambda: window.document.state == "failed", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(window.document.refusal), timeout=WAIT_MS)
     assert "bad.svs" in window.document.message
+    assert window.document.state is RunState.NONE
 
     window.open(tiny_slide.path)
     qtbot.waitUntil(lambda: window.view.is_sharp, timeout=WAIT_MS)
@@ -269,7 +271,7 @@ def replaced(open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, tiny_slide: 
     shutil.copy(tiny_slide.path, slide)
     write_tissue_slide(other, (1500, 1500), 4.0)
     document = open_window(slide).document
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     other.replace(slide)
     return slide
 
@@ -281,8 +283,8 @@ def test_map_of_another_slide_is_never_laid_over_the_one_that_is_shown(
     assert document.slide is not None
     shown = document.slide.identity
     document.analyze()
-    qtbot.waitUntil(lambda: document.state in ("failed", "done"), timeout=WAIT_MS)
-    assert document.state == "failed"
+    qtbot.waitUntil(lambda: document.state in (RunState.FAILED, RunState.DONE), timeout=WAIT_MS)
+    assert document.state is RunState.FAILED
     assert document.message == "shown.tiff: The file changed on disk, or is gone. Open it again."
     assert document.map is None
 
@@ -430,12 +432,12 @@ def test_what_is_in_view_is_analyzed_first(
     window.view.set_scale(2.0)
     window.view.centre_on(QPointF(1300, 1300))
     document = window.document
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     document.analyze()
-    running = document._running
-    assert running is not None
-    job = replace(running._job._job, restart=True)
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    assert document.run is not None
+    assert document.run._engine is not None
+    job = replace(document.run._engine.follower._what, restart=True)
+    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
     order = [
         event.number
         for event in Job(job, "wide.tiff").events()
@@ -458,7 +460,7 @@ def test_finished_run_appears_when_the_slide_is_opened_again(
     assert document.map is None
 
     window.open(tiny_slide.path)
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
     assert document.map is not None
     assert np.array_equal(document.map.layer().stored, before)
 
@@ -485,9 +487,9 @@ def test_analysis_asked_for_at_once_starts_when_it_can(
 ) -> None:
     scene = write_tiny_slide(tmp_path / "fresh.tiff", tiny_model)
     window.open(scene.path)
-    qtbot.waitUntil(lambda: window.document.state == "recalling", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.document.state is RunState.RECALLING, timeout=WAIT_MS)
     window.document.analyze()
-    qtbot.waitUntil(lambda: window.document.state == "done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.document.state is RunState.DONE, timeout=WAIT_MS)
 
 
 def test_every_verb_can_be_used(
@@ -510,5 +512,5 @@ def test_every_verb_can_be_used(
         for dialog in window.findChildren(QDialog):
             dialog.close()
         QApplication.processEvents()
-    qtbot.waitUntil(lambda: window.document.state == "empty", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.document.slide is None, timeout=WAIT_MS)
     assert len(words) > 50

@@ -96,7 +96,7 @@ class DialogDesk:
 
     def ask_again(self) -> None:
         """Ask before a complete analysis is begun anew."""
-        document, run = self._document, self._document.run
+        document, record = self._document, self._document.record
         assert document.path is not None
         box = MessageBox(
             QMessageBox.Icon.Question,
@@ -111,7 +111,7 @@ class DialogDesk:
 
         def on_finished() -> None:
             # A slide that was being opened may be shown by now.
-            if box.clickedButton() == again and document.run is run:
+            if box.clickedButton() == again and document.record is record:
                 document.analyze_again()
 
         box.finished.connect(on_finished)

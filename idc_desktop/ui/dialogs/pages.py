@@ -94,7 +94,7 @@ def card_page(card: ModelCard, sha256: str) -> str:
 
 def provenance_page(document: SlideDocument) -> str:
     """Return where every number on the screen comes from, as HTML."""
-    slide, run = document.slide, document.run
+    slide, record = document.slide, document.record
     facts: dict[str, str] = {"Program": f"IDC Desktop {__version__}"}
     if slide is not None:
         facts |= {"Slide": slide.file, "Slide identity": slide.identity}
@@ -111,15 +111,15 @@ def provenance_page(document: SlideDocument) -> str:
         facts["Patches"] = ", ".join(
             f"{counts[it.label]:,} {it.words}" for it in PatchState if counts.get(it.label)
         )
-    if run.plan is not None:
-        tissue = run.plan.tissue.as_dict()
+    if record.plan is not None:
+        tissue = record.plan.tissue.as_dict()
         facts["Tissue"] = ", ".join(f"{name} {it}" for name, it in tissue.items())
-        for name, value in asdict(run.plan.provider).items():
+        for name, value in asdict(record.plan.provider).items():
             if value:
                 facts[f"Provider, {name.replace('_', ' ')}"] = str(value)
-        facts |= run.plan.versions
+        facts |= record.plan.versions
     html = f"<h2>Provenance</h2><p><b>{RESEARCH_USE_NOTICE}</b></p>{_table(facts)}"
-    notes = "".join(f"<li>{escape(note)}</li>" for note in run.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in record.notes)
     return html + (f"<h3>Notes</h3><ul>{notes}</ul>" if notes else "")
 
 

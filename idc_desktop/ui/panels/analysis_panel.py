@@ -21,6 +21,7 @@ from idc_desktop.model_file import bundled_models
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.plain import MessageBox
+from idc_desktop.ui.run import RunState
 
 _OTHER_FILE = "Open a model file …"
 _PROVIDERS = {"auto": "auto (CUDA if it works)", "cpu": "CPU", "cuda": "CUDA"}
@@ -105,7 +106,7 @@ class AnalysisPanel(QWidget):
         box.open()
 
     def _on_provider_chosen(self, index: int) -> None:
-        self._document.provider = self._providers.itemData(index)
+        self._document.runs.provider = self._providers.itemData(index)
 
     def _show_model(self) -> None:
         model, card = self._document.model, self._document.card
@@ -122,13 +123,17 @@ class AnalysisPanel(QWidget):
 
     def _show_state(self) -> None:
         document = self._document
-        running = document.state == "running"
-        labels = {"running": "Pause", "paused": "Resume", "done": "Analyze again …"}
+        running = document.state is RunState.RUNNING
+        labels = {
+            RunState.RUNNING: "Pause",
+            RunState.PAUSED: "Resume",
+            RunState.DONE: "Analyze again …",
+        }
         self.run_button.setText(labels.get(document.state, "Analyze"))
         self.run_button.setEnabled(running or document.can_analyze)
-        self._cancel.setVisible(document.state in ("running", "paused"))
-        self.export_button.setVisible(not self._cancel.isVisibleTo(self))
-        self.export_button.setEnabled(document.state == "done")
+        self._cancel.setVisible(document.state.is_begun)
+        self.export_button.setVisible(not document.state.is_begun)
+        self.export_button.setEnabled(document.state is RunState.DONE)
         self._models.setEnabled(not running)
         self._providers.setEnabled(not running)
         if not running:
@@ -137,17 +142,18 @@ class AnalysisPanel(QWidget):
 
     def _show_progress(self) -> None:
         document = self._document
-        total = document.map.states.size if document.map is not None else 0
-        done = document.run.done_patches
-        self._progress.setVisible(document.state in ("running", "paused"))
+        running, record = document.state is RunState.RUNNING, document.record
+        total = record.map.states.size if record.map is not None else 0
+        done = record.done_patches
+        self._progress.setVisible(document.state.is_begun)
         self._progress.setMaximum(max(1, total))
         self._progress.setValue(done)
         text = document.message
-        if document.state == "running" and total:
+        if running and total:
             text = f"{done:,} of {total:,} patches{self._rate_text(done, total)}"
-        if document.run.plan and (document.state == "running" or done):
-            provider = document.run.plan.provider
-            verb = "Running" if document.state == "running" else "Ran"
+        if record.plan and (running or done):
+            provider = record.plan.provider
+            verb = "Running" if running else "Ran"
             text += f"\n{verb} on {provider.used.upper()}"
             if provider.fallback_reason:
                 text += f": {provider.fallback_reason}"

@@ -19,6 +19,7 @@ from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.region_model import count_text
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 from idc_desktop.ui.view.slide_view import SlideView
@@ -177,7 +178,7 @@ class FociPanel(QWidget):
     def _find(self) -> None:
         """Look for foci, once the map stands still; in the background."""
         document = self._document
-        if document.layer is None or document.mpp_xy is None or document.state == "running":
+        if document.layer is None or document.mpp_xy is None or document.state is RunState.RUNNING:
             self._key = None
             self._show([])
             return

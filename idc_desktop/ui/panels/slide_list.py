@@ -14,12 +14,12 @@ from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 from idc_desktop.model_file import ModelFile
 from idc_desktop.plain_text import one_line
 from idc_desktop.slide_finder import slides_in
-from idc_desktop.ui.analysis_queue import AnalysisQueue, SlideStatus
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.outcome import Outcome
 from idc_desktop.ui.panels.slide_item import SlideItem
 from idc_desktop.ui.plain import plain_tip
 from idc_desktop.ui.settings import MAX_SLIDES, Settings
+from idc_desktop.ui.slide_status import SlideStatus, SlideStatuses
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.thumbnails import Thumbnails, kept_picture
 from idc_desktop.ui.tiles.overview import loaded_top_tiles
@@ -81,13 +81,13 @@ class SlideList(QListWidget):
         self,
         document: SlideDocument,
         settings: Settings,
-        queue: AnalysisQueue,
+        statuses: SlideStatuses,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._document = document
         self._settings = settings
-        self._queue = queue
+        self._statuses = statuses
         self._thumbnails = Thumbnails(self)
         self._thumbnails.made.connect(self._on_made)
         self._is_thumbnail_kept = True
@@ -105,7 +105,8 @@ class SlideList(QListWidget):
         self.itemActivated.connect(self._on_chosen)
         document.slide_changed.connect(self._on_slide_changed)
         document.model_changed.connect(self._on_model_changed)
-        queue.slide_changed.connect(self._on_status)
+        statuses.changed.connect(self._on_status)
+        document.runs.list_changed.connect(self._show_all)
         self._fill()
 
     def sizeHint(self) -> QSize:
@@ -201,7 +202,7 @@ class SlideList(QListWidget):
             path = known.path
             self._exists[path] = known.exists
             if model.sha256 == self._document.model.sha256:
-                self._queue.learn(path, known.outcome)
+                self._statuses.learn(path, known.outcome)
             self._on_status(path)
             if known.picture is not None:
                 self._on_made(path, known.picture)
@@ -281,6 +282,9 @@ class SlideList(QListWidget):
 
     def _on_model_changed(self) -> None:
         self._look(self.paths())
+        self._show_all()
+
+    def _show_all(self) -> None:
         for row in range(self.count()):
             self._show_status(self.item(row))
 
@@ -292,7 +296,7 @@ class SlideList(QListWidget):
     def _show_status(self, item: QListWidgetItem) -> None:
         path = self._path(item)
         is_there = self._exists.get(path, True)
-        status = self._queue.status(path) if is_there else SlideStatus("not found")
+        status = self._statuses.of(path) if is_there else SlideStatus("not found")
         text = f"{one_line(path.name)}\n{one_line(status.words)}"
         tip = "\n".join(filter(None, (str(path), status.detail)))
         if (text, plain_tip(tip)) != (item.text(), item.toolTip()):

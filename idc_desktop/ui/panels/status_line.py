@@ -152,8 +152,9 @@ class StatusLine(QWidget):
         self._fit()
 
     def _show_provider(self) -> None:
-        run = self._document.run
-        used = run.plan.provider.used.upper() if run.plan and run.done_patches else ""
+        record = self._document.record
+        plan = record.plan if record.done_patches else None
+        used = plan.provider.used.upper() if plan is not None else ""
         self._provider.setText(used and f"on {used}")
         self._fit()
 

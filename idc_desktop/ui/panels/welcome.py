@@ -89,10 +89,11 @@ class Welcome(QWidget):
 
     def _show(self) -> None:
         document, paints = self._document, self._task.is_running
-        chooses = self._has_list and document.state == "empty"
+        opens = document.opening is not None
+        chooses = self._has_list and not opens and not document.refusal
         self.message.setText(_OF_LIST if chooses else document.message)
-        self.open_button.setEnabled(document.state != "opening")
-        self.phantom_button.setEnabled(document.state != "opening" and not paints)
+        self.open_button.setEnabled(not opens)
+        self.phantom_button.setEnabled(not opens and not paints)
         self._progress.setVisible(paints)
         self._hint.setVisible(not paints)
         self.setVisible(document.slide is None)

@@ -1,4 +1,4 @@
-"""The slides of the list, analyzed one after the other."""
+"""Runs: that of the open slide, those of the list, and one engine on each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.outcome import Outcome
+from idc_desktop.ui.run import RunState
 from tests.support.processes import engines_of
 from tests.support.scenes import Scene, write_tissue_slide
 from tests.support.slides import write_tiff
@@ -41,7 +42,7 @@ def words(window: MainWindow) -> dict[str, str]:
 
 def run_all(window: MainWindow, qtbot: QtBot) -> None:
     window.slide_panel.run_button.click()
-    qtbot.waitUntil(lambda: not window.slide_panel.queue.is_active, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not window.document.runs.is_active, timeout=WAIT_MS)
 
 
 def test_all_slides_are_analyzed_and_a_bad_one_stops_nobody(
@@ -49,7 +50,7 @@ def test_all_slides_are_analyzed_and_a_bad_one_stops_nobody(
 ) -> None:
     window.slides.add(slides)
     qtbot.waitUntil(lambda: set(words(window).values()) == {"not analyzed"}, timeout=WAIT_MS)
-    queue = window.slide_panel.queue
+    runs = window.document.runs
     run_all(window, qtbot)
 
     said = words(window)
@@ -61,10 +62,10 @@ def test_all_slides_are_analyzed_and_a_bad_one_stops_nobody(
     assert "bad.tiff: " in tips[1].split("\n")[1]
     assert "open the slide and give it" in tips[2]
     assert window.document.path is None  # nobody was taken anywhere
-    assert (queue.total, queue.finished) == (4, 4)
+    assert (runs.total, runs.finished) == (4, 4)
 
     run_all(window, qtbot)  # only those that failed are tried again
-    assert queue.total == 2
+    assert runs.total == 2
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def given(window: MainWindow, qtbot: QtBot, slides: list[Path], tmp_path: Path) 
     return path
 
 
-def test_resolution_given_by_hand_is_kept_for_the_queue(
+def test_resolution_given_by_hand_is_kept_for_the_list(
     window: MainWindow, qtbot: QtBot, slides: list[Path], given: Path
 ) -> None:
     document = window.document
@@ -92,7 +93,7 @@ def test_resolution_given_by_hand_is_kept_for_the_queue(
 
     window.open(given)
     qtbot.waitUntil(lambda: document.path == given, timeout=WAIT_MS)
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)  # the very same run
+    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)  # the very same run
     document.give_resolution(4.0)
     qtbot.waitUntil(lambda: document.mpp_xy == (4.0, 4.0), timeout=WAIT_MS)
     qtbot.waitUntil(lambda: words(window)["tissue.tiff"] == "not analyzed", timeout=WAIT_MS)
@@ -101,17 +102,17 @@ def test_resolution_given_by_hand_is_kept_for_the_queue(
 def test_slide_with_a_given_resolution_is_handed_over(
     window: MainWindow, qtbot: QtBot, slides: list[Path], given: Path
 ) -> None:
-    document, queue = window.document, window.slide_panel.queue
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
-    queue.start([given])
+    document, runs = window.document, window.document.runs
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
+    runs.analyze_all([given])
     window.open(slides[0])
     qtbot.waitUntil(lambda: document.path == slides[0], timeout=WAIT_MS)
-    qtbot.waitUntil(lambda: not queue.is_active, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not runs.is_active, timeout=WAIT_MS)
     assert words(window)["tissue.tiff"].startswith("IDC ")
 
 
 def test_pause_resume_and_stop(window: MainWindow, qtbot: QtBot, slides: list[Path]) -> None:
-    panel, queue = window.slide_panel, window.slide_panel.queue
+    panel, runs = window.slide_panel, window.document.runs
     window.slides.add(slides)
     action = window.verbs.action("Analyze or pause all slides")
     action.trigger()
@@ -120,12 +121,12 @@ def test_pause_resume_and_stop(window: MainWindow, qtbot: QtBot, slides: list[Pa
     action.trigger()
     assert panel.run_button.text() == "Resume all"
     qtbot.waitUntil(lambda: not engines_of(os.getpid()), timeout=WAIT_MS)
-    assert queue.is_active
+    assert runs.is_active
     assert words(window)["d.tiff"] == "waiting"
     action.trigger()
     qtbot.waitUntil(lambda: words(window)["a.tiff"].startswith("IDC"), timeout=WAIT_MS)
     window.verbs.action("Stop analyzing all slides").trigger()
-    assert not queue.is_active
+    assert not runs.is_active
     assert not panel.stop_button.isVisible()
     qtbot.waitUntil(lambda: not engines_of(os.getpid()), timeout=WAIT_MS)
     assert words(window)["d.tiff"] == "not analyzed"
@@ -137,28 +138,29 @@ def test_slide_that_is_open_is_analyzed_where_it_is_seen(
 ) -> None:
     window.slides.add(slides[:1])
     window.open(slides[0])
-    qtbot.waitUntil(lambda: window.document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.document.state is RunState.READY, timeout=WAIT_MS)
     run_all(window, qtbot)
-    assert window.document.state == "done"
-    assert window.slide_panel.queue._run is None
+    assert window.document.state is RunState.DONE
+    assert window.document.runs.of(slides[0]) is window.document.run
     assert words(window)["a.tiff"].startswith("IDC")
 
 
 def test_slide_that_is_opened_or_left_meanwhile_is_handed_over(
     window: MainWindow, qtbot: QtBot, slides: list[Path]
 ) -> None:
-    queue, document = window.slide_panel.queue, window.document
+    runs, document = window.document.runs, window.document
     window.slides.add([slides[0], slides[3]])
     window.slide_panel.run_button.click()
-    assert queue._run is not None
+    run = runs.of(slides[0])
+    assert run is not None
     window.open(slides[0])  # the one that is under way
     qtbot.waitUntil(lambda: document.path == slides[0], timeout=WAIT_MS)
     window.open(slides[3])
-    qtbot.waitUntil(lambda: not queue.is_active, timeout=3 * WAIT_MS)
+    qtbot.waitUntil(lambda: not runs.is_active, timeout=3 * WAIT_MS)
     said = words(window)
     assert said["a.tiff"] == said["d.tiff"]
     assert said["a.tiff"].startswith("IDC")
-    qtbot.waitUntil(lambda: document.state == "done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
 
 
 def test_outcome_of_the_open_slide_is_remembered_for_this_file_and_model(
@@ -171,7 +173,7 @@ def test_outcome_of_the_open_slide_is_remembered_for_this_file_and_model(
     assert found is not None
     assert words(window)["a.tiff"] == found.text()
     document.show(threshold=0.99)  # the user's threshold is the open slide's own
-    assert Outcome.of(document.run, document.model) == found
+    assert Outcome.of(document.record, document.model) == found
     own = document.card.threshold
     assert words(window)["a.tiff"] == f"{found.text()} at {own:.3f}"
     document.show(threshold=None)
@@ -194,18 +196,18 @@ def test_outcome_goes_when_an_analysis_begins_anew(
     document.analyze_again()
     document.cancel()
     assert Outcome.stored(slides[0], document.model) is None
-    qtbot.waitUntil(lambda: document.state == "ready", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     assert words(window)["a.tiff"] == "not analyzed"
 
     run_all(window, qtbot)
-    assert window.slide_panel.queue.total == 1
+    assert window.document.runs.total == 1
     assert words(window)["a.tiff"].startswith("IDC")
 
 
-def test_another_model_ends_the_queue(window: MainWindow, qtbot: QtBot, slides: list[Path]) -> None:
+def test_another_model_ends_the_list(window: MainWindow, qtbot: QtBot, slides: list[Path]) -> None:
     window.slides.add(slides)
     window.slide_panel.run_button.click()
     with qtbot.waitSignal(window.document.model_changed, timeout=WAIT_MS):
         window.document.choose_model("baseline")
-    assert not window.slide_panel.queue.is_active
+    assert not window.document.runs.is_active
     qtbot.waitUntil(lambda: set(words(window).values()) == {"not analyzed"}, timeout=WAIT_MS)

@@ -1,0 +1,233 @@
+"""The analysis of one slide as the window has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QRectF, Signal
+
+from idc_desktop.description import SlideDescription
+from idc_desktop.errors import AnalysisCancelledError, slide_replaced
+from idc_desktop.model_file import ModelFile
+from idc_desktop.plain_text import in_a_line
+from idc_desktop.record import RunRecord
+from idc_desktop.ui.engines import EngineRun, Engines
+
+
+class RunState(Enum):
+    """How far a run is."""
+
+    NONE = "none"
+    """There is no run: no slide is open, or its resolution is unknown."""
+    RECALLING = "recalling"
+    """What is stored of it is looked for."""
+    READY = "ready"
+    """Nothing is analyzed, as far as is known."""
+    RUNNING = "running"
+    PAUSED = "paused"
+    """It is analyzed in part."""
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is something under way that can be cancelled."""
+        return self in (RunState.RUNNING, RunState.PAUSED)
+
+
+class Run(QObject):
+    """What one model says of one slide, whatever number of engines it takes to find out.
+
+    Parameters
+    ----------
+    slide : Path
+    model : ModelFile
+    mpp : float or None
+        Resolution given by the user, µm per pixel.
+    engines : Engines
+    recalls : bool
+        It begins with what is stored, as soon as `recall` or `analyze` is called.
+
+    Attributes
+    ----------
+    identity : str or None
+        Of the slide that is shown: what is read from another one is not taken.
+    state : RunState
+    message : str
+        What the state means, for people; the reason if it is ``FAILED``.
+    failure : Exception or None
+        What ended it.
+    record : RunRecord
+        What was found so far; another one once it is begun again.
+    """
+
+    changed = Signal(object)
+    """It has another state, or another thing is to be said of it; carries the run."""
+    map_changed = Signal(object)
+    """There is another map, or more of it; carries the run."""
+    noted = Signal(str)
+    """Something that the user should know."""
+
+    def __init__(
+        self,
+        slide: Path,
+        model: ModelFile,
+        mpp: float | None,
+        engines: Engines,
+        *,
+        recalls: bool = False,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.slide, self.model, self.mpp = slide, model, mpp
+        self.identity: str | None = None
+        self.state, self.message = RunState.READY, "Ready to analyze."
+        if recalls:
+            self.state, self.message = RunState.RECALLING, "Looking for an earlier analysis …"
+        self.failure: Exception | None = None
+        self.record = RunRecord()
+        self._engines = engines
+        self._engine: EngineRun | None = None
+        self._again: Callable[[], None] = self.recall
+        self._then: Callable[[], None] | None = None
+        self._is_cancelling = False
+
+    def recall(self) -> None:
+        """Show what is stored of it, unless that is done or under way."""
+        if self.state is RunState.RECALLING and self._engine is None:
+            self._start(recall=True)
+
+    def analyze(self, first: QRectF | None = None) -> None:
+        """Start or resume it; what is complete stays as it is.
+
+        Parameters
+        ----------
+        first : QRectF or None
+            The part of level 0 to analyze before all else.
+        """
+        if self.state is RunState.RECALLING:  # what is stored shows first what there is to do
+            self._then = partial(self._analyze, first)
+            self.recall()
+        elif self.state in (RunState.READY, RunState.PAUSED, RunState.FAILED):
+            self._analyze(first)
+
+    def analyze_again(self, first: QRectF | None = None) -> None:
+        """Begin it anew if it is complete; what is stored of it goes."""
+        if self.state is RunState.DONE:
+            self._analyze(first, restart=True)
+
+    def pause(self) -> None:
+        """Stop after what has begun; it can be resumed."""
+        if self._engine is not None:
+            self._engine.cancel()
+
+    def cancel(self) -> None:
+        """Stop, and forget what was found; that stays stored."""
+        if self.state is RunState.RUNNING:
+            self._is_cancelling = True
+            self.pause()
+        elif self.state is RunState.PAUSED:
+            self._forget()
+
+    def stop(self) -> None:
+        """End it for good, keeping what is stored; it says nothing more."""
+        self._drop_engine()
+        self.deleteLater()
+
+    def _analyze(self, first: QRectF | None, *, restart: bool = False) -> None:
+        self._start(first=first, restart=restart)
+        self._set(RunState.RUNNING, "Starting the analysis …")
+
+    def _start(
+        self, *, recall: bool = False, restart: bool = False, first: QRectF | None = None
+    ) -> None:
+        self._drop_engine()
+        self._again = partial(self._start, recall=recall, restart=restart, first=first)
+        self.failure, self._is_cancelling = None, False
+        engine = self._engine = self._engines.start(
+            self.slide,
+            self.model,
+            self.mpp,
+            identity=self.identity,
+            recall=recall,
+            restart=restart,
+            first=first,
+            parent=self,
+        )
+        self.record = engine.record
+        engine.opened.connect(self._on_opened)
+        engine.grown.connect(self._on_grown)
+        engine.noted.connect(self.noted)
+        engine.ended.connect(self._on_ended)
+
+    def _drop_engine(self) -> None:
+        if self._engine is not None:
+            self._engine.abandon()
+            self._engine.deleteLater()
+            self._engine = None
+
+    def _on_opened(self, description: SlideDescription) -> None:
+        assert self._engine is not None
+        if self.identity not in (None, description.identity):
+            # It would lay the map of another slide over the one that is shown.
+            self._drop_engine()
+            self.record, self._then = RunRecord(), None
+            self._fail(slide_replaced(self.slide.name))
+            self.map_changed.emit(self)
+        elif self._engines.must_wait(self._engine):
+            self._again()
+            self._set(self.state, "A copy of this slide is being analyzed; this one waits for it.")
+
+    def _on_grown(self) -> None:
+        self.map_changed.emit(self)
+
+    def _on_ended(self, failure: Exception | None) -> None:
+        assert self._engine is not None
+        self._engine.deleteLater()
+        self._engine = None
+        then, self._then = self._then, None
+        states = self.record.map.states if self.record.map is not None else None
+        if failure is None and states is not None and states.all():
+            self._set(RunState.DONE, self._done_message())
+        elif failure is None and then is not None:
+            then()
+        elif failure is None and states is not None and states.any():
+            self._set(RunState.PAUSED, "An earlier analysis was not finished; it can be resumed.")
+        elif failure is None:
+            self._set(RunState.READY, "Ready to analyze.")
+        elif not isinstance(failure, AnalysisCancelledError):
+            self._fail(failure)
+        elif self._is_cancelling:
+            self._forget()
+            return
+        else:
+            self._set(RunState.PAUSED, "Paused; what was analyzed is kept.")
+        self.map_changed.emit(self)
+
+    def _forget(self) -> None:
+        self._is_cancelling, self.record = False, RunRecord()
+        words = "Cancelled. What this run analyzed is kept and not computed again."
+        self._set(RunState.READY, words)
+        self.map_changed.emit(self)
+
+    def _fail(self, failure: Exception) -> None:
+        self.failure = failure
+        self._set(RunState.FAILED, in_a_line(failure, self.slide.name))
+
+    def _done_message(self) -> str:
+        assert self.record.map is not None
+        failed = self.record.map.failed_patches
+        if not failed:
+            return "The analysis is complete."
+        tried = failed + self.record.map.counts()["ok"]
+        return (
+            f"Complete, but {failed:,} of {tried:,} patches could not be analyzed; the figures "
+            "are of the others."
+        )
+
+    def _set(self, state: RunState, message: str) -> None:
+        self.state, self.message = state, message
+        self.changed.emit(self)
