@@ -65,6 +65,8 @@ class SlideDocument(QObject):
     """
 
     slide_changed = Signal()
+    opening_changed = Signal()
+    """A slide is on its way, or no longer."""
     state_changed = Signal()
     model_changed = Signal()
     model_refused = Signal(str)
@@ -145,6 +147,11 @@ class SlideDocument(QObject):
         return None if self._candidate is None else self._candidate[1]
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether another slide is about to take the place of the one that is open."""
+        return self.path is not None and self.opening not in (None, self.path)
+
+    @property
     def message(self) -> str:
         """What there is to say of slide and run, for people."""
         if self.run is not None:
@@ -212,7 +219,7 @@ class SlideDocument(QObject):
     @property
     def can_analyze(self) -> bool:
         """Whether an analysis can be started, resumed or begun anew."""
-        return self.state not in (RunState.NONE, RunState.RUNNING)
+        return not self.is_leaving and self.state not in (RunState.NONE, RunState.RUNNING)
 
     @property
     def threshold(self) -> float:
@@ -277,12 +284,18 @@ class SlideDocument(QObject):
         if self._candidate is not None and self._candidate[1:] == (path, mpp):
             return  # it is being opened: the second half of a double click
         self._drop_candidate()
+        self.refusal = ""
         tiles = TileLoader(str(path.absolute()), mpp, self)
         self._candidate = (tiles, path, mpp)
         tiles.opened.connect(lambda description: self._on_opened(tiles, description))
         tiles.refused.connect(lambda reason: self._on_refused(tiles, reason))
-        self.refusal = ""
-        self.state_changed.emit()
+        self._announce_opening()
+
+    def stay(self) -> None:
+        """Open no other slide: the one that is open is wanted."""
+        if self._candidate is not None:
+            self._drop_candidate()
+            self._announce_opening()
 
     def give_resolution(self, mpp: float) -> None:
         """Open the slide again with the resolution that the user gives, µm per pixel."""
@@ -296,6 +309,7 @@ class SlideDocument(QObject):
         self._leave()
         self.refusal = ""
         self._announce_slide()
+        self._announce_opening()
 
     def choose_model(self, name: str) -> None:
         """Read another model and take it; `model_refused` tells if it cannot be used.
@@ -328,12 +342,12 @@ class SlideDocument(QObject):
 
     def analyze(self) -> None:
         """Start or resume the analysis, what is in view first; a complete one stays as it is."""
-        if self.run is not None:
+        if self.run is not None and not self.is_leaving:
             self.run.analyze(self.seen_l0)
 
     def analyze_again(self) -> None:
         """Begin a complete analysis anew; what is stored of it with this model goes."""
-        if self.run is not None:
+        if self.run is not None and not self.is_leaving:
             self.run.analyze_again(self.seen_l0)
 
     def analyze_or_pause(self) -> None:
@@ -406,6 +420,10 @@ class SlideDocument(QObject):
         if self.threshold != before:
             self.noted.emit(f"The threshold is {self.threshold:.3f}, as it was kept of this slide.")
 
+    def _announce_opening(self) -> None:
+        self.opening_changed.emit()
+        self.state_changed.emit()
+
     def _announce_slide(self) -> None:
         self.slide_changed.emit()
         self.state_changed.emit()
@@ -443,7 +461,7 @@ class SlideDocument(QObject):
         problem = self.regions.settle()
         if problem:
             go_on = partial(self._on_opened, tiles, description)
-            self.unsaved.emit(problem, go_on, self._drop_candidate)
+            self.unsaved.emit(problem, go_on, self.stay)
             return
         candidate, self._candidate = self._candidate, None
         if self.tiles is not None:
@@ -459,13 +477,14 @@ class SlideDocument(QObject):
         self._show_run()
         self._recall_soon(self.tiles)
         self._announce_slide()
+        self._announce_opening()
 
     def _on_refused(self, tiles: TileLoader, reason: str) -> None:
         if self._candidate is not None and self._candidate[0] is tiles:
             self._drop_candidate()
             self.refusal = reason
             self.refused.emit(reason)
-            self.state_changed.emit()
+            self._announce_opening()
         else:  # the slide that is open can no longer be read; a run on it is not concerned
             self.is_outdated = True
             self.refused.emit(reason)

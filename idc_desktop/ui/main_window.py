@@ -40,6 +40,7 @@ from idc_desktop.ui.theme import THEMES, apply_theme
 from idc_desktop.ui.verbs import SEPARATOR, NumberFieldKeys, Verb, Verbs
 from idc_desktop.ui.view.slide_view import SlideView
 from idc_desktop.ui.view.toolbox import tool_verbs
+from idc_desktop.ui.view.veil import Veil
 
 _NOTE_MS = 10_000
 _PATIENCE_MS = 10_000
@@ -55,6 +56,7 @@ class MainWindow(QMainWindow):
         self.document = document
         document.setParent(self)
         self.view = SlideView(document)
+        self.veil = Veil(document, self.view)
         self.welcome = Welcome(document, self.view)
         self.resolution_bar = ResolutionBar(document)
         self.regions_bar = RegionsBar(document)
@@ -273,6 +275,7 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         document, inspector, dialogs = self.document, self.inspector, self.dialogs
         document.slide_changed.connect(self._on_slide_changed)
+        document.opening_changed.connect(self._on_slide_changed)
         document.state_changed.connect(self._on_state_changed)
         document.map_changed.connect(self._on_map_changed)
         self.export_task.ended.connect(self._on_state_changed)
@@ -338,9 +341,9 @@ class MainWindow(QMainWindow):
 
     def _on_slide_changed(self) -> None:
         document = self.document
-        self.setWindowTitle(
-            f"{one_line(document.path.name)} – IDC Desktop" if document.path else "IDC Desktop"
-        )
+        named = document.opening or document.path
+        title = f"{one_line(named.name)} – IDC Desktop" if named else "IDC Desktop"
+        self.setWindowTitle(f"Opening {title}" if document.opening else title)
         has_associated = document.tiles is not None and bool(document.tiles.associated_names)
         self.verbs.action("Label and macro image …").setEnabled(has_associated)
         self.verbs.action("Close slide").setEnabled(bool(document.slide))

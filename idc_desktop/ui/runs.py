@@ -127,6 +127,16 @@ class Runs(QObject):
         self.total, self.finished = len(slides), 0
         self._next()
 
+    def drop(self, slide: Path) -> None:
+        """Analyze a slide of the list no more: it left that."""
+        if slide in self._waiting:
+            self._waiting.remove(slide)
+            self.total -= 1
+            self.list_changed.emit()
+        elif self._current is not None and self._current.slide == slide:
+            self.total -= 1
+            self._end_turn()
+
     def pause_all(self) -> None:
         """Stop after what has begun; `resume_all` goes on from there."""
         self.is_paused = True

@@ -107,6 +107,12 @@ class Settings:
         self.slides = wanted[:MAX_SLIDES]
         return len(wanted) - len(self.slides)
 
+    def insert_slide(self, place: int, path: Path) -> None:
+        """Put a slide back where it was in the list."""
+        self.remove_slide(path)
+        self.slides.insert(place, str(path.absolute()))
+        del self.slides[MAX_SLIDES:]
+
     def remove_slide(self, path: Path) -> None:
         """Take a slide off the list."""
         self.slides = [it for it in self.slides if it != str(path.absolute())]

@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, QSize, Qt, QUrl
 from PySide6.QtGui import QDropEvent
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.regions import rectangle
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.slide_list import SlideList
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import MAX_SLIDES, Settings
 from idc_desktop.ui.thumbnails import Thumbnails, _file, kept_picture
+from tests.support.messages import description_of
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
@@ -102,6 +106,124 @@ def test_slide_taken_off_the_list_stays_on_disk(
     assert window.slides.count() == 0
     assert Settings.load().slides == []
     assert (folder / "b.tiff").exists()
+
+
+def choose(window: MainWindow, slide: Path) -> None:
+    """Click a slide of the list."""
+    item = window.slides.item(window.slides.paths().index(slide))
+    at = window.slides.visualItemRect(item).center()
+    QTest.mouseClick(window.slides.viewport(), Qt.MouseButton.LeftButton, pos=at)
+
+
+def highlighted(window: MainWindow) -> list[str]:
+    return [item.text().split("\n")[0] for item in window.slides.selectedItems()]
+
+
+def test_slide_that_is_open_is_chosen_again_while_another_one_is_opening(
+    open_window: OpenWindow, qtbot: QtBot, folder: Path
+) -> None:
+    window = open_window(folder / "b.tiff")
+    window.slides.add([folder / "a.tiff"])
+    document, veil = window.document, window.veil
+    assert veil.isHidden()
+    choose(window, folder / "a.tiff")
+    assert highlighted(window) == ["a.tiff"]
+    assert window.windowTitle().startswith("Opening a.tiff")
+    assert veil.isVisible()
+    assert veil.text == "Opening a.tiff …"
+    assert not window.verbs.action("Analyze").isEnabled()
+    document.analyze()
+    assert document.state is not RunState.RUNNING
+    tiles = document._candidate[0] if document._candidate else None
+    choose(window, folder / "b.tiff")
+    assert document.opening is None
+    assert tiles is not None
+    tiles.opened.emit(description_of())  # what is under way already
+    assert document.path == folder / "b.tiff"
+    assert highlighted(window) == ["b.tiff"]
+    assert window.windowTitle().startswith("b.tiff")
+    assert veil.isHidden()
+
+
+def test_slide_that_cannot_be_opened_gives_its_place_back(
+    open_window: OpenWindow, qtbot: QtBot, folder: Path
+) -> None:
+    window = open_window(folder / "b.tiff")
+    (folder / "bad.tiff").write_bytes(b"rubbish" * 99)
+    window.slides.add([folder / "bad.tiff"])
+    choose(window, folder / "bad.tiff")
+    assert window.veil.isVisible()
+    assert highlighted(window) == ["bad.tiff"]
+    qtbot.waitUntil(window.veil.isHidden, timeout=WAIT_MS)
+    assert highlighted(window) == ["b.tiff"]
+    assert window.windowTitle().startswith("b.tiff")
+
+
+def test_keys_and_right_button_leave_the_highlight_on_what_is_shown(
+    open_window: OpenWindow, qtbot: QtBot, folder: Path
+) -> None:
+    window = open_window(folder / "b.tiff")
+    window.slides.add([folder / "a.tiff"])
+    window.slides.setFocus()
+    qtbot.keyClick(window.slides, Qt.Key.Key_Up)
+    assert window.slides.currentRow() == 0
+    assert highlighted(window) == ["b.tiff"]
+    other = window.slides.visualItemRect(window.slides.item(0)).center()
+    qtbot.mousePress(window.slides.viewport(), Qt.MouseButton.RightButton, pos=other)
+    assert highlighted(window) == ["b.tiff"]
+    window.slides.step(-1)
+    qtbot.waitUntil(lambda: window.document.path == folder / "a.tiff", timeout=WAIT_MS)
+
+
+def test_open_slide_that_is_taken_off_the_list_is_closed_and_comes_back(
+    open_window: OpenWindow, qtbot: QtBot, folder: Path
+) -> None:
+    window = open_window(folder / "b.tiff")
+    slides, document = window.slides, window.document
+    slides.add([folder / "a.tiff"])
+    document.runs.analyze_all([folder / "b.tiff", folder / "a.tiff"])
+    slides.remove(folder / "b.tiff")
+    assert document.path is None
+    assert highlighted(window) == []
+    assert document.runs.of(folder / "b.tiff") is None
+    slides.remove(folder / "a.tiff")
+    assert not document.runs.is_active
+    assert slides.count() == 0
+    assert "a.tiff" in window.verbs.action("Undo").text()
+    window.verbs.action("Undo").trigger()
+    assert slides.paths() == [folder / "a.tiff"]
+    assert document.opening is None  # it was not open
+    window.verbs.action("Undo").trigger()
+    assert slides.paths() == [folder / "a.tiff", folder / "b.tiff"]
+    qtbot.waitUntil(lambda: document.path == folder / "b.tiff", timeout=WAIT_MS)
+    assert highlighted(window) == ["b.tiff"]
+    assert Settings.load().slides == [str(folder / "a.tiff"), str(folder / "b.tiff")]
+
+
+def test_removal_is_done_again(open_window: OpenWindow, folder: Path) -> None:
+    window = open_window(folder / "b.tiff")
+    window.slides.add([folder / "a.tiff"])
+    window.slides.remove(folder / "a.tiff")
+    window.verbs.action("Undo").trigger()
+    choose(window, folder / "a.tiff")
+    window.verbs.action("Redo").trigger()
+    assert window.slides.paths() == [folder / "b.tiff"]
+    assert window.document.opening is None
+    assert window.document.path == folder / "b.tiff"
+
+
+def test_delete_takes_no_slide_off_while_a_region_is_chosen(
+    open_window: OpenWindow, qtbot: QtBot, folder: Path
+) -> None:
+    window = open_window(folder / "b.tiff")
+    regions = window.document.regions
+    regions.add("Draw", [rectangle(100, 100, 700, 700)])
+    assert len(regions.chosen) == 1
+    window.slides.setCurrentRow(0)
+    window.slides.setFocus()
+    qtbot.keyClick(window.slides, Qt.Key.Key_Delete)
+    assert window.slides.count() == 1
+    assert window.document.path == folder / "b.tiff"
 
 
 def test_opened_slide_leaves_a_thumbnail(

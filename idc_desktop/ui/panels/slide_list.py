@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QPoint, QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QImage, QKeyEvent, QPainter, QPixmap
+from PySide6.QtCore import (
+    QEvent,
+    QItemSelectionModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QPoint,
+    QSize,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QIcon, QImage, QKeyEvent, QPainter, QPixmap, QUndoCommand
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 
 from idc_desktop.model_file import ModelFile
@@ -65,11 +75,28 @@ def _look_at(paths: list[Path], model: ModelFile) -> list[_Facts]:
     ]
 
 
+class _Removal(QUndoCommand):
+    """A slide left the list: a step of the history."""
+
+    def __init__(
+        self, slide: Path, take_off: Callable[[], None], put_back: Callable[[], None]
+    ) -> None:
+        super().__init__(f"Take {one_line(slide.name)} off the list")
+        self._take_off, self._put_back = take_off, put_back
+
+    def undo(self) -> None:
+        self._put_back()
+
+    def redo(self) -> None:
+        self._take_off()
+
+
 class SlideList(QListWidget):
     """Thumbnails with names, and how far each slide is.
 
-    A click opens the slide, Delete takes it off the list. Files are looked at in other threads: on
-    a share that does not answer this can take for ever.
+    A click opens the slide, Delete takes it off the list unless a region is chosen. Highlighted is
+    the slide that is open or on its way. Files are looked at in other threads: on a share that does
+    not answer this can take for ever.
     """
 
     refused = Signal(str)
@@ -104,6 +131,7 @@ class SlideList(QListWidget):
         self.itemClicked.connect(self._on_chosen)
         self.itemActivated.connect(self._on_chosen)
         document.slide_changed.connect(self._on_slide_changed)
+        document.opening_changed.connect(self._mark_current)
         document.model_changed.connect(self._on_model_changed)
         statuses.changed.connect(self._on_status)
         document.runs.list_changed.connect(self._show_all)
@@ -160,8 +188,9 @@ class SlideList(QListWidget):
 
     def step(self, by: int) -> None:
         """Open the slide that is `by` places further down the list."""
-        row = min(max(self.currentRow() + by, 0), self.count() - 1)
-        if 0 <= row != self.currentRow():
+        front = self._front_row()
+        row = min(max(front + by, 0), self.count() - 1)
+        if 0 <= row != front:
             self._on_chosen(self.item(row))
 
     def _fill(self) -> None:
@@ -214,17 +243,25 @@ class SlideList(QListWidget):
         self._thumbnails.close()
 
     def event(self, event: QEvent) -> bool:
-        """Keep Delete for the list, whatever it is a shortcut of."""
+        """Keep Delete for the list, unless it is meant for regions."""
         is_delete = isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Delete
-        if is_delete and event.type() == QEvent.Type.ShortcutOverride:
+        is_override = event.type() == QEvent.Type.ShortcutOverride
+        if is_delete and is_override and not self._document.regions.chosen:
             event.accept()
             return True
         return super().event(event)
 
+    def selectionCommand(
+        self, index: QModelIndex | QPersistentModelIndex, event: QEvent | None = None
+    ) -> QItemSelectionModel.SelectionFlag:
+        """Let keys and buttons move the frame, not the highlight: that is of what is opened."""
+        return QItemSelectionModel.SelectionFlag.NoUpdate
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Let Delete take a slide off the list."""
-        if event.key() == Qt.Key.Key_Delete and self.currentItem() is not None:
-            self._remove(self._path(self.currentItem()))
+        if event.key() == Qt.Key.Key_Delete:
+            if self.currentItem() is not None and not self._document.regions.chosen:
+                self.remove(self._path(self.currentItem()))
         else:
             super().keyPressEvent(event)
 
@@ -232,10 +269,13 @@ class SlideList(QListWidget):
         return Path(item.data(Qt.ItemDataRole.UserRole))
 
     def _on_chosen(self, item: QListWidgetItem) -> None:
-        path = self._path(item)
-        if path != self._document.path or self._document.is_outdated:
-            self.setCurrentItem(item)
-            self.open(path)
+        path, document = self._path(item), self._document
+        self._opening = None  # whatever is looked for: this was chosen later
+        if path != document.path or document.is_outdated:
+            document.open(path)
+        else:
+            document.stay()
+        self._mark_current()
 
     def _on_menu(self, at: QPoint) -> None:
         item = self.itemAt(at)
@@ -243,15 +283,40 @@ class SlideList(QListWidget):
             menu = QMenu(self)
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             path = self._path(item)
-            menu.addAction("Open", lambda: self.open(path))
+            menu.addAction("Open", lambda: self._on_chosen(item))
             menu.aboutToHide.connect(self._mark_current)  # the click that asked for it moved it
-            menu.addAction("Take off the list (the file stays)", lambda: self._remove(path))
+            menu.addAction("Take off the list (the file stays)", lambda: self.remove(path))
             menu.popup(self.mapToGlobal(at))
 
-    def _remove(self, path: Path) -> None:
+    def remove(self, path: Path) -> None:
+        """Take a slide off the list, which can be undone; if it is open, it is closed."""
+        document, place = self._document, self.paths().index(path)
+        was_open = path in (document.path, document.opening)
+        problem = document.regions.settle() if path == document.path else ""
+        if problem:
+            document.unsaved.emit(problem, partial(self.remove, path), lambda: None)
+            return
+        if path == document.path:
+            document.close()
+        put_back = partial(self._put_back, path, place, opens=was_open)
+        step = _Removal(path, partial(self._take_off, path), put_back)
+        document.history.push(step)
+        document.noted.emit(f"{path.name} is off the list. Undo puts it back.")
+
+    def _take_off(self, path: Path) -> None:
+        if path == self._document.opening:
+            self._document.stay()
+        self._document.runs.drop(path)
         self._settings.remove_slide(path)
         self._settings.save()
-        self.takeItem(self.paths().index(path))
+        self._fill()
+
+    def _put_back(self, path: Path, place: int, *, opens: bool) -> None:
+        self._settings.insert_slide(place, path)
+        self._settings.save()
+        self._fill()
+        if opens:
+            self._document.open(path)
 
     def _on_slide_changed(self) -> None:
         path, tiles = self._document.path, self._document.tiles
@@ -267,9 +332,13 @@ class SlideList(QListWidget):
         tiles.loaded.connect(self._on_loaded)
 
     def _mark_current(self) -> None:
-        path, paths = self._document.path, self.paths()
+        self.setCurrentRow(self._front_row())
+
+    def _front_row(self) -> int:
+        """Return the row of the slide that is open or on its way; -1 if there is none."""
+        path, paths = self._document.opening or self._document.path, self.paths()
         is_here = path is not None and path.absolute() in paths
-        self.setCurrentRow(paths.index(path.absolute()) if path is not None and is_here else -1)
+        return paths.index(path.absolute()) if path is not None and is_here else -1
 
     def _on_loaded(self) -> None:
         document = self._document
