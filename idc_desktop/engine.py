@@ -53,7 +53,6 @@ if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must sta
     from idc_desktop.tiling import PatchReader
 
 _COMMIT_EVERY_S = 0.25
-_DARK_MEAN = 64
 _LOOK_EVERY_S = 0.5
 _LONGEST_RUN_LOOKS = 40  # VGG-16 takes a quarter of a second for a batch on two busy cores
 
@@ -188,6 +187,8 @@ class _SlideJob:
     def _send_overview(self, slide: Slide) -> None:
         import numpy as np
 
+        from idc_desktop.appearance import Appearance
+
         plan = slide.overview(OVERVIEW_SIDE_PX)
         if OVERVIEW in self._crashed:
             note = "Its overview kills the reader process; the overlay shows the map on white."
@@ -197,7 +198,7 @@ class _SlideJob:
         else:
             self._outbox.send(Started(OVERVIEW))
             strips = slide.overview_strips(plan, self._threads)
-        row, brightness = 0, 0
+        row, appearance = 0, Appearance()
         for strip in strips:
             if self._cancel.is_set():
                 raise cancelled(slide.name)
@@ -212,9 +213,8 @@ class _SlideJob:
                 )
             )
             row += len(strip)
-            brightness += int(strip.sum())
-        if brightness < _DARK_MEAN * plan.width * plan.height * 3:
-            note = "The slide is dark: it does not look like a stained brightfield scan."
+            appearance.add(strip)
+        for note in appearance.notes():
             self._note(f"{slide.name}: {note}")
 
     def _tell_run(self, slide: Slide, run: StoredRun, card: Mapping[str, Any] | None) -> None:

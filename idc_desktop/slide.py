@@ -121,6 +121,11 @@ class Slide(Closing):
             for it in found
             if it not in self.levels
         ]
+        if properties.get("dicom.ImageType[3]") == "RESAMPLED":
+            warnings.append(
+                "Its largest level was reduced from a larger one, which is not among the files. "
+                "Copy the slide with all its files."
+            )
         found_mpp = find_resolution(
             self.name,
             (

@@ -23,7 +23,7 @@ from idc_desktop.levels import Level
 from idc_desktop.slide import Slide
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
-from tests.support.scans import write_mirax
+from tests.support.scans import write_dicom, write_mirax
 from tests.support.slides import PINK, Canvas, Rgb, damage_tile, pyramid, write_svs, write_tiff
 
 TILE = 128
@@ -74,6 +74,18 @@ def test_resolution_and_power_of_an_aperio_slide(tmp_path: Path) -> None:
         assert slide.vendor == "aperio"
         assert (slide.require_mpp().x, slide.objective_power) == (0.2525, 40.0)
         assert slide.warnings == ()
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_lost_level_of_a_dicom_slide_is_told(tmp_path: Path, is_whole: bool) -> None:
+    if is_whole:
+        write_dicom(tmp_path / "0.dcm", PIXELS, mpp=2.0, number=1)
+    path = write_dicom(
+        tmp_path / "1.dcm", pyramid(PIXELS, (4,))[0], mpp=8.0, number=2, is_reduced=True
+    )
+
+    with Slide(path) as slide:
+        assert any("not among the files" in it for it in slide.warnings) != is_whole
 
 
 @pytest.mark.parametrize("shape", [(400, 100), (152, 100), (192, 128)])

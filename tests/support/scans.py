@@ -88,7 +88,14 @@ def _mirax_index(pages: list[list[tuple[int, int, int, int]]]) -> bytes:
 
 
 def write_dicom(
-    path: Path, pixels: Rgb, *, mpp: float, number: int, series: int = 1, frames: int | None = None
+    path: Path,
+    pixels: Rgb,
+    *,
+    mpp: float,
+    number: int,
+    series: int = 1,
+    frames: int | None = None,
+    is_reduced: bool = False,
 ) -> Path:
     """Write one level of a slide as a DICOM file, uncompressed.
 
@@ -98,6 +105,8 @@ def write_dicom(
         Make the UIDs of the file and of its series.
     frames : int, optional
         How many tiles the file says to hold, where that is a lie.
+    is_reduced : bool
+        The file says that it was made from a larger level.
     """
     import pydicom
     from pydicom.dataset import Dataset, FileMetaDataset
@@ -114,7 +123,8 @@ def write_dicom(
     slide.SOPInstanceUID, slide.StudyInstanceUID = f"1.2.3.{series}.{number}", "1.2.3"
     slide.SeriesInstanceUID = f"1.2.3.{series}"
     slide.FrameOfReferenceUID = "1.2.4"
-    slide.Modality, slide.ImageType = "SM", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    made = ("DERIVED", "RESAMPLED") if is_reduced else ("ORIGINAL", "NONE")
+    slide.Modality, slide.ImageType = "SM", [made[0], "PRIMARY", "VOLUME", made[1]]
     slide.Rows = slide.Columns = tile
     slide.NumberOfFrames, slide.SamplesPerPixel = frames or rows * cols, 3
     slide.PhotometricInterpretation, slide.PlanarConfiguration = "RGB", 0
