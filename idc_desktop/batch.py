@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from idc_desktop.description import SlideDescription
     from idc_desktop.export import Analysis
     from idc_desktop.model_file import ModelFile
+    from idc_desktop.region_reading import ReadRegions
     from idc_desktop.regions import Region
 
 FORMAT_NAMES = ("report", "regions", "qupath", "wsinfer", "dsa", "dicom")
@@ -192,7 +193,7 @@ class _Common:
 
     out: Path
     model: ModelFile | None
-    regions: list[Region]
+    regions: ReadRegions
 
 
 def _read_common(runs: list[_Run], options: argparse.Namespace) -> _Common:
@@ -279,26 +280,22 @@ def _refuse_context(model: Model, file: str, options: argparse.Namespace) -> Non
         )
 
 
-def _read_regions(options: argparse.Namespace) -> list[Region]:
+def _read_regions(options: argparse.Namespace) -> ReadRegions:
+    from idc_desktop.region_reading import ReadRegions, RegionReading
+
     if options.regions is None:
-        return []
-    from idc_desktop.regions.files import read_regions
-
-    regions, notes = read_regions(Path(options.regions))
-    for note in notes:
+        return ReadRegions([], (), states_origin=True)
+    read = RegionReading(Path(options.regions)).result()
+    for note in read.notes:
         complain(f"note: {note}")
-    return regions
+    return read
 
 
-def _placed(regions: list[Region], analysis: Analysis, options: argparse.Namespace) -> list[Region]:
+def _placed(read: ReadRegions, analysis: Analysis, options: argparse.Namespace) -> list[Region]:
     """Return the regions in level-0 pixels of this slide."""
-    origin = analysis.slide.bounds_origin_l0
-    if not regions or options.regions_origin == "image" or not any(origin):
-        return regions
-    from idc_desktop.regions.files import read_regions
-
-    # Read again: a file that states an origin of its own is not moved to that of the slide.
-    return read_regions(Path(options.regions), origin)[0]
+    return read.placed(
+        (0.0, 0.0) if options.regions_origin == "image" else analysis.slide.bounds_origin_l0
+    )
 
 
 def _folder(

@@ -22,7 +22,6 @@ from idc_desktop.engine_messages import (
     ENGINE_JOBS,
     OVERVIEW_SIDE_PX,
     AnalyzeJob,
-    Cancel,
     Doctor,
     DoctorJob,
     Done,
@@ -39,7 +38,7 @@ from idc_desktop.engine_messages import (
     VerifyJob,
 )
 from idc_desktop.errors import ModelError, cancelled
-from idc_desktop.message import MAX_TEXT, OVERVIEW, JobMessage, SlideOpened, Started
+from idc_desktop.message import MAX_TEXT, OVERVIEW, Cancel, JobMessage, SlideOpened, Started
 
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
     from idc_desktop.card import ModelCard

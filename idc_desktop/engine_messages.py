@@ -9,8 +9,8 @@ from typing import Annotated, Self
 from idc_desktop.grid import MAX_CELLS, PatchGrid
 from idc_desktop.layers import VALUE_BYTES
 from idc_desktop.message import (
+    Cancel,
     Cell,
-    Command,
     Count,
     Event,
     JobMessage,
@@ -201,13 +201,6 @@ class Done(Event):
     NAME = "done"
 
     analyzed: Moment | None = None
-
-
-@dataclass(frozen=True)
-class Cancel(Command):
-    """End after what has begun."""
-
-    NAME = "cancel"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ message gets a value of one of the classes that it expects, complete and within 
 message must be to fit those before it is for who keeps those (`record`, the tile loader).
 
 Raw bytes (`Message.payload`) follow a message where its class says how many. The messages
-themselves are in `engine_messages` and `decoder_messages`.
+themselves are in `engine_messages`, `decoder_messages` and
+`region_messages`.
 """
 
 from __future__ import annotations
@@ -125,6 +126,13 @@ class SlideOpened(Event):
         x, y, width, height = slide.bounds or (0, 0, 0, 0)
         if x + width > slide.width_l0 or y + height > slide.height_l0:
             raise ValueError(f"bounds {slide.bounds} are not within the slide")
+
+
+@dataclass(frozen=True)
+class Cancel(Command):
+    """End after what has begun."""
+
+    NAME = "cancel"
 
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)

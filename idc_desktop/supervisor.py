@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from idc_desktop.closing import Closing
-from idc_desktop.engine_messages import BlockDone, Cancel, Plan, Tried, Trying
+from idc_desktop.engine_messages import BlockDone, Plan, Tried, Trying
 from idc_desktop.errors import (
     AnalysisCancelledError,
     GarbledMessageError,
@@ -34,7 +34,7 @@ from idc_desktop.errors import (
     reader_lost,
 )
 from idc_desktop.memory import MEMORY_VARIABLE, MemoryWatch, memory_limit
-from idc_desktop.message import Command, Event, Failure, JobMessage, Started, receive, send
+from idc_desktop.message import Cancel, Command, Event, Failure, JobMessage, Started, receive, send
 
 _DEADLINE_S = 300.0
 """A child that says nothing for so long hangs (a block takes well under a minute)."""
@@ -98,6 +98,8 @@ class Child(Closing):
         What to do; it says what the child may answer.
     deadline_s : float
         Longest silence before it is taken to hang and is killed.
+    share_of_memory : float
+        Of what a child may take (`memory_limit`).
 
     Attributes
     ----------
@@ -108,8 +110,15 @@ class Child(Closing):
         answer. Nobody waits for it any more.
     """
 
-    def __init__(self, module: str, job: JobMessage, deadline_s: float = _DEADLINE_S) -> None:
-        most_bytes = memory_limit()
+    def __init__(
+        self,
+        module: str,
+        job: JobMessage,
+        deadline_s: float = _DEADLINE_S,
+        *,
+        share_of_memory: float = 1.0,
+    ) -> None:
+        most_bytes = int(memory_limit() * share_of_memory)
         self.deadline_s = deadline_s
         self._answers = (*job.ANSWERS, Failure)
         self._end_by: float | None = None

@@ -121,7 +121,7 @@ def test_regions_of_qupath_are_moved_to_the_bounds(
     (placed,) = batch._placed(read, found, options)
 
     assert placed.shape.bounds[0] == left
-    assert placed.id == read[0].id
+    assert placed.id == read.regions[0].id
 
 
 @pytest.mark.parametrize("origin", ["image", "bounds"])

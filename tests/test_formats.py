@@ -28,9 +28,9 @@ from idc_desktop.export import FORMATS, Analysis, verify_folder, write_folder, w
 from idc_desktop.probability_map import PatchState, ProbabilityMap
 from idc_desktop.regions import Region, rectangle
 from idc_desktop.regions.editing import draw_ellipse, subtract, unite
-from idc_desktop.regions.files import read_regions
 from tests.support.command import read_csv
 from tests.support.models import TinyModel
+from tests.support.region_files import read_regions
 from tests.test_export import REPOSITORY, analysis
 
 EVERYWHERE = tuple(name for name in FORMAT_NAMES if name != "dicom")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from idc_desktop import decoder_messages, engine_messages, message
+from idc_desktop import decoder_messages, engine_messages, message, region_messages
 from idc_desktop.decoder_messages import (
     Pixels,
     ReadAssociated,
@@ -23,7 +23,6 @@ from idc_desktop.engine_messages import (
     ENGINE_JOBS,
     AnalyzeJob,
     BlockDone,
-    Cancel,
     Doctor,
     DoctorJob,
     Done,
@@ -42,6 +41,7 @@ from idc_desktop.engine_messages import (
 from idc_desktop.errors import GarbledMessageError, ModelError
 from idc_desktop.grid import MAX_CELLS, PatchGrid
 from idc_desktop.message import (
+    Cancel,
     Command,
     Event,
     Failure,
@@ -54,6 +54,8 @@ from idc_desktop.message import (
 )
 from idc_desktop.provider import ProviderChoice
 from idc_desktop.record import RunRecord, require_model
+from idc_desktop.region_messages import CheckingArea, ReadRegionsJob, RegionsDone, RegionsFound
+from idc_desktop.regions import Region, rectangle
 from tests.support.messages import GRID, block_of, description_of, plan_of
 
 JOB = AnalyzeJob(
@@ -88,13 +90,17 @@ SAID: tuple[Message, ...] = (
     Pixels(7, 2, 1, payload=bytes(8)),
     Reading(7, 3),
     Unreadable(7, "torn"),
+    ReadRegionsJob("caf\udce9.xml"),
+    CheckingArea("Feature 1"),
+    RegionsFound.of([Region("µ", rectangle(0, 1, 2.5, 3), "IDC", (1, 2, 3))]),
+    RegionsDone(("r.xml: 1 entry was left out.",), states_origin=False),
 )
 
 
 def classes(base: type[Message]) -> list[type[Message]]:
     return [
         it
-        for module in (message, engine_messages, decoder_messages)
+        for module in (message, engine_messages, decoder_messages, region_messages)
         for it in vars(module).values()
         if isinstance(it, type) and issubclass(it, base) and it.__module__ == module.__name__
         if it not in (Message, JobMessage, Command, Event)
@@ -130,7 +136,7 @@ def test_every_kind_of_message_was_tried() -> None:
     known = {it for base in (JobMessage, Command, Event) for it in classes(base)}
 
     assert {type(it) for it in SAID} == known
-    assert {*ENGINE_JOBS, ViewJob} == set(classes(JobMessage))
+    assert {*ENGINE_JOBS, ViewJob, ReadRegionsJob} == set(classes(JobMessage))
 
 
 @pytest.mark.parametrize("base", [JobMessage, Command, Event])

@@ -15,9 +15,9 @@ import shapely
 from PIL import Image
 
 from idc_desktop.phantom import DESCRIPTION, Phantom, cache_folder, make_phantom
-from idc_desktop.regions.files import read_regions
 from idc_desktop.slide import Slide
 from idc_desktop.tissue import TissueSettings
+from tests.support.region_files import read_regions
 
 SMALL = (5, 4)
 SIZE = (5120, 4096)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from idc_desktop.errors import RegionsError
 from idc_desktop.regions.found import Found, FoundFile, Tally, quoted
-from idc_desktop.regions.shape import Rgb
+from idc_desktop.regions.shape import Rgb, Ring
 
 _AREAS = ("Polygon", "Rectangle", "Spline")
 _NO_GROUP = ("", "None")
@@ -21,7 +24,8 @@ class _Annotation:
     name: str
     kind: str
     group: str
-    points: list[tuple[float, float, float]] = field(default_factory=list)
+    points: array[float] = field(default_factory=lambda: array("d"))
+    """Order, x and y of each."""
 
 
 class AsapReader:
@@ -61,10 +65,9 @@ class AsapReader:
 
     def _found(self, annotation: _Annotation) -> Found:
         group = "" if annotation.group in _NO_GROUP else annotation.group
-        points = [point[1:] for point in sorted(annotation.points, key=lambda point: point[0])]
         return Found(
             annotation.what,
-            polygons=lambda: [[points]],
+            polygons=lambda: [[_in_order(annotation.points)]],
             name=annotation.name or f"Region {annotation.number}",
             classification=group,
             color=self._colors.get(group),
@@ -81,7 +84,12 @@ class AsapReader:
             raise RegionsError(
                 f"{what} has no valid coordinates (line {line}: {error})."
             ) from error
-        self._annotations[-1].points.append((order, x, y))
+        self._annotations[-1].points.extend((order, x, y))
+
+
+def _in_order(points: array[float]) -> Ring:
+    rows = np.array(points).reshape(-1, 3)
+    return rows[np.argsort(rows[:, 0], kind="stable"), 1:]
 
 
 def _color(text: str) -> Rgb | None:

@@ -17,9 +17,18 @@ from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.regions.shape import Point, Region, Roi, Shape, Vertex, rectangle, shape_of
+from idc_desktop.regions.shape import (
+    MAX_COORDINATE,
+    Point,
+    Region,
+    Ring,
+    Roi,
+    Shape,
+    Vertex,
+    rectangle,
+    shape_of,
+)
 
-_MAX_COORDINATE = 1e8  # px; far beyond any slide, and its square is still exact enough
 _ELLIPSE_CORNERS = 180
 _SAME_PLACE = 1e-9  # of the largest coordinate: so exactly are points of a cut on it
 _BRUSH_TOLERANCE = 0.01  # of the brush's radius: keeps long strokes from growing without end
@@ -193,7 +202,16 @@ def repaired(polygons: Iterable[Iterable[npt.ArrayLike]], roi: Roi = "Polygon") 
         There is no area, or only rings of under three corners. Both messages are part of a
         sentence: "has no area".
     """
-    rings = [[_opened(_points(ring)) for ring in polygon] for polygon in polygons]
+    return repaired_rings(rings_of(polygons), roi)
+
+
+def rings_of(polygons: Iterable[Iterable[npt.ArrayLike]]) -> list[list[Ring]]:
+    """Take the outline and holes of each polygon as arrays; `CoordinateError` as in `repaired`."""
+    return [[_opened(_points(ring)) for ring in polygon] for polygon in polygons]
+
+
+def repaired_rings(rings: list[list[Ring]], roi: Roi) -> Drawn:
+    """Do what `repaired` does with what `rings_of` returned."""
     parts, slivers = _without_slivers(rings)
     if not parts:
         raise RegionsError(f"has a ring of {slivers[0]} points" if slivers else "has no rings")
@@ -268,7 +286,7 @@ def _points(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
     if array.ndim != 2 or array.shape[1] < 2:
         raise CoordinateError("has points that are not x and y")
     array = array[:, :2]
-    if not np.all(np.abs(array) <= _MAX_COORDINATE):
+    if not np.all(np.abs(array) <= MAX_COORDINATE):
         raise CoordinateError("has a coordinate that is not finite, or far beyond any slide")
     return array
 

@@ -12,88 +12,136 @@ import json
 import math
 import uuid
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from idc_desktop.errors import RegionsError
 from idc_desktop.regions import geojson, xml_files
-from idc_desktop.regions.editing import CoordinateError, repaired
+from idc_desktop.regions.editing import CoordinateError, repaired_rings, rings_of
 from idc_desktop.regions.found import Found, FoundFile, Tally
-from idc_desktop.regions.shape import Point, Region, Shape
+from idc_desktop.regions.shape import MAX_NAME_CHARS, Region, Shape
 
 _MAX_BYTES = 128 << 20
 _MAX_POINTS = 3_000_000
 _MAX_OBJECTS = 2_000_000
-_MAX_NAME_CHARS = 300
 _NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e03")
 _BAD_COORDINATES = (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError)
 
 
-def read_regions(path: Path, origin_l0: Point = (0.0, 0.0)) -> tuple[list[Region], list[str]]:
-    """Read regions from a file.
+class RegionsFile:
+    """A file of regions, whose areas are checked and repaired one after the other.
 
     Parameters
     ----------
-    origin_l0 : (x, y)
-        Where the file's (0, 0) lies on the slide, level-0 pixels: for a file of QuPath, which
-        crops a slide to its bounds, the corner of the bounds. A file that says its own is right.
+    path : Path
 
-    Returns
-    -------
-    regions : list of Region
-    notes : list of str
-        What was left out, repaired or taken otherwise than it stands in the file: a sentence for
-        each kind of thing.
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    states_origin : bool
+        The file says where its (0, 0) lies on the slide: its regions are in level-0 pixels.
+    at : str
+        The entry that is being checked, such as ``Feature 3 (annotation 'Tumor')``.
 
     Raises
     ------
     RegionsError
-        The file is unreadable or too large, in none of the formats, or holds no area; or a
-        coordinate of an area is none.
+        The file is unreadable or too large, or in none of the formats.
     """
-    data = _unpacked(path)
-    try:
-        file = _parsed(data)
-    except RegionsError as error:
-        raise RegionsError(f"{path.name}: {error}") from error
-    left_out, repairs, long_names = file.left_out, Tally(), Tally()
-    regions: list[Region] = []
-    origin = file.origin_l0 or origin_l0
-    for found, identifier in zip(file.entries, _ids(file, data), strict=True):
+
+    def __init__(self, path: Path) -> None:
+        self.at = ""
+        self.name = path.name
+        data = _unpacked(path)
+        self._digest = hashlib.sha256(data).hexdigest()
         try:
-            shape, repair = repaired(found.polygons(), found.roi)
+            file = _parsed(data)
+        except RegionsError as error:
+            raise RegionsError(f"{path.name}: {error}") from error
+        self.states_origin = file.origin_l0 is not None
+        self._origin = file.origin_l0 or (0.0, 0.0)
+        self._entries = deque(file.entries)
+        self._notes = file.notes
+        self._left_out, self._repairs, self._long_names = file.left_out, Tally(), Tally()
+
+    def regions(self) -> Iterator[Region]:
+        """Yield the regions, which can be taken once; where nothing is stated, as they stand.
+
+        Raises
+        ------
+        RegionsError
+            A coordinate of an area is none, or the file holds no area.
+        """
+        given: set[str] = set()
+        number = taken = 0
+        while self._entries:  # taken out, so that what was checked needs no memory
+            found = self._entries.popleft()
+            number += 1
+            self.at = found.what
+            shape = self._shape(found)
+            identifier = found.id
+            if identifier is None or identifier in given:
+                identifier = str(uuid.uuid5(_NAMESPACE, f"{self._digest}/{number}"))
+            given.add(identifier)
+            if shape is not None:
+                taken += 1
+                yield self._region(found, shape, identifier)
+        if not taken:
+            why = f" ({self._left_out.first})" if self._left_out.count else ""
+            raise RegionsError(f"{self.name}: The file holds no areas{why}.")
+
+    def notes(self) -> list[str]:
+        """Return what was left out, repaired or taken otherwise than it stands in the file.
+
+        Complete once all regions were taken; a sentence for each kind of thing.
+        """
+        notes = [*self._notes]
+        if self._left_out.count:
+            notes.append(self._left_out.sentence("entry", "was left out/were left out"))
+        if self._repairs.count == 1:
+            notes.append(f"{self._repairs.first}.")
+        elif self._repairs.count:
+            notes.append(self._repairs.sentence("area", "was repaired/were repaired"))
+        if self._long_names.count:
+            notes.append(self._long_names.sentence("long name", "was cut/were cut"))
+        return [f"{self.name}: {note}" for note in notes]
+
+    def _shape(self, found: Found) -> Shape | None:
+        """Return the shape of an entry; None, and counted, if it has no area."""
+        try:
+            # What was read is let go of before GEOS takes its share of the memory.
+            shape, repair = repaired_rings(rings_of(found.polygons()), found.roi)
         except CoordinateError as error:
             raise RegionsError(
-                f"{path.name}: {found.what} {error}. The file is damaged: save it again."
+                f"{self.name}: {found.what} {error}. The file is damaged: save it again."
             ) from error
         except RegionsError as error:
-            left_out.add(f"{found.what} {error}")
-            continue
+            self._left_out.add(f"{found.what} {error}")
+            return None
         except _BAD_COORDINATES as error:
             raise RegionsError(
-                f"{path.name}: {found.what} has no valid coordinates ({error}). The file is "
+                f"{self.name}: {found.what} has no valid coordinates ({error}). The file is "
                 "damaged: save it again."
             ) from error
         if repair:
-            repairs.add(f"{found.what} {repair}")
-        if max(len(found.name), len(found.classification)) > _MAX_NAME_CHARS:
-            long_names.add(found.what)
-        if any(origin):
-            shape = shape.moved(*origin)
-        regions.append(_region(found, shape, identifier))
-    if not regions:
-        why = f" ({left_out.first})" if left_out.count else ""
-        raise RegionsError(f"{path.name}: The file holds no areas{why}.")
-    notes = [*file.notes]
-    if left_out.count:
-        notes.append(left_out.sentence("entry", "was left out/were left out"))
-    if repairs.count == 1:
-        notes.append(f"{repairs.first}.")
-    elif repairs.count:
-        notes.append(repairs.sentence("area", "was repaired/were repaired"))
-    if long_names.count:
-        notes.append(long_names.sentence("long name", "was cut/were cut"))
-    return regions, [f"{path.name}: {note}" for note in notes]
+            self._repairs.add(f"{found.what} {repair}")
+        return shape.moved(*self._origin) if any(self._origin) else shape
+
+    def _region(self, found: Found, shape: Shape, identifier: str) -> Region:
+        if max(len(found.name), len(found.classification)) > MAX_NAME_CHARS:
+            self._long_names.add(found.what)
+        if shape.roi == "Polygon" and _fills_its_bounds(shape):
+            shape = Shape(shape.polygons, "Rectangle")
+        return Region(
+            _short(found.name),
+            shape,
+            _short(found.classification),
+            found.color,
+            identifier,
+            is_locked=found.is_locked,
+        )
 
 
 def _unpacked(path: Path) -> bytes:
@@ -135,42 +183,18 @@ def _parsed(data: bytes) -> FoundFile:
         raise RegionsError(f"This is not GeoJSON ({error}).") from error
 
 
-def _region(found: Found, shape: Shape, identifier: str) -> Region:
-    if shape.roi == "Polygon" and _fills_its_bounds(shape):
-        shape = Shape(shape.polygons, "Rectangle")
-    return Region(
-        _short(found.name),
-        shape,
-        _short(found.classification),
-        found.color,
-        identifier,
-        is_locked=found.is_locked,
-    )
-
-
 def _fills_its_bounds(shape: Shape) -> bool:
-    left, top, right, bottom = shape.bounds
     if len(shape.polygons) > 1 or len(shape.polygons[0]) > 1:
         return False
-    corners = shape.polygons[0][0].tolist()
-    if len(corners) == 4:  # by far the most, and there may be 100,000
-        return all(x in (left, right) and y in (top, bottom) for x, y in corners)
+    if len(shape.polygons[0][0]) == 4:  # by far the most, and there may be 100,000
+        (x1, y1), (x2, y2), (x3, y3), (x4, y4) = shape.polygons[0][0].tolist()
+        return ((x1, x3, y1, y3) == (x2, x4, y4, y2)) or ((x1, x3, y1, y3) == (x4, x2, y2, y4))
+    left, top, right, bottom = shape.bounds
     return math.isclose(shape.area_px, (right - left) * (bottom - top), rel_tol=1e-12)
 
 
 def _short(text: str) -> str:
     """Return a name that every program can show: without lone surrogates, and not endless."""
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text if len(text) <= _MAX_NAME_CHARS else f"{text[: _MAX_NAME_CHARS - 1]}…"
-
-
-def _ids(file: FoundFile, data: bytes) -> Iterator[str]:
-    """Yield the file's own UUIDs, each once, and for all others one that is always the same."""
-    digest = hashlib.sha256(data).hexdigest()
-    given = set()
-    for number, found in enumerate(file.entries, 1):
-        identifier = found.id
-        if identifier is None or identifier in given:
-            identifier = str(uuid.uuid5(_NAMESPACE, f"{digest}/{number}"))
-        given.add(identifier)
-        yield identifier
+    if len(text) > MAX_NAME_CHARS:
+        text = f"{text[: MAX_NAME_CHARS - 1]}…"
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -163,7 +163,7 @@ def _found(feature: Any, number: int, left_out: Tally) -> Found | None:  # noqa:
 
 
 def _polygons(geometry: Any) -> list[Any]:  # noqa: ANN401
-    """Return the polygons of a geometry, points and lines of a collection left out.
+    """Take the polygons out of a geometry; points and lines of a collection are left out.
 
     Raises
     ------
@@ -175,8 +175,8 @@ def _polygons(geometry: Any) -> list[Any]:  # noqa: ANN401
         members = [it for it in geometry["geometries"] if _kind(it) in _AREAS]
         return [polygon for member in members for polygon in _polygons(member)]
     if kind == "Polygon":
-        return [geometry["coordinates"]]
-    return list(geometry["coordinates"])
+        return [geometry.pop("coordinates")]
+    return list(geometry.pop("coordinates"))
 
 
 def _no_area(feature: Any, geometry: Any) -> str:  # noqa: ANN401

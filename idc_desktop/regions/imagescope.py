@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from idc_desktop.errors import RegionsError
 from idc_desktop.regions.editing import draw_ellipse
 from idc_desktop.regions.found import Found, FoundFile, Tally, quoted
-from idc_desktop.regions.shape import Point, Rgb, Ring, Roi
+from idc_desktop.regions.shape import Rgb, Ring, Roi
 
 _AREAS = ("0", "1", "2")  # free hand or polygon, rectangle, ellipse
 _NO_AREAS = {"3": "an arrow", "4": "a ruler"}
@@ -23,7 +26,8 @@ class _Region:
     kind: str
     layer: int
     is_hole: bool
-    points: list[Point] = field(default_factory=list)
+    points: array[float] = field(default_factory=lambda: array("d"))
+    """x and y of each."""
 
 
 class ImageScopeReader:
@@ -92,13 +96,14 @@ class ImageScopeReader:
             raise RegionsError(
                 f"{what} has no valid coordinates (line {line}: {error})."
             ) from error
-        self._regions[-1].points.append((x, y))
+        self._regions[-1].points.extend((x, y))
 
 
-def _outline(region: _Region) -> Ring | list[Point]:
+def _outline(region: _Region) -> Ring:
     """Return the corners of a region; of an ellipse the file has those of its box."""
-    if region.kind != "2" or len(region.points) not in (2, 4):
-        return region.points
+    corners = np.array(region.points).reshape(-1, 2)
+    if region.kind != "2" or len(corners) not in (2, 4):
+        return corners
     left, top, right, bottom = _box(region)
     return draw_ellipse((left, top), (right, bottom)).polygons[0][0]
 
@@ -113,7 +118,7 @@ def _meets(hole: _Region, area: _Region) -> bool:
 
 
 def _box(region: _Region) -> tuple[float, float, float, float]:
-    x, y = zip(*region.points, strict=True)
+    x, y = region.points[::2], region.points[1::2]
     return min(x), min(y), max(x), max(y)
 
 

@@ -27,6 +27,12 @@ Roi = Literal["Polygon", "Rectangle", "Ellipse"]
 Rgb = tuple[int, int, int]
 Point = tuple[float, float]
 
+MAX_COORDINATE = 1e8
+"""px; far beyond any slide, and its square is still exact enough."""
+
+MAX_NAME_CHARS = 300
+"""What a file names longer is cut."""
+
 _ROUNDING_PX = 1e-6
 _CLASS_RGB = {
     "": (30, 90, 220),

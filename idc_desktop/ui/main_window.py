@@ -148,6 +148,7 @@ class MainWindow(QMainWindow):
         """End the children and wait for what is being written."""
         self.welcome.stop()
         self.slide_panel.close_readers()
+        self.regions.close_readers()
         self.document.close()
         QThreadPool.globalInstance().waitForDone(_PATIENCE_MS)
 

@@ -29,12 +29,12 @@ from idc_desktop.export.verify import verify_folder
 from idc_desktop.memory import memory_limit, resident_bytes
 from idc_desktop.model_file import read_model
 from idc_desktop.regions.book import RegionBook
-from idc_desktop.regions.files import read_regions
 from idc_desktop.slide import Slide
 from idc_desktop.store import finished_runs
 from idc_desktop.tiling import PatchReader
 from idc_desktop.tissue import TissueSettings
 from tests.faults.mutants import Seed, mutants
+from tests.support.region_files import read_regions
 from tests.test_store import IDENTITY, open_store
 
 LONGEST_S = 30.0

@@ -21,8 +21,8 @@ from idc_desktop.grid import PatchGrid
 from idc_desktop.probability_map import ProbabilityMap
 from idc_desktop.regions import Region, geojson, measure
 from idc_desktop.regions.editing import draw_ellipse, to_shapely
-from idc_desktop.regions.files import read_regions
 from idc_desktop.regions.shape import rectangle, shape_of
+from tests.support.region_files import read_regions
 
 MPP = (0.7, 0.9)
 SQUARE = [[10, 20], [110, 20], [110, 120], [10, 120], [10, 20]]
@@ -465,15 +465,6 @@ def test_tile_of_wsinfer_has_its_most_probable_class(tmp_path: Path) -> None:
     (region,), _ = read(tmp_path, polygon(SQUARE, properties=properties))
 
     assert region.classification == "Tumor"
-
-
-def test_file_of_qupath_is_moved_from_the_bounds_to_the_slide(tmp_path: Path) -> None:
-    (tmp_path / "r.geojson").write_text(json.dumps(polygon(SQUARE)), encoding="utf-8")
-
-    (region,), _ = read_regions(tmp_path / "r.geojson", (1000, 500))
-
-    assert region.shape.bounds == (1010, 520, 1110, 620)
-    assert region.shape.roi == "Rectangle"
 
 
 # --- writing -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,21 @@ from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export import write_regions
+from idc_desktop.memory import resident_bytes
+from idc_desktop.region_reading import RegionReading
 from idc_desktop.regions import Region, geojson, measure, rectangle
 from idc_desktop.regions.editing import draw_ellipse
-from idc_desktop.regions.files import read_regions
 from idc_desktop.regions.shape import shape_of
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.panels import region_panel
 from idc_desktop.ui.panels.region_table import RegionTable
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.task import Task
+from tests.support import crashing_engine, crashing_region_reader
+from tests.support.crashing_engine import Crash
+from tests.support.region_files import read_regions
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
@@ -379,6 +385,29 @@ def test_picture_of_the_view_says_what_it_is_for(analyzed: MainWindow) -> None:
     assert picture.height() == analyzed.view.height() + 24
     below = picture.copy(0, analyzed.view.height(), picture.width(), 24)
     assert len({below.pixel(x, 12) for x in range(below.width())}) > 1
+
+
+def test_window_closes_while_a_file_is_read(
+    open_window: OpenWindow,
+    qtbot: QtBot,
+    tiny_slide: Scene,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    window = open_window(tiny_slide.path)
+    path = tmp_path / "r.geojson"
+    write_regions(path, [Region("r", rectangle(0, 0, 9, 9))])
+    monkeypatch.setenv(crashing_engine.VARIABLE, Crash("hang", "open").variable())
+    monkeypatch.setattr(
+        region_panel, "RegionReading", partial(RegionReading, module=crashing_region_reader.MODULE)
+    )
+    window.regions.read(path)
+    (reading,) = window.regions._readings
+
+    with qtbot.waitSignal(window.regions._reading.failed, timeout=WAIT_MS):
+        window.close()
+    assert reading._child.pid is not None
+    qtbot.waitUntil(lambda: resident_bytes(reading._child.pid or 0) is None, timeout=WAIT_MS)
 
 
 def test_work_on_one_slide_does_not_reach_another(

@@ -11,10 +11,10 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.regions.book import RegionBook
-from idc_desktop.regions.files import read_regions
 from idc_desktop.regions.shape import shape_of
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
+from tests.support.region_files import read_regions
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow

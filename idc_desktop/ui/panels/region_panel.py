@@ -32,8 +32,8 @@ from PySide6.QtWidgets import (
 )
 
 from idc_desktop.export import write_regions
+from idc_desktop.region_reading import RegionReading
 from idc_desktop.regions import Region, editing, rectangle
-from idc_desktop.regions.files import read_regions
 from idc_desktop.regions.shape import Point
 from idc_desktop.results import results_name
 from idc_desktop.ui.document import SlideDocument
@@ -95,6 +95,7 @@ class RegionPanel(QWidget):
         self._summary.setMinimumWidth(1)  # a very long one is cut off; its tip is not
         self._summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._reading, self._writing = Task(self), Task(self)
+        self._readings: set[RegionReading] = set()
         self._reading.succeeded.connect(self._on_read_done)
         self._writing.succeeded.connect(lambda text: document.noted.emit(text))
         for task in (self._reading, self._writing):
@@ -145,7 +146,22 @@ class RegionPanel(QWidget):
         `origin_l0` is where the file's (0, 0) lies on the slide, if it does not say so itself.
         """
         slide = self._document.path
-        self._reading.start(lambda: (slide, *read_regions(path, origin_l0)))
+        reading, running = RegionReading(path), self._readings
+        running.add(reading)
+
+        def work() -> tuple[Path | None, list[Region], tuple[str, ...]]:
+            try:
+                read = reading.result()
+            finally:
+                running.discard(reading)
+            return slide, read.placed(origin_l0), read.notes
+
+        self._reading.start(work, may_hang=True)
+
+    def close_readers(self) -> None:
+        """End the reading of files, whatever it is at."""
+        for reading in [*self._readings]:
+            reading.cancel()
 
     def write(self, path: Path) -> None:
         """Write the regions as GeoJSON, in the background."""
@@ -354,7 +370,7 @@ class RegionPanel(QWidget):
             if name:
                 self.write(Path(name))
 
-    def _on_read_done(self, result: tuple[Path | None, list[Region], list[str]]) -> None:
+    def _on_read_done(self, result: tuple[Path | None, list[Region], tuple[str, ...]]) -> None:
         slide, regions, notes = result
         if slide != self._document.path:
             self._document.noted.emit("The slide was closed before its regions were read.")
