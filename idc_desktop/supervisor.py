@@ -7,6 +7,7 @@ child, hands it a job, and passes its messages on.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import queue
@@ -148,6 +149,9 @@ class Child(Closing):
             stdout=subprocess.PIPE,
             stderr=self._stderr,
         )
+        # One that hangs does not see that its parent is gone; nor does `close` in a thread that the
+        # end of this process cuts short.
+        atexit.register(self._kill)
         self._memory = MemoryWatch(self._process, most_bytes)
         self._reader = threading.Thread(
             target=self._read, args=(self._process.stdout,), daemon=True
@@ -219,6 +223,7 @@ class Child(Closing):
         with contextlib.suppress(OSError):
             self._stdin.close()
         self._end()
+        atexit.unregister(self._kill)
         self._memory.stop()
         # The reader may wait for a place in the inbox; that of an abandoned child, for its end.
         while self._reader.is_alive() and not self.is_abandoned:

@@ -8,6 +8,11 @@ from pathlib import Path
 
 def engines_of(parent: int) -> list[int]:
     """Return the process ids of the engines that `parent` started."""
+    return children_of(parent, "engine")
+
+
+def children_of(parent: int, name: str) -> list[int]:
+    """Return the process ids of the children of `parent` with a name in their command line."""
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -17,7 +22,7 @@ def engines_of(parent: int) -> list[int]:
             command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(status[1]) == parent and status[0] != "Z" and b"engine" in command:
+        if int(status[1]) == parent and status[0] != "Z" and name.encode() in command:
             found.append(int(folder.name))
     return found
 
