@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
 from idc_desktop.grid import MAX_CELLS, PatchGrid
-from idc_desktop.layers import VALUE_BYTES
+from idc_desktop.layers import KINDS, VALUE_BYTES
 from idc_desktop.message import (
     Cancel,
     Cell,
@@ -134,12 +134,14 @@ class Plan(Event):
 
 @dataclass(frozen=True)
 class BlockDone(Event):
-    """What became of a block: its states (uint8), then its probabilities, packed.
+    """What became of a block: its states (uint8), then its layers (`layers.pack`).
 
     Attributes
     ----------
     reasons : tuple of (row, col, text)
         Why patches failed; rows and columns of the grid.
+    layers : tuple of str
+        Names, in the order of the values.
     """
 
     NAME = "block"
@@ -150,8 +152,11 @@ class BlockDone(Event):
     rows: BlockSide
     cols: BlockSide
     reasons: tuple[tuple[Cell, Cell, str], ...]
+    layers: Annotated[tuple[Name, ...], Sized(0, 1 << 4)]
 
     def __post_init__(self) -> None:
+        if unknown := set(self.layers) - KINDS.keys():
+            raise ValueError(f"no layer has the name {min(unknown)!r}")
         for row, col, _ in self.reasons:
             if not (0 <= row - self.row < self.rows and 0 <= col - self.col < self.cols):
                 raise ValueError(f"a reason for row {row}, column {col} is not of this block")
@@ -159,7 +164,7 @@ class BlockDone(Event):
     @property
     def payload_bytes(self) -> int:
         """How many raw bytes belong to it."""
-        return self.rows * self.cols * (_STATE_BYTES + VALUE_BYTES)
+        return self.rows * self.cols * (_STATE_BYTES + len(self.layers) * VALUE_BYTES)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ NumPy is imported where arrays are asked for, as in `grid`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,22 +94,22 @@ KINDS: Mapping[str, LayerKind] = {
 """The layers that there can be, by name, in the order in which they are listed."""
 
 
-def pack(stored: Stored) -> bytes:
-    """Return stored values as bytes, row by row."""
-    return stored.astype("<i4").tobytes()
+def pack(layers: Mapping[str, Stored]) -> bytes:
+    """Return stored values as bytes, layer by layer, each row by row."""
+    return b"".join(stored.astype("<i4").tobytes() for stored in layers.values())
 
 
-def unpack(data: bytes, shape: tuple[int, int]) -> Stored:
-    """Return the stored values of some bytes.
+def unpack(names: Sequence[str], data: bytes, shape: tuple[int, int]) -> dict[str, Stored]:
+    """Return the layers of some bytes by name; those that this version does not know are left out.
 
     Raises
     ------
     ValueError
-        They are not as many, or not within the range.
+        The values are not as many, or not within their ranges.
     """
     import numpy as np
 
-    stored = np.frombuffer(data, "<i4").astype(np.int32).reshape(shape)
-    if stored.min() < NO_VALUE or stored.max() > STEPS:
+    stored = np.frombuffer(data, "<i4").astype(np.int32).reshape(len(names), *shape)
+    if stored.size and (stored.min() < NO_VALUE or stored.max() > STEPS):
         raise ValueError("a value is not within its range")
-    return stored
+    return {name: it for name, it in zip(names, stored, strict=True) if name in KINDS}

@@ -50,7 +50,7 @@ class BlockResult:
     states : ndarray of uint8, shape (rows, cols)
         `PatchState` values.
     layers : mapping of str to ndarray of int32, shape (rows, cols)
-        The values of each layer, as `LayerKind.stored`.
+        The values of each layer that it has, as `LayerKind.stored`.
     reasons : dict
         (row, col) of the grid -> why that patch failed.
     """
@@ -66,7 +66,7 @@ class BlockResult:
         shape = (block.rows, block.cols)
         reasons = {(block.row + row, block.col + col): reason for row, col in np.ndindex(*shape)}
         states = np.full(shape, PatchState.FAILED, np.uint8)
-        return cls(block, states, {PATCH: np.full(shape, NO_VALUE, np.int32)}, reasons)
+        return cls(block, states, {}, reasons)
 
 
 class ProbabilityMap:
@@ -93,8 +93,10 @@ class ProbabilityMap:
         block = result.block
         here = np.s_[block.row : block.row + block.rows, block.col : block.col + block.cols]
         self.states[here] = result.states
-        for name, stored in result.layers.items():
-            self._layers.setdefault(name, self._no_values())[here] = stored
+        for name in result.layers.keys() - self._layers.keys():
+            self._layers[name] = self._no_values()
+        for name, stored in self._layers.items():
+            stored[here] = result.layers.get(name, NO_VALUE)
         self.reasons.update(result.reasons)
         self.version += 1
 

@@ -23,7 +23,7 @@ from idc_desktop.engine_messages import (
 )
 from idc_desktop.errors import GarbledMessageError, ModelError
 from idc_desktop.grid import Block
-from idc_desktop.layers import PATCH, pack, unpack
+from idc_desktop.layers import pack, unpack
 from idc_desktop.message import Event, SlideOpened
 from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
 
@@ -157,10 +157,10 @@ def block_result(event: BlockDone) -> BlockResult:
     block = Block(event.number, event.row, event.col, event.rows, event.cols)
     shape = (block.rows, block.cols)
     states = np.frombuffer(event.payload, np.uint8, block.cells).reshape(shape)
-    if states.min() <= PatchState.PENDING or states.max() > max(PatchState):
+    if states.min() <= PatchState.PENDING or states.max() >= PatchState.EXCLUDED:  # only derived
         raise GarbledMessageError("block: a state is none of a patch that was tried")
     try:
-        layers = {PATCH: unpack(event.payload[block.cells :], shape)}
+        layers = unpack(event.layers, event.payload[block.cells :], shape)
     except ValueError as error:
         raise GarbledMessageError(f"block: {error}") from error
     reasons = {(row, col): why for row, col, why in event.reasons}
@@ -177,5 +177,6 @@ def block_done(result: BlockResult) -> BlockDone:
         rows=block.rows,
         cols=block.cols,
         reasons=tuple((row, col, why) for (row, col), why in sorted(result.reasons.items())),
-        payload=result.states.tobytes() + pack(result.layers[PATCH]),
+        layers=tuple(result.layers),
+        payload=result.states.tobytes() + pack(result.layers),
     )

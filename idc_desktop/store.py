@@ -49,17 +49,28 @@ _RUN = Table(
     "CREATE TABLE run (key TEXT NOT NULL, settings TEXT NOT NULL)",
     lambda row: _is_own_key(*row),
 )
-_BLOCKS = Table(
+_PATCH_BLOCKS = Table(  # until version 3: of the patch layer alone
     "CREATE TABLE block (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, "
     "first_col INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, "
     "states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
+    lambda row: _is_sound(row, _with_layers),
+)
+_BLOCKS = Table(
+    "CREATE TABLE block (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, "
+    "first_col INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, "
+    "states BLOB NOT NULL, layer_names TEXT NOT NULL, layer_values BLOB NOT NULL, "
+    "reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
     lambda row: _is_sound(row),
 )
 _KIND = FileKind(
     "run file",
     "block",
     APPLICATION_ID,
-    {1: Version((_RUN, _BLOCKS)), 3: Version((FACTS, _RUN, _BLOCKS))},
+    {
+        1: Version((_RUN, _PATCH_BLOCKS)),
+        3: Version((FACTS, _RUN, _PATCH_BLOCKS)),
+        4: Version((FACTS, _RUN, _BLOCKS), lambda rows: _upgraded(rows)),
+    },
     patience_s=3.0,  # an engine that was just cancelled ends its block before it gives it free
 )
 FORMAT_VERSION = _KIND.newest
@@ -370,8 +381,9 @@ def _to_row(result: BlockResult) -> tuple[Any, ...]:
     block = result.block
     reasons = json.dumps([[row, col, why] for (row, col), why in sorted(result.reasons.items())])
     head = (block.number, block.row, block.col, block.rows, block.cols)
-    body = (result.states.tobytes(), pack(result.layers[PATCH]), reasons)
-    return (*head, *body, _crc(head, body))
+    names = json.dumps(list(result.layers))
+    row = (*head, result.states.tobytes(), names, pack(result.layers), reasons)
+    return (*row, _crc(row))
 
 
 def _from_row(row: tuple[Any, ...]) -> BlockResult:
@@ -380,8 +392,8 @@ def _from_row(row: tuple[Any, ...]) -> BlockResult:
     return BlockResult(
         block,
         np.frombuffer(row[5], np.uint8).reshape(shape),
-        {PATCH: unpack(row[6], shape)},
-        {(r, c): why for r, c, why in json.loads(row[7])},
+        unpack(json.loads(row[6]), row[7], shape),
+        {(r, c): why for r, c, why in json.loads(row[8])},
     )
 
 
@@ -392,13 +404,26 @@ def _is_own_key(key: object, settings: Any) -> bool:  # noqa: ANN401 - whatever 
         return False
 
 
-def _is_sound(row: tuple[Any, ...]) -> bool:
+def _is_sound(
+    row: tuple[Any, ...], upgrade: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple
+) -> bool:
     try:
-        return bool(_crc(row[:5], row[5:8]) == row[8]) and _from_row(row) is not None
+        return _crc(row[:-1]) == row[-1] and _from_row(upgrade(row)) is not None
     except (TypeError, ValueError, AttributeError):
         return False
 
 
-def _crc(head: tuple[Any, ...], body: tuple[Any, ...]) -> int:
-    states, millionths, reasons = body
-    return zlib.crc32(repr(head).encode() + states + millionths + reasons.encode())
+def _crc(row: tuple[Any, ...]) -> int:
+    body = (it.encode() if isinstance(it, str) else it for it in row[5:])
+    return zlib.crc32(repr(row[:5]).encode() + b"".join(body))
+
+
+def _upgraded(rows: Rows) -> Rows:
+    """Return the rows of version 3 as version 4 has them."""
+    return {**rows, _BLOCKS.name: [_with_layers(row) for row in rows[_PATCH_BLOCKS.name]]}
+
+
+def _with_layers(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the row of a block of the patch layer alone as one of any layers."""
+    changed = (*row[:6], json.dumps([PATCH]), *row[6:8])
+    return (*changed, _crc(changed))

@@ -162,5 +162,5 @@ def test_failed_block_says_why_for_each_cell() -> None:
     result = BlockResult.failed(Block(7, 4, 6, 2, 3), "the reader died")
 
     assert (result.states == PatchState.FAILED).all()
-    assert (result.layers[PATCH] == NO_VALUE).all()
+    assert result.layers == {}
     assert result.reasons == {(row, col): "the reader died" for row in (4, 5) for col in (6, 7, 8)}

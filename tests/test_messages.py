@@ -40,6 +40,7 @@ from idc_desktop.engine_messages import (
 )
 from idc_desktop.errors import GarbledMessageError, ModelError
 from idc_desktop.grid import MAX_CELLS, PatchGrid
+from idc_desktop.layers import PATCH
 from idc_desktop.message import (
     Cancel,
     Command,
@@ -308,14 +309,15 @@ def test_message_that_does_not_fit_those_before_is_refused(events: tuple[Event, 
 
 
 @pytest.mark.parametrize(
-    ("state", "millionths"), [(0, -1), (6, -1), (255, -1), (1, -2), (1, 1_000_001), (1, 2**31 - 1)]
+    ("state", "stored"),
+    [(0, -1), (5, -1), (6, -1), (255, -1), (1, -2), (1, 1_000_001), (1, 2**31 - 1)],
 )
-def test_patch_of_no_state_or_probability_is_refused(state: int, millionths: int) -> None:
+def test_patch_of_no_state_or_probability_is_refused(state: int, stored: int) -> None:
     record = recorded(OPENED, plan_of())
-    payload = bytes([state]) + struct.pack("<i", millionths)
+    payload = bytes([state]) + struct.pack("<i", stored)
 
     with pytest.raises(GarbledMessageError, match="block"):
-        record.take(BlockDone(0, 0, 0, 1, 1, (), payload=payload))
+        record.take(BlockDone(0, 0, 0, 1, 1, (), (PATCH,), payload=payload))
     assert record.done_patches == 0
 
 

@@ -6,14 +6,16 @@ import contextlib
 import random
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from idc_desktop.errors import OutputError
-from idc_desktop.layers import PATCH, pack
+from idc_desktop.layers import pack
+from idc_desktop.store import FORMAT_VERSION
 from tests.support.damage import DAMAGES, PAGE, flip, overwrite
-from tests.support.older_files import write_run_1
+from tests.support.older_files import write_run_1, write_run_3
 from tests.test_store import SETTINGS, open_store, result, same
 
 BLOCKS = 60
@@ -38,7 +40,7 @@ def put_file(folder: Path, name: Path, data: bytes) -> Path:
 
 def page_of(data: bytes, number: int) -> set[int]:
     """Return the pages on which a block's values are."""
-    body = result(number).states.tobytes() + pack(result(number).layers[PATCH])
+    body = result(number).states.tobytes() + b'["patch"]' + pack(result(number).layers)
     at = data.find(body)
     assert at > 0
     return {at // PAGE, (at + len(body)) // PAGE}
@@ -84,9 +86,15 @@ def test_blocks_of_another_run_are_not_believed(tmp_path: Path, intact: tuple[Pa
         assert other.restored == ()
 
 
-def test_older_version_is_upgraded_and_kept(tmp_path: Path, intact: tuple[Path, bytes]) -> None:
+WRITERS = pytest.mark.parametrize("write", [write_run_1, write_run_3])
+
+
+@WRITERS
+def test_older_version_is_upgraded_and_kept(
+    tmp_path: Path, intact: tuple[Path, bytes], write: Callable[..., None]
+) -> None:
     path = tmp_path / intact[0]
-    write_run_1(path, SETTINGS, map(result, range(BLOCKS)))
+    write(path, SETTINGS, map(result, range(BLOCKS)))
     older = path.read_bytes()
 
     with open_store(tmp_path) as store:
@@ -99,14 +107,15 @@ def test_older_version_is_upgraded_and_kept(tmp_path: Path, intact: tuple[Path, 
     (kept,) = (it for it in path.parent.iterdir() if it != path)
     assert (kept.name, kept.read_bytes()) == (f"{path.stem}.older-1.sqlite", older)
     with contextlib.closing(sqlite3.connect(path)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (3,)
+        assert database.execute("PRAGMA user_version").fetchone() == (FORMAT_VERSION,)
 
 
+@WRITERS
 def test_sound_blocks_of_a_damaged_file_of_an_older_version_are_kept(
-    tmp_path: Path, intact: tuple[Path, bytes]
+    tmp_path: Path, intact: tuple[Path, bytes], write: Callable[..., None]
 ) -> None:
     path = tmp_path / intact[0]
-    write_run_1(path, SETTINGS, map(result, range(BLOCKS)))
+    write(path, SETTINGS, map(result, range(BLOCKS)))
     path.write_bytes(flip(path.read_bytes(), 3)[0])
 
     with open_store(tmp_path) as store:

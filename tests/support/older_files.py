@@ -25,6 +25,7 @@ _RUN_1 = (
     "first_col INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, "
     "states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
 )
+_FACTS = "CREATE TABLE fact (name TEXT PRIMARY KEY, text TEXT NOT NULL, crc INTEGER NOT NULL)"
 
 
 def write_regions_1(path: Path, regions: Iterable[Region], view: Mapping[str, Any]) -> None:
@@ -49,7 +50,22 @@ def write_regions_1(path: Path, regions: Iterable[Region], view: Mapping[str, An
 
 def write_run_1(path: Path, settings: Mapping[str, Any], results: Iterable[BlockResult]) -> None:
     """Write a run file of version 1."""
-    with _making(path, _RUN_1, 0x49444331) as database:
+    _write_run(path, settings, results, 1)
+
+
+def write_run_3(path: Path, settings: Mapping[str, Any], results: Iterable[BlockResult]) -> None:
+    """Write a run file of version 3, of which nobody noted who computed it and when."""
+    _write_run(path, settings, results, 3)
+
+
+def _write_run(
+    path: Path, settings: Mapping[str, Any], results: Iterable[BlockResult], version: int
+) -> None:
+    schema = _RUN_1 if version == 1 else (_FACTS, *_RUN_1)
+    with _making(path, schema, 0x49444331, version) as database:
+        if version == 3:
+            crc = zlib.crc32(repr(("fact", "format", "3")).encode())
+            database.execute("INSERT INTO fact VALUES (?, ?, ?)", ("format", "3", crc))
         run = (run_key(settings), json.dumps(settings, sort_keys=True))
         database.execute("INSERT INTO run (key, settings) VALUES (?, ?)", run)
         for result in results:
@@ -63,13 +79,13 @@ def write_run_1(path: Path, settings: Mapping[str, Any], results: Iterable[Block
 
 
 @contextlib.contextmanager
-def _making(path: Path, schema: Iterable[str], application_id: int) -> Any:
+def _making(path: Path, schema: Iterable[str], application_id: int, version: int = 1) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         for statement in schema:
             database.execute(statement)
         database.execute(f"PRAGMA application_id = {application_id}")
-        database.execute("PRAGMA user_version = 1")
+        database.execute(f"PRAGMA user_version = {version}")
         yield database
 
 
