@@ -75,10 +75,13 @@ class ProbabilityMap:
     Attributes
     ----------
     states : ndarray of uint8, shape (rows, cols)
+        As the run has them: never ``EXCLUDED``, which `exclude` adds without a change of them.
     reasons : dict
         (row, col) -> why that patch failed.
+    exclusions : dict
+        (row, col) -> why that analyzed patch is left out of all figures.
     version : int
-        Rises with each result that is added.
+        Rises with each result that is added, and each exclusion.
     """
 
     def __init__(self, grid: PatchGrid) -> None:
@@ -86,6 +89,8 @@ class ProbabilityMap:
         self.version = 0
         self.states = np.full((grid.rows, grid.cols), PatchState.PENDING, np.uint8)
         self.reasons: dict[tuple[int, int], str] = {}
+        self.exclusions: dict[tuple[int, int], str] = {}
+        self._is_excluded = np.zeros(self.states.shape, np.bool_)
         self._layers = {PATCH: self._no_values()}
 
     def add(self, result: BlockResult) -> None:
@@ -98,6 +103,20 @@ class ProbabilityMap:
         for name, stored in self._layers.items():
             stored[here] = result.layers.get(name, NO_VALUE)
         self.reasons.update(result.reasons)
+        self.version += 1
+
+    def exclude(self, reason: str, where: npt.NDArray[np.bool_]) -> None:
+        """Leave patches out of all figures, whether they are analyzed yet or not.
+
+        Parameters
+        ----------
+        reason : str
+        where : ndarray of bool, shape (rows, cols)
+            Those that are left out already keep their reason.
+        """
+        for row, col in np.argwhere(where & ~self._is_excluded).tolist():
+            self.exclusions[row, col] = reason
+        self._is_excluded |= where
         self.version += 1
 
     def layer(self, name: str = PATCH) -> MapLayer:
@@ -113,14 +132,15 @@ class ProbabilityMap:
         """Return a map that stays as this one is now."""
         copied = ProbabilityMap(self.grid)
         copied.version, copied.states = self.version, self.states.copy()
-        copied.reasons = dict(self.reasons)
+        copied.reasons, copied.exclusions = dict(self.reasons), dict(self.exclusions)
+        copied._is_excluded = self._is_excluded.copy()
         copied._layers = {name: it.copy() for name, it in self._layers.items()}
         return copied
 
     @property
     def analyzed(self) -> npt.NDArray[np.bool_]:
-        """Where the model gave a probability, shape (rows, cols)."""
-        return np.equal(self.states, PatchState.OK)
+        """Where the model gave a probability that counts, shape (rows, cols)."""
+        return np.equal(self.states, PatchState.OK) & ~self._is_excluded
 
     @property
     def failed(self) -> npt.NDArray[np.bool_]:
@@ -134,20 +154,22 @@ class ProbabilityMap:
 
     def state_at(self, row: int, col: int) -> PatchState:
         """Return what became of a patch."""
-        return PatchState(self.states[row, col])
+        state = PatchState(self.states[row, col])
+        is_out = state is PatchState.OK and bool(self._is_excluded[row, col])
+        return PatchState.EXCLUDED if is_out else state
 
     def state_text(self, row: int, col: int) -> str:
         """Say what became of a patch, and why where that is known."""
-        words, reason = self.state_at(row, col).words, self.reasons.get((row, col))
-        return words if reason is None else f"{words}: {reason}"
+        state, cell = self.state_at(row, col), (row, col)
+        reasons = self.exclusions if state is PatchState.EXCLUDED else self.reasons
+        return f"{state.words}: {reasons[cell]}" if cell in reasons else state.words
 
     def counts(self) -> dict[str, int]:
         """Return the number of patches per state, ``pending`` left out."""
-        return {
-            state.label: int(np.count_nonzero(self.states == state))
-            for state in PatchState
-            if state is not PatchState.PENDING
-        }
+        counts = {state: int(np.count_nonzero(self.states == state)) for state in PatchState}
+        counts[PatchState.EXCLUDED] = counts[PatchState.OK] - int(np.count_nonzero(self.analyzed))
+        counts[PatchState.OK] -= counts[PatchState.EXCLUDED]
+        return {it.label: counts[it] for it in PatchState if it is not PatchState.PENDING}
 
     def _no_values(self) -> Stored:
         return np.full((self.grid.rows, self.grid.cols), NO_VALUE, np.int32)

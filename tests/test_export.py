@@ -82,14 +82,24 @@ def test_excluded_patches_are_listed_with_their_probability(
 ) -> None:
     made = analysis(tiny_model.path)
     row, col = np.argwhere(made.map.states == PatchState.OK)[0].tolist()
-    made.map.states[row, col] = PatchState.EXCLUDED
     expected = int(made.layer.stored[row, col])
+    before, figures = made.map.counts(), (tmp_path / "before", tmp_path / "s")
+    write_folder(figures[0], made, [])
+    where = np.zeros(made.map.states.shape, np.bool_)
+    where[row, col] = True
+    made.map.exclude("blur", where)
 
     write_folder(tmp_path / "s", made, [])
 
     listed = {(it["row"], it["col"]): it for it in read_csv(tmp_path / "s" / "patches.csv")}
     entry = listed[str(row), str(col)]
     assert (entry["status"], float(entry["prob_IDC"])) == ("excluded", expected / 1e6)
+    assert entry["excluded_reason"] == "blur"
+    assert made.map.states[row, col] == PatchState.OK
+    assert made.map.counts() == {**before, "ok": before["ok"] - 1, "excluded": 1}
+    all_of_it, rest = (read_csv(it / "regions.csv")[-1] for it in figures)
+    assert int(rest["Patches analyzed"]) == int(all_of_it["Patches analyzed"]) - 1
+    assert rest["Patches failed"] == all_of_it["Patches failed"]
 
 
 def test_folder_that_was_written_is_proved_intact(tiny_model: TinyModel, tmp_path: Path) -> None:

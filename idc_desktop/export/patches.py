@@ -30,6 +30,8 @@ class Patch(NamedTuple):
     state : PatchState
     values : dict
         Its value in each layer where it has one, by the layer's column.
+    excluded_reason : str
+        Why it is left out of all figures; empty where it is not.
     """
 
     row: int
@@ -37,6 +39,7 @@ class Patch(NamedTuple):
     box: tuple[int, int, int, int]
     state: PatchState
     values: dict[str, float]
+    excluded_reason: str
 
     @property
     def measurements(self) -> dict[str, float]:
@@ -58,7 +61,10 @@ def shown_patches(probability_map: ProbabilityMap) -> Iterator[Patch]:
                 for kind, stored in layers
                 if stored[row, col] != NO_VALUE
             }
-            yield Patch(row, col, box, PatchState(states[col]), values)
+            state = probability_map.state_at(row, col)
+            is_out = state is PatchState.EXCLUDED
+            why = probability_map.exclusions[row, col] if is_out else ""
+            yield Patch(row, col, box, state, values, why)
 
 
 def write_patches_geojson(

@@ -111,7 +111,8 @@ def patches_csv(content: Content) -> str:
     for patch in shown_patches(content.analysis.map):
         further = _values(patch, _FURTHER_LAYERS)
         state, place = patch.state.label, (patch.row, patch.col)
-        rows.append((*patch.box, *_values(patch, _PROBABILITIES), *place, state, *further, ""))
+        why = _text(patch.excluded_reason)
+        rows.append((*patch.box, *_values(patch, _PROBABILITIES), *place, state, *further, why))
     return _table(PATCH_COLUMNS, rows)
 
 
