@@ -381,12 +381,12 @@ def test_engine_that_cannot_be_killed_is_abandoned(
 ) -> None:
     """As one that waits for a network drive; here it is stopped, and nothing kills it."""
     monkeypatch.setenv(VARIABLE, Crash("slow", "blocks").variable())
-    running = Job(job, "s.tiff", CRASHING, deadline_s=3.0)
+    running = Job(job, "s.tiff", CRASHING)
     process = running._child._process
-    began = time.monotonic()
 
     def stop(event: Event) -> None:
         if isinstance(event, Started):
+            running._child.deadline_s = 2.0  # not before: it may be slow to start
             monkeypatch.setattr(process, "kill", lambda: None)
             process.send_signal(signal.SIGSTOP)
             if cancelled:
@@ -396,8 +396,6 @@ def test_engine_that_cannot_be_killed_is_abandoned(
         expected = AnalysisCancelledError if cancelled else SlideError
         with pytest.raises(expected, match=rf"s\.tiff: .*\({process.pid}\) cannot be ended"):
             follow(running, stop)
-
-        assert time.monotonic() - began < 30
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
