@@ -205,7 +205,7 @@ def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[bool]:
             except OSError:
                 continue
             cleanup.callback(os.close, descriptor)
-            while (is_locked := _try_lock(descriptor)) is False:
+            while (is_locked := try_lock(descriptor)) is False:
                 if time.monotonic() >= give_up_at:
                     text = "another process writes here"
                     raise BlockingIOError(errno.EAGAIN, text, str(folder))
@@ -256,7 +256,7 @@ class _Temporary:
 
     def _lock(self) -> bool:
         """Lock it; False if it looked like a leftover before, and another process removes it."""
-        return _try_lock(self.file.fileno()) is not False and self.path.exists()
+        return try_lock(self.file.fileno()) is not False and self.path.exists()
 
     def finish(self) -> None:
         """Put everything on the disk."""
@@ -367,7 +367,7 @@ def _is_abandoned(path: Path) -> bool:
         return True
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | _NO_FOLLOW)
     try:
-        return _try_lock(descriptor) is True
+        return try_lock(descriptor) is True
     finally:
         os.close(descriptor)
 
@@ -386,7 +386,7 @@ def _open_lock_file(folder: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o666)
 
 
-def _try_lock(descriptor: int) -> bool | None:
+def try_lock(descriptor: int) -> bool | None:
     """Lock an open file until it is closed; False if somebody has, None if it cannot be locked."""
     try:
         if sys.platform == "win32":

@@ -392,7 +392,7 @@ def test_lock_of_another_process_is_waited_for_and_told(
 def test_folder_is_written_where_no_lock_can_be_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atomic, "_try_lock", lambda descriptor: None)
+    monkeypatch.setattr(atomic, "try_lock", lambda descriptor: None)
     (tmp_path / dead_name(1)).write_bytes(b"of a process that may be alive")
     write_group(tmp_path, b"new")
     assert files_of(tmp_path).keys() == {*NAMES, dead_name(1)}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from idc_desktop.card import CARD_KEY, ModelCard, parse_card
 from trainer.embedding import hidden_features, plane, some
-from trainer.errors import DataError
+from trainer.errors import DataError, named
 from trainer.evaluation import Confusion, Interval, Scored, evaluate
 from trainer.export import load_file, stored_probabilities
 from trainer.figures import draw_confusions, draw_embedding, draw_map, draw_reliability
@@ -89,7 +89,7 @@ class Assessment:
         for done, cases in self.not_held_out.items():
             yield (
                 f"NOT HELD OUT: {len(cases)} of these {self.cases} cases {done} this model "
-                f"({', '.join(cases[:5])}{' ...' if len(cases) > 5 else ''})"
+                f"({named(cases)})"
             )
         yield f"{self.patches} patches, threshold {self.threshold:.4f}"
         yield f"{'':18}" + "".join(f" {name:>26}" for name in self.figures)

@@ -16,7 +16,7 @@ from trainer.calibration import Platt
 from trainer.dataset import PATCH, PatchArray, PatchIndex
 from trainer.evaluation import Interval, Scored, case_bootstrap, percentiles
 from trainer.runs import Data, Run
-from trainer.splits import LEAKY
+from trainer.splits import LEAKY, thinness
 from trainer.weighting import DESCRIPTION
 
 SPACING_UM_PX = 8.0
@@ -215,6 +215,8 @@ def limitations(run: Run, evidence: Evidence, about: About) -> list[str]:
         else "the network never saw them and may call them IDC"
     )
     found = [_RESEARCH, *about.limitations, _MIX.format(glass=glass), evidence.limitation]
+    if few := thinness(evidence.index):
+        found.append(f"Calibration and threshold rest on {few}: they are largely chance.")
     if run.settings.network in _OF_NETWORK:
         found.append(_OF_NETWORK[run.settings.network])
     if run.teacher is not None:

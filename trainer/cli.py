@@ -128,6 +128,8 @@ def _train(arguments: argparse.Namespace) -> None:
     _, data, outcome = train_run(_sources(arguments), settings, arguments.out, means, _say)
     best = outcome.history[outcome.best_epoch]
     stamp = f"  {LEAKY}" if data.split.leaky else ""
+    if warning := data.warning():
+        _complain(warning)
     _say(f"best epoch {best.epoch + 1}: val AUC {best.auc:.4f}, AUPRC {best.auprc:.4f}{stamp}")
 
 
@@ -332,6 +334,8 @@ def _say_release(done: Release) -> None:
     _say(f"parity {done.exported.parity:.1e}  onnxruntime {done.patches_per_second:,.0f} patches/s")
     for group, figures in done.metrics.items():
         _say(_key_figures(group, figures))
+    if done.few:
+        _complain(f"WARNING: calibration and threshold rest on {done.few}; so does the card.")
 
 
 def _key_figures(group: str, figures: Mapping[str, Interval]) -> str:

@@ -24,7 +24,7 @@ from idc_desktop.errors import UsageError
 from trainer.calibration import Platt, calibrate
 from trainer.errors import RunError
 from trainer.evaluation import Confusion, Interval, Scored, evaluate
-from trainer.files import make_folder, replacing
+from trainer.files import make_folder, replacing, sole_user
 from trainer.fitting import FOREST, SEED, Fitted, fit_forest, fit_network, identity
 from trainer.handcrafted import DEFINITIONS, FEATURES
 from trainer.imbalance import SMOTE_ASSUMPTIONS
@@ -127,27 +127,42 @@ def compare(
     for data in cut.values():
         data.require_test()
     make_folder(out / "results")
-    for protocol, data in cut.items():
-        for method in chosen["method"]:
-            recipe = "paper" if protocol == "paper" else "corrected"
-            settings, imagenet = None, None
-            if method not in FEATURES:
-                settings = recipe_settings(recipe, method, epochs=epochs)
-                if needs_imagenet(settings):
-                    imagenet = read_imagenet(weights)
-            own = identity(method, settings, data, Means(imagenet))
-            path = _result_path(out, method, protocol)
-            done = read_result(path) if path.exists() else None
-            if done is None or done.identity != own:
-                report(f"{method}, {protocol}: {data.split.name}")
-                if settings is None:
-                    fitted = fit_forest(method, data)
-                else:
-                    of = replace(means or Means(), imagenet=imagenet)
-                    fitted = fit_network(settings, data, out / "runs" / path.stem, of, report)
-                done = _score(method, protocol, own, settings, fitted, data)
-                _write_result(path, done)
-            yield done
+    with sole_user(out):
+        for protocol, data in cut.items():
+            for method in chosen["method"]:
+                yield _run(method, protocol, data, out, epochs, weights, means or Means(), report)
+
+
+def _run(
+    method: str,
+    protocol: str,
+    data: Data,
+    out: Path,
+    epochs: int | None,
+    weights: Path | None,
+    means: Means,
+    report: Callable[[str], None],
+) -> Result:
+    """Train and score a method, unless its result is there."""
+    recipe = "paper" if protocol == "paper" else "corrected"
+    settings, imagenet = None, None
+    if method not in FEATURES:
+        settings = recipe_settings(recipe, method, epochs=epochs)
+        if needs_imagenet(settings):
+            imagenet = read_imagenet(weights)
+    own = identity(method, settings, data, Means(imagenet))
+    path = _result_path(out, method, protocol)
+    if path.exists() and (done := read_result(path)).identity == own:
+        return done
+    report(f"{method}, {protocol}: {data.split.name}")
+    if settings is None:
+        fitted = fit_forest(method, data)
+    else:
+        of = replace(means, imagenet=imagenet)
+        fitted = fit_network(settings, data, out / "runs" / path.stem, of, report)
+    done = _score(method, protocol, own, settings, fitted, data)
+    _write_result(path, done)
+    return done
 
 
 def assumptions(run: Collection[tuple[str, str]]) -> dict[str, tuple[str, ...]]:

@@ -21,16 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.calibration import Agreement, agreement, calibrate
-from trainer.dataset import PatchIndex
+from trainer.dataset import PatchIndex, load_store
 from trainer.errors import RunError
 from trainer.evaluation import Interval, Metrics, Scored, decide, with_intervals
 from trainer.feeding import Part
-from trainer.files import make_folder, replacing, write_csv
+from trainer.files import make_folder, replacing, sole_user, write_csv
 from trainer.fitting import fit_network, identity
 from trainer.markdown import interval, table
 from trainer.runs import Data, Sources, load_data
 from trainer.settings import Settings
-from trainer.splits import FOLDS, NO_CASES, OfficialCases
+from trainer.splits import FOLDS, NO_CASES, OfficialCases, thinness
 from trainer.training import Means
 from trainer.weighting import DESCRIPTION, weightings
 
@@ -157,15 +157,18 @@ def crossvalidate(
     ]
     for data in folds:
         data.require_test()
+    if few := thinness(load_store(sources.store).index):
+        report(f"WARNING: there are {few}. What the folds say is largely chance. Add cases.")
     make_folder(out)
     # A patch is in the training part of four folds: what the frozen part says of it serves all.
     shared = replace(means, cache=means.cache or out / "cache")
-    found = tuple(
-        _fold(number, data, settings, out, shared.beside(f"fold{number}"), report)
-        for number, data in enumerate(folds, start=1)
-    )
-    if means.cache is None:
-        shutil.rmtree(out / "cache", ignore_errors=True)
+    with sole_user(out):
+        found = tuple(
+            _fold(number, data, settings, out, shared.beside(f"fold{number}"), report)
+            for number, data in enumerate(folds, start=1)
+        )
+        if means.cache is None:
+            shutil.rmtree(out / "cache", ignore_errors=True)
     return Crossvalidation(found, judge(found, [data.test for data in folds]))
 
 

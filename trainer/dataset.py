@@ -3,6 +3,9 @@
 The layout is ``<case>/<0|1>/<case>_idx5_x<X>_y<Y>_class<0|1>.png``. One rule per flaw; each file
 is counted under exactly one `Status`, and only `Status.OK` patches are ever used:
 
+A folder of patches that is neither ``0`` nor ``1`` holds a class that no model here knows: it is
+refused, not left out.
+
 - *nested copy*: the original archive repeats itself in a sub-folder; a patch (case, x, y, label)
   that was already met nearer to the root is not a second patch;
 - *bad name*: a file whose name does not follow the layout has no position;
@@ -31,13 +34,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from idc_desktop.card import PATCH_SIZE_PX
-from trainer.errors import DataError
-from trainer.files import make_folder, replacing, write_csv
+from trainer.errors import DataError, named
+from trainer.files import make_folder, replacing, sole_user, write_csv
 
 PATCH = PATCH_SIZE_PX
 """Side of a patch in pixels (the ``ps50`` of the layout)."""
 
 _NAME = re.compile(r"(?P<case>.+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])\.png")
+_PATCH_LIKE = re.compile(r".+_x\d+_y\d+_class.+\.png", re.IGNORECASE)
+"""What lies in the wrong folder, and yet was meant to be a patch."""
 INDEX, PIXELS = "index.csv", "patches.u8"
 _COLUMNS = ("case", "x", "y", "label", "width", "height", "sha256", "status", "row", "file")
 _BYTES = PATCH * PATCH * 3
@@ -175,22 +180,36 @@ class _Record:
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """How many files were found, and what became of them."""
+    """How many files were found, and what became of them.
+
+    Attributes
+    ----------
+    examples : dict
+        The first file that each rule left out, and what is wrong with it.
+    """
 
     counts: dict[Status, int]
     cases: int
     negative: int
     positive: int
+    examples: dict[Status, str]
 
     def lines(self) -> list[str]:
         """Return the report as plain text, a line per finding."""
-        found = [f"{status.value}: {self.counts[status]}" for status in Status]
         return [
             f"cases: {self.cases}",
             f"not IDC: {self.negative}",
             f"IDC: {self.positive}",
-            *found,
+            *(self._line(status) for status in Status),
         ]
+
+    def flaws(self) -> str:
+        """Return what is wrong with the files that cannot be used, on one line."""
+        return ". ".join(self._line(status) for status in Status if status in self.examples)
+
+    def _line(self, status: Status) -> str:
+        example = self.examples.get(status)
+        return f"{status.value}: {self.counts[status]}" + (f", first {example}" if example else "")
 
 
 def prepare(
@@ -211,7 +230,9 @@ def prepare(
     Raises
     ------
     DataError
-        No usable patch, or only one class.
+        No usable patch, only one class, or a third one.
+    BusyError
+        Another process writes to `out`.
     OutputError
         `out` cannot be written.
     """
@@ -223,6 +244,17 @@ def prepare(
             "Name the folder that holds the case folders."
         )
     make_folder(out)
+    with sole_user(out):
+        return _store(data, records, candidates, out, progress)
+
+
+def _store(
+    data: Path,
+    records: list[_Record],
+    candidates: list[_Record],
+    out: Path,
+    progress: Callable[[int, int], None],
+) -> PrepareReport:
     rows = 0
     with replacing(out / PIXELS) as file:
         for done, record in enumerate(candidates, start=1):
@@ -233,13 +265,9 @@ def prepare(
                 rows += 1
             progress(done, len(candidates))
         _mark_duplicates(candidates)
-        report = _count(records)
-        usable = report.negative + report.positive
+        report = _count(records, data)
         if not (report.negative and report.positive):
-            raise DataError(
-                f"{data} holds {usable} usable patches of one class only; training needs both "
-                "sub-folders, 0 and 1. Found: " + ", ".join(report.lines()[3:])
-            )
+            raise _unusable(data, report)
         # An index of older patches must not lie beside new ones, whatever happens next.
         (out / INDEX).unlink(missing_ok=True)
     with replacing(out / "report.json") as file:
@@ -250,7 +278,19 @@ def prepare(
     return report
 
 
-def _count(records: list[_Record]) -> PrepareReport:
+def _unusable(data: Path, report: PrepareReport) -> DataError:
+    """Say which class lacks patches, and why each file that was left out is."""
+    found = f"{report.negative} usable patches that are not IDC and {report.positive} that are"
+    flaws = report.flaws()
+    reason = (
+        f"Left out: {flaws}."
+        if flaws
+        else "Patches that are not IDC belong in the sub-folder 0 of their case, others in 1."
+    )
+    return DataError(f"{data} holds {found}; training needs both. {reason}")
+
+
+def _count(records: list[_Record], data: Path) -> PrepareReport:
     counts = Counter(record.status for record in records)
     usable = [record for record in records if record.status is Status.OK]
     positive = sum(record.label for record in usable)
@@ -259,7 +299,26 @@ def _count(records: list[_Record]) -> PrepareReport:
         len({record.case for record in usable}),
         len(usable) - positive,
         positive,
+        {
+            # Records are ordered by case and place, so the first one is the same everywhere.
+            record.status: _explained(record, data)
+            for record in reversed(records)
+            if record.status is not Status.OK
+        },
     )
+
+
+def _explained(record: _Record, data: Path) -> str:
+    """Name a file that was left out, and say why where its status does not."""
+    name = record.path.relative_to(data).as_posix()
+    if record.status is Status.ODD_SIZE:
+        size = f"{record.width} x {record.height} px"
+        return f"{name}: {size}, the recipe wants {PATCH} x {PATCH}"
+    if record.status is Status.BAD_NAME:
+        return f"{name}: a patch is named CASE_idx5_xX_yY_class0.png, or ..._class1.png"
+    if record.status is Status.LABEL_DISAGREEMENT:
+        return f"{name}: it lies in case {record.case}, folder {record.path.parent.name}"
+    return name
 
 
 def _row_of(record: _Record, data: Path) -> tuple[object, ...]:
@@ -304,20 +363,49 @@ def load_store(folder: Path) -> PatchStore:
     return PatchStore(index, rows, bytes_.reshape(-1, PATCH, PATCH, 3))
 
 
-def _case_folders(data: Path) -> Iterator[Path]:
-    """Yield the case folders, those nearest to the root first."""
+def _case_folders(data: Path) -> list[Path]:
+    """Return the case folders, those nearest to the root first.
+
+    Raises
+    ------
+    DataError
+        A folder cannot be read, or holds patches of another class than 0 and 1.
+    """
+    found: list[Path] = []
+    strange: list[Path] = []
     try:
         level = [data]
         for _ in range(3):
-            below = [sub for one in level for sub in sorted(one.iterdir()) if sub.is_dir()]
+            below = [sub for one in level for sub in _sub_folders(one)]
             cases = [sub for sub in below if (sub / "0").is_dir() or (sub / "1").is_dir()]
-            yield from cases
+            found += cases
             level = [sub for sub in below if sub not in set(cases)]
+            inside = [sub for case in cases for sub in _sub_folders(case)]
+            others = [sub for sub in inside if sub.name not in ("0", "1")]
+            strange += [sub for sub in (*below, *others) if _holds_patches(sub)]
     except OSError as cause:
         raise DataError(
             f"{cause.filename} cannot be read ({cause.strerror}). Name the folder that holds the "
             "cases."
         ) from cause
+    if strange:
+        raise DataError(
+            f"{len(strange)} folders of patches are named neither 0 (not IDC) nor 1 (IDC): "
+            f"{named([sub.relative_to(data).as_posix() for sub in strange])}. A model tells two "
+            "classes apart: move these patches into 0 or 1, or out of the data."
+        )
+    return found
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    """Return what may hold patches; hidden folders are those of other programs."""
+    return [
+        sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not sub.name.startswith(".")
+    ]
+
+
+def _holds_patches(folder: Path) -> bool:
+    return any(_PATCH_LIKE.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _files(case: Path) -> list[Path]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from idc_desktop.errors import IdcError
+from collections.abc import Collection
+
+from idc_desktop.errors import IdcError, OutputError
+
+MOST_NAMED = 8
+"""Of many things that are wrong alike."""
 
 
 class DataError(IdcError):
@@ -15,3 +20,13 @@ class RunError(IdcError):
 
 class ParityError(IdcError):
     """The exported file does not compute what the network computes."""
+
+
+class BusyError(OutputError):
+    """Another process trains in, or writes to, the folder that was named."""
+
+
+def named(ids: Collection[str]) -> str:
+    """Return names in order, separated by commas; of many the first ones."""
+    shown = sorted(ids)[:MOST_NAMED]
+    return ", ".join(shown) + (", ..." if len(ids) > MOST_NAMED else "")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,10 @@ from typing import BinaryIO
 
 from idc_desktop import atomic
 from idc_desktop.errors import no_room_for_temporary_files, not_written
+from trainer.errors import BusyError
+
+LOCK = ".idc-trainer.lock"
+"""In a folder while it is written to."""
 
 _ELSEWHERE = "choose another folder, then run the same command again"
 
@@ -56,6 +62,49 @@ def scratch_folder() -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         raise no_room_for_temporary_files(error) from error
+
+
+@contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Let no other process train in, or write to, a folder for as long as the block runs.
+
+    The system frees the folder when its holder dies. Where it has no locks for files, as some
+    network drives, nothing is kept off.
+
+    Raises
+    ------
+    BusyError
+        Another process has it.
+    OutputError
+        Nothing can be written there.
+    """
+    with _locked(folder) as file:
+        try:
+            yield
+        finally:
+            # While it is locked: whoever opened it meanwhile finds it gone, and makes another.
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink()
+            file.close()
+
+
+def _locked(folder: Path) -> BinaryIO:
+    path = folder / LOCK
+    while True:
+        try:
+            file = path.open("ab")
+        except OSError as error:
+            raise not_written(f"{folder}: It cannot be written to", error, _ELSEWHERE) from error
+        if atomic.try_lock(file.fileno()) is False:
+            file.close()
+            raise BusyError(
+                f"{folder}: Another idc-trainer is at work in this folder. Wait until it has "
+                "ended, or choose another folder with --out."
+            )
+        with contextlib.suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()
 
 
 def make_folder(path: Path, option: str = "--out") -> None:

@@ -19,10 +19,11 @@ from trainer.carding import CROSSVALIDATED, Evidence
 from trainer.checkpoint import History
 from trainer.crossvalidation import Tested, crossvalidate, write_report
 from trainer.export import round_weights
+from trainer.files import make_folder, sole_user
 from trainer.fitting import train_run
 from trainer.release import Figures, Judged, KeptBack, Release, Trained, publish
 from trainer.robustness import ShiftScores
-from trainer.runs import Data, Run, Sources, load_data
+from trainer.runs import Data, Sources, load_data
 from trainer.settings import Settings
 from trainer.splits import NO_CASES, read_official_cases
 from trainer.training import Means, compiled, load_best, logits
@@ -79,6 +80,17 @@ def fit(
     """
     KeptBack(target.test_log, {}, target.elsewhere)
     settings = replace(settings, taken="last")
+    make_folder(out)
+    with sole_user(out):
+        done = _fit(sources, settings, out, means, target, say)
+        if means.cache is None:
+            shutil.rmtree(out / "cache", ignore_errors=True)
+    return done
+
+
+def _fit(
+    sources: Sources, settings: Settings, out: Path, means: Means, target: Target, say: Say
+) -> Release:
     shared = replace(means, cache=means.cache or out / "cache")
     cases = NO_CASES if sources.splits is None else read_official_cases(sources.splits)
     folds = crossvalidate(sources, settings, out / FOLDS, shared.beside(FOLDS), say)
@@ -102,7 +114,7 @@ def fit(
         CROSSVALIDATED,
     )
     tested = {of: figures for of, figures in official.items() if "_test_" in of}
-    done = publish(
+    return publish(
         Trained(run, data, model, history),
         judged,
         evidence,
@@ -112,20 +124,6 @@ def fit(
         *(target.model, target.name, target.version, target.about, target.report),
         folds.tested.agreement(),
     )
-    if means.cache is None:
-        shutil.rmtree(out / "cache", ignore_errors=True)
-    return done
-
-
-def _trained(
-    sources: Sources, settings: Settings, folder: Path, means: Means, say: Say
-) -> tuple[Run, Data, History, keras.Model]:
-    """Train, and return what is exported: in float32, whatever the training computed in."""
-    run, data, _ = train_run(sources, settings, folder, means, say)
-    network, history = load_best(settings, folder, data.train, data.validation)
-    model = network.whole
-    round_weights(model)
-    return run, data, history, model
 
 
 def _judged(sources: Sources, tested: Tested) -> Judged:

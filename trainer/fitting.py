@@ -102,6 +102,8 @@ def train_run(
     data = load_data(sources)
     for line in data.lines():
         report(line)
+    if warning := data.warning():
+        report(warning)
     parts = data.train, data.validation
     outcome = train(*parts, settings, folder, report, means, data.split.name)
     minutes = sum(line.seconds for line in outcome.history) / 60

@@ -49,6 +49,7 @@ from trainer.painting import paint_background
 from trainer.report import CURVES, BackgroundCheck, render
 from trainer.robustness import ShiftScores, card_blocks, score_shifts
 from trainer.runs import Data, Run, load_data, load_run
+from trainer.splits import thinness
 from trainer.training import compiled, load_best, logits
 from trainer.weighting import weightings
 
@@ -63,13 +64,17 @@ _BACKGROUND = 2000
 
 @dataclass(frozen=True)
 class Release:
-    """An exported model: the file, its threshold, and its figures by set of cases."""
+    """An exported model: the file, its threshold, and its figures by set of cases.
+
+    `few` says of how little calibration and threshold are; it is empty where there is enough.
+    """
 
     exported: Exported
     platt: Platt
     threshold: float
     metrics: Figures
     patches_per_second: float
+    few: str
 
 
 def release(
@@ -273,7 +278,7 @@ def publish(
         )
         with replacing(report) as file:
             file.write(text.encode())
-    return Release(exported, platt, threshold, metrics, speed)
+    return Release(exported, platt, threshold, metrics, speed, thinness(evidence.index))
 
 
 def _both_weightings(name: str, part: Part, probability: np.ndarray, threshold: float) -> Figures:

@@ -10,7 +10,7 @@ import numpy as np
 
 from idc_desktop.errors import UsageError
 from trainer.dataset import PatchIndex, load_store
-from trainer.errors import DataError, RunError
+from trainer.errors import DataError, RunError, named
 from trainer.feeding import Part
 from trainer.files import replacing
 from trainer.imbalance import oversample, smote
@@ -25,6 +25,7 @@ from trainer.splits import (
     official,
     random_patch,
     read_official_cases,
+    thinness,
 )
 from trainer.weighting import natural_weights, read_natural_counts
 
@@ -96,6 +97,17 @@ class Data:
     test: Part
     unseen: Part
 
+    def warning(self) -> str:
+        """Say that too little chooses the epoch, calibration and threshold; empty if not so."""
+        if np.isin(self.split.validation, self.split.train).any():
+            return ""  # what is trained on chooses nothing
+        few = thinness(self.validation.store.index)
+        return few and (
+            f"WARNING: the validation part holds {few}. Which epoch, calibration and threshold it "
+            "chooses is largely chance, and so are its figures. Add cases, or use "
+            "`idc-trainer fit`, which calibrates by all cases."
+        )
+
     def lines(self) -> list[str]:
         """Say what the parts hold, a line each."""
         parts = [(name, getattr(self, name).store.index) for name in PARTS]
@@ -122,11 +134,22 @@ def load_data(sources: Sources) -> Data:
     Raises
     ------
     DataError
-        Files that cannot be used, or no patches for training or validation.
+        Files that cannot be used or do not belong together, or no patches for training or
+        validation.
     """
     store = load_store(sources.store)
     counts = {} if sources.counts is None else read_natural_counts(sources.counts)
     cases = NO_CASES if sources.splits is None else read_official_cases(sources.splits)
+    at_hand = {str(case) for case in store.index.case}
+    where = "the prepared data"
+    if sources.counts is not None:
+        if uncounted := at_hand - counts.keys():
+            raise DataError(
+                f"{sources.counts} has no counts of {len(uncounted)} cases of the prepared data: "
+                f"{named(uncounted)}. Correct its ids, or add those lines."
+            )
+        where += f" or {sources.counts.name}"
+    cases.require_known(at_hand | counts.keys(), where)
     whole = Part(store, natural_weights(store.index.case, store.index.label, counts))
     tested = np.isin(store.index.case, sorted(cases.test))
     kept = np.flatnonzero(~tested) if sources.split == "random-patch" else np.arange(len(tested))

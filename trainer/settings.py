@@ -76,18 +76,18 @@ class Settings:
             option = f"--{one.name.replace('_', '-')}"
             if choices and value is not None and value not in choices:
                 raise UsageError(f"{option} must be one of: {', '.join(choices)}.")
-            least = _LEAST.get(one.name)
-            if least is not None and value is not None and not value >= least:
+            if value is None or one.name not in _BOUNDS:
+                continue
+            least, most = _BOUNDS[one.name]
+            if not value >= least:
                 raise UsageError(f"{option} must be at least {least:g}.")
-        if self.seed > LARGEST_SEED:
-            raise UsageError(f"--seed must be at most {LARGEST_SEED}.")
+            if not value <= most:
+                raise UsageError(f"{option} must be at most {most:.10g}.")
         if not self.learning_rate > 0 or self.pretrained_rate == 0:
             raise UsageError("--learning-rate and --pretrained-rate must be above 0.")
         frozen = self.network in VGG16_NAMES
         if frozen and self.taught is not None:
             raise UsageError("--taught belongs to the networks without a frozen part.")
-        if self.taught is not None and self.taught > 1:
-            raise UsageError("--taught must be at most 1.")
         if (self.variants is None) != (not frozen and self.taught is None):
             raise UsageError(
                 "--variants belongs to the VGG-16 networks and to what is --taught; these need it."
@@ -104,23 +104,24 @@ class Settings:
         }
 
 
-_LEAST = {
-    "epochs": 1,
-    "batch": 1,
-    "learning_rate": 0,
-    "weight_decay": 0,
-    "patience": 1,
-    "painted": 0,
-    "balance": 0,
-    "seed": 0,
-    "mixup": 0,
-    "variants": 1,
-    "taught": 0,
-    "pretrained_rate": 0,
-    "head_epochs": 0,
-    "clipnorm": 1e-6,
-    "beta_2": 0.5,
+_BOUNDS = {
+    "epochs": (1, 1_000_000),
+    "batch": (1, 1_000_000),
+    "learning_rate": (0, 1000),
+    "weight_decay": (0, 1000),
+    "patience": (1, 1_000_000),
+    "painted": (0, 10),
+    "balance": (0, 10),
+    "seed": (0, LARGEST_SEED),
+    "mixup": (0, 1000),
+    "variants": (1, 1000),
+    "taught": (0, 1),
+    "pretrained_rate": (0, 1000),
+    "head_epochs": (0, 1_000_000),
+    "clipnorm": (1e-6, 1_000_000),
+    "beta_2": (0.5, 0.999999),
 }
+"""Smallest and largest value of each number: what is beyond computes nothing, or never ends."""
 
 TAUGHT = {"taught": 0.7, "variants": 8}
 """What a network with a teacher has besides its recipe, where not given."""

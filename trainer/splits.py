@@ -8,6 +8,7 @@ about a new slide. It is there to reproduce the paper, and whatever comes of it 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,12 +18,15 @@ from numpy.typing import NDArray
 
 from idc_desktop.errors import UsageError
 from trainer.dataset import PatchIndex
-from trainer.errors import DataError
+from trainer.errors import DataError, named
+from trainer.weighting import CASE_CAP
 
 LEAKY = "LEAKY, not a performance claim"
 """What every figure of a leaky protocol is stamped with."""
 
 FOLDS = 5
+ENOUGH_CASES, ENOUGH_PATCHES = 8, 100
+"""Cases, and patches of each class, from which on a choice by their figures means something."""
 TEST_SHARE = 0.2
 """Share of the patches that the paper's random split tests on."""
 VALIDATION_SHARE = 0.19
@@ -40,12 +44,25 @@ class OfficialCases:
     test: frozenset[str]
 
     def __post_init__(self) -> None:
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        for (first, one), (second, other) in combinations(parts.items(), 2):
+        for (first, one), (second, other) in combinations(vars(self).items(), 2):
             if shared := sorted(one & other):
                 raise DataError(
                     f"Case {shared[0]} is in the {first} part and in the {second} part of the "
                     f"split ({len(shared)} such cases). Each case may be in one part only."
+                )
+
+    def require_known(self, known: Set[str], where: str) -> None:
+        """Raise `DataError` where a case held out is not among the known ones, as `where` says.
+
+        A case whose id is mistyped there would train, as one that the split does not name. Of the
+        training part an id may be of a case that the data set never held, as two published ones.
+        """
+        for part, cases in (("validation", self.validation), ("test", self.test)):
+            if unknown := cases - known:
+                raise DataError(
+                    f"The {part} part of the split names {len(unknown)} cases that are not in "
+                    f"{where}: {named(unknown)}. Correct these ids, or remove them from the split; "
+                    "those of cases that are real but not at hand are known by --counts."
                 )
 
 
@@ -108,6 +125,9 @@ def official(index: PatchIndex, cases: OfficialCases, unlisted: bool) -> Split:
 def grouped_kfold(index: PatchIndex, fold: int, seed: int, folds: int = FOLDS) -> Split:
     """Cut all cases into `folds` groups of alike size and share of positives.
 
+    Where a large case would be (nearly) a group of its own, cases are dealt out instead, as many
+    to each group, and none counts for more than `trainer.weighting.CASE_CAP` patches.
+
     Parameters
     ----------
     fold : int
@@ -159,7 +179,42 @@ def _groups(index: PatchIndex, fold: int, seed: int, folds: int) -> list[Rows]:
     if not 1 <= fold <= folds:
         raise UsageError(f"--fold must be 1 to {folds}.")
     cutter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return [group for _, group in cutter.split(index.label, index.label, index.case)]
+    groups = [group for _, group in cutter.split(index.label, index.label, index.case)]
+    fewest = min(len(np.unique(index.case[group])) for group in groups)
+    return groups if 3 * fewest >= 2 * (count // folds) else _dealt(index, seed, folds)
+
+
+def _dealt(index: PatchIndex, seed: int, folds: int) -> list[Rows]:
+    """Deal cases out, the large ones first, each to where its classes are rarest so far."""
+    names, which = np.unique(index.case, return_inverse=True)
+    sizes = np.stack([np.bincount(which, index.label == of, len(names)) for of in (0, 1)], axis=1)
+    total = sizes.sum(axis=1, keepdims=True)
+    shares = sizes * np.minimum(1, CASE_CAP / total)
+    shares /= np.maximum(shares.sum(axis=0), 1)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-shares[order].max(axis=1), kind="stable")]
+    held, filled = np.zeros(folds, int), np.zeros((folds, 2))
+    group_of = np.empty(len(names), int)
+    for case in order:
+        crowding = ((filled + shares[case]) ** 2 - filled**2).sum(axis=1)
+        group = int(np.argmin(np.where(held == held.min(), crowding, np.inf)))
+        group_of[case] = group
+        held[group] += 1
+        filled[group] += shares[case]
+    return [np.flatnonzero(group_of[which] == group) for group in range(folds)]
+
+
+def thinness(index: PatchIndex) -> str:
+    """Say of how little figures of these patches would be; empty where there is enough."""
+    cases = len(np.unique(index.case))
+    negative, positive = np.bincount(index.label, minlength=2).tolist()
+    if cases >= ENOUGH_CASES and min(negative, positive) >= ENOUGH_PATCHES:
+        return ""
+    return (
+        f"{cases} {'case' if cases == 1 else 'cases'} with {negative} patches that are not IDC and "
+        f"{positive} that are (at least {ENOUGH_CASES} cases and {ENOUGH_PATCHES} patches of each "
+        "class are wanted)"
+    )
 
 
 def random_patch(index: PatchIndex, seed: int) -> Split:

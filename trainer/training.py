@@ -39,7 +39,7 @@ from trainer.errors import RunError
 from trainer.evaluation import Scored
 from trainer.feeding import Batch, Forward, Inputs, Part, Rows, Teacher, batches, make_feed
 from trainer.figures import draw_curves
-from trainer.files import make_folder, replacing
+from trainer.files import make_folder, replacing, sole_user
 from trainer.networks import Network, Weights, build, digest
 from trainer.optimizers import Optimizers
 from trainer.settings import ASSUMPTIONS, Settings
@@ -165,10 +165,25 @@ def train(
     ------
     RunError
         `out` holds a run of other settings or data, or a damaged checkpoint.
+    BusyError
+        Another process trains there.
     OutputError
         A checkpoint or the cache cannot be written; what was there before is kept.
     """
     make_folder(out)
+    with sole_user(out):
+        return _train(train_part, validation, settings, out, report, means, split)
+
+
+def _train(
+    train_part: Part,
+    validation: Part,
+    settings: Settings,
+    out: Path,
+    report: Report,
+    means: Means,
+    split: str,
+) -> Outcome:
     strategy = means.strategy or tf.distribute.get_strategy()
     # bfloat16 has the range of float32, so that the loss needs no scaling.
     precision = "mixed_bfloat16" if settings.mixed_precision else "float32"

@@ -34,15 +34,26 @@ def read_natural_counts(path: Path) -> NaturalCounts:
     Raises
     ------
     DataError
-        The file cannot be read or lacks a column.
+        The file cannot be read or lacks a column, or a line makes no sense.
     """
+    found: NaturalCounts = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return {r["patient_id"]: (int(r["n0"]), int(r["n1"])) for r in csv.DictReader(file)}
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as cause:
+            lines = csv.DictReader(file)
+            for row in lines:
+                case, counts = row["patient_id"].strip(), (int(row["n0"]), int(row["n1"]))
+                if min(counts) < 0:
+                    raise DataError(f"{path}, line {lines.line_num}: a count is below 0.")
+                if found.setdefault(case, counts) != counts:
+                    raise DataError(
+                        f"{path}, line {lines.line_num}: case {case} has other counts above."
+                    )
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as cause:
         raise DataError(
-            f"{path} cannot be read as counts per case. It needs the columns patient_id, n0, n1."
+            f"{path} cannot be read as counts per case. It needs the columns patient_id, n0, n1, "
+            "the last two with whole numbers."
         ) from cause
+    return found
 
 
 def natural_weights(

@@ -11,7 +11,8 @@ from PIL import Image
 from tests.trainer.conftest import CASES, SmallData, write_case
 from trainer import dataset
 from trainer.dataset import Status, load_store, prepare
-from trainer.errors import DataError
+from trainer.errors import BusyError, DataError
+from trainer.files import sole_user
 
 ALL = 2 * sum(CASES.values())
 
@@ -98,9 +99,54 @@ def test_folder_without_patches_is_refused(tmp_path: Path, missing: bool) -> Non
 def test_one_class_is_refused(tmp_path: Path) -> None:
     write_case(tmp_path / "data", "7", 3, np.random.default_rng(0))
     shutil.rmtree(tmp_path / "data" / "7" / "1")
-    with pytest.raises(DataError, match="one class only"):
+    with pytest.raises(DataError, match="3 usable patches that are not IDC and 0 that are"):
         prepare(tmp_path / "data", tmp_path / "store")
     assert not (tmp_path / "store" / "index.csv").exists()
+
+
+@pytest.mark.parametrize("folder", ["7", "7/2", "7/01", "8/benign", "more/8/2"])
+def test_patches_of_a_third_class_are_named_and_refused(tmp_path: Path, folder: str) -> None:
+    data = tmp_path / "data"
+    write_case(data, "7", 3, np.random.default_rng(0))
+    (data / "7" / ".cache").mkdir()
+    (data / "7" / "notes").mkdir()
+    (data / "7" / "notes" / "overview.png").write_bytes(b"no patch")
+    assert prepare(data, tmp_path / "store").counts[Status.OK] == 6
+    (data / folder).mkdir(parents=True, exist_ok=True)
+    first = data / "7" / "0" / "7_idx5_x1_y1_class0.png"
+    shutil.copy(first, data / folder / "7_idx5_x951_y1_class2.png")
+    with pytest.raises(DataError, match=f"neither 0 .* nor 1 .*: {folder}\\. "):
+        prepare(data, tmp_path / "store")
+
+
+def test_all_that_is_refused_says_why(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for label in (0, 1):
+        (data / "7" / str(label)).mkdir(parents=True)
+        for number in range(3):
+            path = data / "7" / str(label) / f"7_idx5_x{number}_y1_class{label}.png"
+            Image.new("RGB", (96, 96), (number, label, 0)).save(path)
+    (data / "7" / "0" / "tumour 1.png").write_bytes(b"")
+    (data / "7" / "0" / "8_idx5_x9_y1_class0.png").write_bytes(b"")
+    (data / "7" / "0" / "7_idx5_x9_y9_class0.png").write_bytes(b"no picture")
+    with pytest.raises(DataError) as refused:
+        prepare(data, tmp_path / "store")
+    told = str(refused.value)
+    assert len(told.splitlines()) == 1
+    for text in (
+        "0 usable patches that are not IDC and 0 that are",
+        "odd size: 6, first 7/0/7_idx5_x0_y1_class0.png: 96 x 96 px, the recipe wants 50 x 50",
+        "bad name: 1, first 7/0/tumour 1.png: a patch is named CASE_idx5_xX_yY_class0.png",
+        "label disagreement: 1, first 7/0/8_idx5_x9_y1_class0.png: it lies in case 7, folder 0",
+        "unreadable: 1, first 7/0/7_idx5_x9_y9_class0.png",
+    ):
+        assert text in told
+
+
+def test_store_that_is_being_written_is_left_alone(small_data: SmallData, tmp_path: Path) -> None:
+    with sole_user(tmp_path), pytest.raises(BusyError, match="Another idc-trainer is at work"):
+        prepare(small_data.patches, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_refused_data_leave_the_store_that_was_there(small_data: SmallData, tmp_path: Path) -> None:

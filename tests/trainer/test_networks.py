@@ -121,6 +121,12 @@ def test_settings_that_do_not_fit_the_network_are_refused() -> None:
         recipe_settings("corrected", "vgg16-features", pretrained_rate=1e-4)
     with pytest.raises(UsageError, match="at least 1"):
         recipe_settings("corrected", "vgg16-features", variants=0)
+    for name in ("learning_rate", "weight_decay", "painted", "balance", "mixup", "clipnorm"):
+        for value in (float("nan"), float("inf"), float("-inf"), 1e300):
+            with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be at"):
+                recipe_settings("corrected", "baseline", **{name: value})
+    with pytest.raises(UsageError, match="--beta-2 must be at most"):
+        recipe_settings("corrected", "baseline", beta_2=1.0)
     with pytest.raises(UsageError, match="--seed"):
         recipe_settings("corrected", "baseline", seed=2**32)
     assert recipe_settings("corrected", "baseline", epochs=None) == RECIPES["corrected", "baseline"]

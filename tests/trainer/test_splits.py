@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+pytest.importorskip("sklearn", reason="the trainer needs the extra 'trainer'")
+from sklearn.model_selection import StratifiedGroupKFold
+
 from idc_desktop.errors import UsageError
 from tests.trainer.conftest import CASES, SmallData
 from trainer.dataset import PatchIndex, load_store, prepare
 from trainer.errors import DataError
+from trainer.runs import Sources, load_data
 from trainer.splits import (
+    ENOUGH_CASES,
+    ENOUGH_PATCHES,
     FOLDS,
     LEAKY,
     Split,
@@ -18,14 +25,20 @@ from trainer.splits import (
     official,
     random_patch,
     read_official_cases,
+    thinness,
 )
 
 
 @pytest.fixture(scope="module")
-def index(small_data: SmallData, tmp_path_factory: pytest.TempPathFactory) -> PatchIndex:
+def store(small_data: SmallData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     prepare(small_data.patches, folder)
-    return load_store(folder).index
+    return folder
+
+
+@pytest.fixture(scope="module")
+def index(store: Path) -> PatchIndex:
+    return load_store(store).index
 
 
 def _parts(split: Split) -> list[np.ndarray]:
@@ -70,6 +83,136 @@ def test_folds_have_alike_shares_of_positives() -> None:
     other = grouped_kfold(index, 1, seed=2).test
     assert not np.array_equal(folds[0], other)
     assert np.array_equal(folds[0], grouped_kfold(index, 1, seed=1).test)
+
+
+def _painted_index(counts: list[int], share: float = 0.3) -> PatchIndex:
+    """Cases of some sizes; the names sort as the sizes are given."""
+    case = np.repeat([f"case{number:02}" for number in range(len(counts))], counts)
+    label = (np.random.default_rng(4).random(len(case)) < share).astype(np.uint8)
+    zeros = np.zeros(len(case), np.int64)
+    return PatchIndex(case, zeros, zeros, label, case)
+
+
+@pytest.mark.parametrize("small", [[150] * 9, [15] * 59, [40] * 24])
+def test_a_large_case_is_never_a_group_of_its_own(small: list[int]) -> None:
+    index = _painted_index([5000, *small])
+    cases = len(small) + 1
+    groups = [grouped_kfold(index, fold, seed=1).test for fold in range(1, FOLDS + 1)]
+    assert sorted(np.concatenate(groups).tolist()) == list(range(len(index)))
+    sizes = [len(_cases(index, rows)) for rows in groups]
+    assert min(sizes) == cases // FOLDS
+    for rows in groups:
+        assert not _cases(index, rows) & _cases(index, np.setdiff1d(np.arange(len(index)), rows))
+        assert set(index.label[rows]) == {0, 1}
+    assert all(
+        np.array_equal(rows, grouped_kfold(index, fold, seed=1).test)
+        for fold, rows in enumerate(groups, start=1)
+    )
+    other = [grouped_kfold(index, fold, seed=2).test for fold in range(1, FOLDS + 1)]
+    assert any(not np.array_equal(*pair) for pair in zip(groups, other, strict=True))
+
+
+def test_cases_of_one_class_are_dealt_out_to_all_groups() -> None:
+    index = _painted_index([5000, *[60] * 19])
+    only = np.isin(index.case, [f"case{number:02}" for number in range(5, 15)])
+    index = replace(index, label=np.where(only, 0, index.label).astype(np.uint8))
+    for fold in range(1, FOLDS + 1):
+        rows = grouped_kfold(index, fold, seed=1).test
+        assert len(_cases(index, rows)) == 4
+        assert index.label[rows].sum() > 10
+
+
+def test_cases_of_ordinary_sizes_are_cut_as_scikit_learn_cuts_them() -> None:
+    """The folds of figures that were published before."""
+    index = _painted_index(np.random.default_rng(2).integers(20, 900, 60).tolist())
+    cutter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=1)
+    expected = [rows for _, rows in cutter.split(index.label, index.label, index.case)]
+    for fold, rows in enumerate(expected, start=1):
+        assert np.array_equal(grouped_kfold(index, fold, seed=1).test, rows)
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "told"),
+    [
+        ([200] * ENOUGH_CASES, 0.5, ""),
+        ([400] * (ENOUGH_CASES - 1), 0.5, "7 cases with"),
+        ([5000], 0.5, "1 case with"),
+        ([100] * ENOUGH_CASES, 0.01, f"{ENOUGH_PATCHES} patches of each class"),
+    ],
+)
+def test_figures_of_few_cases_or_patches_are_called_chance(
+    counts: list[int], share: float, told: str
+) -> None:
+    found = thinness(_painted_index(counts, share))
+    assert told in found
+    assert bool(found) == bool(told)
+
+
+def test_training_on_little_validation_is_warned_of_and_all_cases_are_not(
+    small_data: SmallData, store: Path
+) -> None:
+    sources = Sources(store, small_data.splits, small_data.counts)
+    warning = load_data(sources).warning()
+    assert warning.startswith("WARNING: the validation part holds 2 cases with 32 patches")
+    assert not load_data(replace(sources, split="all-cases")).warning()
+
+
+@pytest.mark.parametrize("split", ["official", "grouped-kfold", "random-patch"])
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_mistyped_case_that_is_to_be_held_out_trains_nowhere(
+    small_data: SmallData, store: Path, tmp_path: Path, part: str, split: str
+) -> None:
+    for path in small_data.splits.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    wrong = tmp_path / f"official_{part}.txt"
+    wrong.write_text(wrong.read_text(encoding="utf-8").replace("01\n", "O1\n"), encoding="utf-8")
+    for counts in (None, small_data.counts):
+        with pytest.raises(DataError, match=r"not in the prepared data.*: .0?O1\. Correct"):
+            load_data(Sources(store, tmp_path, counts, split=split))
+
+
+def test_case_of_the_split_that_is_not_at_hand_is_known_by_its_counts(
+    small_data: SmallData, store: Path, tmp_path: Path
+) -> None:
+    for path in small_data.splits.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "official_test.txt").open("a", encoding="utf-8") as file:
+        file.write("777\n")
+    counts = tmp_path / "counts.csv"
+    counts.write_text(small_data.counts.read_text(encoding="utf-8") + "777,9,9\n", "utf-8")
+    data = load_data(Sources(store, tmp_path, counts))
+    assert set(data.test.store.index.case) == {"301", "302"}
+    with pytest.raises(DataError, match="777"):
+        load_data(Sources(store, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("", "x", "no counts of 8 cases of the prepared data: 101, 102"),
+        ("101,", "1O1,", "no counts of 1 cases of the prepared data: 101"),
+        ("101,120", "101,-120", "line 2: a count is below 0"),
+        ("102,", "101,", "line 3: case 101 has other counts above"),
+        ("101,120", "101,many", "whole numbers"),
+        ("patient_id", "case", "patient_id"),
+    ],
+    ids=["other ids", "one typo", "negative", "twice", "no number", "no column"],
+)
+def test_counts_that_do_not_belong_to_the_data_are_refused(
+    small_data: SmallData, store: Path, tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    text = small_data.counts.read_text(encoding="utf-8")
+    if old:
+        text = text.replace(old, new, 1).replace("101,120,48\n101", "101,120,47\n101")
+    else:
+        head, *lines = text.splitlines()
+        text = "\n".join((head, *(new + line for line in lines)))
+    counts = tmp_path / "counts.csv"
+    counts.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=told) as refused:
+        load_data(Sources(store, small_data.splits, counts))
+    assert "counts.csv" in str(refused.value)
+    assert refused.value.exit_code == 3
 
 
 def test_fold_that_cannot_be_is_refused(index: PatchIndex) -> None:
