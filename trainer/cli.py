@@ -28,6 +28,7 @@ from trainer.options import (
     add_settings,
     add_sources,
 )
+from trainer.quiet import warnings_told
 from trainer.settings import OPTIONS, TAUGHT, Settings, recipe_settings
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_missing_streams()
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        with warnings_told(_complain):
+            arguments.run(arguments)
     except IdcError as error:
         _complain(str(error))
         return error.exit_code
