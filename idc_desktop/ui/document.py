@@ -76,6 +76,10 @@ class SlideDocument(QObject):
     """How the map is shown."""
     viewport_changed = Signal()
     """Where the view looks."""
+    look_asked = Signal(QRectF)
+    """A part of the slide is to be brought into sight, level-0 pixels."""
+    pointed_out = Signal(object)
+    """A shape is pointed out; None points out nothing any more."""
     selection_changed = Signal()
     noted = Signal(str)
     refused = Signal(str)
@@ -273,6 +277,14 @@ class SlideDocument(QObject):
         if value != self._viewport:
             self._viewport = value
             self.viewport_changed.emit()
+
+    def look_at(self, area_l0: QRectF) -> None:
+        """Bring a part of the slide into sight; whoever asks needs to know of no view."""
+        self.look_asked.emit(area_l0)
+
+    def point_out(self, shape: Shape | None) -> None:
+        """Point out a shape until another one is, or map or display change."""
+        self.pointed_out.emit(shape)
 
     def select(self, cell: tuple[int, int] | None) -> None:
         """Select a patch (row, col) of the map, or none."""

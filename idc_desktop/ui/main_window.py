@@ -63,8 +63,8 @@ class MainWindow(QMainWindow):
         self.inspector = Inspector(document)
         self.slide_panel = SlidePanel(document, settings)
         self.slides = self.slide_panel.list
-        self.regions = RegionPanel(document, self.view)
-        self.foci = FociPanel(document, self.view)
+        self.regions = RegionPanel(document)
+        self.foci = FociPanel(document)
         self.dialogs = DialogDesk(self, document, self.view, settings)
         self.export_task = Task(self)
         self._export: Export | None = None
@@ -294,6 +294,7 @@ class MainWindow(QMainWindow):
         for changed in (document.history.indexChanged, document.history.cleanChanged):
             changed.connect(self._on_history)
         self.view.tool_changed.connect(self._on_tool)
+        self.view.menu_asked.connect(self.regions.show_menu)
         self.welcome.open_asked.connect(lambda: dialogs.ask_slide(self.open))
         self.welcome.phantom_made.connect(self._on_phantom)
         self.welcome.refused.connect(lambda why: self.dialogs.warn("Phantom slide", why))

@@ -22,7 +22,6 @@ from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
-from idc_desktop.ui.view.slide_view import SlideView
 
 _MENU = "&Regions"
 _FIND_AFTER_MS = 250
@@ -41,12 +40,9 @@ class FociPanel(QWidget):
     regions_made = Signal()
     """Regions were made of foci."""
 
-    def __init__(
-        self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
-        self._view = view
         self.foci: list[Focus] = []
         self._least = self._spin(0.16, "Smaller foci are left out")
         self._hole = self._spin(0.0, "Gaps inside a focus up to this size are filled")
@@ -115,7 +111,7 @@ class FociPanel(QWidget):
             self._document.noted.emit("")  # what was said of it
         self.list.clearSelection()
         self.list.setCurrentCell(-1, -1)
-        self._view.mark(None)
+        self._document.point_out(None)
 
     def make_regions(self) -> None:
         """Make regions of the class IDC of the selected foci, or of all; but none twice."""
@@ -226,10 +222,10 @@ class FociPanel(QWidget):
     def _go_to(self, row: int) -> None:
         if 0 <= row < len(self.foci):
             focus = self.foci[row]
-            self._view.mark(focus.shape)
+            self._document.point_out(focus.shape)
             self._document.noted.emit(
                 f"Focus {row + 1} of {len(self.foci)}: {focus.area_um2 / 1e6:.2f} mm², "
                 f"max p {focus.max_probability:.3f}, mean p {focus.mean_probability:.3f}"
             )
             left, top, right, bottom = self.foci[row].shape.bounds
-            self._view.show_area(QRectF(left, top, right - left, bottom - top))
+            self._document.look_at(QRectF(left, top, right - left, bottom - top))

@@ -44,7 +44,6 @@ from idc_desktop.ui.plain import Label, MessageBox, plain_tip
 from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
-from idc_desktop.ui.view.slide_view import SlideView
 
 _MENU = "&Regions"
 _CLASSES = ("", "IDC", "Other", "Stroma", "Necrosis", "Immune cells")
@@ -56,12 +55,9 @@ _WRITABLE = "GeoJSON (*.geojson);;GeoJSON, packed (*.geojson.gz)"
 class RegionPanel(QWidget):
     """Lists, chooses, combines, reads and writes regions."""
 
-    def __init__(
-        self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
-        self._view = view
         self._regions = document.regions
         self.table = RegionTable(document, self)
         self._sorted = QSortFilterProxyModel(self)
@@ -81,7 +77,6 @@ class RegionPanel(QWidget):
         self.list.customContextMenuRequested.connect(
             lambda at: self.show_menu(self.list.viewport().mapToGlobal(at))
         )
-        view.menu_asked.connect(self.show_menu)
         self.list.selectionModel().selectionChanged.connect(self._on_selected)
         for column, width in enumerate((200, 120, 60, 60, 84, 84, 130, 66, 60, 70, 96)):
             self.list.setColumnWidth(column, width)
@@ -291,9 +286,12 @@ class RegionPanel(QWidget):
 
     def _add_rectangle(self) -> None:
         """Put a region into the middle of the view: from there, keys move and stretch it."""
-        seen, middle = self._view.visible_l0(), self._view.centre
+        seen, looks_at = self._document.seen_l0, self._document.viewport
+        if seen is None:
+            return
         side = min(seen.width(), seen.height()) * _SHARE_OF_VIEW / 2
-        corners = (middle.x() - side, middle.y() - side, middle.x() + side, middle.y() + side)
+        x, y = looks_at.x_l0, looks_at.y_l0
+        corners = (x - side, y - side, x + side, y + side)
         self._regions.add("New rectangle", [rectangle(*corners)])
 
     def _zoom_to(self) -> None:
@@ -301,7 +299,7 @@ class RegionPanel(QWidget):
         if boxes:
             left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
             right, bottom = max(box[2] for box in boxes), max(box[3] for box in boxes)
-            self._view.show_area(QRectF(left, top, right - left, bottom - top))
+            self._document.look_at(QRectF(left, top, right - left, bottom - top))
 
     def _delete(self) -> None:
         self._regions.edit("Delete regions", remove=[it.id for it in self._regions.chosen])
@@ -337,7 +335,7 @@ class RegionPanel(QWidget):
             self._regions.reshape("Subtract regions", {chosen[0]: left})
 
     def _duplicate(self) -> None:
-        step = 12 / self._view.scale
+        step = 12 / self._document.viewport.scale
         copies = [
             Region(f"{it.name} copy", it.shape.moved(step, step), it.classification, it.color)
             for it in self._regions.chosen

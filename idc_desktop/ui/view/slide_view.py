@@ -88,6 +88,8 @@ class SlideView(QWidget):
         document.regions.changed.connect(self.update)
         document.regions.choice_changed.connect(self.update)
         document.viewport_changed.connect(self._on_moved)
+        document.look_asked.connect(self.show_area)
+        document.pointed_out.connect(self.mark)
 
     @property
     def tool(self) -> Tool:
