@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPen
 
 if TYPE_CHECKING:
-    from idc_desktop.ui.view.slide_view import SlideView
+    from idc_desktop.ui.view.canvas import Canvas
 
 KEYS_HINT = "Keys: arrows aim, Space drags, Enter clicks."
 
@@ -38,7 +38,7 @@ class Crosshair:
         Where it is on the view; None while it is away.
     """
 
-    def __init__(self, view: SlideView) -> None:
+    def __init__(self, view: Canvas) -> None:
         self._view = view
         self.at: QPointF | None = None
         self._clicked_at: QPointF | None = None

@@ -17,7 +17,7 @@ from idc_desktop.ui.view.region_layer import path_of
 from idc_desktop.ui.view.tools import DRAG_STARTS_PX, Tool
 
 if TYPE_CHECKING:
-    from idc_desktop.ui.view.slide_view import SlideView
+    from idc_desktop.ui.view.canvas import Canvas
 
 _Result = TypeVar("_Result")
 
@@ -36,7 +36,7 @@ class DrawingTool(Tool):
 
     label = "Draw region"
 
-    def __init__(self, view: SlideView) -> None:
+    def __init__(self, view: Canvas) -> None:
         super().__init__(view)
         self.points: list[Point] = []
         self.at: Point | None = None
@@ -100,7 +100,7 @@ class BoxTool(DrawingTool):
 
     hint = "Drag from corner to corner; Shift: square or circle."
 
-    def __init__(self, view: SlideView, label: str, draw: Callable[[Point, Point], Shape]) -> None:
+    def __init__(self, view: Canvas, label: str, draw: Callable[[Point, Point], Shape]) -> None:
         super().__init__(view)
         self.label = label
         self._draw = draw
@@ -228,7 +228,7 @@ class BrushTool(DrawingTool):
     hint = "Drag to paint; , and . change the size."
     _colour = _BRUSH
 
-    def __init__(self, view: SlideView) -> None:
+    def __init__(self, view: Canvas) -> None:
         super().__init__(view)
         self.radius_px = 24.0
 
@@ -375,7 +375,7 @@ class RulerTool(DrawingTool):
 
     hint = "Drag from end to end."
 
-    def __init__(self, view: SlideView) -> None:
+    def __init__(self, view: Canvas) -> None:
         super().__init__(view)
         self._is_set = False
 

@@ -14,7 +14,7 @@ from idc_desktop.ui.view.region_layer import path_of
 from idc_desktop.ui.view.tools import Tool
 
 if TYPE_CHECKING:
-    from idc_desktop.ui.view.slide_view import SlideView
+    from idc_desktop.ui.view.canvas import Canvas
 
 _REACH_PX = 8.0
 _NUDGE_PX = 1.0
@@ -31,7 +31,7 @@ class EditTool(Tool):
     shows_handles = True
     hint = "Drag regions or corners; double-click edges."
 
-    def __init__(self, view: SlideView) -> None:
+    def __init__(self, view: Canvas) -> None:
         super().__init__(view)
         self._region: Region | None = None
         self._vertex: Vertex | None = None

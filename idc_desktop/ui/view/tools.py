@@ -11,7 +11,7 @@ from idc_desktop.regions import Region
 from idc_desktop.regions.shape import Point
 
 if TYPE_CHECKING:
-    from idc_desktop.ui.view.slide_view import SlideView
+    from idc_desktop.ui.view.canvas import Canvas
 
 DRAG_STARTS_PX = 3
 
@@ -33,7 +33,7 @@ class Tool:
     shows_handles = False
     hint = ""
 
-    def __init__(self, view: SlideView) -> None:
+    def __init__(self, view: Canvas) -> None:
         self.view = view
 
     def press(self, event: QMouseEvent) -> None:
@@ -88,7 +88,7 @@ class PanTool(Tool):
 
     cursor = Qt.CursorShape.ArrowCursor
 
-    def __init__(self, view: SlideView) -> None:
+    def __init__(self, view: Canvas) -> None:
         super().__init__(view)
         self._grabbed_at: QPointF | None = None
         self._is_drag = False
