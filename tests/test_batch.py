@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idc_desktop import batch, export
+from idc_desktop import export, slide_job
 from idc_desktop.cli import main
 from idc_desktop.errors import OutputError
 from idc_desktop.supervisor import Job
@@ -62,7 +62,7 @@ def test_defect_of_the_engine_on_one_slide_costs_no_other(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(batch, "Job", functools.partial(Job, module=CRASHING))
+    monkeypatch.setattr(slide_job, "Job", functools.partial(Job, module=CRASHING))
     once = str(tmp_path / "crashed")
     monkeypatch.setenv(VARIABLE, Crash("raise", "open", once=once).variable())
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 
-from idc_desktop import batch
 from idc_desktop.export import write_regions
 from idc_desktop.regions import Region, rectangle
+from idc_desktop.slide_job import JobOptions, _placed, read_inputs
 from tests.support.command import SIX_FILES, read_csv, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
@@ -115,10 +114,10 @@ def test_regions_of_qupath_are_moved_to_the_bounds(
     square = [[100, 100], [200, 100], [200, 200], [100, 200]]
     geometry = {"type": "Polygon", "coordinates": [square]}
     path.write_text(json.dumps(REGIONS | {"geometry": geometry}), encoding="utf-8")
-    options = argparse.Namespace(regions=str(path), regions_origin=origin)
-    read = batch._read_regions(options)
+    options = JobOptions(tmp_path, None, regions=path, regions_origin=origin)
+    read = read_inputs(options, [], print).regions
 
-    (placed,) = batch._placed(read, found, options)
+    (placed,) = _placed(read, found, options)
 
     assert placed.shape.bounds[0] == left
     assert placed.id == read.regions[0].id
@@ -132,8 +131,8 @@ def test_file_that_states_its_origin_is_moved_once(
     path = tmp_path / "r.geojson"
     region = Region("r", rectangle(1000, 1000, 1100, 1100))
     write_regions(path, [region], found.slide.bounds_origin_l0)
-    options = argparse.Namespace(regions=str(path), regions_origin=origin)
+    options = JobOptions(tmp_path, None, regions=path, regions_origin=origin)
 
-    (placed,) = batch._placed(batch._read_regions(options), found, options)
+    (placed,) = _placed(read_inputs(options, [], print).regions, found, options)
 
     assert placed.shape.bounds == region.shape.bounds

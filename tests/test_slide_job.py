@@ -1,0 +1,102 @@
+"""One slide's job as a function: nothing printed, nothing raised, all in the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from idc_desktop import export
+from idc_desktop.errors import SlideError
+from idc_desktop.slide_job import (
+    JobInputs,
+    JobOptions,
+    Listener,
+    analyze_one,
+    read_inputs,
+    start_engine,
+)
+from tests.support.command import SIX_FILES
+from tests.support.models import TinyModel
+from tests.support.scenes import Scene
+
+
+class _Ear(Listener):
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, object]] = []
+
+    def note(self, text: str) -> None:
+        self.heard.append(("note", text))
+
+    def begin(self, total: int) -> None:
+        self.heard.append(("begin", total))
+
+    def reach(self, done: int) -> None:
+        self.heard.append(("reach", done))
+
+    def end(self) -> None:
+        self.heard.append(("end", None))
+
+
+@pytest.fixture
+def options(
+    tmp_path: Path, data_dir: Path, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> JobOptions:
+    """Analyze with the tiny model on the CPU."""
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(data_dir))
+    return JobOptions(tmp_path / "out", str(tiny_model.path), provider="cpu")
+
+
+@pytest.fixture
+def inputs(options: JobOptions) -> JobInputs:
+    """What all slides have in common."""
+    return read_inputs(options, [], pytest.fail)
+
+
+def test_report_says_what_became_of_a_slide_and_nothing_is_printed(
+    options: JobOptions,
+    inputs: JobInputs,
+    tiny_slide: Scene,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ear = _Ear()
+
+    report = analyze_one(tiny_slide.path, options, inputs, listener=ear)
+
+    assert (report.status, report.exit_code, report.failure) == ("done", 0, None)
+    assert report.out == options.out / tiny_slide.path.stem
+    assert {path.name for path in report.out.iterdir()} == set(SIX_FILES)
+    assert report.counts is not None
+    cells = sum(report.counts.values())
+    assert ear.heard[0] == ("begin", cells)
+    assert ear.heard[-2:] == [("reach", cells), ("end", None)]
+    assert (report.provider, report.is_stored) == ("cpu", False)
+    assert analyze_one(tiny_slide.path, options, inputs).is_stored
+    assert capsys.readouterr() == ("", "")
+
+
+def test_report_says_why_there_are_no_results(
+    options: JobOptions,
+    inputs: JobInputs,
+    tiny_slide: Scene,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bad = tmp_path / "bad.svs"
+    bad.write_bytes(b"no slide" * 99)
+
+    refused = analyze_one(bad, options, inputs)
+
+    assert (refused.status, refused.exit_code) == ("refused", 3)
+    assert isinstance(refused.failure, SlideError)
+    assert str(refused.failure).startswith("bad.svs: ")
+    job = start_engine(tiny_slide.path, options)
+    job.cancel()
+    cancelled = analyze_one(tiny_slide.path, options, inputs, job=job)
+    assert (cancelled.status, cancelled.exit_code) == ("cancelled", 130)
+    monkeypatch.delattr(export, "write_folder")
+    defect = analyze_one(tiny_slide.path, options, inputs)
+    assert (defect.status, defect.exit_code) == ("defect", 1)
+    assert "ImportError" in str(defect.failure)
+    assert capsys.readouterr() == ("", "")
