@@ -335,7 +335,11 @@ def _polygons(geometry: BaseGeometry) -> list[BaseGeometry]:
 
 def _geometry(polygons: Sequence[Sequence[npt.NDArray[np.float64]]]) -> BaseGeometry:
     """Return a Polygon, or a MultiPolygon of several."""
-    parts = [shapely.Polygon(polygon[0], polygon[1:]) for polygon in polygons]
+    # Not `shapely.Polygon(...)`, which takes twice as long.
+    parts = [
+        shapely.polygons(outline, [shapely.linearrings(hole) for hole in holes] or None)
+        for outline, *holes in polygons
+    ]
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
