@@ -295,7 +295,10 @@ def whole_slide(grid: PatchGrid) -> Region:
 
 def overlaps_slide(region: Region, grid: PatchGrid) -> bool:
     """Whether any part of a region lies on the slide."""
-    return len(_covered(region.shape, grid)[0]) > 0
+    left, top, right, bottom = region.shape.bounds
+    is_within = left >= grid.origin_x_l0 and top >= grid.origin_y_l0
+    is_within = is_within and right <= grid.right_l0 and bottom <= grid.bottom_l0
+    return is_within or len(_covered(region.shape, grid)[0]) > 0
 
 
 def _share(part: float, whole: float) -> float:
@@ -310,6 +313,11 @@ def _covered(shape: Shape, grid: PatchGrid) -> tuple[Cells, Floats]:
     piece is added where the piece goes up and taken away where it goes down; of all cells further
     right, its height. What is left or right of the slide counts as its shadow on the slide's side.
     """
+    cell = _only_cell(shape, grid)
+    if cell is not None:  # nothing to cut, as of the most where there are 100,000
+        share = shape.area_px / (grid.step_x_l0 * grid.step_y_l0)
+        found = int(share > _NOTHING)
+        return np.full(found, cell, np.intp), np.full(found, min(share, 1.0))
     u1, v1, u2, v2 = _in_cells(shape.edges, grid).T
     end_u = min(grid.width_l0 / grid.step_x_l0, grid.cols)
     end_v = min(grid.height_l0 / grid.step_y_l0, grid.rows)
@@ -341,6 +349,17 @@ def _covered(shape: Shape, grid: PatchGrid) -> tuple[Cells, Floats]:
     found_row, found_col = np.nonzero(part > _NOTHING)
     cells = (found_row + first_row) * grid.cols + found_col + first_col
     return cells, np.minimum(part[found_row, found_col], 1.0)
+
+
+def _only_cell(shape: Shape, grid: PatchGrid) -> int | None:
+    """Return the cell in which the whole shape lies, if there is one."""
+    left, top, right, bottom = shape.bounds
+    col = math.floor((left - grid.origin_x_l0) / grid.step_x_l0)
+    row = math.floor((top - grid.origin_y_l0) / grid.step_y_l0)
+    end_x = min(grid.origin_x_l0 + (col + 1) * grid.step_x_l0, grid.right_l0)
+    end_y = min(grid.origin_y_l0 + (row + 1) * grid.step_y_l0, grid.bottom_l0)
+    is_on_grid = 0 <= col < grid.cols and 0 <= row < grid.rows
+    return row * grid.cols + col if is_on_grid and right <= end_x and bottom <= end_y else None
 
 
 def _in_cells(edges: Floats, grid: PatchGrid) -> Floats:

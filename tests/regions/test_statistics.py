@@ -13,7 +13,7 @@ from idc_desktop.layers import PATCH
 from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
 from idc_desktop.regions import Region, RegionMeter, Shape, measure, rectangle, whole_slide
 from idc_desktop.regions.editing import draw_ellipse, draw_polygon, from_shapely, to_shapely
-from idc_desktop.regions.statistics import Overlap
+from idc_desktop.regions.statistics import Overlap, overlaps_slide
 from tests.regions.brute_force import MPP, ORIGINS, SIZE, figures, painted_map, random_region
 
 
@@ -217,3 +217,45 @@ def test_moments_equal_shapely(shape: Shape) -> None:
     assert found.area == pytest.approx(geometry.area, rel=1e-11)
     assert found.perimeter == pytest.approx(geometry.length, rel=1e-12)
     assert found.centroid == pytest.approx((geometry.centroid.x, geometry.centroid.y), rel=1e-12)
+
+
+GRID = PatchGrid.over((10, 20, 700, 500), (2.0, 2.5), 400.0)  # cells of 200 x 160 px
+
+
+@pytest.mark.parametrize(
+    ("corners", "cells"),
+    [
+        ([(215, 185), (225, 185), (225, 195)], [5]),  # in one cell
+        ([(210, 180), (410, 180), (410, 340), (210, 340)], [5]),  # all of it
+        ([(205, 185), (225, 185), (225, 195)], [4, 5]),
+        ([(705, 22), (709, 22), (709, 26)], [3]),  # at the slide's edge
+        ([(705, 22), (719, 22), (719, 26)], [3]),  # and over it
+    ],
+)
+def test_small_areas_lie_in_their_cells(
+    corners: list[tuple[float, float]], cells: list[int]
+) -> None:
+    region = Region("r", draw_polygon(corners).shape)
+    on_slide = shapely.box(10, 20, 710, 520)
+
+    found = Overlap.of(region.shape, GRID)
+
+    assert found.cells.tolist() == cells
+    area = to_shapely(region.shape).intersection(on_slide).area
+    assert found.areas_px.sum() == pytest.approx(area, rel=1e-9)
+    assert overlaps_slide(region, GRID)
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(-50, 30), (-40, 30), (-40, 40)],
+        [(720, 30), (730, 30), (730, 40)],
+        [(700, 540), (730, 510), (730, 540)],  # only the corner of its bounds is on the slide
+    ],
+)
+def test_area_off_the_slide_lies_in_no_cell(corners: list[tuple[float, float]]) -> None:
+    region = Region("r", draw_polygon(corners).shape)
+
+    assert len(Overlap.of(region.shape, GRID).cells) == 0
+    assert not overlaps_slide(region, GRID)
