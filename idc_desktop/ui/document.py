@@ -84,6 +84,8 @@ class SlideDocument(QObject):
     noted = Signal(str)
     refused = Signal(str)
     """A slide could not be opened; carries the reason. What was open stays."""
+    unreadable = Signal(Path, str)
+    """A slide cannot be read; carries the reason."""
     again_asked = Signal()
     """A complete analysis was asked for once more; `analyze_again` begins it."""
     unsaved = Signal(str, object, object)
@@ -493,6 +495,7 @@ class SlideDocument(QObject):
 
     def _on_refused(self, tiles: TileLoader, reason: str) -> None:
         if self._candidate is not None and self._candidate[0] is tiles:
+            self.unreadable.emit(self._candidate[1], reason)
             self._drop_candidate()
             self.refusal = reason
             self.refused.emit(reason)

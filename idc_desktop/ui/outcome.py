@@ -22,57 +22,73 @@ _LONGEST_LOOK_S = 2.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """The figures of a whole slide at its model's own threshold, comparable from slide to slide.
+    """The figures of a whole slide by a model.
 
     Attributes
     ----------
+    model : str
+        The model's name.
+    threshold : float
+        At which they are: the one that is set for this slide and model.
     idc_fraction : float or None
         Of the analyzed area; None if nothing was analyzed.
     idc_area_um2 : float
     failed_patches : int
     """
 
+    model: str
+    threshold: float
     idc_fraction: float | None
     idc_area_um2: float
     failed_patches: int
 
     @classmethod
-    def of(cls, record: RunRecord, model: ModelFile) -> Outcome:
+    def of(cls, record: RunRecord, model: ModelFile, threshold: float) -> Outcome:
         """Measure a finished run."""
         assert record.map is not None
         assert record.slide is not None
         assert record.slide.mpp_xy is not None
         meter = RegionMeter(record.map.layer(), record.slide.mpp_xy)
-        (found,) = meter.measure([whole_slide(record.map.grid).shape], model.card.threshold)
-        return cls(found.idc_fraction, found.idc_area_um2, record.map.failed_patches)
+        (found,) = meter.measure([whole_slide(record.map.grid).shape], threshold)
+        return cls(
+            model.card.name,
+            threshold,
+            found.idc_fraction,
+            found.idc_area_um2,
+            record.map.failed_patches,
+        )
 
-    def text(self, threshold: float | None = None) -> str:
-        """Return a few words for a list, with the threshold if it is given."""
+    def text(self, own_threshold: float) -> str:
+        """Return a few words for a list, with the threshold if it is not the model's own."""
         if self.idc_fraction is None:
             return "all failed" if self.failed_patches else "no tissue"
         text = f"IDC {100 * self.idc_fraction:.0f} %"
-        if threshold is not None:
-            text += f" at {threshold:.3f}"
+        if self.threshold != own_threshold:
+            text += f" at {self.threshold:.3f}"
         return f"{text}, {self.failed_patches:,} failed" if self.failed_patches else text
 
     @classmethod
-    def stored(cls, slide: Path, model: ModelFile) -> Outcome | None:
-        """Return what is kept of a slide as it is now and of this very model, if anything."""
+    def all_stored(cls, slide: Path) -> dict[str, Outcome]:
+        """Return what is kept of a slide as it is now, by the SHA-256 of models."""
         try:
-            return cls(**json.loads(_file(slide, model).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
+            return _read(_file(slide))
+        except OSError:
+            return {}
 
     def store(self, slide: Path, model: ModelFile) -> None:
         """Keep it; if that fails, the list does not tell it the next time."""
         with contextlib.suppress(OSError):
-            _write(_file(slide, model), asdict(self))
+            file = _file(slide)
+            _keep(file, _read(file) | {model.sha256: self})
 
     @staticmethod
     def forget(slide: Path, model: ModelFile) -> None:
-        """Drop what is kept: a new analysis has begun."""
+        """Drop what is kept by this model: a new analysis has begun."""
         with contextlib.suppress(OSError):
-            _file(slide, model).unlink(missing_ok=True)
+            file = _file(slide)
+            kept = _read(file)
+            if kept.pop(model.sha256, None) is not None:
+                _keep(file, kept)
 
 
 def given_mpp(slide: Path) -> float | None:
@@ -96,10 +112,22 @@ def _write(target: Path, value: object) -> None:
         file.write(json.dumps(value).encode())
 
 
-def _file(slide: Path, model: ModelFile) -> Path:
-    """Return where an outcome is kept: another one for another model or given resolution."""
+def _read(file: Path) -> dict[str, Outcome]:
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return {sha256: Outcome(**values) for sha256, values in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _keep(file: Path, outcomes: dict[str, Outcome]) -> None:
+    _write(file, {sha256: asdict(it) for sha256, it in outcomes.items()})
+
+
+def _file(slide: Path) -> Path:
+    """Return where outcomes are kept: another place for another given resolution."""
     mpp = given_mpp(slide)
-    return _place("outcomes", slide, model.sha256, *([] if mpp is None else [repr(mpp)]))
+    return _place("outcomes", slide, *([] if mpp is None else [repr(mpp)]))
 
 
 def _place(kind: str, slide: Path, *further: str) -> Path:

@@ -16,6 +16,8 @@ from idc_desktop.plain_text import in_a_line
 from idc_desktop.record import RunRecord
 from idc_desktop.ui.engines import EngineRun, Engines
 
+_FOUND = "There is an earlier analysis; it is being read …"
+
 
 class RunState(Enum):
     """How far a run is."""
@@ -182,6 +184,9 @@ class Run(QObject):
             self._set(self.state, "A copy of this slide is being analyzed; this one waits for it.")
 
     def _on_grown(self) -> None:
+        is_found = self.state is RunState.RECALLING and self.record.done_patches > 0
+        if is_found and self.message != _FOUND:
+            self._set(self.state, _FOUND)
         self.map_changed.emit(self)
 
     def _on_ended(self, failure: Exception | None) -> None:

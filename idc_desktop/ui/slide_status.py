@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from idc_desktop.errors import ResolutionError
 from idc_desktop.record import RunRecord
@@ -15,6 +15,7 @@ from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.outcome import Outcome, keep_given_mpp
 from idc_desktop.ui.run import Run, RunState
 
+_MEASURE_AFTER_MS = 300
 _UNKNOWN_RESOLUTION = "The resolution is unknown: open the slide and give it."
 
 
@@ -27,9 +28,10 @@ class SlideStatus:
 
 
 class SlideStatuses(QObject):
-    """Knows how far each slide is by the current model.
+    """Knows how far each slide is by the current model, else what another one said of it.
 
-    What earlier analyses found is told to it (`learn`): to look at a file can take for ever.
+    The share of a slide is at the threshold that is set for it, as in the panel. What earlier
+    analyses found is told to it (`learn`): to look at a file can take for ever.
     """
 
     changed = Signal(Path)
@@ -39,9 +41,17 @@ class SlideStatuses(QObject):
         super().__init__(parent)
         self._document = document
         self._failures: dict[Path, str] = {}
-        self._outcomes: dict[Path, Outcome | None] = {}
+        self._unreadable: dict[Path, str] = {}
+        # By the SHA-256 of models; None: whatever is stored is no longer so.
+        self._outcomes: dict[Path, dict[str, Outcome | None]] = {}
+        self._due: tuple[Run, float] | None = None  # a run to measure, and at which threshold
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_MEASURE_AFTER_MS)
+        self._rest.timeout.connect(self._measure)
         document.slide_changed.connect(self._on_slide_changed)
-        document.display_changed.connect(self._tell_open_slide)
+        document.display_changed.connect(self._on_display_changed)
+        document.unreadable.connect(self.take_unreadable)
         document.model_changed.connect(self._on_model_changed)
         document.runs.changed.connect(self._on_run_changed)
         document.runs.map_changed.connect(self._on_map_changed)
@@ -58,38 +68,47 @@ class SlideStatuses(QObject):
             return SlideStatus("failed", self._failures[slide])
         if run is not None and state is RunState.PAUSED:
             return SlideStatus("partly analyzed", run.message)
+        if slide in self._unreadable:
+            return SlideStatus("cannot be read", self._unreadable[slide])
         if slide not in self._outcomes:
             return SlideStatus("…")
-        card, outcome = document.card, self._outcomes[slide]
-        if outcome is None:
-            return SlideStatus("not analyzed", f"Not analyzed with {card.name}")
-        area_mm2 = outcome.idc_area_um2 / 1e6
-        detail = (
-            f"{number_text(area_mm2)} mm² of IDC at the threshold of {card.name}, "
-            f"{card.threshold:.3f}"
-        )
-        if outcome.failed_patches:
-            detail += f"; {outcome.failed_patches:,} patches failed"
-        # The figures beside it are at another threshold.
-        is_elsewhere = slide == document.path and document.threshold != card.threshold
-        return SlideStatus(outcome.text(card.threshold if is_elsewhere else None), detail)
+        model, outcomes = document.model, self._outcomes[slide]
+        outcome = outcomes.get(model.sha256)
+        if outcome is not None:
+            return SlideStatus(outcome.text(model.card.threshold), _detail(outcome))
+        missing = f"Not analyzed with {model.card.name}"
+        others = [it for it in outcomes.values() if it is not None]
+        if not others:
+            return SlideStatus("not analyzed", missing)
+        names = ", ".join(it.model for it in others)
+        return SlideStatus(f"analyzed with {names}", "; ".join([missing, *map(_detail, others)]))
 
-    def learn(self, slide: Path, outcome: Outcome | None) -> None:
-        """Take what is stored of a slide and the current model; what is known here is newer."""
-        self._outcomes.setdefault(slide, outcome)
+    def learn(self, slide: Path, outcomes: Mapping[str, Outcome]) -> None:
+        """Take what is stored of a slide, by the SHA-256 of models; what is known here is newer."""
+        known = self._outcomes.setdefault(slide, {})
+        known.update({**outcomes, **known})
+
+    def take_unreadable(self, slide: Path, reason: str) -> None:
+        """Take that a slide cannot be read, and why."""
+        self._unreadable[slide] = reason
+        self.changed.emit(slide)
 
     def left_to_do(self, slides: Iterable[Path]) -> list[Path]:
         """Return the slides that the current model has not analyzed yet."""
-        return [it for it in slides if self._outcomes.get(it) is None]
+        sha256 = self._document.model.sha256
+        return [it for it in slides if self._outcomes.get(it, {}).get(sha256) is None]
 
     def _on_run_changed(self, run: Run) -> None:
         slide = run.slide
         self._failures.pop(slide, None)
         if run.state is RunState.DONE:
-            outcome = self._outcomes[slide] = Outcome.of(run.record, run.model)
-            outcome.store(slide, run.model)
-        elif run.state is RunState.RUNNING:
-            self._outcomes[slide] = None  # it would outlive a restart that is cancelled
+            self._measure()
+            self._due = (run, self._threshold_of(run))
+            self._measure()
+            self._unreadable.pop(slide, None)
+        elif run.state is RunState.RUNNING:  # it would outlive a restart that is cancelled
+            self._measure()
+            self._outcomes.setdefault(slide, {})[run.model.sha256] = None
             Outcome.forget(slide, run.model)
         elif run.state is RunState.FAILED:
             is_unknown = isinstance(run.failure, ResolutionError)
@@ -101,8 +120,10 @@ class SlideStatuses(QObject):
 
     def _on_slide_changed(self) -> None:
         """Keep what the user says of the open slide: it may be left when its turn comes."""
+        self._measure()
         path, slide = self._document.path, self._document.slide
         if path is not None and slide is not None:
+            self._unreadable.pop(path, None)
             self._outcomes.pop(path, None)  # the file, or the resolution, may be another one
             if slide.mpp_source == "user":
                 assert slide.mpp_x is not None
@@ -111,11 +132,40 @@ class SlideStatuses(QObject):
 
     def _on_model_changed(self) -> None:
         self._failures.clear()
-        self._outcomes.clear()
 
-    def _tell_open_slide(self) -> None:
-        if self._document.path is not None:
-            self.changed.emit(self._document.path)
+    def _on_display_changed(self) -> None:
+        """Measure the open slide at the threshold that is set by now."""
+        document, run = self._document, self._document.run
+        if run is None or run.state is not RunState.DONE:
+            return
+        known = self._outcomes.get(run.slide, {}).get(run.model.sha256)
+        if known is None or known.threshold != document.threshold:
+            self._due = (run, document.threshold)
+            self._rest.start()
+
+    def _threshold_of(self, run: Run) -> float:
+        is_open = run is self._document.run
+        return self._document.threshold if is_open else run.model.card.threshold
+
+    def _measure(self) -> None:
+        """Take the figures of the run that is due, and keep them."""
+        self._rest.stop()
+        if self._due is not None:
+            (run, threshold), self._due = self._due, None
+            outcome = Outcome.of(run.record, run.model, threshold)
+            self._outcomes.setdefault(run.slide, {})[run.model.sha256] = outcome
+            outcome.store(run.slide, run.model)
+            self.changed.emit(run.slide)
+
+
+def _detail(outcome: Outcome) -> str:
+    detail = (
+        f"{number_text(outcome.idc_area_um2 / 1e6)} mm² of IDC at the threshold "
+        f"{outcome.threshold:.3f} of {outcome.model}"
+    )
+    if outcome.failed_patches:
+        detail += f"; {outcome.failed_patches:,} patches failed"
+    return detail
 
 
 def _progress(record: RunRecord) -> SlideStatus:

@@ -32,6 +32,8 @@ class Thumbnails(QObject):
 
     made = Signal(Path, QImage)
     """A picture is there."""
+    refused = Signal(Path, str)
+    """A slide cannot be read; carries the reason."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -88,7 +90,7 @@ class Thumbnails(QObject):
             self._path = self._waiting.popleft()
             self._tiles = TileLoader(str(self._path), None, self)
             self._tiles.opened.connect(self._on_opened)
-            self._tiles.refused.connect(self._next)
+            self._tiles.refused.connect(self._on_refused)
             self._tiles.loaded.connect(self._on_loaded)
             self._deadline.start()
 
@@ -96,6 +98,10 @@ class Thumbnails(QObject):
         if self._tiles is not None:
             self._pyramid = TilePyramid(description)
             self._tiles.want(self._pyramid.top_tiles())
+
+    def _on_refused(self, reason: str) -> None:
+        self.refused.emit(self._path, reason)
+        self._next()
 
     def _on_loaded(self) -> None:
         tiles, pyramid = self._tiles, self._pyramid

@@ -146,6 +146,20 @@ def test_slide_that_is_left_and_opened_again_waits_for_its_former_engine(
     assert len(stage.jobs) == 3  # the one that was given up never began
 
 
+def test_nothing_is_looked_for_while_the_map_is_shown(runs: Runs, qtbot: QtBot) -> None:
+    """The picture of the slide comes after the map, and may take long."""
+    runs.show(A, None, IDENTITY)
+    run = runs.shown
+    assert run is not None
+    assert "Looking for" in run.message
+    run.recall()
+    engine = job(0, qtbot)
+    engine.say(*planned(runs))
+    qtbot.waitUntil(lambda: run.record.done_patches == 4, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "is being read" in run.message, timeout=WAIT_MS)
+    assert run.state is RunState.RECALLING
+
+
 def test_run_of_the_list_goes_on_when_its_slide_is_opened_and_left(
     runs: Runs, qtbot: QtBot
 ) -> None:

@@ -14,7 +14,7 @@ from idc_desktop.ui import outcome
 from idc_desktop.ui.outcome import Outcome, given_mpp, keep_given_mpp
 from tests.support.models import TinyModel
 
-FOUND = Outcome(0.25, 1e6, 0)
+FOUND = Outcome("tiny", 0.5, 0.25, 1e6, 0)
 
 
 def test_share_that_does_not_answer_is_given_up(
@@ -26,7 +26,7 @@ def test_share_that_does_not_answer_is_given_up(
     slide.touch()
     keep_given_mpp(slide, 0.5)
     FOUND.store(slide, model)
-    assert (given_mpp(slide), Outcome.stored(slide, model)) == (0.5, FOUND)
+    assert (given_mpp(slide), Outcome.all_stored(slide)) == (0.5, {model.sha256: FOUND})
     answers = threading.Event()
     stat = os.stat
 
@@ -41,9 +41,9 @@ def test_share_that_does_not_answer_is_given_up(
     keep_given_mpp(slide, 0.75)
     FOUND.store(slide, model)
     Outcome.forget(slide, model)
-    assert (given_mpp(slide), Outcome.stored(slide, model)) == (None, None)
+    assert (given_mpp(slide), Outcome.all_stored(slide)) == (None, {})
 
     answers.set()
     monkeypatch.undo()
     monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
-    assert (given_mpp(slide), Outcome.stored(slide, model)) == (0.5, FOUND)
+    assert (given_mpp(slide), Outcome.all_stored(slide)) == (0.5, {model.sha256: FOUND})

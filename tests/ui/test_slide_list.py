@@ -344,3 +344,19 @@ def test_share_that_does_not_answer_stops_nobody(
     qtbot.waitUntil(lambda: "not found" in window.slides.item(1).text(), timeout=WAIT_MS)
     qtbot.wait(100)
     assert window.document.path == folder / "b.tiff"  # of several the last one counts
+
+
+def test_slide_that_cannot_be_read_is_marked(
+    window: MainWindow, qtbot: QtBot, folder: Path
+) -> None:
+    """By whoever tries it: its thumbnail, or the view."""
+    (folder / "bad.tiff").write_bytes(b"rubbish" * 50)
+    window.slides.add([folder / "bad.tiff", folder / "a.tiff"])
+    items = [window.slides.item(row) for row in range(2)]
+    qtbot.waitUntil(lambda: "cannot be read" in items[0].text(), timeout=WAIT_MS)
+    assert "bad.tiff: " in items[0].toolTip().split("\n")[1]
+    assert "cannot be read" not in items[1].text()
+    shutil.copy(folder / "b.tiff", folder / "bad.tiff")
+    choose(window, folder / "bad.tiff")
+    qtbot.waitUntil(lambda: window.document.path == folder / "bad.tiff", timeout=WAIT_MS)
+    assert "cannot be read" not in items[0].text()

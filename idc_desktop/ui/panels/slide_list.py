@@ -21,7 +21,6 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QIcon, QImage, QKeyEvent, QPainter, QPixmap, QUndoCommand
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 
-from idc_desktop.model_file import ModelFile
 from idc_desktop.plain_text import one_line
 from idc_desktop.slide_finder import slides_in
 from idc_desktop.ui.document import SlideDocument
@@ -59,16 +58,16 @@ class _Facts:
 
     path: Path
     exists: bool
-    outcome: Outcome | None
+    outcomes: dict[str, Outcome]
     picture: QImage | None
 
 
-def _look_at(paths: list[Path], model: ModelFile) -> list[_Facts]:
+def _look_at(paths: list[Path]) -> list[_Facts]:
     return [
         _Facts(
             path,
             os.access(path, os.F_OK),  # unlike `Path.exists` it never raises
-            Outcome.stored(path, model),
+            Outcome.all_stored(path),
             kept_picture(path),
         )
         for path in paths
@@ -117,6 +116,7 @@ class SlideList(QListWidget):
         self._statuses = statuses
         self._thumbnails = Thumbnails(self)
         self._thumbnails.made.connect(self._on_made)
+        self._thumbnails.refused.connect(statuses.take_unreadable)
         self._is_thumbnail_kept = True
         self._exists: dict[Path, bool] = {}
         self._opening: Task | None = None
@@ -132,7 +132,7 @@ class SlideList(QListWidget):
         self.itemActivated.connect(self._on_chosen)
         document.slide_changed.connect(self._on_slide_changed)
         document.opening_changed.connect(self._mark_current)
-        document.model_changed.connect(self._on_model_changed)
+        document.model_changed.connect(self._show_all)
         statuses.changed.connect(self._on_status)
         document.runs.list_changed.connect(self._show_all)
         self._fill()
@@ -218,20 +218,18 @@ class SlideList(QListWidget):
 
     def _look(self, paths: list[Path]) -> None:
         """Find out what there is to know of slides; a folder that hangs delays no other."""
-        model = self._document.model
         for folder in {path.parent for path in paths}:
             looking = Task(self)
-            looking.succeeded.connect(partial(self._on_looked, model))
+            looking.succeeded.connect(self._on_looked)
             looking.ended.connect(looking.deleteLater)
             beside = [path for path in paths if path.parent == folder]
-            looking.start(partial(_look_at, beside, model), may_hang=True)
+            looking.start(partial(_look_at, beside), may_hang=True)
 
-    def _on_looked(self, model: ModelFile, facts: list[_Facts]) -> None:
+    def _on_looked(self, facts: list[_Facts]) -> None:
         for known in facts:
             path = known.path
             self._exists[path] = known.exists
-            if model.sha256 == self._document.model.sha256:
-                self._statuses.learn(path, known.outcome)
+            self._statuses.learn(path, known.outcomes)
             self._on_status(path)
             if known.picture is not None:
                 self._on_made(path, known.picture)
@@ -348,10 +346,6 @@ class SlideList(QListWidget):
             self._is_thumbnail_kept = True
             assert document.path is not None
             self._thumbnails.keep(document.path.absolute(), document.pyramid, document.tiles)
-
-    def _on_model_changed(self) -> None:
-        self._look(self.paths())
-        self._show_all()
 
     def _show_all(self) -> None:
         for row in range(self.count()):
