@@ -36,10 +36,10 @@ from trainer.checkpoint import (
 from trainer.dataset import PatchArray, PatchStore
 from trainer.devices import gpu_names
 from trainer.errors import RunError
-from trainer.evaluation import Scored
 from trainer.feeding import Batch, Forward, Inputs, Part, Rows, Teacher, batches, make_feed
 from trainer.figures import draw_curves
 from trainer.files import make_folder, replacing, sole_user
+from trainer.judging import judge
 from trainer.networks import Network, Weights, build, digest
 from trainer.optimizers import Optimizers
 from trainer.settings import ASSUMPTIONS, Settings
@@ -225,7 +225,7 @@ def _train(
         rate = len(train_part.store.index) / (time.perf_counter() - started)
         if not math.isfinite(loss):
             raise RunError(f"The loss of epoch {epoch + 1} is not a number; lower --learning-rate.")
-        judged = _judge(_run(forward, feed.judged, len(validation.store.index)), validation)
+        judged = judge(_run(forward, feed.judged, len(validation.store.index)), validation)
         seconds = time.perf_counter() - started
         line = Epoch(
             epoch=epoch,
@@ -371,54 +371,6 @@ def _spread(batch: Batch, strategy: tf.distribute.Strategy) -> Any:  # noqa: ANN
         )
         for which in range(4)
     )
-
-
-def _judge(logit: NDArray[np.float64], part: Part) -> dict[str, Any]:
-    """Compute the validation figures of an epoch."""
-    label = part.store.index.label
-    figures = Scored(_probability(logit), label).metrics(part.weight, 0.5)
-    loss, positive = _loss_and_share(logit, label, part.weight)
-    return {
-        "val_loss": loss,
-        "auc": figures.auc,
-        "auprc": figures.auprc,
-        "val_accuracy": figures.accuracy,
-        "positive_share": positive,
-        "collapsed": collapse(logit, label, part.weight),
-    }
-
-
-def collapse(
-    logit: NDArray[np.float64], label: NDArray[np.uint8], weight: NDArray[np.float64]
-) -> str:
-    """Say why a network is taken to answer the same whatever it sees; empty where it is not.
-
-    Parameters
-    ----------
-    logit, label, weight : ndarray, shape (n,)
-        Of validation patches.
-    """
-    loss, positive = _loss_and_share(logit, label, weight)
-    if not 0.01 <= positive <= 0.99:
-        return f"{positive:.2%} of the validation patches are called IDC"
-    prior = float(np.average(label, weights=weight))
-    entropy = -(prior * math.log(prior) + (1 - prior) * math.log(1 - prior))
-    if abs(loss / entropy - 1) <= 0.01:
-        return f"the validation loss {loss:.4f} is that of guessing ({entropy:.4f})"
-    return ""
-
-
-def _loss_and_share(
-    logit: NDArray[np.float64], label: NDArray[np.uint8], weight: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Return the weighted cross-entropy, and the weighted share that is called IDC at 0.5."""
-    loss = np.average(np.logaddexp(0, logit) - label * logit, weights=weight)
-    return float(loss), float(np.average(logit >= 0, weights=weight))
-
-
-def _probability(logit: NDArray[np.float64]) -> NDArray[np.float64]:
-    # tanh does not overflow where exp would.
-    return 0.5 + 0.5 * np.tanh(0.5 * logit)
 
 
 def _line(line: Epoch, settings: Settings) -> str:

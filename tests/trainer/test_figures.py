@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from trainer.evaluation import (
     evaluate,
     youden_threshold,
 )
+from trainer.judging import collapse
 from trainer.paper import TABLE_2
 from trainer.weighting import natural_weights, read_natural_counts
 
@@ -175,3 +177,21 @@ def test_rates_agree_with_metrics_at_every_threshold() -> None:
         assert (sensitivity[which], specificity[which]) == pytest.approx(
             (found.sensitivity, found.specificity)
         )
+
+
+@pytest.mark.parametrize(
+    ("logit", "alarm"),
+    [
+        (np.full(100, -5.0), "0.00%"),
+        (np.full(100, 5.0), "100.00%"),
+        (np.concatenate([[0.1], np.full(98, math.log(0.3 / 0.7)), [0.1]]), "guessing"),
+        (np.where(np.arange(100) < 30, 1.0, -1.0), ""),
+        # The first epoch of little data: all is called alike, and told apart all the same.
+        (np.where(np.arange(100) < 30, -4.0, -5.0), ""),
+        (np.where(np.arange(100) % 2, -4.0, -5.0), "0.00%"),
+    ],
+)
+def test_collapse_is_told(logit: np.ndarray, alarm: str) -> None:
+    label = (np.arange(100) < 30).astype(np.uint8)
+    assert alarm in collapse(logit, label, np.ones(100))
+    assert bool(collapse(logit, label, np.ones(100))) == bool(alarm)
