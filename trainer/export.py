@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from trainer.calibration import PROBABILITY_DIGITS, Platt
 from trainer.dataset import PATCH, PatchArray
 from trainer.errors import ParityError, RunError
 from trainer.files import replacing, scratch_folder
+from trainer.quiet import expected_left_out
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -69,9 +69,30 @@ def round_weights(model: keras.Model) -> None:
         variable.assign(rounded)
 
 
+@dataclass(frozen=True)
+class Converted:
+    """A network with its calibration in the model contract's form, but for the card.
+
+    Attributes
+    ----------
+    model : keras.Model
+        Of uint8 (n, 50, 50, 3) to a logit (n, 1); its weights are float16 values.
+    platt : Platt
+    graph : onnx.ModelProto
+    """
+
+    model: keras.Model
+    platt: Platt
+    graph: onnx.ModelProto
+
+    def content(self, card: str = "") -> bytes:
+        """Return the file with a card; the same weights and card give the same bytes."""
+        helper.set_model_props(self.graph, {CARD_KEY: card})
+        return self.graph.SerializeToString(deterministic=True)
+
+
 def export_model(
-    model: keras.Model,
-    platt: Platt,
+    converted: Converted,
     card: str,
     patches: PatchArray,
     path: Path,
@@ -81,8 +102,7 @@ def export_model(
 
     Parameters
     ----------
-    model : keras.Model
-        Of uint8 (n, 50, 50, 3) to a logit (n, 1); its weights are float16 values.
+    converted : Converted
     card : str
         The card's JSON.
     patches : ndarray of uint8, shape (n, 50, 50, 3)
@@ -104,16 +124,16 @@ def export_model(
             f"Parity needs {fewest} real patches and there are {len(patches)}; prepare more data."
         )
     parsed = parse_card(card, path.name)
-    data = to_onnx(model, platt, card).SerializeToString(deterministic=True)
+    data = converted.content(card)
     session = open_session(data)
-    logit = predict_logits(model, patches)
+    logit = predict_logits(converted.model, patches)
     difference = 0.0
     # Odd sizes, so that batch size is shown to be dynamic and without influence.
     for size, count in ((256, len(patches)), (1, 3), (7, 21)):
         found_p, found_logit = run_session(session, patches[:count], size)
         difference = max(
             difference,
-            float(np.abs(found_p - platt.probability(logit[:count])).max()),
+            float(np.abs(found_p - converted.platt.probability(logit[:count])).max()),
             # A raw logit is compared on the scale of p: its slope there is at most 1/4.
             float(np.abs(found_logit - logit[:count]).max()) / 4,
         )
@@ -137,17 +157,15 @@ def predict_logits(model: keras.Model, patches: PatchArray, size: int = 256) -> 
     return np.concatenate(parts).astype(np.float64)
 
 
-def to_onnx(model: keras.Model, platt: Platt, card: str) -> onnx.ModelProto:
-    """Convert to the model contract's form; the same weights give the same bytes."""
+def convert(model: keras.Model, platt: Platt) -> Converted:
+    """Convert a network, whose weights are float16 values, to the model contract's form."""
     patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
     logit = layers.Reshape(())(model(patches))
     scaled = layers.Rescaling(platt.a, offset=platt.b)(logit)
     whole = keras.Model(patches, [layers.Activation("sigmoid")(scaled), logit])
     with scratch_folder() as folder:
         target = folder / "model.onnx"
-        with warnings.catch_warnings():
-            # Keras asks NumPy for an alias that NumPy is about to bring back.
-            warnings.simplefilter("ignore", FutureWarning)
+        with expected_left_out():
             whole.export(
                 target,
                 format="onnx",
@@ -164,9 +182,8 @@ def to_onnx(model: keras.Model, platt: Platt, card: str) -> onnx.ModelProto:
         ir_version=8,
         producer_name=PRODUCER,
     )
-    helper.set_model_props(clean, {CARD_KEY: card})
     onnx.checker.check_model(clean, full_check=True)
-    return clean
+    return Converted(model, platt, clean)
 
 
 def open_session(data: bytes) -> Session:

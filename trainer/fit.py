@@ -18,7 +18,7 @@ from trainer.about import About
 from trainer.carding import CROSSVALIDATED, Evidence
 from trainer.checkpoint import History
 from trainer.crossvalidation import Tested, crossvalidate, write_report
-from trainer.export import round_weights
+from trainer.export import convert, round_weights
 from trainer.files import make_folder, sole_user
 from trainer.fitting import train_run
 from trainer.release import Figures, Judged, KeptBack, Release, Trained, publish
@@ -115,7 +115,7 @@ def _fit(
     )
     tested = {of: figures for of, figures in official.items() if "_test_" in of}
     return publish(
-        Trained(run, data, model, history),
+        Trained(run, data, convert(model, judged.platt), history),
         judged,
         evidence,
         metrics | official,
@@ -142,7 +142,9 @@ def _official_twin(
     forward = compiled(model)
     judged = Judged(data.validation, logits(forward, data.validation.store))
     tested = judged.metrics_of(f"{OFFICIAL}_test", data.test, logits(forward, data.test.store))
-    return judged.metrics(f"{OFFICIAL}_validation") | tested, judged.shifted(model)
+    return judged.metrics(f"{OFFICIAL}_validation") | tested, judged.shifted(
+        convert(model, judged.platt)
+    )
 
 
 def _rounded(settings: Settings, folder: Path, data: Data) -> tuple[keras.Model, History]:

@@ -253,6 +253,8 @@ NETWORKS: dict[tuple[str, str], Callable[[], Network]] = {
 
 DEPTHS = {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}
 """Convolutions of each block of VGG-16."""
+VGG_WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
+"""Filters of each."""
 CONVOLUTIONS = tuple(
     f"block{block}_conv{number}"
     for block, depth in DEPTHS.items()
@@ -279,12 +281,11 @@ def _plain_input() -> tuple[keras.KerasTensor, keras.KerasTensor]:
 
 
 def _blocks(x: keras.KerasTensor, *blocks: int) -> keras.KerasTensor:
-    """Apply blocks of VGG-16, each with its pooling; widths and names are the published ones."""
+    """Apply blocks of VGG-16, each with its pooling; names are the published ones."""
     for block in blocks:
         for number in range(1, DEPTHS[block] + 1):
-            width = min(64 * 2 ** (block - 1), 512)
             name = f"block{block}_conv{number}"
-            x = layers.Conv2D(width, 3, padding="same", activation="relu", name=name)(x)
+            x = layers.Conv2D(VGG_WIDTHS[block], 3, padding="same", activation="relu", name=name)(x)
         x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
     return x
 

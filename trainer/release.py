@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,14 +30,15 @@ from trainer.errors import RunError
 from trainer.evaluation import Interval, Scored, evaluate
 from trainer.export import (
     PARITY_PATCHES,
+    Converted,
     Exported,
+    convert,
     export_model,
     measure_speed,
     open_session,
     predict_logits,
     round_weights,
     run_session,
-    to_onnx,
 )
 from trainer.feeding import Part
 from trainer.figures import draw_curves
@@ -135,16 +135,19 @@ def release(
     metrics = judged.metrics(evidence.cases)
     tested: Figures = {}
     if test_log is not None:
-        # Beside a leaky split's own test part stand cases that it never saw.
-        for name_of, part in ((f"{leaky}test", data.test), ("unseen", data.unseen)):
+        # Beside a leaky split's own test part stand cases that it never saw. What calibrates, as
+        # the cases that a fold leaves out do, tests nothing.
+        test = data.test.take(np.flatnonzero(~np.isin(data.split.test, data.split.validation)))
+        for name_of, part in ((f"{leaky}test", test), ("unseen", data.unseen)):
             if len(part.store.index):
                 tested |= judged.metrics_of(name_of, part, logits(forward, part.store))
+    converted = convert(model, judged.platt)
     return publish(
-        Trained(run, data, model, history),
+        Trained(run, data, converted, history),
         judged,
         evidence,
         metrics | tested,
-        judged.shifted(model),
+        judged.shifted(converted),
         KeptBack(test_log, tested, elsewhere),
         *(out, name, version, about, report),
     )
@@ -190,19 +193,19 @@ class Judged:
         """Compute the figures of other patches under this calibration and threshold."""
         return _both_weightings(cases, part, self.platt.stored(logit), self.threshold)
 
-    def shifted(self, model: keras.Model) -> ShiftScores:
+    def shifted(self, converted: Converted) -> ShiftScores:
         """Score a network, calibrated alike, under strong shifts of these patches."""
-        content = to_onnx(model, self.platt, "").SerializeToString()
-        return score_shifts(open_session(content), self.part, self.threshold, mild=False)
+        session = open_session(converted.content())
+        return score_shifts(session, self.part, self.threshold, mild=False)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run whose network is to be published; its weights are rounded."""
+    """A run whose network is to be published, calibrated."""
 
     run: Run
     data: Data
-    model: keras.Model
+    network: Converted
     history: History
 
 
@@ -231,10 +234,12 @@ def publish(
     agreed : Agreement, optional
         Of the report; that of `judged` where not given.
     """
-    run, data, model = trained.run, trained.data, trained.model
+    run, data, network = trained.run, trained.data, trained.network
     part, platt, threshold = judged.part, judged.platt, judged.threshold
     index, probability = part.store.index, judged.probability
-    golden = choose_golden(lambda patches: platt.probability(predict_logits(model, patches)))
+    golden = choose_golden(
+        lambda patches: platt.probability(predict_logits(network.model, patches))
+    )
     curve = validation_curve(probability, index, part.weight, threshold)
     card = build_card(
         *(name, version, run, data, evidence, platt, threshold, curve, metrics, golden, about)
@@ -245,10 +250,10 @@ def publish(
         with tempfile.TemporaryDirectory() as scratch:
             # The card tells how the file does elsewhere, so a file is there before its card is.
             early = Path(scratch) / out.name
-            early.write_bytes(to_onnx(model, platt, to_json(card)).SerializeToString())
+            early.write_bytes(network.content(to_json(card)))
             labs = score_elsewhere(early, threshold, kept_back.elsewhere)
     card["idc"] |= card_blocks(shifts, labs)
-    exported = export_model(model, platt, to_json(card), patches, out, FEWEST)
+    exported = export_model(network, to_json(card), patches, out, FEWEST)
     content = out.read_bytes()
     speed = measure_speed(content, patches[:1024], time.perf_counter)
     if kept_back.log is not None:

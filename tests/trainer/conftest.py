@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from trainer.painting import paint_background, paint_tissue
+
+if TYPE_CHECKING:
+    import keras
 
 CASES = {"101": 24, "102": 24, "103": 24, "201": 16, "202": 16, "301": 10, "302": 10, "901": 12}
 
@@ -41,11 +47,75 @@ def vgg_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("vgg") / "vgg16.weights.h5"
     keras.utils.set_random_seed(11)
     model = keras.applications.VGG16(include_top=False, weights=None, input_shape=(50, 50, 3))
+    _save_weights(model, path)
+    return path
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
     with warnings.catch_warnings():
         # Keras copies its variables in a way that NumPy is about to change.
         warnings.simplefilter("ignore", DeprecationWarning)
         model.save_weights(path)
+
+
+@contextmanager
+def _narrowed() -> Iterator[None]:
+    from trainer import networks
+
+    def narrow(weights: str | None) -> keras.Model:
+        given = networks.keras.Input((50, 50, 3))
+        model = networks.keras.Model(given, networks._blocks(given, *networks.DEPTHS))
+        if weights is not None:
+            model.load_weights(weights)
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        widths = {block: width // 16 for block, width in networks.VGG_WIDTHS.items()}
+        patch.setattr(networks, "VGG_WIDTHS", widths)
+        patch.setattr(networks, "_vgg16", narrow)
+        yield
+
+
+@pytest.fixture(scope="session")
+def narrow_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a VGG-16 that is a sixteenth as wide."""
+    keras = pytest.importorskip("keras", reason="the trainer needs the extra 'trainer'")
+    from trainer import networks
+
+    path = tmp_path_factory.mktemp("vgg") / "narrow.weights.h5"
+    keras.utils.set_random_seed(11)
+    with _narrowed():
+        _save_weights(networks._vgg16(None), path)
     return path
+
+
+@pytest.fixture
+def narrow_vgg(narrow_weights: Path) -> Iterator[Path]:
+    """Makes VGG-16 a sixteenth as wide; yields its weights."""
+    with _narrowed():
+        yield narrow_weights
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Trains as `eagerly` does."""
+    with eagerly():
+        yield
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Run each step as it is written, and draw no curves: compiling and drawing take longer."""
+    tf = pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
+    from trainer import training
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "draw_curves", lambda *given: None)
+            yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +146,9 @@ def crossvalidated(small_data: SmallData, tmp_path_factory: pytest.TempPathFacto
     root = tmp_path_factory.mktemp("folds")
     prepare(small_data.patches, root / "store")
     files = ["--splits", str(small_data.splits), "--counts", str(small_data.counts)]
-    settings = ["--network", "baseline", "--epochs", "2", "--batch", "32"]
+    settings = ["--network", "baseline", "--epochs", "2", "--batch", "128"]
     command = ["crossvalidate", "--data", str(root / "store"), *files, *settings]
     command += ["--out", str(root / "out")]
-    assert main(command) == 0
+    with eagerly():
+        assert main(command) == 0
     return command

@@ -16,15 +16,15 @@ import keras
 from idc_desktop.errors import UsageError
 from trainer.calibration import Platt
 from trainer.errors import RunError
-from trainer.export import open_session, predict_logits, run_session, to_onnx
+from trainer.export import convert, open_session, predict_logits, run_session
 from trainer.networks import Weights, _evened, build, digest, read_imagenet
 from trainer.painting import paint_tissue
 from trainer.settings import ASSUMPTIONS, NETWORK_NAMES, RECIPES, recipe_settings
 
 
-@pytest.fixture(scope="module")
-def imagenet(vgg_weights: Path) -> Weights:
-    return read_imagenet(vgg_weights)
+@pytest.fixture
+def imagenet(narrow_vgg: Path) -> Weights:
+    return read_imagenet(narrow_vgg)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,9 @@ def test_every_recipe_builds_a_network_of_raw_pixels_to_one_logit(
 
 
 def test_corrected_vgg_sees_pixels_scaled_as_it_was_trained(
-    vgg_weights: Path, imagenet: Weights, patches: np.ndarray
+    vgg_weights: Path, patches: np.ndarray
 ) -> None:
-    network = build(recipe_settings("corrected", "vgg16-finetuned"), imagenet)
+    network = build(recipe_settings("corrected", "vgg16-finetuned"), read_imagenet(vgg_weights))
     vgg = keras.applications.VGG16(include_top=False, weights=vgg_weights, input_shape=(50, 50, 3))
     third = keras.Model(vgg.input, vgg.get_layer("block3_pool").output)
     expected = third(keras.applications.vgg16.preprocess_input(patches.astype(np.float32)))
@@ -158,5 +158,5 @@ def test_patches_of_one_colour_give_finite_and_equal_answers_in_file_and_network
     plain = np.repeat(levels, 7500).reshape(-1, 50, 50, 3)
     found = predict_logits(model, plain)
     assert np.isfinite(found).all()
-    session = open_session(to_onnx(model, Platt(1, 0), "").SerializeToString())
+    session = open_session(convert(model, Platt(1, 0)).content())
     assert np.abs(run_session(session, plain)[1] - found).max() < 1e-5

@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 
 import onnx
 
-from trainer import cli, export, release, training
+from trainer import cli, export, golden, release, training
 from trainer.checkpoint import CHECKPOINT, LOG_JSON
 from trainer.cli import main
 from trainer.dataset import load_store, prepare
@@ -39,8 +39,19 @@ from trainer.shifts import STRONG
 from trainer.splits import LEAKY
 from trainer.training import compiled, logits, train
 
-SETTINGS = Settings(epochs=2, batch=16)
+SETTINGS = Settings(epochs=2, batch=24)
+"""Seven whole batches: one of another size would be compiled apart."""
 ABOUT = About(data="painted patches", limitations=("Of paint.",))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_of_everything() -> Iterator[None]:
+    """Little is painted, and the data set is smaller than what parity asks for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release, "FEWEST", 10)
+        patch.setattr(release, "_BACKGROUND", 50)
+        patch.setattr(golden, "CANDIDATES", 200)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +100,14 @@ def exported(run: Path, laboratory: Path, tmp_path_factory: pytest.TempPathFacto
     """That run, exported, with its test cases and another laboratory's slide scored."""
     folder = tmp_path_factory.mktemp("export")
     (folder / "about.json").write_text(json.dumps(asdict(ABOUT)), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        # The painted data set is smaller than the thousand patches that parity asks for.
-        patch.setattr(release, "FEWEST", 10)
-        code = main(
-            [
-                *("export", str(run), "--out", str(folder / "small.onnx"), "--name", "small"),
-                *("--report", str(folder / "small.md"), "--test-log", str(folder / "test.csv")),
-                *("--about", str(folder / "about.json")),
-                *("--elsewhere", str(laboratory)),
-            ]
-        )
+    code = main(
+        [
+            *("export", str(run), "--out", str(folder / "small.onnx"), "--name", "small"),
+            *("--report", str(folder / "small.md"), "--test-log", str(folder / "test.csv")),
+            *("--about", str(folder / "about.json")),
+            *("--elsewhere", str(laboratory)),
+        ]
+    )
     assert code == 0
     return folder
 
@@ -206,9 +214,8 @@ def test_card_carries_golden_patches_that_are_reproduced(exported: Path) -> None
 
 
 def test_export_repeats_byte_for_byte_and_logs_the_file(
-    run: Path, exported: Path, laboratory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Path, exported: Path, laboratory: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(release, "FEWEST", 10)
     again = release.release(
         *(run, tmp_path / "again.onnx", "small", "1.0.0", ABOUT),
         test_log=tmp_path / "log",
@@ -235,13 +242,11 @@ def test_order_of_the_converter_does_not_show_in_the_file(exported: Path) -> Non
     assert "Shape" not in {node.op_type for node in graph.node}
 
 
-def test_export_of_a_leaky_run_says_so_on_every_figure(
-    sources: Sources, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(release, "FEWEST", 10)
+@pytest.mark.usefixtures("eager")
+def test_export_of_a_leaky_run_says_so_on_every_figure(sources: Sources, tmp_path: Path) -> None:
     options = [*_options(sources), "--split", "random-patch", "--smote", "before-split"]
     run = tmp_path / "run"
-    assert main(["train", *options, "--out", str(run), "--epochs", "1", "--batch", "16"]) == 0
+    assert main(["train", *options, "--out", str(run), "--epochs", "1", "--batch", "64"]) == 0
     found = release.release(
         *(run, tmp_path / "x.onnx", "x", "1.0.0", About()),
         report=tmp_path / "x.md",
@@ -266,14 +271,14 @@ def test_file_that_differs_from_its_network_is_not_written(
 ) -> None:
     session = export.load_file(exported / "small.onnx")
     card = session.get_modelmeta().custom_metadata_map[CARD_KEY]
-    model = build(replace(SETTINGS, seed=3)).whole
+    converted = export.convert(build(replace(SETTINGS, seed=3)).whole, Platt(1, 0))
     patches = paint_background(np.random.default_rng(0), 40)
     honest: Callable[..., np.ndarray] = export.predict_logits
     monkeypatch.setattr(export, "predict_logits", lambda *given: honest(*given) + 0.01)
     with pytest.raises(ParityError, match="differ"):
-        export.export_model(model, Platt(1, 0), card, patches, tmp_path / "no.onnx", fewest=40)
+        export.export_model(converted, card, patches, tmp_path / "no.onnx", fewest=40)
     with pytest.raises(ParityError, match="1000"):
-        export.export_model(model, Platt(1, 0), card, patches, tmp_path / "no.onnx")
+        export.export_model(converted, card, patches, tmp_path / "no.onnx")
     assert not list(tmp_path.iterdir())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,7 +21,7 @@ from idc_desktop.errors import OutputError
 from trainer import checkpoint, golden, release
 from trainer.about import About
 from trainer.carding import LEAK, VALIDATED, Evidence, limitations
-from trainer.checkpoint import CHECKPOINT, LOG_CSV, LOG_JSON
+from trainer.checkpoint import CHECKPOINT, LOG_CSV, LOG_JSON, Epoch, best_epoch
 from trainer.cli import main
 from trainer.dataset import prepare
 from trainer.errors import RunError
@@ -30,7 +29,7 @@ from trainer.export import load_file, run_session
 from trainer.networks import Weights, read_imagenet
 from trainer.runs import Data, Run, Sources, load_data
 from trainer.settings import Settings, recipe_settings
-from trainer.training import CURVES, FROZEN_WEIGHTS, Means, collapse, load_best, train
+from trainer.training import CURVES, FROZEN_WEIGHTS, Means, load_best, train
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +46,14 @@ def data(sources: Sources) -> Data:
 
 @pytest.fixture(scope="module")
 def few(data: Data) -> Data:
-    """A third of the training patches: VGG-16 takes its time."""
+    """A third of the training patches."""
     rows = np.arange(0, len(data.train.store.index), 3)
     return replace(data, train=data.train.take(rows))
 
 
-@pytest.fixture(scope="module")
-def imagenet(vgg_weights: Path) -> Weights:
-    return read_imagenet(vgg_weights)
+@pytest.fixture
+def imagenet(narrow_vgg: Path) -> Weights:
+    return read_imagenet(narrow_vgg)
 
 
 @pytest.fixture(scope="module")
@@ -77,16 +76,28 @@ def _difference(one: keras.Model, other: keras.Model) -> float:
     return max(float(np.abs(a.numpy() - b.numpy()).mean()) for a, b in pairs)
 
 
+LARGEST_BYTES = {"vgg16-features": 17.5e6, "vgg16-finetuned": 31.5e6}
+"""Blocks 1 to 4 hold 7.6, all five 14.7 million weights of two bytes each; then the head."""
+
+
 @pytest.mark.parametrize(
-    "network", ["vgg16-finetuned", pytest.param("vgg16-features", marks=pytest.mark.long)]
+    ("network", "wide"),
+    [
+        ("vgg16-finetuned", False),
+        *(pytest.param(name, True, marks=pytest.mark.long) for name in LARGEST_BYTES),
+    ],
 )
 def test_run_of_the_command_line_is_exported_with_its_origin(
     network: str,
+    wide: bool,
     sources: Sources,
-    vgg_weights: Path,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    weights = request.getfixturevalue("vgg_weights" if wide else "narrow_vgg")
+    if not wide:
+        request.getfixturevalue("eager")
     monkeypatch.setattr(release, "FEWEST", 10)
     monkeypatch.setattr(release, "_BACKGROUND", 20)
     monkeypatch.setattr(golden, "CANDIDATES", 40)
@@ -97,9 +108,10 @@ def test_run_of_the_command_line_is_exported_with_its_origin(
     ]
     few = ["--epochs", "1", "--batch", "16", "--variants", "1"]
     command = ["train", *where, "--out", str(run), "--network", network, *few]
-    assert main([*command, "--weights", str(vgg_weights)]) == 0
-    assert {CHECKPOINT, LOG_CSV, LOG_JSON, CURVES, FROZEN_WEIGHTS, "cache", "run.json"} == {
-        path.name for path in run.iterdir()
+    assert main([*command, "--weights", str(weights)]) == 0
+    assert {path.name for path in run.iterdir()} == {
+        *(CHECKPOINT, LOG_CSV, LOG_JSON, FROZEN_WEIGHTS, "cache", "run.json"),
+        *([CURVES] if wide else []),
     }
     model = tmp_path / "small.onnx"
     command = ["export", str(run), "--out", str(model), "--name", "small"]
@@ -114,14 +126,14 @@ def test_run_of_the_command_line_is_exported_with_its_origin(
     assert len(idc["training"]["imagenet_sha256"]) == 64
     found, _ = run_session(session, card.golden_patches)
     assert np.abs(found - card.golden_probabilities).max() < 1e-4
-    # Blocks 1 to 4 hold 7.6, all five 14.7 million weights of two bytes each; then the head.
-    assert model.stat().st_size < {"vgg16-features": 17.5e6, "vgg16-finetuned": 31.5e6}[network]
+    assert not wide or model.stat().st_size < LARGEST_BYTES[network]
     assert report.with_name("small_curves.png").read_bytes().startswith(b"\x89PNG")
     text = report.read_text(encoding="utf-8")
     assert "small_curves.png" in text
     assert "collapse alarm: " in text
 
 
+@pytest.mark.usefixtures("eager")
 def test_interrupted_fine_tuning_ends_as_an_undisturbed_one(
     few: Data, imagenet: Weights, cache: Path, tmp_path: Path
 ) -> None:
@@ -146,6 +158,7 @@ def test_interrupted_fine_tuning_ends_as_an_undisturbed_one(
     assert _difference(network.whole, whole.network.whole) == 0
 
 
+@pytest.mark.usefixtures("eager")
 def test_head_epochs_leave_the_pretrained_layers_alone(
     few: Data, imagenet: Weights, cache: Path, tmp_path: Path
 ) -> None:
@@ -158,6 +171,7 @@ def test_head_epochs_leave_the_pretrained_layers_alone(
         assert np.allclose(kernel, imagenet["block5_conv3"][0], atol=1e-7) == same
 
 
+@pytest.mark.usefixtures("eager")
 def test_other_weights_are_another_training(few: Data, imagenet: Weights, tmp_path: Path) -> None:
     settings = _settings("vgg16-features", epochs=1)
     train(few.train, few.validation, settings, tmp_path, means=Means(imagenet))
@@ -170,6 +184,7 @@ def test_other_weights_are_another_training(few: Data, imagenet: Weights, tmp_pa
         load_best(settings, tmp_path, few.train, few.validation)
 
 
+@pytest.mark.usefixtures("eager")
 def test_full_disk_keeps_the_last_checkpoint_and_the_training_goes_on_later(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,12 +208,16 @@ def test_full_disk_keeps_the_last_checkpoint_and_the_training_goes_on_later(
     assert [line.epoch for line in done.history] == [0, 1]
 
 
-def test_plain_training_takes_the_last_epoch(data: Data, tmp_path: Path) -> None:
-    settings = _settings("baseline", "paper", epochs=3)
-    done = train(data.train, data.validation, settings, tmp_path)
-    assert done.best_epoch == 2
+def test_epoch_taken_is_the_last_one_of_the_paper_and_else_the_best() -> None:
+    history = tuple(
+        Epoch(epoch, 0.4, 0.8, 0.4, 0.9, auprc, 0.8, 0.3, "", 1.0, 100.0)
+        for epoch, auprc in enumerate((0.7, 0.9, 0.8))
+    )
+    assert best_epoch(history, _settings("baseline", "paper")) == 2
+    assert best_epoch(history, _settings("baseline")) == 1
 
 
+@pytest.mark.usefixtures("eager")
 def test_mixed_precision_is_trained_and_rebuilt_in_float32(
     few: Data, imagenet: Weights, tmp_path: Path
 ) -> None:
@@ -209,21 +228,7 @@ def test_mixed_precision_is_trained_and_rebuilt_in_float32(
     assert {layer.compute_dtype for layer in network.whole.layers[1:]} == {"float32"}
 
 
-@pytest.mark.parametrize(
-    ("logit", "alarm"),
-    [
-        (np.full(100, -5.0), "0.00%"),
-        (np.full(100, 5.0), "100.00%"),
-        (np.concatenate([[0.1], np.full(98, math.log(0.3 / 0.7)), [0.1]]), "guessing"),
-        (np.where(np.arange(100) < 30, 1.0, -1.0), ""),
-    ],
-)
-def test_collapse_is_told(logit: np.ndarray, alarm: str) -> None:
-    label = (np.arange(100) < 30).astype(np.uint8)
-    assert alarm in collapse(logit, label, np.ones(100))
-    assert bool(collapse(logit, label, np.ones(100))) == bool(alarm)
-
-
+@pytest.mark.usefixtures("eager")
 def test_alarm_reaches_the_log_of_a_network_that_a_high_rate_destroyed(
     data: Data, tmp_path: Path
 ) -> None:
