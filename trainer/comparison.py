@@ -123,19 +123,24 @@ def compare(
             if name not in known:
                 raise UsageError(f"There is no {kind} {name}; there are: {', '.join(known)}.")
     # All protocols are cut first: one that cannot be run is refused before hours of training.
-    cut = {one: load_data(_protocol_sources(sources, one)) for one in chosen["protocol"]}
-    for data in cut.values():
-        data.require_test()
+    cut = {one: _protocol_sources(sources, one) for one in chosen["protocol"]}
+    data = {one: load_data(of) for one, of in cut.items()}
+    for part in data.values():
+        part.require_test()
     make_folder(out / "results")
     with sole_user(out):
-        for protocol, data in cut.items():
+        for protocol, of in cut.items():
             for method in chosen["method"]:
-                yield _run(method, protocol, data, out, epochs, weights, means or Means(), report)
+                yield _run(
+                    *(method, protocol, of, data[protocol]),
+                    *(out, epochs, weights, means or Means(), report),
+                )
 
 
 def _run(
     method: str,
     protocol: str,
+    sources: Sources,
     data: Data,
     out: Path,
     epochs: int | None,
@@ -159,7 +164,7 @@ def _run(
         fitted = fit_forest(method, data)
     else:
         of = replace(means, imagenet=imagenet)
-        fitted = fit_network(settings, data, out / "runs" / path.stem, of, report)
+        fitted = fit_network(sources, settings, data, out / "runs" / path.stem, of, report)
     done = _score(method, protocol, own, settings, fitted, data)
     _write_result(path, done)
     return done

@@ -142,7 +142,7 @@ def crossvalidate(
     settings : Settings
         The epoch taken is the last one, whatever they say.
     out : Path
-        Gets ``fold<N>.json`` and the run folder ``fold<N>``.
+        Gets ``fold<N>.json`` and the run folder ``fold<N>``, which can be exported.
     means : Means
         Without a cache folder, ``cache`` in `out` serves all folds and is removed after the last.
 
@@ -152,9 +152,8 @@ def crossvalidate(
     """
     settings = replace(settings, taken="last")
     # All folds are cut first: one that cannot be used is refused before any has trained.
-    folds = [
-        load_data(replace(sources, split="held-out", fold=number + 1)) for number in range(FOLDS)
-    ]
+    cut = [replace(sources, split="held-out", fold=number + 1) for number in range(FOLDS)]
+    folds = [load_data(one) for one in cut]
     for data in folds:
         data.require_test()
     if few := thinness(load_store(sources.store).index):
@@ -164,8 +163,8 @@ def crossvalidate(
     shared = replace(means, cache=means.cache or out / "cache")
     with sole_user(out):
         found = tuple(
-            _fold(number, data, settings, out, shared.beside(f"fold{number}"), report)
-            for number, data in enumerate(folds, start=1)
+            _fold(of, data, settings, out, shared.beside(f"fold{of.fold}"), report)
+            for of, data in zip(cut, folds, strict=True)
         )
         if means.cache is None:
             shutil.rmtree(out / "cache", ignore_errors=True)
@@ -173,7 +172,7 @@ def crossvalidate(
 
 
 def _fold(
-    number: int,
+    sources: Sources,
     data: Data,
     settings: Settings,
     out: Path,
@@ -181,11 +180,12 @@ def _fold(
     report: Callable[[str], None],
 ) -> Fold:
     own = identity(settings.network, settings, data, means)
+    number = sources.fold
     path = out / f"fold{number}.json"
     if path.exists() and (done := _read(path)).identity == own:
         return done
     report(data.split.name)
-    fitted = fit_network(settings, data, out / f"fold{number}", means, report)
+    fitted = fit_network(sources, settings, data, out / f"fold{number}", means, report)
     done = Fold(
         fold=number,
         identity=own,

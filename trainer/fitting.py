@@ -106,6 +106,13 @@ def train_run(
         report(warning)
     parts = data.train, data.validation
     outcome = train(*parts, settings, folder, report, means, data.split.name)
+    return _kept(sources, settings, folder, means, outcome), data, outcome
+
+
+def _kept(
+    sources: Sources, settings: Settings, folder: Path, means: Means, outcome: Outcome
+) -> Run:
+    """Write what `export` needs of a run."""
     minutes = sum(line.seconds for line in outcome.history) / 60
     if (folder / RUN_FILE).exists():
         # Training a finished run again changes nothing, so neither may its date.
@@ -114,15 +121,27 @@ def train_run(
         date = datetime.now(UTC).strftime("%Y-%m-%d")
     run = Run(settings, sources, date, minutes, **means.origins())
     run.save(folder)
-    return run, data, outcome
+    return run
 
 
 def fit_network(
-    settings: Settings, data: Data, folder: Path, means: Means, report: Callable[[str], None]
+    sources: Sources,
+    settings: Settings,
+    data: Data,
+    folder: Path,
+    means: Means,
+    report: Callable[[str], None],
 ) -> Fitted:
-    """Train a network in a run folder, or go on there; arguments as those of `train`."""
+    """Train a network in a run folder, or go on there, and keep there what `export` needs.
+
+    Parameters
+    ----------
+    sources : Sources
+        What `data` were loaded from.
+    """
     parts = data.train, data.validation
     outcome = train(*parts, settings, folder, report, means, data.split.name)
+    run = _kept(sources, settings, folder, means, outcome)
     # Judged as it would be exported: in float32, whatever it was trained in.
     network, _ = load_best(settings, folder, *parts)
     forward = compiled(network.whole)
@@ -130,5 +149,4 @@ def fit_network(
     detail = f"recipe {settings.recipe}, epoch {last.epoch + 1} of {len(outcome.history)}"
     if last.collapsed:
         detail += f", COLLAPSED: {last.collapsed}"
-    minutes = sum(line.seconds for line in outcome.history) / 60
-    return Fitted(lambda store: logits(forward, store), detail, minutes)
+    return Fitted(lambda store: logits(forward, store), detail, run.minutes)

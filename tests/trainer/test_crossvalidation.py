@@ -17,12 +17,14 @@ from tests.trainer.conftest import CASES, write_case
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from trainer import crossvalidation
+from idc_desktop.card import CARD_KEY, parse_card
+from trainer import crossvalidation, golden, release
 from trainer.calibration import calibrate
 from trainer.cli import main
 from trainer.dataset import load_store, prepare
 from trainer.evaluation import evaluate
-from trainer.runs import Sources, load_data
+from trainer.export import load_file
+from trainer.runs import Sources, load_data, load_run
 from trainer.splits import FOLDS
 
 
@@ -57,6 +59,26 @@ def test_every_patch_is_tested_once_by_a_network_that_did_not_see_its_case(
         # The last epoch, not one that did well on the cases held out.
         run = json.loads((Path(command[-1]) / f"fold{number}" / "log.json").read_text("utf-8"))
         assert run["settings"]["taken"] == "last"
+
+
+def test_a_fold_is_a_run_that_can_be_exported_and_has_no_test_figures(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "FEWEST", 10)
+    monkeypatch.setattr(golden, "CANDIDATES", 100)
+    fold, log = Path(command[-1]) / "fold2", tmp_path / "log.csv"
+    run = load_run(fold)
+    assert (run.sources.split, run.sources.fold, run.settings.taken) == ("held-out", 2, "last")
+    options = ["--out", str(tmp_path / "x.onnx"), "--name", "x", "--test-log", str(log)]
+    assert main(["export", str(fold), *options]) == 0
+    session = load_file(tmp_path / "x.onnx")
+    text = session.get_modelmeta().custom_metadata_map[CARD_KEY]
+    idc = parse_card(text, "x.onnx").document["idc"]
+    assert set(idc["metrics"]) == {"validation_weighted", "validation_unweighted"}
+    held_out = set(load_data(run.sources).validation.store.index.case)
+    assert set(idc["calibration"]["case_ids"]) == held_out
+    assert not held_out & set(idc["training"]["case_ids"])
+    assert not log.exists()
 
 
 def test_a_fold_is_calibrated_by_the_others_alone(command: list[str]) -> None:
@@ -94,6 +116,7 @@ def test_pooled_figures_are_scikit_learns(command: list[str]) -> None:
     assert "calibration error of a case" in text
 
 
+@pytest.mark.usefixtures("eager")  # as the folds were trained, to the last digit
 def test_a_finished_fold_is_not_trained_again_and_a_missing_one_is(
     command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,9 +126,9 @@ def test_a_finished_fold_is_not_trained_again_and_a_missing_one_is(
     fitted: list[Path] = []
     real = crossvalidation.fit_network
 
-    def watched(settings, data, folder, means, report):  # type: ignore[no-untyped-def]
+    def watched(sources, settings, data, folder, means, report):  # type: ignore[no-untyped-def]
         fitted.append(folder)
-        return real(settings, data, folder, means, report)
+        return real(sources, settings, data, folder, means, report)
 
     monkeypatch.setattr(crossvalidation, "fit_network", watched)
     (out / "fold3.json").unlink()
