@@ -14,6 +14,7 @@ from trainer.evaluation import Confusion, decide
 from trainer.files import replacing, write_csv
 from trainer.markdown import interval, table
 from trainer.paper import (
+    BESIDE,
     CITATION,
     NOTES,
     TABLE_2,
@@ -38,6 +39,7 @@ _TABLES = {
     "Table 3": ("The paper's three models", TABLE_3),
     "Table 4": ("Handcrafted features with a random forest", TABLE_4),
     "Table 5": ("Networks of other publications", TABLE_5),
+    "Beside the paper": ("Networks that it has no row of", BESIDE),
 }
 _PRINTED = {"accuracy": "accuracy", "precision": "precision", "f1": "F1", "minutes": "min"}
 _LEAKY = {
@@ -110,7 +112,7 @@ def render(results: Results) -> str:
         *_table_2(results, notes),
     ]
     for name, (title, rows) in _TABLES.items():
-        title += notes.mark(*TITLE_NOTES[name])
+        title += notes.mark(*TITLE_NOTES.get(name, ()))
         lines += ["", f"## {name}. {title}", "", *_table(rows, results, notes)]
     lines += ["", "## Notes", "", *notes.lines()]
     lines += ["", "## What was run", "", *_details(results)]
@@ -182,7 +184,7 @@ def _decided(one: Confusion) -> list[str]:
 
 
 def _table(rows: tuple[Printed, ...], results: Results, notes: _Footnotes) -> list[str]:
-    """Lay out a table; columns that the paper's table has not are left out."""
+    """Lay out a table; columns of which no printed cell is at hand are left out."""
     printed = {
         field: name
         for field, name in _PRINTED.items()
@@ -252,7 +254,7 @@ def _csv_rows(results: Results) -> Iterator[tuple[str | float, ...]]:
             yield "Table 2", method, "printed", "", f"{cell}_percent", value, "", ""
     for name, (_, rows) in _TABLES.items():
         for row in rows:
-            for figure in ("accuracy", "precision", "f1", "minutes"):
+            for figure in () if rows is BESIDE else _PRINTED:
                 value = getattr(row, figure)
                 shown = NOT_AT_HAND if value is None else value
                 yield name, row.method, "printed", "", figure, shown, "", ""
