@@ -10,9 +10,11 @@ from typing import Any
 from PySide6.QtGui import QUndoCommand
 
 from idc_desktop.colormap import DEFAULT, NAMES
+from idc_desktop.layers import KINDS, PATCH
 
 _ONE_GESTURE_S = 1.0
 _LABELS = {
+    "layer": "Show another layer",
     "thresholds": "Change threshold",
     "colormap": "Change colours",
     "opacity": "Change opacity",
@@ -41,6 +43,8 @@ class Display:
         at or above the threshold.
     legend : bool
         Whether its colours are explained in a corner of the view.
+    layer : str
+        Name of the layer that is shown and measured, of a map that has it; else the patch layer is.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -50,6 +54,7 @@ class Display:
     smooth: bool = False
     outlined: bool = True
     legend: bool = True
+    layer: str = PATCH
 
     @classmethod
     def from_dict(cls, values: object) -> Display | None:
@@ -67,6 +72,7 @@ class Display:
         flags = (found.visible, found.smooth, found.outlined, found.legend)
         is_sound = (
             found.colormap in NAMES
+            and found.layer in KINDS
             and all(isinstance(it, int | float) and 0 <= it <= 1 for it in numbers)
             and all(isinstance(it, bool) for it in flags)
         )

@@ -181,7 +181,10 @@ class SlideDocument(QObject):
     @property
     def layer(self) -> MapLayer | None:
         """The layer of the map that is shown."""
-        return self.map.layer() if self.map is not None else None
+        if self.map is None:
+            return None
+        wanted = (it for it in self.map.layers if it.name == self._display.layer)
+        return next(wanted, self.map.layer())
 
     @property
     def grid(self) -> PatchGrid | None:
@@ -260,6 +263,8 @@ class SlideDocument(QObject):
     def _set_display(self, changes: Mapping[str, Any]) -> None:
         self._display = replace(self._display, **changes)
         self.display_changed.emit()
+        if "layer" in changes:
+            self.map_changed.emit()
 
     def show_or_hide_map(self) -> None:
         """Hide the map if it is shown, else show it."""

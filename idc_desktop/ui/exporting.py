@@ -60,12 +60,13 @@ class Export:
         """
         assert document.path is not None
         assert document.slide is not None
+        assert document.layer is not None
         analysis = Analysis.of(
             document.record,
             document.model,
             document.slide.pseudonym if anonymous else document.path.name,
             document.threshold,
-            "patch",
+            document.layer.name,
             source=document.path,
         )
         folder = export_folder(document, out, anonymous)

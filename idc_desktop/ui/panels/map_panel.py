@@ -33,7 +33,7 @@ class MapPanel(QWidget):
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
-        form = QFormLayout(self)
+        form = self._form = QFormLayout(self)
         form.setContentsMargins(8, 0, 8, 8)
         self._boxes = {
             "visible": QCheckBox("Show (M)"),
@@ -47,6 +47,10 @@ class MapPanel(QWidget):
             box.toggled.connect(lambda on, name=name: document.show(**{name: on}))
             flow.addWidget(box)
         form.addRow(boxes)
+        self._layer = QComboBox()
+        self._layer.activated.connect(lambda _: document.show(layer=self._layer.currentData()))
+        form.addRow("Layer", self._layer)
+        form.setRowVisible(self._layer, False)
         self._colormap = QComboBox()
         self._colormap.setIconSize(_SWATCH)
         for name in NAMES:
@@ -77,6 +81,7 @@ class MapPanel(QWidget):
         self._operating_point = WrappedLabel()
         form.addRow(self._operating_point)
         document.display_changed.connect(self._refresh)
+        document.map_changed.connect(self._offer_layers)
         document.model_changed.connect(self._refresh)
         self._refresh()
 
@@ -87,6 +92,18 @@ class MapPanel(QWidget):
     def _on_threshold(self, value: float) -> None:
         if abs(self._document.threshold - value) > _HALF_A_STEP:
             self._document.show(threshold=value)
+
+    def _offer_layers(self) -> None:
+        """Let one choose among the layers of the map, where there are several."""
+        current, layer = self._document.map, self._document.layer
+        kinds = [it.kind for it in current.layers] if current is not None else []
+        if len(kinds) != self._layer.count():
+            self._layer.clear()
+            for kind in kinds:
+                self._layer.addItem(kind.title, kind.name)
+        if layer is not None:
+            self._layer.setCurrentIndex(self._layer.findData(layer.name))
+        self._form.setRowVisible(self._layer, len(kinds) > 1)
 
     def _refresh(self) -> None:
         document = self._document
