@@ -306,6 +306,11 @@ def _compare(arguments: argparse.Namespace) -> None:
             _say(f"{result.method}, {result.split}: weighted test {text}")
     write_tables(arguments.out)
     _say(f"tables: {arguments.out / MARKDOWN}")
+    if arguments.architectures:
+        from trainer.architecture import draw_architectures
+
+        for path in draw_architectures(arguments.out / "architectures"):
+            _say(f"architecture: {path}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -434,6 +439,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--protocols", nargs="+", metavar="NAME", help="paper, official, or both")
     compare.add_argument("--epochs", type=whole, help="budget of each network")
     compare.add_argument("--tables-only", action="store_true", help="run nothing")
+    compare.add_argument(
+        "--architectures", action="store_true", help="draw the networks layer by layer, too"
+    )
     compare.set_defaults(run=_compare)
 
     export = verb("export", "write a finished run as one ONNX file with its card")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -17,6 +19,9 @@ from trainer.dataset import PatchArray, PatchStore
 from trainer.evaluation import Confusion, Reliability
 from trainer.files import replacing
 from trainer.maps import CaseMap
+
+if TYPE_CHECKING:
+    from trainer.architecture import Stage
 
 CLASSES = ("not IDC", "IDC")
 COLOURS = ("#3b6fb6", "#c8443a")
@@ -195,3 +200,33 @@ def draw_curves(history: History, chosen: int, title: str, path: Path) -> None:
             axes.tick_params(labelsize=8)
             axes.grid(alpha=0.25)
             axes.legend(fontsize=7)
+
+
+def draw_architecture(stages: Sequence[Stage], title: str, path: Path) -> None:
+    """Draw a network as a row of boxes, as the paper's figures 3 to 6 do.
+
+    A box is as high as its map (of values without a map, as their number), and the wider the more
+    channels there are; below it stand kind, shape and number of weights.
+    """
+    states = list(dict.fromkeys(one.state for one in stages))
+    shades = dict(zip(states, ("#a9b4c2", *COLOURS) if len(states) > 1 else COLOURS, strict=False))
+    with _figure(path, 1.6 + 0.62 * len(stages), 4.2) as figure:
+        axes = figure.subplots()
+        x = 0.0
+        for one in stages:
+            height = one.shape[0] / 50 if len(one.shape) == 3 else np.log2(one.shape[0] + 1) / 12
+            width = 0.2 + 0.06 * np.log2(one.shape[-1] + 1)
+            box = Rectangle((x, -height / 2), width, height, facecolor=shades[one.state])
+            box.set_edgecolor("#333333")
+            axes.add_patch(box)
+            size = "x".join(map(str, one.shape))
+            weights = [f"{one.parameters:,}"] if one.parameters else []
+            text = "\n".join((one.kind, size, *weights, *one.then))
+            axes.text(x + width / 2, -0.62, text, ha="center", va="top", fontsize=5.5)
+            x += 1.0
+        axes.set(xlim=(-0.3, x), ylim=(-1.1, 0.6))
+        axes.set_axis_off()
+        total = sum(one.parameters for one in stages)
+        axes.set_title(f"{title}: {total:,} weights", fontsize=9)
+        handles = [Patch(facecolor=shades[state], label=state) for state in states]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7)
