@@ -6,6 +6,7 @@ gigabytes, in C, where nothing stops it but the end of the process.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -39,6 +40,7 @@ def run(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
     """Read the file and send its regions."""
     assert isinstance(job, ReadRegionsJob)
     listen(lambda _cancel: os._exit(0))
+    gc.disable()  # there are no cycles, but millions of lists to look for them in
     file = RegionsFile(Path(job.path))
     threading.Thread(target=_watch, args=(file, outbox), daemon=True).start()
     for batch in _batches(file):
