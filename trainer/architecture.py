@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer.figures import draw_architecture
+from trainer.figures import Stage, draw_architecture
 from trainer.files import make_folder
 from trainer.networks import Network, build
 from trainer.settings import RECIPE_NAMES, VGG16_NAMES, recipe_settings
@@ -16,30 +16,6 @@ FROZEN, PRETRAINED, NEW = "frozen", "ImageNet's, trained on", "new"
 """What becomes of a layer's weights in training."""
 
 _SHOWN = ("baseline", *VGG16_NAMES)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A layer, with what follows it and changes no shape.
-
-    Attributes
-    ----------
-    kind : str
-        As ``conv 3x3``.
-    shape : tuple of int
-        Of its output for one patch: (rows, cols, channels) or (values,).
-    parameters : int
-    state : str
-        `FROZEN`, `PRETRAINED` or `NEW`.
-    then : tuple of str
-        What follows: ``batch norm``, ``dropout 0.5``.
-    """
-
-    kind: str
-    shape: tuple[int, ...]
-    parameters: int
-    state: str
-    then: tuple[str, ...] = ()
 
 
 def stages(network: Network) -> list[Stage]:

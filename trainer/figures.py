@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,9 +19,6 @@ from trainer.dataset import PatchArray, PatchStore
 from trainer.evaluation import Confusion, Reliability
 from trainer.files import replacing
 from trainer.maps import CaseMap
-
-if TYPE_CHECKING:
-    from trainer.architecture import Stage
 
 CLASSES = ("not IDC", "IDC")
 COLOURS = ("#3b6fb6", "#c8443a")
@@ -200,6 +197,30 @@ def draw_curves(history: History, chosen: int, title: str, path: Path) -> None:
             axes.tick_params(labelsize=8)
             axes.grid(alpha=0.25)
             axes.legend(fontsize=7)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer, with what follows it and changes no shape.
+
+    Attributes
+    ----------
+    kind : str
+        As ``conv 3x3``.
+    shape : tuple of int
+        Of its output for one patch: (rows, cols, channels) or (values,).
+    parameters : int
+    state : str
+        `FROZEN`, `PRETRAINED` or `NEW`.
+    then : tuple of str
+        What follows: ``batch norm``, ``dropout 0.5``.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    state: str
+    then: tuple[str, ...] = ()
 
 
 def draw_architecture(stages: Sequence[Stage], title: str, path: Path) -> None:

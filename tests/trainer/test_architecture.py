@@ -10,8 +10,8 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
-from trainer.architecture import FROZEN, NEW, PRETRAINED, Stage, draw_architectures, stages
-from trainer.figures import draw_architecture
+from trainer.architecture import FROZEN, NEW, PRETRAINED, draw_architectures, stages
+from trainer.figures import Stage, draw_architecture
 from trainer.networks import build
 from trainer.settings import RECIPE_NAMES, recipe_settings
 
