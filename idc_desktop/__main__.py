@@ -2,7 +2,7 @@
 
 import sys
 
-from idc_desktop.cli import main
+from idc_desktop.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -90,7 +90,7 @@ def report_defect(text: str) -> int:
 
     A log that has become large is kept as ``defects.old.log``, in the place of the former one.
     """
-    from idc_desktop.user_data import data_folder, make_file, make_folder
+    from idc_desktop.storage.user_data import data_folder, make_file, make_folder
 
     log = data_folder() / "logs" / "defects.log"
     last_line = text.strip().splitlines()[-1]

@@ -11,18 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop import analysis, inference
-from idc_desktop.analysis import OutputCheck, analyze_blocks
+from idc_desktop.analysis import blocks
+from idc_desktop.analysis.blocks import OutputCheck, analyze_blocks
+from idc_desktop.analysis.tiling import Patches, PatchReader
 from idc_desktop.errors import AnalysisCancelledError, ModelError, SlideChangedError
-from idc_desktop.grid import Block
-from idc_desktop.inference import PatchClassifier
-from idc_desktop.layers import PATCH
-from idc_desktop.model_file import read_model
-from idc_desktop.probability_map import BlockResult, PatchState
-from idc_desktop.provider import Provider
-from idc_desktop.slide import Slide
-from idc_desktop.tiling import Patches, PatchReader
-from idc_desktop.tissue import TissueSettings
+from idc_desktop.maps.grid import Block
+from idc_desktop.maps.layers import PATCH
+from idc_desktop.maps.probability_map import BlockResult, PatchState
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models import inference
+from idc_desktop.models.inference import PatchClassifier
+from idc_desktop.models.model_file import read_model
+from idc_desktop.models.provider import Provider
+from idc_desktop.slides.reader import Slide
 from tests.support.cuda import FakeCuda, pretend_cuda
 from tests.support.models import TinyModel
 from tests.support.scenes import write_tissue_slide
@@ -53,7 +54,7 @@ def path(original: Path, tmp_path: Path) -> Path:
 def card(monkeypatch: pytest.MonkeyPatch) -> list[FakeCuda]:
     """A card that takes two blocks at once; a block waits for another, however long."""
     monkeypatch.setattr(inference, "CUDA_BATCH", 2 * SIDE_CELLS**2 + 1)
-    monkeypatch.setattr(analysis, "_LONGEST_WAIT_S", 600)
+    monkeypatch.setattr(blocks, "_LONGEST_WAIT_S", 600)
     return pretend_cuda(monkeypatch)
 
 
@@ -128,7 +129,7 @@ def test_block_on_cuda_waits_for_others_only_so_long(
 ) -> None:
     on_card = PatchClassifier(read_model(tiny_model.path), "cuda")
     card[0].sizes.clear()
-    monkeypatch.setattr(analysis, "_LONGEST_WAIT_S", -1)
+    monkeypatch.setattr(blocks, "_LONGEST_WAIT_S", -1)
     with Slide(path) as slide:
         list(analyze(slide, on_card))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.appearance import Appearance
+from idc_desktop.analysis.appearance import Appearance
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
 from tests.support.slides import PINK, Canvas, Rgb, write_tiff

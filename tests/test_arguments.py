@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from idc_desktop.arguments import decimal, probability
-from idc_desktop.cli import main
+from idc_desktop.commands.cli import main
 from trainer.cli import main as trainer_main
 
 WRONG = {

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop import atomic
-from idc_desktop.atomic import FileGroup, replacing
+from idc_desktop.storage import atomic
+from idc_desktop.storage.atomic import FileGroup, replacing
 from tests.test_export import REPOSITORY
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such thing")
@@ -24,7 +24,7 @@ NAMES = ("a.csv", "b.csv", "further/c.csv")
 OTHER_PROCESS = """
 import sys, time
 from pathlib import Path
-from idc_desktop import atomic
+from idc_desktop.storage import atomic
 how, folder, *names = sys.argv[1:]
 folder = Path(folder)
 if how == "lock file":

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idc_desktop import export, slide_job
-from idc_desktop.cli import main
+from idc_desktop.commands import slide_job
+from idc_desktop.commands.cli import main
 from idc_desktop.errors import OutputError
-from idc_desktop.supervisor import Job
+from idc_desktop.export import folder as folder_module
+from idc_desktop.processes.supervisor import Job
 from tests.support.command import SIX_FILES, environment
 from tests.support.crashing_engine import VARIABLE, Crash
 from tests.support.models import TinyModel, write_tiny_model
@@ -79,14 +80,14 @@ def test_defect_of_an_export_costs_no_other_slide(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_folder = export.write_folder
+    write_folder = folder_module.write_folder
 
     def fail_on_first(folder: Path, *arguments: Any, **options: Any) -> list[str]:
         if folder.name == "a":
             raise ZeroDivisionError
         return write_folder(folder, *arguments, **options)
 
-    monkeypatch.setattr(export, "write_folder", fail_on_first)
+    monkeypatch.setattr(folder_module, "write_folder", fail_on_first)
 
     assert main(command) == 1
 
@@ -103,7 +104,7 @@ def test_cancel_while_files_are_written_stops_before_the_next_slide(
     capsys: pytest.CaptureFixture[str],
     ends_well: bool,
 ) -> None:
-    write_folder = export.write_folder
+    write_folder = folder_module.write_folder
 
     def cancel_first(*arguments: Any, **options: Any) -> list[str]:
         signal.raise_signal(signal.SIGINT)
@@ -111,7 +112,7 @@ def test_cancel_while_files_are_written_stops_before_the_next_slide(
             raise OutputError("disk full")
         return write_folder(*arguments, **options)
 
-    monkeypatch.setattr(export, "write_folder", cancel_first)
+    monkeypatch.setattr(folder_module, "write_folder", cancel_first)
 
     assert main(command) == 130
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.card import ModelCard, encode_golden, figure_text, parse_card
 from idc_desktop.errors import ModelError
+from idc_desktop.models.card import ModelCard, encode_golden, figure_text, parse_card
 from tests.support.models import TinyModel, golden_patches
 
 ABSENT = object()

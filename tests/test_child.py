@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from idc_desktop import supervisor
-from idc_desktop.engine_messages import AnalyzeJob, BlockDone, Done, InfoJob, VerifyJob
 from idc_desktop.errors import ModelError, SlideError, UsageError
-from idc_desktop.inference import CPU_BATCH
-from idc_desktop.memory import MEMORY_VARIABLE, resident_bytes
-from idc_desktop.message import Event, JobMessage
-from idc_desktop.supervisor import Child, Job
+from idc_desktop.models.inference import CPU_BATCH
+from idc_desktop.processes import supervisor
+from idc_desktop.processes.engine_messages import AnalyzeJob, BlockDone, Done, InfoJob, VerifyJob
+from idc_desktop.processes.memory import MEMORY_VARIABLE, resident_bytes
+from idc_desktop.processes.message import Event, JobMessage
+from idc_desktop.processes.supervisor import Child, Job
 from tests.support.crashing_engine import VARIABLE, Crash
 from tests.support.models import TinyModel, Trap, write_tiny_model
 from tests.support.processes import ends_within
@@ -121,7 +121,7 @@ def test_model_is_tried_on_as_many_patches_as_it_will_get(
     monkeypatch.setattr(supervisor, "_TRIAL_DEADLINE_S", {"cpu": 1.0 if trap == "endless" else 60})
 
     with pytest.raises(ModelError, match=rf"^m\.onnx: The process that tried the model {told}"):
-        run(VerifyJob(str(model.path), "cpu"), module="idc_desktop.engine")
+        run(VerifyJob(str(model.path), "cpu"), module="idc_desktop.children.engine")
 
 
 def test_block_that_takes_all_memory_is_failed_and_no_other(

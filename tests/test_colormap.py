@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from idc_desktop.colormap import FAILED_RGB, NAMES, colorize, lookup_table, round_length_um
-from idc_desktop.grid import PatchGrid
-from idc_desktop.layers import NO_VALUE
-from idc_desktop.probability_map import PatchState, ProbabilityMap
+from idc_desktop.maps.colormap import FAILED_RGB, NAMES, colorize, lookup_table, round_length_um
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.layers import NO_VALUE
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
 
 
 def test_table_is_viridis_from_end_to_end() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop.cli import main
+from idc_desktop.commands.cli import main
 from idc_desktop.console import printing
 from idc_desktop.errors import OutputError
 from tests.support.command import SIX_FILES, environment

@@ -10,10 +10,10 @@ from typing import NoReturn
 
 import pytest
 
-from idc_desktop import decoder
-from idc_desktop.decoder_messages import Pixels, Reading, ReadPatch, ReadTile, ViewJob
-from idc_desktop.message import Command, Event, SlideOpened, Started
-from idc_desktop.supervisor import Child
+from idc_desktop.children import decoder
+from idc_desktop.processes.decoder_messages import Pixels, Reading, ReadPatch, ReadTile, ViewJob
+from idc_desktop.processes.message import Command, Event, SlideOpened, Started
+from idc_desktop.processes.supervisor import Child
 from tests.support.scenes import Scene
 
 
@@ -25,7 +25,7 @@ def job(tiny_slide: Scene, data_dir: Path) -> ViewJob:
 @pytest.fixture
 def said(job: ViewJob) -> Iterator[Callable[[Command], list[Event]]]:
     """Return what a decoder says to one command, up to the pixels."""
-    child = Child("idc_desktop.decoder", job)
+    child = Child("idc_desktop.children.decoder", job)
     with closing(child):
 
         def ask(command: Command) -> list[Event]:

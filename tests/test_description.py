@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.description import LevelDescription
-from idc_desktop.message import SlideOpened, receive, send
-from idc_desktop.slide import Slide
+from idc_desktop.processes.message import SlideOpened, receive, send
+from idc_desktop.slides.description import LevelDescription
+from idc_desktop.slides.reader import Slide
 from tests.support.messages import description_of
 from tests.support.slides import write_tiff
 

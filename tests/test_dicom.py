@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from idc_desktop.errors import ExportError
-from idc_desktop.export import FORMATS, Analysis, write_folder
-from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import PatchState, ProbabilityMap
+from idc_desktop.export.content import Analysis
+from idc_desktop.export.folder import write_folder
+from idc_desktop.export.formats import FORMATS
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
 from tests.support.command import SIX_FILES
 from tests.support.models import TinyModel
 from tests.test_export import analysis, contents

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.dicom_header import is_dicom, read_header
 from idc_desktop.errors import SlideError
-from idc_desktop.slide import Slide
+from idc_desktop.slides.dicom_header import is_dicom, read_header
+from idc_desktop.slides.reader import Slide
 from tests.support.scans import write_dicom
 
 pydicom = pytest.importorskip("pydicom")

@@ -20,17 +20,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.batch import FORMAT_NAMES
-from idc_desktop.description import LevelDescription, SlideDescription
+from idc_desktop.commands.batch import FORMAT_NAMES
 from idc_desktop.errors import ExportError, OutputError
-from idc_desktop.export import PROVENANCE, Analysis, verify_folder, write_folder
-from idc_desktop.grid import PatchGrid
-from idc_desktop.layers import NO_VALUE
-from idc_desktop.model_file import read_model
-from idc_desktop.probability_map import PatchState, ProbabilityMap
-from idc_desktop.provider import ProviderChoice
-from idc_desktop.regions import Region, rectangle
-from idc_desktop.tissue import TissueSettings
+from idc_desktop.export.content import Analysis
+from idc_desktop.export.folder import write_folder
+from idc_desktop.export.verify import PROVENANCE, verify_folder
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.layers import NO_VALUE
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models.model_file import read_model
+from idc_desktop.models.provider import ProviderChoice
+from idc_desktop.regions.shape import Region, rectangle
+from idc_desktop.slides.description import LevelDescription, SlideDescription
 from tests.support.command import SIX_FILES, file_sha256, read_csv, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene, paint_tiny

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop.export import write_regions
-from idc_desktop.regions import Region, rectangle
-from idc_desktop.slide_job import JobOptions, _placed, read_inputs
+from idc_desktop.commands.slide_job import JobOptions, _placed, read_inputs
+from idc_desktop.export.folder import write_regions
+from idc_desktop.regions.shape import Region, rectangle
 from tests.support.command import SIX_FILES, read_csv, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop.batch import FORMAT_NAMES
+from idc_desktop.commands.batch import FORMAT_NAMES
 from idc_desktop.errors import ExportError, OutputError
-from idc_desktop.export import Analysis, verify_folder, write_folder
+from idc_desktop.export.content import Analysis
+from idc_desktop.export.folder import write_folder
+from idc_desktop.export.verify import verify_folder
 from tests.support.models import TinyModel
 from tests.test_dicom import CANARY, dicom_analysis, dicom_slide
 from tests.test_export import REPOSITORY, analysis, region
@@ -26,7 +28,7 @@ WRITER = """
 import itertools, os, resource, sys
 from pathlib import Path
 from idc_desktop.errors import OutputError
-from idc_desktop.export import write_folder
+from idc_desktop.export.folder import write_folder
 from tests.test_export_faults import Job, region
 folder, model, slide, how, limit, *formats = sys.argv[1:]
 job, folder = Job(Path(model), Path(slide), tuple(formats)), Path(folder)

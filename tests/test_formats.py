@@ -22,12 +22,15 @@ import tifffile
 from PIL import Image
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.batch import FORMAT_NAMES
+from idc_desktop.commands.batch import FORMAT_NAMES
 from idc_desktop.errors import ExportError
-from idc_desktop.export import FORMATS, Analysis, verify_folder, write_folder, write_regions
-from idc_desktop.probability_map import PatchState, ProbabilityMap
-from idc_desktop.regions import Region, rectangle
+from idc_desktop.export.content import Analysis
+from idc_desktop.export.folder import write_folder, write_regions
+from idc_desktop.export.formats import FORMATS
+from idc_desktop.export.verify import verify_folder
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
 from idc_desktop.regions.editing import draw_ellipse, subtract, unite
+from idc_desktop.regions.shape import Region, rectangle
 from tests.support.command import read_csv
 from tests.support.models import TinyModel
 from tests.support.region_files import read_regions
@@ -371,8 +374,8 @@ from pathlib import Path
 from dataclasses import replace
 import numpy as np
 from idc_desktop.export.formats import FORMATS, six_files
-from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import ProbabilityMap
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.probability_map import ProbabilityMap
 from tests.test_export import analysis
 found = analysis(Path(sys.argv[1]))
 grid = PatchGrid.over((0, 0, 500 * 1600, 400 * 1600), (0.25, 0.25), 400.0)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.layers import NO_VALUE, PATCH
-from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
+from idc_desktop.maps.grid import Block, PatchGrid
+from idc_desktop.maps.layers import NO_VALUE, PATCH
+from idc_desktop.maps.probability_map import BlockResult, PatchState, ProbabilityMap
 
 
 def grid_of(

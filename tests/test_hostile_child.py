@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop import supervisor
-from idc_desktop.cli import main
-from idc_desktop.decoder_messages import ViewJob
+from idc_desktop.commands.cli import main
 from idc_desktop.errors import GarbledMessageError
-from idc_desktop.supervisor import Child, Job
+from idc_desktop.processes import supervisor
+from idc_desktop.processes.decoder_messages import ViewJob
+from idc_desktop.processes.supervisor import Child, Job
 from tests.support.lying_process import MODULE, VARIABLE, Lie
 from tests.support.processes import is_alive
 from tests.support.scenes import Scene
@@ -56,7 +56,7 @@ def test_garbled_message_is_a_defect_of_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv(VARIABLE, Lie(head="{", module="idc_desktop.engine").variable())
+    monkeypatch.setenv(VARIABLE, Lie(head="{", module="idc_desktop.children.engine").variable())
     monkeypatch.setattr(supervisor, "Job", functools.partial(Job, module=MODULE))
 
     assert main(["info", str(tiny_slide.path)]) == 1

@@ -17,15 +17,14 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.errors import OutputError, SlideChangedError, SlideError
-from idc_desktop.grid import Block
-from idc_desktop.probability_map import BlockResult
-from idc_desktop.regions import Region
+from idc_desktop.maps.grid import Block
+from idc_desktop.maps.probability_map import BlockResult
 from idc_desktop.regions.book import RegionBook
-from idc_desktop.regions.shape import rectangle
-from idc_desktop.slide import Slide
-from idc_desktop.store import RunStore, adopt, run_key
+from idc_desktop.regions.shape import Region, rectangle
+from idc_desktop.slides.reader import Slide
+from idc_desktop.storage.run_files import RunStore, adopt, run_key
+from idc_desktop.storage.user_data import slide_folder
 from idc_desktop.ui.tiles.loader import TileLoader
-from idc_desktop.user_data import slide_folder
 from tests.support.command import read_json, run_cli
 from tests.support.models import TinyModel
 from tests.support.older_files import write_run_1

@@ -22,10 +22,10 @@ def loaded_by(module: str) -> set[str]:
     "module",
     [
         "idc_desktop",
-        "idc_desktop.cli",
-        "idc_desktop.supervisor",
-        "idc_desktop.engine",
-        "idc_desktop.grid",
+        "idc_desktop.commands.cli",
+        "idc_desktop.processes.supervisor",
+        "idc_desktop.children.engine",
+        "idc_desktop.maps.grid",
     ],
 )
 def test_import_loads_no_heavy_library(module: str) -> None:
@@ -33,14 +33,15 @@ def test_import_loads_no_heavy_library(module: str) -> None:
 
 
 def test_export_needs_neither_decoder_nor_inference() -> None:
-    found = loaded_by("idc_desktop.export")
+    found = loaded_by("idc_desktop.export.folder")
 
     assert found & {"openslide", "onnxruntime", "PySide6", "tensorflow"} == set()
     assert "numpy" in found  # the list is not empty for want of looking
 
 
 @pytest.mark.parametrize(
-    "module", ["idc_desktop.export", "idc_desktop.regions", "idc_desktop.regions.book"]
+    "module",
+    ["idc_desktop.export.folder", "idc_desktop.regions.statistics", "idc_desktop.regions.book"],
 )
 def test_what_the_window_starts_with_loads_no_library_that_it_does_not_need_yet(
     module: str,

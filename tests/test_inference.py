@@ -19,16 +19,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idc_desktop import inference
-from idc_desktop.analysis import analyze_blocks
+from idc_desktop.analysis.blocks import analyze_blocks
+from idc_desktop.analysis.tiling import PatchReader
 from idc_desktop.errors import ModelError
-from idc_desktop.inference import GOLDEN_TOLERANCE, PatchClassifier, cuda_problem
-from idc_desktop.layers import NO_VALUE, PATCH
-from idc_desktop.model_file import ModelFile, read_model
-from idc_desktop.probability_map import PatchState
-from idc_desktop.slide import Slide
-from idc_desktop.tiling import PatchReader
-from idc_desktop.tissue import TissueSettings
+from idc_desktop.maps.layers import NO_VALUE, PATCH
+from idc_desktop.maps.probability_map import PatchState
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models import inference
+from idc_desktop.models.inference import GOLDEN_TOLERANCE, PatchClassifier, cuda_problem
+from idc_desktop.models.model_file import ModelFile, read_model
+from idc_desktop.slides.reader import Slide
 from tests.support.command import environment
 from tests.support.cuda import pretend_cuda
 from tests.support.models import Defect, TinyModel, golden_patches, write_tiny_model
@@ -321,8 +321,8 @@ def test_cpu_that_was_asked_for_is_no_fall_back(classifier: PatchClassifier) -> 
 CLASSIFY = """
 import os, sys
 from pathlib import Path
-from idc_desktop.inference import PatchClassifier
-from idc_desktop.model_file import read_model
+from idc_desktop.models.inference import PatchClassifier
+from idc_desktop.models.model_file import read_model
 from tests.support.models import golden_patches
 assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 PatchClassifier(read_model(Path(sys.argv[1])), "auto").predict(golden_patches())

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import tifffile
 
-from idc_desktop.colormap import colorize
-from idc_desktop.engine_messages import BlockDone
-from idc_desktop.export import write_folder
-from idc_desktop.grid import Block
-from idc_desktop.layers import KINDS, PATCH, LayerKind
-from idc_desktop.probability_map import BlockResult, MapLayer, PatchState, ProbabilityMap
-from idc_desktop.record import block_done, block_result
-from idc_desktop.regions import RegionMeter, rectangle
+from idc_desktop.export.folder import write_folder
+from idc_desktop.maps.colormap import colorize
+from idc_desktop.maps.grid import Block
+from idc_desktop.maps.layers import KINDS, PATCH, LayerKind
+from idc_desktop.maps.probability_map import BlockResult, MapLayer, PatchState, ProbabilityMap
+from idc_desktop.processes.engine_messages import BlockDone
+from idc_desktop.processes.record import block_done, block_result
+from idc_desktop.regions.shape import rectangle
+from idc_desktop.regions.statistics import RegionMeter
 from tests.support.command import read_csv
 from tests.support.models import TinyModel
 from tests.support.older_files import write_run_3

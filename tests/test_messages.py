@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
-from idc_desktop import decoder_messages, engine_messages, message, region_messages
-from idc_desktop.decoder_messages import (
+from idc_desktop.errors import GarbledMessageError, ModelError
+from idc_desktop.maps.grid import MAX_CELLS, PatchGrid
+from idc_desktop.maps.layers import PATCH
+from idc_desktop.models.provider import ProviderChoice
+from idc_desktop.processes import decoder_messages, engine_messages, message, region_messages
+from idc_desktop.processes.decoder_messages import (
     Pixels,
     ReadAssociated,
     Reading,
@@ -19,7 +23,7 @@ from idc_desktop.decoder_messages import (
     Unreadable,
     ViewJob,
 )
-from idc_desktop.engine_messages import (
+from idc_desktop.processes.engine_messages import (
     ENGINE_JOBS,
     AnalyzeJob,
     BlockDone,
@@ -38,10 +42,7 @@ from idc_desktop.engine_messages import (
     Trying,
     VerifyJob,
 )
-from idc_desktop.errors import GarbledMessageError, ModelError
-from idc_desktop.grid import MAX_CELLS, PatchGrid
-from idc_desktop.layers import PATCH
-from idc_desktop.message import (
+from idc_desktop.processes.message import (
     Cancel,
     Command,
     Event,
@@ -53,10 +54,14 @@ from idc_desktop.message import (
     receive,
     send,
 )
-from idc_desktop.provider import ProviderChoice
-from idc_desktop.record import RunRecord, require_model
-from idc_desktop.region_messages import CheckingArea, ReadRegionsJob, RegionsDone, RegionsFound
-from idc_desktop.regions import Region, rectangle
+from idc_desktop.processes.record import RunRecord, require_model
+from idc_desktop.processes.region_messages import (
+    CheckingArea,
+    ReadRegionsJob,
+    RegionsDone,
+    RegionsFound,
+)
+from idc_desktop.regions.shape import Region, rectangle
 from tests.support.messages import GRID, block_of, description_of, plan_of
 
 JOB = AnalyzeJob(

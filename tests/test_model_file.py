@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from idc_desktop.errors import ModelError
-from idc_desktop.model_file import MAX_BYTES, ModelFile, bundled_models, find_model, read_model
+from idc_desktop.models.model_file import (
+    MAX_BYTES,
+    ModelFile,
+    bundled_models,
+    find_model,
+    read_model,
+)
 from tests.support.models import Defect, TinyModel, write_tiny_model
 
 
@@ -198,7 +204,7 @@ def test_reading_a_model_loads_no_inference_library(tiny_model: TinyModel) -> No
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from idc_desktop.model_file import read_model\n"
+        "from idc_desktop.models.model_file import read_model\n"
         "read_model(Path(sys.argv[1]))\n"
         "print(sorted({'onnx', 'onnxruntime', 'openslide', 'tensorflow'} & set(sys.modules)))\n"
     )

@@ -14,9 +14,9 @@ import pytest
 import shapely
 from PIL import Image
 
-from idc_desktop.phantom import DESCRIPTION, Phantom, cache_folder, make_phantom
-from idc_desktop.slide import Slide
-from idc_desktop.tissue import TissueSettings
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.phantom.making import DESCRIPTION, Phantom, cache_folder, make_phantom
+from idc_desktop.slides.reader import Slide
 from tests.support.region_files import read_regions
 
 SMALL = (5, 4)
@@ -195,7 +195,7 @@ def test_planning_loads_neither_qt_nor_a_decoder() -> None:
 FULL = """
 import json, sys, time
 from pathlib import Path
-from idc_desktop.phantom import make_phantom
+from idc_desktop.phantom.making import make_phantom
 start = time.perf_counter()
 phantom = make_phantom(Path(sys.argv[1]))
 seconds = time.perf_counter() - start

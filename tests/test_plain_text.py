@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idc_desktop.cli import main
+from idc_desktop.commands.cli import main
+from idc_desktop.export.results import results_name
 from idc_desktop.plain_text import one_line
-from idc_desktop.results import results_name
 from tests.support.command import read_json
 from tests.support.models import TinyModel, write_tiny_model
 from tests.support.scenes import Scene
@@ -139,7 +139,7 @@ def test_hostile_card_reaches_no_terminal(
 ) -> None:
     monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(data_dir))
     model = write_tiny_model(tmp_path / f"m{EVIL}.onnx".replace("/", ""), recipe=EVIL)
-    monkeypatch.setattr("idc_desktop.model_file.bundled_models", lambda: {EVIL: model.path})
+    monkeypatch.setattr("idc_desktop.models.model_file.bundled_models", lambda: {EVIL: model.path})
 
     assert main(["models", verb, *([] if verb == "list" else [str(model.path)])]) == 0
 

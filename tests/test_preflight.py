@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idc_desktop.errors import SlideError
-from idc_desktop.preflight import inspect_tiff, is_dicom_slide, regular_files, resolve
+from idc_desktop.slides.preflight import inspect_tiff, is_dicom_slide, regular_files, resolve
 from tests.support.slides import write_tiff
 
 LFS_POINTER = (
@@ -136,7 +136,7 @@ def test_file_without_permission_is_refused_as_such(tmp_path: Path, locked: str)
         "import os, sys\n"
         "from pathlib import Path\n"
         "from idc_desktop.errors import SlideError\n"
-        "from idc_desktop.preflight import resolve\n"
+        "from idc_desktop.slides.preflight import resolve\n"
         "folder, name = sys.argv[1:]\n"
         "os.chdir(folder)\n"
         "os.setuid(65534)\n"

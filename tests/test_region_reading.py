@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idc_desktop import region_reader
+from idc_desktop.children import region_reader
 from idc_desktop.errors import GarbledMessageError, RegionsError
-from idc_desktop.export import write_regions
-from idc_desktop.region_messages import MAX_POINTS, CheckingArea, RegionsFound
-from idc_desktop.region_reading import RegionReading
-from idc_desktop.regions import Region, rectangle
+from idc_desktop.export.folder import write_regions
+from idc_desktop.processes.region_messages import MAX_POINTS, CheckingArea, RegionsFound
+from idc_desktop.processes.region_reading import RegionReading
 from idc_desktop.regions.editing import draw_ellipse
 from idc_desktop.regions.files import RegionsFile
-from idc_desktop.regions.shape import shape_of
+from idc_desktop.regions.shape import Region, rectangle, shape_of
 from tests.support import crashing_engine, crashing_region_reader, lying_process
 from tests.support.crashing_engine import Crash
 from tests.support.lying_process import Lie
@@ -183,7 +182,7 @@ def test_region_that_cannot_be_is_refused(
 ) -> None:
     monkeypatch.setenv(
         lying_process.VARIABLE,
-        Lie("regions", change=change, module="idc_desktop.region_reader").variable(),
+        Lie("regions", change=change, module="idc_desktop.children.region_reader").variable(),
     )
 
     with pytest.raises(GarbledMessageError):
@@ -193,8 +192,8 @@ def test_region_that_cannot_be_is_refused(
 def test_reader_that_sends_regions_without_end_is_ended(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("idc_desktop.region_reading.MAX_POINTS", 1000)
-    lie = Lie("regions", times=20, module="idc_desktop.region_reader")
+    monkeypatch.setattr("idc_desktop.processes.region_reading.MAX_POINTS", 1000)
+    lie = Lie("regions", times=20, module="idc_desktop.children.region_reader")
     monkeypatch.setenv(lying_process.VARIABLE, lie.variable())
 
     with pytest.raises(GarbledMessageError, match="corners"):

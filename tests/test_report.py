@@ -16,11 +16,12 @@ import tifffile
 from PIL import Image
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.export import verify_folder, write_folder
-from idc_desktop.export.analysis import Content
+from idc_desktop.export.content import Content
+from idc_desktop.export.folder import write_folder
 from idc_desktop.export.overlay import write_overlay
-from idc_desktop.probability_map import PatchState, ProbabilityMap
-from idc_desktop.regions import Region, rectangle
+from idc_desktop.export.verify import verify_folder
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
+from idc_desktop.regions.shape import Region, rectangle
 from tests.support.command import read_csv
 from tests.support.models import TinyModel
 from tests.test_export import analysis

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.resample import Edges, area_average, bilinear, span, to_edges
+from idc_desktop.analysis.resample import Edges, area_average, bilinear, span, to_edges
 from tests.support.slides import Rgb
 
 ONE = 1 << 16

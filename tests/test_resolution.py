@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idc_desktop.description import MPP_RANGE
 from idc_desktop.errors import ResolutionError
-from idc_desktop.resolution import Mpp, find_resolution
-from idc_desktop.slide import Slide
+from idc_desktop.slides.description import MPP_RANGE
+from idc_desktop.slides.reader import Slide
+from idc_desktop.slides.resolution import Mpp, find_resolution
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
 from tests.support.slides import PINK, Canvas, Rgb, pyramid, write_svs, write_tiff

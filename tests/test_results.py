@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idc_desktop.batch import FORMAT_NAMES
-from idc_desktop.cli import main
+from idc_desktop.commands.batch import FORMAT_NAMES
+from idc_desktop.commands.cli import main
 from idc_desktop.errors import ExportError, ForeignResultsError, OutputError
-from idc_desktop.export import PROVENANCE, verify_folder, write_folder
-from idc_desktop.regions import Region
-from idc_desktop.results import as_one_folder, refuse_scan_folder, results_name
-from idc_desktop.slide_files import SlideFiles
+from idc_desktop.export.folder import write_folder
+from idc_desktop.export.results import as_one_folder, refuse_scan_folder, results_name
+from idc_desktop.export.verify import PROVENANCE, verify_folder
+from idc_desktop.regions.shape import Region
+from idc_desktop.slides.slide_files import SlideFiles
 from tests.support.command import SIX_FILES, file_sha256, read_csv
 from tests.support.models import TinyModel
 from tests.support.scans import write_dicom, write_mirax, write_vmu

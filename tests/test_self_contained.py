@@ -12,8 +12,8 @@ import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from idc_desktop.errors import ModelError
-from idc_desktop.inference import PatchClassifier
-from idc_desktop.model_file import bundled_models, read_model
+from idc_desktop.models.inference import PatchClassifier
+from idc_desktop.models.model_file import bundled_models, read_model
 from tests.support.command import run_cli
 from tests.support.models import TinyModel, golden_patches
 

@@ -19,8 +19,8 @@ from openslide import OpenSlide, OpenSlideError
 from PIL import Image
 
 from idc_desktop.errors import SlideChangedError, SlideError, SlideReadError
-from idc_desktop.levels import Level
-from idc_desktop.slide import Slide
+from idc_desktop.slides.levels import Level
+from idc_desktop.slides.reader import Slide
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
 from tests.support.scans import write_dicom, write_mirax
@@ -351,7 +351,7 @@ def test_slide_that_cannot_be_opened_again_is_not_called_a_wrong_format(
         with path.open("r+b") as file:
             file.write(b"\xff" * path.stat().st_size)
         # The file system knows nothing of what its disk lost.
-        monkeypatch.setattr("idc_desktop.slide_files._is_unchanged", lambda member: True)
+        monkeypatch.setattr("idc_desktop.slides.slide_files._is_unchanged", lambda member: True)
 
         with pytest.raises(
             SlideError, match=r"^failing\.tiff: It cannot be read any more"

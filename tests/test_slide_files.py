@@ -12,8 +12,8 @@ import pytest
 from openslide import OpenSlide
 
 from idc_desktop.errors import SlideChangedError, SlideError
-from idc_desktop.slide import Slide
-from idc_desktop.slide_files import SlideFiles
+from idc_desktop.slides.reader import Slide
+from idc_desktop.slides.slide_files import SlideFiles
 from tests.support.slides import PINK, Canvas, Rgb, pyramid, write_tiff
 
 

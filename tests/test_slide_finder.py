@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.slide import Slide
-from idc_desktop.slide_finder import slides_in
+from idc_desktop.slides.reader import Slide
+from idc_desktop.slides.slide_finder import slides_in
 from tests.support.scans import write_dicom
 from tests.support.slides import write_tiff
 

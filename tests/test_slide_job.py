@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop import export
-from idc_desktop.errors import SlideError
-from idc_desktop.slide_job import (
+from idc_desktop.commands.slide_job import (
     JobInputs,
     JobOptions,
     Listener,
@@ -16,6 +14,8 @@ from idc_desktop.slide_job import (
     read_inputs,
     start_engine,
 )
+from idc_desktop.errors import SlideError
+from idc_desktop.export import folder
 from tests.support.command import SIX_FILES
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
@@ -95,7 +95,7 @@ def test_report_says_why_there_are_no_results(
     job.cancel()
     cancelled = analyze_one(tiny_slide.path, options, inputs, job=job)
     assert (cancelled.status, cancelled.exit_code) == ("cancelled", 130)
-    monkeypatch.delattr(export, "write_folder")
+    monkeypatch.delattr(folder, "write_folder")
     defect = analyze_one(tiny_slide.path, options, inputs)
     assert (defect.status, defect.exit_code) == ("defect", 1)
     assert "ImportError" in str(defect.failure)

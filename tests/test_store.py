@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idc_desktop.errors import OutputError
-from idc_desktop.grid import Block
-from idc_desktop.layers import NO_VALUE, PATCH
-from idc_desktop.probability_map import BlockResult, PatchState
-from idc_desktop.store import APPLICATION_ID, FORMAT_VERSION, RunStore, run_key
+from idc_desktop.maps.grid import Block
+from idc_desktop.maps.layers import NO_VALUE, PATCH
+from idc_desktop.maps.probability_map import BlockResult, PatchState
+from idc_desktop.storage.run_files import APPLICATION_ID, FORMAT_VERSION, RunStore, run_key
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from idc_desktop.errors import OutputError
-from idc_desktop.layers import pack
-from idc_desktop.store import FORMAT_VERSION
+from idc_desktop.maps.layers import pack
+from idc_desktop.storage.run_files import FORMAT_VERSION
 from tests.support.damage import DAMAGES, PAGE, flip, overwrite
 from tests.support.older_files import write_run_1, write_run_3
 from tests.test_store import SETTINGS, open_store, result, same

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from idc_desktop.store import RunStore, StoredRun, finished_runs, run_path
+from idc_desktop.storage.run_files import RunStore, StoredRun, finished_runs, run_path
 from tests.support.command import Outcome, read_csv, read_json, run_cli
 from tests.support.models import TinyModel, write_tiny_model
 from tests.support.older_files import write_run_1
@@ -108,7 +108,7 @@ def set_analyzed(path: Path, moment: str) -> None:
     import contextlib
     import sqlite3
 
-    from idc_desktop.database import FACTS, fact, put
+    from idc_desktop.storage.database import FACTS, fact, put
 
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         put(database, FACTS, [fact("analyzed", moment)])

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop.engine_messages import DoctorJob
 from idc_desktop.errors import OutputError
-from idc_desktop.export import verify_folder
-from idc_desktop.supervisor import Child, Job
+from idc_desktop.export.verify import verify_folder
+from idc_desktop.processes.engine_messages import DoctorJob
+from idc_desktop.processes.supervisor import Child, Job
 from tests.support.command import environment, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
@@ -26,7 +26,7 @@ import sys, tempfile
 def refuse(*_): raise FileNotFoundError(2, "No usable temporary directory found in [...]")
 tempfile.gettempdir = refuse
 tempfile._get_default_tempdir = refuse
-from idc_desktop.cli import main
+from idc_desktop.commands.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -100,7 +100,7 @@ def test_child_that_cannot_be_started_tells_it_as_it_tells_all_else(
     """So the window says it where it says why a slide cannot be read."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     with (
-        Child("idc_desktop.engine", DoctorJob()) as child,
+        Child("idc_desktop.children.engine", DoctorJob()) as child,
         pytest.raises(OutputError, match="TMPDIR"),
     ):
         list(child.events(wait_forever=True))

@@ -19,7 +19,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from idc_desktop.engine_messages import (
+from idc_desktop.errors import (
+    AnalysisCancelledError,
+    DefectError,
+    ModelError,
+    OutputError,
+    SlideError,
+)
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
+from idc_desktop.processes.engine_messages import (
     AnalyzeJob,
     BlockDone,
     Done,
@@ -29,17 +37,9 @@ from idc_desktop.engine_messages import (
     Plan,
     VerifyJob,
 )
-from idc_desktop.errors import (
-    AnalysisCancelledError,
-    DefectError,
-    ModelError,
-    OutputError,
-    SlideError,
-)
-from idc_desktop.message import Event, SlideOpened, Started
-from idc_desktop.probability_map import PatchState, ProbabilityMap
-from idc_desktop.record import block_result
-from idc_desktop.supervisor import Child, ChildCrashedError, Job, ask
+from idc_desktop.processes.message import Event, SlideOpened, Started
+from idc_desktop.processes.record import block_result
+from idc_desktop.processes.supervisor import Child, ChildCrashedError, Job, ask
 from tests.support.crashing_engine import VARIABLE, Crash
 from tests.support.models import TinyModel
 from tests.support.processes import ends_within, engines_of, is_alive
@@ -47,7 +47,7 @@ from tests.support.scenes import write_tissue_slide
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
-ENGINE, CRASHING = "idc_desktop.engine", "tests.support.crashing_engine"
+ENGINE, CRASHING = "idc_desktop.children.engine", "tests.support.crashing_engine"
 MPP = 7.9
 COLS, ROWS = 4, 3  # blocks
 SIDE_PX = 8 * 400 / MPP
@@ -557,8 +557,8 @@ def test_model_that_wants_more_memory_than_there_is_is_told(
 
 PARENT = """
 import sys
-from idc_desktop.engine_messages import AnalyzeJob
-from idc_desktop.supervisor import Job
+from idc_desktop.processes.engine_messages import AnalyzeJob
+from idc_desktop.processes.supervisor import Job
 slide, model, folder = sys.argv[1:]
 job = AnalyzeJob(slide, model, None, "cpu", 1, folder)
 for event in Job(job, "s.tiff", "tests.support.crashing_engine").events():

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from idc_desktop import tiling
+from idc_desktop.analysis import tiling
+from idc_desktop.analysis.tiling import PatchReader
 from idc_desktop.errors import ResolutionError, SlideReadError
-from idc_desktop.grid import Block
-from idc_desktop.slide import Slide
-from idc_desktop.tiling import PatchReader
-from idc_desktop.tissue import TissueSettings
+from idc_desktop.maps.grid import Block
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.slides.reader import Slide
 from tests.support.slides import (
     GLASS,
     PINK,

@@ -11,7 +11,7 @@ import pytest
 
 from idc_desktop.console import report_defect
 from idc_desktop.regions.book import RegionBook
-from idc_desktop.user_data import make_folder, slide_folder
+from idc_desktop.storage.user_data import make_folder, slide_folder
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from idc_desktop.atomic import locked
 from idc_desktop.errors import ExportError
-from idc_desktop.export import PROVENANCE, verify_folder, write_folder
 from idc_desktop.export import verify as verify_module
+from idc_desktop.export.folder import write_folder
+from idc_desktop.export.verify import PROVENANCE, verify_folder
+from idc_desktop.storage.atomic import locked
 from tests.support.command import SIX_FILES, run_cli
 from tests.support.models import TinyModel
 from tests.test_export import analysis

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idc_desktop.errors import GarbledMessageError
-from idc_desktop.wire import LARGEST_HEAD_BYTES, receive_head, receive_payload, send
+from idc_desktop.processes.wire import LARGEST_HEAD_BYTES, receive_head, receive_payload, send
 
 BYTES = st.binary(max_size=40)
 

@@ -32,11 +32,11 @@ from trainer.quiet import warnings_told
 from trainer.settings import OPTIONS, TAUGHT, Settings, recipe_settings
 
 if TYPE_CHECKING:
-    from trainer.assessment import Loaded
-    from trainer.evaluation import Interval
-    from trainer.release import Release
-    from trainer.runs import Sources
-    from trainer.training import Means
+    from trainer.release.assessment import Loaded
+    from trainer.release.steps import Release
+    from trainer.scoring.metrics import Interval
+    from trainer.training.loop import Means
+    from trainer.training.runs import Sources
 
 OK, DEFECT, STOPPED = 0, 1, 130
 
@@ -99,9 +99,9 @@ def _import_tensorflow() -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from trainer.dataset import load_store, prepare
-    from trainer.figures import draw_distribution, draw_samples
+    from trainer.data.dataset import load_store, prepare
     from trainer.files import make_folder
+    from trainer.training.figures import draw_distribution, draw_samples
 
     started = time.monotonic()
 
@@ -124,8 +124,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     settings, means = _settings_and_means(arguments)
-    from trainer.fitting import train_run
-    from trainer.splits import LEAKY
+    from trainer.data.splits import LEAKY
+    from trainer.training.fitting import train_run
 
     _, data, outcome = train_run(_sources(arguments), settings, arguments.out, means, _say)
     best = outcome.history[outcome.best_epoch]
@@ -136,7 +136,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _sources(arguments: argparse.Namespace) -> Sources:
-    from trainer.runs import Sources
+    from trainer.training.runs import Sources
 
     smote = {"training": "smote", "before-split": "smote-before-split"}
     return Sources(
@@ -166,9 +166,9 @@ def _settings_and_means(arguments: argparse.Namespace) -> tuple[Settings, Means]
         given = TAUGHT | {name: value for name, value in given.items() if value is not None}
     settings = recipe_settings(**given)
     _import_tensorflow()
-    from trainer.devices import gpu_names, set_up
-    from trainer.networks import needs_imagenet, read_imagenet
-    from trainer.training import Means
+    from trainer.networks.building import needs_imagenet, read_imagenet
+    from trainer.training.devices import gpu_names, set_up
+    from trainer.training.loop import Means
 
     if arguments.mixed_precision is None:
         settings = replace(settings, mixed_precision=bool(gpu_names()))
@@ -179,8 +179,8 @@ def _settings_and_means(arguments: argparse.Namespace) -> tuple[Settings, Means]
 
 def _crossvalidate(arguments: argparse.Namespace) -> None:
     settings, means = _settings_and_means(arguments)
-    from trainer.crossvalidation import MARKDOWN, crossvalidate, write_report
-    from trainer.splits import NO_CASES, read_official_cases
+    from trainer.data.splits import NO_CASES, read_official_cases
+    from trainer.training.crossvalidation import MARKDOWN, crossvalidate, write_report
 
     splits = arguments.splits
     cases = NO_CASES if splits is None else read_official_cases(splits)
@@ -192,9 +192,9 @@ def _crossvalidate(arguments: argparse.Namespace) -> None:
 
 def _fit(arguments: argparse.Namespace) -> None:
     settings, means = _settings_and_means(arguments)
-    from trainer.about import About, read_about
     from trainer.files import make_folder
-    from trainer.fit import Target, fit
+    from trainer.release.about import About, read_about
+    from trainer.release.fit import Target, fit
 
     name = arguments.name or settings.network
     model = arguments.model or arguments.out / f"{name}.onnx"
@@ -221,7 +221,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             "with --log, where it is written down."
         )
     _import_tensorflow()
-    from trainer.assessment import load_model
+    from trainer.release.assessment import load_model
 
     model = load_model(arguments.model)
     looks: dict[str, dict[str, Interval]] = {}
@@ -230,7 +230,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.data is not None:
         _score_patches(arguments, model, looks, document, lines)
     if arguments.elsewhere:
-        from trainer.elsewhere import score_elsewhere
+        from trainer.scoring.elsewhere import score_elsewhere
 
         found = score_elsewhere(
             model.path, model.card.threshold, arguments.elsewhere, arguments.mpp
@@ -239,7 +239,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         document["elsewhere"] = found.document()
         lines += [*([""] if lines else []), *found.lines()]
     if arguments.log is not None:
-        from trainer.looks import log_look
+        from trainer.scoring.looks import log_look
 
         sha256 = hashlib.sha256(model.path.read_bytes()).hexdigest()
         log_look(arguments.log, model.path.name, sha256, looks)
@@ -256,9 +256,9 @@ def _score_patches(
     document: dict[str, Any],
     lines: list[str],
 ) -> None:
-    from trainer.assessment import assess, draw
-    from trainer.robustness import score_shifts
-    from trainer.runs import load_data
+    from trainer.release.assessment import assess, draw
+    from trainer.release.robustness import score_shifts
+    from trainer.training.runs import load_data
 
     data = load_data(_sources(arguments))
     part = getattr(data, arguments.part)
@@ -280,11 +280,11 @@ def _score_patches(
 
 def _compare(arguments: argparse.Namespace) -> None:
     _import_tensorflow()
-    from trainer.comparison import compare
-    from trainer.devices import set_up
-    from trainer.runs import Sources
-    from trainer.tables import MARKDOWN, write_tables
-    from trainer.training import Means
+    from trainer.paper.comparison import compare
+    from trainer.paper.tables import MARKDOWN, write_tables
+    from trainer.training.devices import set_up
+    from trainer.training.loop import Means
+    from trainer.training.runs import Sources
 
     if not arguments.tables_only:
         done = compare(
@@ -307,7 +307,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     write_tables(arguments.out)
     _say(f"tables: {arguments.out / MARKDOWN}")
     if arguments.architectures:
-        from trainer.architecture import draw_architectures
+        from trainer.training.architecture import draw_architectures
 
         for path in draw_architectures(arguments.out / "architectures"):
             _say(f"architecture: {path}")
@@ -315,9 +315,9 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     _import_tensorflow()
-    from trainer.about import About, read_about
     from trainer.files import make_folder
-    from trainer.release import release
+    from trainer.release.about import About, read_about
+    from trainer.release.steps import release
 
     for path in (arguments.out, arguments.report, arguments.test_log):
         if path is not None:

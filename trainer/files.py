@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from idc_desktop import atomic
 from idc_desktop.errors import no_room_for_temporary_files, not_written
+from idc_desktop.storage import atomic
 from trainer.errors import BusyError
 
 LOCK = ".idc-trainer.lock"
@@ -26,7 +26,7 @@ _ELSEWHERE = "choose another folder, then run the same command again"
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends well.
 
-    As `idc_desktop.atomic.replacing`, but what cannot be written is an `OutputError`.
+    As `idc_desktop.storage.atomic.replacing`, but what cannot be written is an `OutputError`.
     """
     try:
         with atomic.replacing(path) as file:

@@ -2,27 +2,9 @@
 
 No file holds a path, a time, a user or host name, or any text of the slide's own metadata.
 
-- `analysis`: what all exports say. `formats`: which there are. `folder`: writing them so that a
+- `content`: what all exports say. `formats`: which there are. `folder`: writing them so that a
   folder is complete or untouched. `earlier`: whose a folder is, and what of it is outdated.
   `verify`: the proof that it is what was written.
 - `tables`, `patches`, `overlay`, `ome_tiff`: the six files. `report`, `wsinfer`, `dsa`, `dicom`:
   one format each. All are imported when they are used.
 """
-
-from idc_desktop.export.analysis import Analysis
-from idc_desktop.export.earlier import require_replaceable
-from idc_desktop.export.folder import write_folder, write_regions
-from idc_desktop.export.formats import FILES, FORMATS
-from idc_desktop.export.verify import PROVENANCE, read_provenance, verify_folder
-
-__all__ = [
-    "FILES",
-    "FORMATS",
-    "PROVENANCE",
-    "Analysis",
-    "read_provenance",
-    "require_replaceable",
-    "verify_folder",
-    "write_folder",
-    "write_regions",
-]

@@ -25,7 +25,7 @@ from pydicom.uid import UID
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.errors import ExportError
-from idc_desktop.export.analysis import Analysis, Content
+from idc_desktop.export.content import Analysis, Content
 from idc_desktop.export.writers import Writer
 
 _NOT_ANALYZED = -1.0

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.colormap import lookup_table
-from idc_desktop.export.analysis import Content
+from idc_desktop.export.content import Content
+from idc_desktop.maps.colormap import lookup_table
 from idc_desktop.regions.geojson import compact
 from idc_desktop.regions.shape import Region, Rgb, Ring
 

@@ -7,12 +7,12 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from idc_desktop.description import SlideDescription
 from idc_desktop.errors import ExportError, ForeignResultsError, SlideError, not_written
 from idc_desktop.export.formats import FILES, FORMATS
 from idc_desktop.export.verify import PROVENANCE, files_of_formats, name_of, read_provenance
-from idc_desktop.preflight import resolve
-from idc_desktop.slide_files import SlideFiles
+from idc_desktop.slides.description import SlideDescription
+from idc_desktop.slides.preflight import resolve
+from idc_desktop.slides.slide_files import SlideFiles
 
 _TO_WRITE = os.W_OK | os.X_OK
 

@@ -7,16 +7,16 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from idc_desktop.atomic import FileGroup, replacing
 from idc_desktop.errors import not_written
-from idc_desktop.export.analysis import Analysis, Content
+from idc_desktop.export.content import Analysis, Content
 from idc_desktop.export.earlier import outdated, require_replaceable
 from idc_desktop.export.formats import FORMATS, six_files
+from idc_desktop.export.results import refuse_scan_folder
 from idc_desktop.export.verify import PROVENANCE, name_of
 from idc_desktop.export.writers import Writer, text_writer
-from idc_desktop.regions import Region
 from idc_desktop.regions.geojson import write
-from idc_desktop.results import refuse_scan_folder
+from idc_desktop.regions.shape import Region
+from idc_desktop.storage.atomic import FileGroup, replacing
 
 
 def write_folder(

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from idc_desktop.description import SlideDescription
-from idc_desktop.export.analysis import Content
+from idc_desktop.export.content import Content
 from idc_desktop.export.writers import Put, Writer, text_writer
+from idc_desktop.slides.description import SlideDescription
 
 FILES = ("regions.csv", "patches.csv", "patches.geojson", "overlay.png", "probability.ome.tiff")
 

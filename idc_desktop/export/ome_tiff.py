@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.export.analysis import Analysis
+from idc_desktop.export.content import Analysis
 from idc_desktop.regions.geojson import compact
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -7,9 +7,9 @@ from typing import BinaryIO
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.colormap import colorize, lookup_table, outline, round_length_um
-from idc_desktop.export.analysis import Analysis, Content
+from idc_desktop.export.content import Analysis, Content
 from idc_desktop.export.lettering import Lettering
+from idc_desktop.maps.colormap import colorize, lookup_table, outline, round_length_um
 
 _MAP_OPACITY = 0.55
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.export.analysis import Analysis
-from idc_desktop.layers import KINDS, NO_VALUE, PATCH
-from idc_desktop.probability_map import PatchState, ProbabilityMap
+from idc_desktop.export.content import Analysis
+from idc_desktop.maps.layers import KINDS, NO_VALUE, PATCH
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
 from idc_desktop.regions.geojson import compact
 
 _IDC_RGB = (200, 0, 0)

@@ -32,16 +32,17 @@ from reportlab.platypus import (
 from reportlab.platypus import Image as Picture
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
-from idc_desktop.card import figure_text
-from idc_desktop.colormap import lookup_table, round_length_um
-from idc_desktop.export.analysis import Analysis, Content
+from idc_desktop.export.content import Analysis, Content
 from idc_desktop.export.lettering import font_file, runs
 from idc_desktop.export.overlay import paint_map
-from idc_desktop.layers import LayerKind
+from idc_desktop.maps.colormap import lookup_table, round_length_um
+from idc_desktop.maps.layers import LayerKind
+from idc_desktop.models.card import figure_text
 from idc_desktop.plain_text import one_line
-from idc_desktop.regions import Region, RegionMeter, RegionStatistics
 from idc_desktop.regions.editing import by_class
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
+from idc_desktop.regions.shape import Region
+from idc_desktop.regions.statistics import RegionMeter, RegionStatistics
 
 _MARGIN = 16 * mm
 _WIDTH = pagesizes.A4[0] - 2 * _MARGIN

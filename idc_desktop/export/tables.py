@@ -6,10 +6,10 @@ import csv
 from collections.abc import Iterable
 from operator import attrgetter
 
-from idc_desktop.export.analysis import Content
+from idc_desktop.export.content import Content
 from idc_desktop.export.patches import Patch, shown_patches
-from idc_desktop.probability_map import PatchState
-from idc_desktop.regions import RegionStatistics
+from idc_desktop.maps.probability_map import PatchState
+from idc_desktop.regions.statistics import RegionStatistics
 
 PATCH_COLUMNS = (
     "minx",

@@ -16,9 +16,9 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from idc_desktop.atomic import locked
 from idc_desktop.errors import ExportError, cause_of
 from idc_desktop.export.formats import FILES, FORMATS
+from idc_desktop.storage.atomic import locked
 
 PROVENANCE = "provenance.json"
 """Written last; names the SHA-256 of each of the other files."""

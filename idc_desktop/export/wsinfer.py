@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
-from idc_desktop.export.analysis import Content
+from idc_desktop.export.content import Content
 from idc_desktop.export.patches import shown_patches
 from idc_desktop.export.tables import wsinfer_csv
 from idc_desktop.export.writers import Put, Writer, text_writer
-from idc_desktop.probability_map import PatchState
+from idc_desktop.maps.probability_map import PatchState
 from idc_desktop.regions.geojson import compact
 
 _CONFIG = (

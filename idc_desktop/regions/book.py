@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from idc_desktop.closing import Closing
-from idc_desktop.database import (
+from idc_desktop.errors import OutputError, RegionsError, not_written
+from idc_desktop.regions.shape import Region, shape_of
+from idc_desktop.storage.database import (
     FACTS,
     Damage,
     FileKind,
@@ -31,9 +33,7 @@ from idc_desktop.database import (
     sealed,
     transaction,
 )
-from idc_desktop.errors import OutputError, RegionsError, not_written
-from idc_desktop.regions.shape import Region, shape_of
-from idc_desktop.salvage import Table
+from idc_desktop.storage.salvage import Table
 
 _FILE = "regions.sqlite"
 _REGIONS = Table(
@@ -70,7 +70,7 @@ class RegionBook(Closing):
     Parameters
     ----------
     folder : Path
-        The slide's (`idc_desktop.user_data.slide_folder`); made if need be.
+        The slide's (`idc_desktop.storage.user_data.slide_folder`); made if need be.
     on_problem : callable, optional
         Told, from the book's own thread, when saving fails and when it works again.
 

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import MapLayer
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.probability_map import MapLayer
 from idc_desktop.regions.shape import Polygon, Shape, shape_of
 
 Neighbours = Literal[4, 8]

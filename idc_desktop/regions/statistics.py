@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.grid import PatchGrid
-from idc_desktop.layers import STEPS, LayerKind
-from idc_desktop.probability_map import MapLayer, PatchState
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.layers import STEPS, LayerKind
+from idc_desktop.maps.probability_map import MapLayer, PatchState
 from idc_desktop.regions.shape import Moments, Region, Shape, rectangle
 
 WHOLE_SLIDE = "Whole slide"

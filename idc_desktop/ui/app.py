@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from idc_desktop.console import EXIT_CANCELLED, EXIT_PARTIAL, complain, report_defect
 from idc_desktop.errors import IdcError, ModelError, OutputError, ResolutionError, SlideError
+from idc_desktop.storage.user_data import data_folder, make_file, make_folder
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.pictures import save_picture
@@ -22,7 +23,6 @@ from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme
-from idc_desktop.user_data import data_folder, make_file, make_folder
 
 _SCREENSHOT_SIZE = (1600, 1000)
 _POLL_MS = 50

@@ -9,8 +9,8 @@ from typing import Any
 
 from PySide6.QtGui import QUndoCommand
 
-from idc_desktop.colormap import DEFAULT, NAMES
-from idc_desktop.layers import KINDS, PATCH
+from idc_desktop.maps.colormap import DEFAULT, NAMES
+from idc_desktop.maps.layers import KINDS, PATCH
 
 _ONE_GESTURE_S = 1.0
 _LABELS = {

@@ -11,14 +11,16 @@ from typing import Any
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 from PySide6.QtGui import QUndoStack
 
-from idc_desktop.card import ModelCard
-from idc_desktop.description import SlideDescription
 from idc_desktop.errors import SlideChangedError
-from idc_desktop.grid import PatchGrid
-from idc_desktop.model_file import ModelFile, find_model, read_model
-from idc_desktop.probability_map import MapLayer, ProbabilityMap
-from idc_desktop.record import RunRecord
-from idc_desktop.regions import Region, RegionMeter, Shape, whole_slide
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.probability_map import MapLayer, ProbabilityMap
+from idc_desktop.models.card import ModelCard
+from idc_desktop.models.model_file import ModelFile, find_model, read_model
+from idc_desktop.processes.record import RunRecord
+from idc_desktop.regions.shape import Region, Shape
+from idc_desktop.regions.statistics import RegionMeter, whole_slide
+from idc_desktop.slides.description import SlideDescription
+from idc_desktop.storage.user_data import data_folder, slide_folder
 from idc_desktop.ui.display import Display, DisplayStep
 from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.region_model import RegionModel
@@ -28,7 +30,6 @@ from idc_desktop.ui.task import Task
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.pyramid import TilePyramid
 from idc_desktop.ui.viewport import Viewport
-from idc_desktop.user_data import data_folder, slide_folder
 
 _RECALL_AFTER_MS = 1_000
 _SAVE_AFTER_MS = 300

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
 
-from idc_desktop.description import SlideDescription
-from idc_desktop.engine_messages import AnalyzeJob, BlockDone, Plan
 from idc_desktop.errors import GarbledMessageError, cancelled
-from idc_desktop.message import Event, SlideOpened
-from idc_desktop.model_file import ModelFile
-from idc_desktop.provider import Provider
-from idc_desktop.record import RunRecord, require_model
-from idc_desktop.supervisor import Job, usable_threads
+from idc_desktop.models.model_file import ModelFile
+from idc_desktop.models.provider import Provider
+from idc_desktop.processes.engine_messages import AnalyzeJob, BlockDone, Plan
+from idc_desktop.processes.message import Event, SlideOpened
+from idc_desktop.processes.record import RunRecord, require_model
+from idc_desktop.processes.supervisor import Job, usable_threads
+from idc_desktop.slides.description import SlideDescription
+from idc_desktop.storage.user_data import data_folder
 from idc_desktop.ui.hand_over import HandOver
-from idc_desktop.user_data import data_folder
 
 _PORTION_S = 0.01
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from idc_desktop.export import Analysis, write_folder
-from idc_desktop.regions import Region
-from idc_desktop.results import results_folder
+from idc_desktop.export.content import Analysis
+from idc_desktop.export.folder import write_folder
+from idc_desktop.export.results import results_folder
+from idc_desktop.regions.shape import Region
 from idc_desktop.ui.document import SlideDocument
 
 
@@ -54,7 +55,7 @@ class Export:
         out : Path
             Gets a sub-folder.
         formats : sequence of str
-            Of `idc_desktop.export.FORMATS`, beside the six files.
+            Of `idc_desktop.export.formats.FORMATS`, beside the six files.
         anonymous : bool
             Put a part of the slide's identity in the place of its file name.
         """
@@ -73,7 +74,7 @@ class Export:
         return cls(folder, analysis, tuple(document.regions.all), tuple(formats))
 
     def write(self, overwrite: bool = False) -> Exported:
-        """Write the files; parameters and errors as of `idc_desktop.export.write_folder`."""
+        """Write the files; parameters and errors as of `idc_desktop.export.folder.write_folder`."""
         left = write_folder(
             self.folder, self.analysis, self.regions, self.formats, overwrite=overwrite
         )

@@ -18,7 +18,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QDockWidget, QDoubleSpinBox, QMainWindow, QVBoxLayout, QWidget
 
 from idc_desktop.errors import ForeignResultsError
-from idc_desktop.model_file import bundled_models
+from idc_desktop.models.model_file import bundled_models
 from idc_desktop.plain_text import one_line
 from idc_desktop.ui.dialogs.desk import DialogDesk
 from idc_desktop.ui.document import SlideDocument

@@ -11,11 +11,11 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from idc_desktop.atomic import replacing
-from idc_desktop.model_file import ModelFile
-from idc_desktop.record import RunRecord
-from idc_desktop.regions import RegionMeter, whole_slide
-from idc_desktop.user_data import PRIVATE_FILE, data_folder, make_folder
+from idc_desktop.models.model_file import ModelFile
+from idc_desktop.processes.record import RunRecord
+from idc_desktop.regions.statistics import RegionMeter, whole_slide
+from idc_desktop.storage.atomic import replacing
+from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, make_folder
 
 _LONGEST_LOOK_S = 2.0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from PySide6.QtCore import QBuffer, QIODevice
 from PySide6.QtGui import QImage, QImageWriter
 
-from idc_desktop.atomic import replacing
 from idc_desktop.errors import OutputError, not_written
+from idc_desktop.storage.atomic import replacing
 
 
 def save_picture(picture: QImage, path: Path, mode: int = 0o666) -> None:
@@ -17,7 +17,7 @@ def save_picture(picture: QImage, path: Path, mode: int = 0o666) -> None:
     Parameters
     ----------
     mode : int
-        Permissions, as `idc_desktop.atomic.replacing` takes them.
+        Permissions, as `idc_desktop.storage.atomic.replacing` takes them.
 
     Raises
     ------

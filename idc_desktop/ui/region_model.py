@@ -12,8 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from idc_desktop.errors import OutputError, RegionsError
-from idc_desktop.regions import Region, Shape
-from idc_desktop.regions.shape import Point
+from idc_desktop.regions.shape import Point, Region, Shape
 from idc_desktop.ui.hand_over import HandOver
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QRectF, Signal
 
-from idc_desktop.description import SlideDescription
 from idc_desktop.errors import AnalysisCancelledError, slide_replaced
-from idc_desktop.model_file import ModelFile
+from idc_desktop.models.model_file import ModelFile
 from idc_desktop.plain_text import in_a_line
-from idc_desktop.record import RunRecord
+from idc_desktop.processes.record import RunRecord
+from idc_desktop.slides.description import SlideDescription
 from idc_desktop.ui.engines import EngineRun, Engines
 
 _FOUND = "There is an earlier analysis; it is being read …"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from idc_desktop.model_file import ModelFile
-from idc_desktop.provider import Provider
+from idc_desktop.models.model_file import ModelFile
+from idc_desktop.models.provider import Provider
 from idc_desktop.ui.engines import Engines
 from idc_desktop.ui.outcome import given_mpp
 from idc_desktop.ui.run import Run, RunState

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import platformdirs
 
-from idc_desktop.atomic import replacing
+from idc_desktop.storage.atomic import replacing
+from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, make_folder
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.theme import THEMES
-from idc_desktop.user_data import PRIVATE_FILE, data_folder, make_folder
 
 MAX_SLIDES = 500
 """So many the list holds, and remembers."""

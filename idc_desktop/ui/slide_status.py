@@ -9,7 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from idc_desktop.errors import ResolutionError
-from idc_desktop.record import RunRecord
+from idc_desktop.processes.record import RunRecord
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.outcome import Outcome, keep_given_mpp

@@ -12,14 +12,14 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QSize, QSizeF, Qt, QTimer, Signal
 from PySide6.QtGui import QImage
 
-from idc_desktop.description import SlideDescription
 from idc_desktop.errors import OutputError
+from idc_desktop.slides.description import SlideDescription
+from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, make_folder
 from idc_desktop.ui.pictures import save_picture
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.overview import loaded_top_tiles, paint_overview
 from idc_desktop.ui.tiles.pyramid import TilePyramid
-from idc_desktop.user_data import PRIVATE_FILE, data_folder, make_folder
 
 _LARGEST = QSizeF(160, 120)
 _AFTER_MS = 1_500  # the slide that is being opened goes first

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import ProbabilityMap
-from idc_desktop.regions import Region, RegionMeter, Shape
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.probability_map import ProbabilityMap
 from idc_desktop.regions.book import RegionBook
 from idc_desktop.regions.editing import draw_polygon
 from idc_desktop.regions.foci import find_foci
+from idc_desktop.regions.shape import Region, Shape
+from idc_desktop.regions.statistics import RegionMeter
 from tests.bench.figure import Figure
 
 MPP = (0.25, 0.25)

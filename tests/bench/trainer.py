@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.figure import Figure
-from trainer.painting import paint_background, paint_tissue
+from trainer.data.painting import paint_background, paint_tissue
 
 BASELINE_PER_S = 1000.0
 FINE_TUNING_PER_S = 15.0
@@ -46,9 +46,9 @@ def main(rounds: int) -> None:
     """Print patches per second: baseline training, frozen blocks 1-4, fine-tuning blocks 4-5."""
     import keras
 
-    from trainer.networks import CONVOLUTIONS, build
+    from trainer.networks.building import CONVOLUTIONS, build
     from trainer.settings import recipe_settings
-    from trainer.training import Means, train
+    from trainer.training.loop import Means, train
 
     vgg = keras.applications.VGG16(include_top=False, weights=None, input_shape=(50, 50, 3))
     imagenet = {
@@ -76,8 +76,8 @@ def main(rounds: int) -> None:
 def _frozen_rate(network: object, rounds: int) -> float:
     import time
 
-    from trainer.caching import CHUNK
-    from trainer.training import compiled_frozen
+    from trainer.training.caching import CHUNK
+    from trainer.training.loop import compiled_frozen
 
     run = compiled_frozen(network.frozen)
     patches = _painted(2 * CHUNK).store.pixels
@@ -95,8 +95,8 @@ def _painted(count: int) -> object:
     """Return a part of `count` painted patches, half of them "IDC"."""
     import numpy as np
 
-    from trainer.dataset import PatchIndex, PatchStore
-    from trainer.feeding import Part
+    from trainer.data.dataset import PatchIndex, PatchStore
+    from trainer.training.feeding import Part
 
     rng = np.random.default_rng(count)
     half = count // 2

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from idc_desktop.grid import PatchGrid
-from idc_desktop.layers import STEPS
-from idc_desktop.probability_map import PatchState, ProbabilityMap
-from idc_desktop.regions import rectangle
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.layers import STEPS
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
+from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.run import RunState
 from tests.bench.figure import Figure
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    from idc_desktop.phantom import cache_folder, make_phantom
+    from idc_desktop.phantom.making import cache_folder, make_phantom
 
     slides = options.slides or [make_phantom(cache_folder()).slide, *real_slides()]
     figures = []

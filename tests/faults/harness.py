@@ -21,18 +21,18 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from idc_desktop import supervisor
-from idc_desktop.decoder import read_tile
-from idc_desktop.engine_messages import OVERVIEW_SIDE_PX
+from idc_desktop.analysis.tiling import PatchReader
+from idc_desktop.children.decoder import read_tile
 from idc_desktop.errors import IdcError, SlideReadError
 from idc_desktop.export.verify import verify_folder
-from idc_desktop.memory import memory_limit, resident_bytes
-from idc_desktop.model_file import read_model
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models.model_file import read_model
+from idc_desktop.processes import supervisor
+from idc_desktop.processes.engine_messages import OVERVIEW_SIDE_PX
+from idc_desktop.processes.memory import memory_limit, resident_bytes
 from idc_desktop.regions.book import RegionBook
-from idc_desktop.slide import Slide
-from idc_desktop.store import finished_runs
-from idc_desktop.tiling import PatchReader
-from idc_desktop.tissue import TissueSettings
+from idc_desktop.slides.reader import Slide
+from idc_desktop.storage.run_files import finished_runs
 from tests.faults.mutants import Seed, mutants
 from tests.support.region_files import read_regions
 from tests.test_store import IDENTITY, open_store

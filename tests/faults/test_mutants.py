@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop.export import write_folder
+from idc_desktop.export.folder import write_folder
 from idc_desktop.regions.book import RegionBook
 from tests.faults.harness import LONGEST_S, Tally, Task
 from tests.faults.mutants import Seed, mutants

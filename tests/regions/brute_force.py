@@ -10,9 +10,9 @@ import shapely
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
-from idc_desktop.grid import PatchGrid
-from idc_desktop.layers import NO_VALUE
-from idc_desktop.probability_map import PatchState, ProbabilityMap
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.layers import NO_VALUE
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
 
 MPP = (0.7, 0.9)
 SIZE = (9_300, 5_100)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from idc_desktop.errors import OutputError, RegionsError
-from idc_desktop.regions import Region, rectangle
 from idc_desktop.regions.book import RegionBook
 from idc_desktop.regions.editing import draw_ellipse, subtract
+from idc_desktop.regions.shape import Region, rectangle
 from tests.support.command import environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.database import FACTS, fact, put, sealed
 from idc_desktop.errors import OutputError
-from idc_desktop.regions import Region, rectangle
 from idc_desktop.regions.book import RegionBook
-from idc_desktop.regions.shape import shape_of
+from idc_desktop.regions.shape import Region, rectangle, shape_of
+from idc_desktop.storage.database import FACTS, fact, put, sealed
 from tests.support.command import environment
 from tests.support.damage import DAMAGES, PAGE, flip, overwrite
 from tests.support.older_files import write_regions_1
@@ -289,7 +288,7 @@ def test_damage_beside_a_transaction_that_was_cut_short(tmp_path: Path, sound: b
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from idc_desktop import atomic, database, salvage
+from idc_desktop.storage import atomic, database, salvage
 from idc_desktop.regions import book
 at, files = int(sys.argv[2]), {it.__file__ for it in (atomic, database, book)}
 count = 0

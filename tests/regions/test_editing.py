@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.regions import Region, Shape, rectangle
 from idc_desktop.regions.editing import (
     brush,
     delete_vertex,
@@ -26,7 +25,15 @@ from idc_desktop.regions.editing import (
     to_shapely,
     unite,
 )
-from idc_desktop.regions.shape import Vertex, class_rgb, length_of, shape_of
+from idc_desktop.regions.shape import (
+    Region,
+    Shape,
+    Vertex,
+    class_rgb,
+    length_of,
+    rectangle,
+    shape_of,
+)
 
 BOX = rectangle(0, 0, 100, 60)
 

@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import ProbabilityMap
-from idc_desktop.regions import Region, geojson, measure
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.probability_map import ProbabilityMap
+from idc_desktop.regions import geojson
 from idc_desktop.regions.editing import draw_ellipse, to_shapely
-from idc_desktop.regions.shape import rectangle, shape_of
+from idc_desktop.regions.shape import Region, rectangle, shape_of
+from idc_desktop.regions.statistics import measure
 from tests.support.region_files import read_regions
 
 MPP = (0.7, 0.9)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import shapely
 
-from idc_desktop.grid import PatchGrid
-from idc_desktop.layers import NO_VALUE
-from idc_desktop.probability_map import PatchState, ProbabilityMap
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.layers import NO_VALUE
+from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
 from idc_desktop.regions.editing import to_shapely
 from idc_desktop.regions.foci import FocusRules, Neighbours, find_foci, wand
 

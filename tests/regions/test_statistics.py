@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 import shapely
 
-from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.layers import PATCH
-from idc_desktop.probability_map import BlockResult, PatchState, ProbabilityMap
-from idc_desktop.regions import Region, RegionMeter, Shape, measure, rectangle, whole_slide
+from idc_desktop.maps.grid import Block, PatchGrid
+from idc_desktop.maps.layers import PATCH
+from idc_desktop.maps.probability_map import BlockResult, PatchState, ProbabilityMap
 from idc_desktop.regions.editing import draw_ellipse, draw_polygon, from_shapely, to_shapely
-from idc_desktop.regions.statistics import Overlap, overlaps_slide
+from idc_desktop.regions.shape import Region, Shape, rectangle
+from idc_desktop.regions.statistics import (
+    Overlap,
+    RegionMeter,
+    measure,
+    overlaps_slide,
+    whole_slide,
+)
 from tests.regions.brute_force import MPP, ORIGINS, SIZE, figures, painted_map, random_region
 
 

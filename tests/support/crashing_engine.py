@@ -1,6 +1,6 @@
 """An engine that dies, hangs or dawdles on purpose, as a decoder does on a hostile slide.
 
-Run as ``python -m tests.support.crashing_engine`` in place of ``idc_desktop.engine``. The
+Run as ``python -m tests.support.crashing_engine`` in place of ``idc_desktop.children.engine``. The
 environment variable `VARIABLE` holds a `Crash` as JSON.
 """
 
@@ -87,8 +87,9 @@ class Crash:
 
 def main() -> None:
     """Run the engine with the crash built in."""
-    from idc_desktop import engine, inference
-    from idc_desktop.slide import Slide
+    from idc_desktop.children import engine
+    from idc_desktop.models import inference
+    from idc_desktop.slides.reader import Slide
 
     crash = Crash(**json.loads(os.environ[VARIABLE]))
     in_overview = threading.Event()

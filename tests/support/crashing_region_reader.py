@@ -17,7 +17,7 @@ MODULE = "tests.support.crashing_region_reader"
 
 def main() -> None:
     """Run the reader with the crash built in."""
-    from idc_desktop import region_reader
+    from idc_desktop.children import region_reader
     from idc_desktop.regions import files
 
     crash = Crash(**json.loads(os.environ[VARIABLE]))

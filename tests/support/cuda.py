@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from idc_desktop import inference
-from idc_desktop.model_file import ModelFile
+from idc_desktop.models import inference
+from idc_desktop.models.model_file import ModelFile
 
 
 class FakeCuda:

@@ -45,7 +45,7 @@ class Lie:
     payload: int = -1
     claimed: int = -1
     times: int = 1
-    module: str = "idc_desktop.decoder"
+    module: str = "idc_desktop.children.decoder"
 
     def variable(self) -> str:
         """Return the value of the environment variable."""
@@ -69,7 +69,7 @@ class Lie:
 
 def main() -> None:
     """Run the process with the lie built in."""
-    from idc_desktop import wire
+    from idc_desktop.processes import wire
 
     lie = Lie(**json.loads(os.environ[VARIABLE]))
     honest = wire.send

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from idc_desktop.description import LevelDescription, SlideDescription
-from idc_desktop.engine_messages import BlockDone, Plan
-from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.layers import PATCH
-from idc_desktop.probability_map import BlockResult, PatchState
-from idc_desktop.provider import ProviderChoice
-from idc_desktop.record import block_done
-from idc_desktop.tissue import TissueSettings
+from idc_desktop.maps.grid import Block, PatchGrid
+from idc_desktop.maps.layers import PATCH
+from idc_desktop.maps.probability_map import BlockResult, PatchState
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models.provider import ProviderChoice
+from idc_desktop.processes.engine_messages import BlockDone, Plan
+from idc_desktop.processes.record import block_done
+from idc_desktop.slides.description import LevelDescription, SlideDescription
 
 IDENTITY = "ab" * 32
 GRID = PatchGrid.over((0, 0, 600, 500), (4.0, 4.0), 400.0)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from idc_desktop.probability_map import BlockResult
-from idc_desktop.regions import Region
-from idc_desktop.store import run_key
+from idc_desktop.maps.probability_map import BlockResult
+from idc_desktop.regions.shape import Region
+from idc_desktop.storage.run_files import run_key
 
 _REGIONS_1 = (
     "CREATE TABLE region (id TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from idc_desktop.regions import Region
 from idc_desktop.regions.files import RegionsFile
+from idc_desktop.regions.shape import Region
 
 
 def read_regions(path: Path) -> tuple[list[Region], list[str]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.painting import paint_background, paint_tissue
+from trainer.data.painting import paint_background, paint_tissue
 
 if TYPE_CHECKING:
     import keras
@@ -60,19 +60,19 @@ def _save_weights(model: keras.Model, path: Path) -> None:
 
 @contextmanager
 def _narrowed() -> Iterator[None]:
-    from trainer import networks
+    from trainer.networks import building
 
     def narrow(weights: str | None) -> keras.Model:
-        given = networks.keras.Input((50, 50, 3))
-        model = networks.keras.Model(given, networks._blocks(given, *networks.DEPTHS))
+        given = building.keras.Input((50, 50, 3))
+        model = building.keras.Model(given, building._blocks(given, *building.DEPTHS))
         if weights is not None:
             model.load_weights(weights)
         return model
 
     with pytest.MonkeyPatch.context() as patch:
-        widths = {block: width // 16 for block, width in networks.VGG_WIDTHS.items()}
-        patch.setattr(networks, "VGG_WIDTHS", widths)
-        patch.setattr(networks, "_vgg16", narrow)
+        widths = {block: width // 16 for block, width in building.VGG_WIDTHS.items()}
+        patch.setattr(building, "VGG_WIDTHS", widths)
+        patch.setattr(building, "_vgg16", narrow)
         yield
 
 
@@ -80,12 +80,12 @@ def _narrowed() -> Iterator[None]:
 def narrow_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of a VGG-16 that is a sixteenth as wide."""
     keras = pytest.importorskip("keras", reason="the trainer needs the extra 'trainer'")
-    from trainer import networks
+    from trainer.networks import building
 
     path = tmp_path_factory.mktemp("vgg") / "narrow.weights.h5"
     keras.utils.set_random_seed(11)
     with _narrowed():
-        _save_weights(networks._vgg16(None), path)
+        _save_weights(building._vgg16(None), path)
     return path
 
 
@@ -107,12 +107,12 @@ def eager() -> Iterator[None]:
 def eagerly() -> Iterator[None]:
     """Run each step as it is written, and draw no curves: compiling and drawing take longer."""
     tf = pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
-    from trainer import training
+    from trainer.training import loop
 
     tf.config.run_functions_eagerly(True)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "draw_curves", lambda *given: None)
+            patch.setattr(loop, "draw_curves", lambda *given: None)
             yield
     finally:
         tf.config.run_functions_eagerly(False)
@@ -141,7 +141,7 @@ def crossvalidated(small_data: SmallData, tmp_path_factory: pytest.TempPathFacto
     """Two epochs of the baseline in each fold; returns the command, which ends with its folder."""
     pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
     from trainer.cli import main
-    from trainer.dataset import prepare
+    from trainer.data.dataset import prepare
 
     root = tmp_path_factory.mktemp("folds")
     prepare(small_data.patches, root / "store")

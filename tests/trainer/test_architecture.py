@@ -10,10 +10,10 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
-from trainer.architecture import FROZEN, NEW, PRETRAINED, draw_architectures, stages
-from trainer.figures import Stage, draw_architecture
-from trainer.networks import build
+from trainer.networks.building import build
 from trainer.settings import RECIPE_NAMES, recipe_settings
+from trainer.training.architecture import FROZEN, NEW, PRETRAINED, draw_architectures, stages
+from trainer.training.figures import Stage, draw_architecture
 
 
 def test_baseline_of_the_paper_is_told_layer_by_layer() -> None:

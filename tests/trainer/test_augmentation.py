@@ -12,9 +12,9 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 from keras.src.legacy.preprocessing import image as keras_legacy
 from scipy import ndimage
 
-from trainer.augmentation import POLICIES, affine, turn
-from trainer.painting import HEMATOXYLIN, paint_tissue
-from trainer.shifts import stained
+from trainer.data.augmentation import POLICIES, affine, turn
+from trainer.data.painting import HEMATOXYLIN, paint_tissue
+from trainer.data.shifts import stained
 
 
 @pytest.fixture(scope="module")

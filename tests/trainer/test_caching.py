@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from idc_desktop.errors import OutputError
-from trainer import caching
-from trainer.caching import CHUNK, Features, Frozen, PatchSet, cached
+from trainer.data.painting import paint_tissue
 from trainer.errors import RunError
-from trainer.painting import paint_tissue
+from trainer.training import caching
+from trainer.training.caching import CHUNK, Features, Frozen, PatchSet, cached
 
 PATCHES = paint_tissue(np.random.default_rng(2), CHUNK + 20)
 

@@ -17,23 +17,24 @@ from tests.trainer.conftest import SmallData, eagerly
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from sklearn.ensemble import RandomForestClassifier
 
-from trainer import comparison, fitting
 from trainer.cli import main
-from trainer.comparators import AcceptRejectPooling, ToYuv
-from trainer.comparison import METHODS, PROTOCOLS, assumptions, read_results
-from trainer.dataset import load_store, prepare
-from trainer.evaluation import Confusion, decide
-from trainer.fitting import fit_forest
-from trainer.handcrafted import FEATURES
-from trainer.imbalance import COMPONENTS, NEIGHBOURS
-from trainer.networks import build
-from trainer.paper import BESIDE, NOTES, TABLE_2, TABLE_3, TABLE_4, TABLE_5
-from trainer.runs import Sources, load_data, load_run
+from trainer.data.dataset import load_store, prepare
+from trainer.data.handcrafted import FEATURES
+from trainer.data.imbalance import COMPONENTS, NEIGHBOURS
+from trainer.data.splits import LEAKY
+from trainer.data.weighting import DESCRIPTION
+from trainer.networks.building import build
+from trainer.networks.cited import AcceptRejectPooling, ToYuv
+from trainer.paper import comparison
+from trainer.paper.comparison import METHODS, PROTOCOLS, assumptions, read_results
+from trainer.paper.printed import BESIDE, NOTES, TABLE_2, TABLE_3, TABLE_4, TABLE_5
+from trainer.paper.tables import NOT_AT_HAND, NOT_RUN, render
+from trainer.scoring.metrics import Confusion, decide
 from trainer.settings import COMPARATOR_NAMES, RECIPE_NAMES, recipe_settings
-from trainer.splits import LEAKY
-from trainer.tables import NOT_AT_HAND, NOT_RUN, render
-from trainer.training import load_best
-from trainer.weighting import DESCRIPTION
+from trainer.training import fitting
+from trainer.training.fitting import fit_forest
+from trainer.training.loop import load_best
+from trainer.training.runs import Sources, load_data, load_run
 
 
 @pytest.fixture(scope="module")

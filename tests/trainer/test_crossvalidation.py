@@ -17,15 +17,16 @@ from tests.trainer.conftest import CASES, write_case
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from idc_desktop.card import CARD_KEY, parse_card
-from trainer import crossvalidation, golden, release
-from trainer.calibration import calibrate
+from idc_desktop.models.card import CARD_KEY, parse_card
 from trainer.cli import main
-from trainer.dataset import load_store, prepare
-from trainer.evaluation import evaluate
-from trainer.export import load_file
-from trainer.runs import Sources, load_data, load_run
-from trainer.splits import FOLDS
+from trainer.data.dataset import load_store, prepare
+from trainer.data.splits import FOLDS
+from trainer.release import golden, steps
+from trainer.release.onnx_file import load_file
+from trainer.scoring.calibration import calibrate
+from trainer.scoring.metrics import evaluate
+from trainer.training import crossvalidation
+from trainer.training.runs import Sources, load_data, load_run
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_every_patch_is_tested_once_by_a_network_that_did_not_see_its_case(
 def test_a_fold_is_a_run_that_can_be_exported_and_has_no_test_figures(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "FEWEST", 10)
+    monkeypatch.setattr(steps, "FEWEST", 10)
     monkeypatch.setattr(golden, "CANDIDATES", 100)
     fold, log = Path(command[-1]) / "fold2", tmp_path / "log.csv"
     run = load_run(fold)

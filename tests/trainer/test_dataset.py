@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.trainer.conftest import CASES, SmallData, write_case
-from trainer import dataset
-from trainer.dataset import Status, load_store, prepare
+from trainer.data import dataset
+from trainer.data.dataset import Status, load_store, prepare
 from trainer.errors import BusyError, DataError
 from trainer.files import sole_user
 

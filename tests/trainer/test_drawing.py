@@ -13,13 +13,13 @@ from tests.trainer.conftest import SmallData
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from trainer.cli import main
-from trainer.dataset import PatchStore, load_store, prepare
-from trainer.embedding import hidden_features, plane
+from trainer.data.case_layout import THUMBNAIL, lay_out
+from trainer.data.dataset import PatchStore, load_store, prepare
+from trainer.data.shifts import MILD, STRONG
 from trainer.errors import DataError
-from trainer.export import load_file, run_session
-from trainer.figures import draw_distribution, draw_map
-from trainer.maps import THUMBNAIL, lay_out
-from trainer.shifts import MILD, STRONG
+from trainer.release.embedding import hidden_features, plane
+from trainer.release.onnx_file import load_file, run_session
+from trainer.training.figures import draw_distribution, draw_map
 
 MODEL = Path(__file__).resolve().parents[2] / "resources" / "models" / "baseline.onnx"
 

@@ -14,17 +14,17 @@ from tests.support.models import TinyModel
 from tests.support.scenes import Scene, write_tissue_slide
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
-from idc_desktop.card import parse_card
 from idc_desktop.errors import IdcError, OutputError
-from trainer.carding import to_json
+from idc_desktop.models.card import parse_card
 from trainer.cli import main
-from trainer.elsewhere import Elsewhere, SlideScore, read_spots, score_elsewhere
+from trainer.data.painting import paint_tissue
+from trainer.data.shifts import MILD, STRONG
 from trainer.errors import DataError
-from trainer.evaluation import Confusion, Interval, Metrics, Ranking, decide
-from trainer.looks import log_look
-from trainer.painting import paint_tissue
-from trainer.robustness import ShiftScores, card_blocks
-from trainer.shifts import MILD, STRONG
+from trainer.release.model_card import to_json
+from trainer.release.robustness import ShiftScores, card_blocks
+from trainer.scoring.elsewhere import Elsewhere, SlideScore, read_spots, score_elsewhere
+from trainer.scoring.looks import log_look
+from trainer.scoring.metrics import Confusion, Interval, Metrics, Ranking, decide
 
 CELL = 200
 """Level-0 pixels of a patch at 2 µm/px."""

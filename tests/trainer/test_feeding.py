@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.feeding import mixed
+from trainer.training.feeding import mixed
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16])

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.calibration import Platt, fit_platt
+from trainer.data.weighting import natural_weights, read_natural_counts
 from trainer.errors import DataError
-from trainer.evaluation import (
+from trainer.paper.printed import TABLE_2
+from trainer.scoring.calibration import Platt, fit_platt
+from trainer.scoring.metrics import (
     ECE_BINS,
     Confusion,
     Scored,
@@ -19,9 +21,7 @@ from trainer.evaluation import (
     evaluate,
     youden_threshold,
 )
-from trainer.judging import collapse
-from trainer.paper import TABLE_2
-from trainer.weighting import natural_weights, read_natural_counts
+from trainer.training.judging import collapse
 
 CASE = np.array(["a"] * 6 + ["b"] * 4 + ["c"] * 3)
 LABEL = np.array([0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1], np.uint8)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop import atomic
 from idc_desktop.errors import OutputError
+from idc_desktop.storage import atomic
 from trainer.errors import BusyError
 from trainer.files import LOCK, make_folder, replacing, scratch_folder, sole_user
 

@@ -11,18 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.card import CARD_KEY, parse_card
+from idc_desktop.models.card import CARD_KEY, parse_card
 from tests.trainer.conftest import CASES
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
-from trainer import crossvalidation, fitting, release, training
-from trainer.calibration import Platt, agreement, calibrate
-from trainer.checkpoint import LOG_CSV
 from trainer.cli import main
+from trainer.data.painting import paint_tissue
 from trainer.errors import RunError
-from trainer.export import load_file, run_session
-from trainer.painting import paint_tissue
+from trainer.release import steps
+from trainer.release.onnx_file import load_file, run_session
+from trainer.scoring.calibration import Platt, agreement, calibrate
+from trainer.training import crossvalidation, fitting, loop
+from trainer.training.checkpoint import LOG_CSV
 
 
 def whole(test: Callable[..., None]) -> Callable[..., None]:
@@ -40,7 +41,7 @@ def command(crossvalidated: list[str], tmp_path_factory: pytest.TempPathFactory)
     options = ["--name", "small", "--about", str(about), "--test-log", str(root / "log.csv")]
     command = ["fit", *crossvalidated[1:-2], *options, "--out", str(root / "out")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(release, "FEWEST", 10)
+        patch.setattr(steps, "FEWEST", 10)
         patch.setattr(crossvalidation, "fit_network", None)
         assert main(command) == 0
     return command
@@ -108,7 +109,7 @@ def test_an_interrupted_fit_goes_on_and_ends_with_the_same_file(
     shutil.copytree(_out(command), out)
     shutil.rmtree(out / "final")
     (out / "small.onnx").unlink()
-    monkeypatch.setattr(release, "FEWEST", 10)
+    monkeypatch.setattr(steps, "FEWEST", 10)
     again = [*command[:-1], str(out)]
     trained: list[str] = []
     real = fitting.train
@@ -123,7 +124,7 @@ def test_an_interrupted_fit_goes_on_and_ends_with_the_same_file(
     monkeypatch.setattr(fitting, "train", watched)
     with monkeypatch.context() as one:
         # The checkpoint of the first epoch has just been written.
-        one.setattr(training, "write_logs", killed)
+        one.setattr(loop, "write_logs", killed)
         assert main(again) == 130
     assert not (out / "small.onnx").exists()
     assert main(again) == 0
@@ -136,8 +137,8 @@ def test_an_interrupted_fit_goes_on_and_ends_with_the_same_file(
 @whole
 def test_a_run_of_all_cases_is_not_exported_with_figures_of_its_own(command: list[str]) -> None:
     with pytest.raises(RunError, match="trained on every case"):
-        release.release(
-            *(_out(command) / "final", _out(command) / "x.onnx", "x", "1.0.0", release.About())
+        steps.release(
+            *(_out(command) / "final", _out(command) / "x.onnx", "x", "1.0.0", steps.About())
         )
 
 
@@ -145,7 +146,7 @@ def test_a_run_of_all_cases_is_not_exported_with_figures_of_its_own(command: lis
 def test_without_an_official_split_the_folds_alone_stand(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "FEWEST", 10)
+    monkeypatch.setattr(steps, "FEWEST", 10)
     out = tmp_path / "out"
     for name in ("folds", "final"):
         shutil.copytree(_out(command) / name, out / name)
@@ -160,7 +161,7 @@ def test_without_an_official_split_the_folds_alone_stand(
 def test_what_was_trained_in_bfloat16_is_written_in_float32(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "FEWEST", 10)
+    monkeypatch.setattr(steps, "FEWEST", 10)
     at = command.index("--splits")
     options = [*command[:at], *command[at + 2 : -1], str(tmp_path / "out"), "--epochs", "1"]
     assert main([*options, "--mixed-precision"]) == 0

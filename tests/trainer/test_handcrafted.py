@@ -11,7 +11,7 @@ from scipy.fft import idctn
 from skimage.color import rgb2gray
 from skimage.feature import graycomatrix, graycoprops
 
-from trainer.handcrafted import (
+from trainer.data.handcrafted import (
     FEATURES,
     edge_histogram,
     fuzzy_colour,
@@ -22,7 +22,7 @@ from trainer.handcrafted import (
     rgb_histogram,
     spot_graph,
 )
-from trainer.painting import paint_background, paint_tissue
+from trainer.data.painting import paint_background, paint_tissue
 
 PATCHES = paint_tissue(np.random.default_rng(0), 6)
 VARIANTS = [(name, text) for name, one in FEATURES.items() for text in one.variants]

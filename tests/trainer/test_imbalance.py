@@ -11,18 +11,18 @@ import pytest
 
 from idc_desktop.errors import UsageError
 from tests.trainer.conftest import SmallData
-from trainer.dataset import PatchStore, load_store, prepare
+from trainer.data.dataset import PatchStore, load_store, prepare
 from trainer.errors import DataError
 from trainer.settings import IMBALANCES
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from imblearn.over_sampling import SMOTE
 
-from trainer.imbalance import oversample, recipes, smote
-from trainer.runs import Run, Sources, load_data, load_run
+from trainer.data.imbalance import oversample, recipes, smote
+from trainer.data.splits import LEAKY
+from trainer.data.weighting import loss_weights
 from trainer.settings import Settings
-from trainer.splits import LEAKY
-from trainer.weighting import loss_weights
+from trainer.training.runs import Run, Sources, load_data, load_run
 
 
 @pytest.fixture(scope="module")

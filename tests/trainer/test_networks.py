@@ -14,11 +14,11 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 import keras
 
 from idc_desktop.errors import UsageError
-from trainer.calibration import Platt
+from trainer.data.painting import paint_tissue
 from trainer.errors import RunError
-from trainer.export import convert, open_session, predict_logits, run_session
-from trainer.networks import Weights, _evened, build, digest, read_imagenet
-from trainer.painting import paint_tissue
+from trainer.networks.building import Weights, _evened, build, digest, read_imagenet
+from trainer.release.onnx_file import convert, open_session, predict_logits, run_session
+from trainer.scoring.calibration import Platt
 from trainer.settings import ASSUMPTIONS, NETWORK_NAMES, RECIPES, recipe_settings
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.augmentation import POLICIES, corrected, turn
-from trainer.painting import paint_background, paint_tissue
+from trainer.data.augmentation import POLICIES, corrected, turn
+from trainer.data.painting import paint_background, paint_tissue
 
 
 def test_turns_are_the_eight_symmetries() -> None:

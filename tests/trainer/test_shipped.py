@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from idc_desktop.card import CARD_KEY, ModelCard, parse_card
-from trainer.evaluation import Metrics, Scored
-from trainer.painting import paint_background
-from trainer.splits import read_official_cases
+from idc_desktop.models.card import CARD_KEY, ModelCard, parse_card
+from trainer.data.painting import paint_background
+from trainer.data.splits import read_official_cases
+from trainer.scoring.metrics import Metrics, Scored
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-    from trainer.feeding import Part
+    from trainer.training.feeding import Part
 
 MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
 LARGEST_BYTES = 66e6
@@ -65,7 +65,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def session(name: str) -> InferenceSession:
     pytest.importorskip("onnx")
     pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
-    from trainer.export import load_file
+    from trainer.release.onnx_file import load_file
 
     return load_file(MODELS / f"{name}.onnx")
 
@@ -77,8 +77,8 @@ def card(session: InferenceSession, name: str) -> ModelCard:
 
 @pytest.fixture(scope="session")
 def validation(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Part:
-    from trainer.dataset import prepare
-    from trainer.runs import Sources, load_data
+    from trainer.data.dataset import prepare
+    from trainer.training.runs import Sources, load_data
 
     data, official = shared_data / "data", shared_data / "data" / "splits"
     patches = data / "IDC_regular_ps50_idx5"
@@ -96,7 +96,7 @@ def validation(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def _score(session: InferenceSession, card: ModelCard, part: Part, stride: int) -> Metrics:
-    from trainer.export import PARITY, run_session
+    from trainer.release.onnx_file import PARITY, run_session
 
     rows = np.arange(0, len(part.store.index), stride)
     probability, _ = run_session(session, part.store.read(rows))
@@ -181,7 +181,7 @@ def test_test_cases_were_scored_once_per_shipped_file(name: str) -> None:
 def test_glass_and_fat_are_not_called_idc(
     name: str, session: InferenceSession, card: ModelCard
 ) -> None:
-    from trainer.export import run_session
+    from trainer.release.onnx_file import run_session
 
     count = 500 // PROMISES[name].stride
     painted = paint_background(np.random.default_rng(12345), count)

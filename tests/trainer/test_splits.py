@@ -12,10 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from idc_desktop.errors import UsageError
 from tests.trainer.conftest import CASES, SmallData
-from trainer.dataset import PatchIndex, load_store, prepare
-from trainer.errors import DataError
-from trainer.runs import Sources, load_data
-from trainer.splits import (
+from trainer.data.dataset import PatchIndex, load_store, prepare
+from trainer.data.splits import (
     ENOUGH_CASES,
     ENOUGH_PATCHES,
     FOLDS,
@@ -27,6 +25,8 @@ from trainer.splits import (
     read_official_cases,
     thinness,
 )
+from trainer.errors import DataError
+from trainer.training.runs import Sources, load_data
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,15 @@ from idc_desktop.errors import UsageError
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
 from tests.trainer.conftest import SmallData
-from trainer.caching import Frozen
-from trainer.checkpoint import CHECKPOINT
 from trainer.cli import main
-from trainer.dataset import prepare
+from trainer.data.dataset import prepare
 from trainer.errors import RunError
-from trainer.feeding import Part, Teacher, batches, make_feed
-from trainer.runs import Data, Sources, load_data
 from trainer.settings import recipe_settings
-from trainer.training import Means, train
+from trainer.training.caching import Frozen
+from trainer.training.checkpoint import CHECKPOINT
+from trainer.training.feeding import Part, Teacher, batches, make_feed
+from trainer.training.loop import Means, train
+from trainer.training.runs import Data, Sources, load_data
 
 TAUGHT = recipe_settings("corrected", "baseline", epochs=2, batch=8, taught=0.75, variants=2)
 

@@ -15,29 +15,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.card import CARD_KEY, parse_card
+from idc_desktop.models.card import CARD_KEY, parse_card
 from tests.support.scenes import write_tissue_slide
 from tests.trainer.conftest import SmallData
-from trainer.about import About, read_about
-from trainer.calibration import Platt
+from trainer.data.painting import paint_background, paint_tissue
 from trainer.errors import DataError, ParityError, RunError
-from trainer.painting import paint_background, paint_tissue
+from trainer.release.about import About, read_about
+from trainer.scoring.calibration import Platt
 from trainer.settings import Settings
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 
 import onnx
 
-from trainer import cli, export, golden, release, training
-from trainer.checkpoint import CHECKPOINT, LOG_JSON
+from trainer import cli
 from trainer.cli import main
-from trainer.dataset import load_store, prepare
-from trainer.imbalance import NEIGHBOURS
-from trainer.networks import build
-from trainer.runs import Data, Sources, load_data
-from trainer.shifts import STRONG
-from trainer.splits import LEAKY
-from trainer.training import compiled, logits, train
+from trainer.data.dataset import load_store, prepare
+from trainer.data.imbalance import NEIGHBOURS
+from trainer.data.shifts import STRONG
+from trainer.data.splits import LEAKY
+from trainer.networks.building import build
+from trainer.release import golden, onnx_file, steps
+from trainer.training import loop
+from trainer.training.checkpoint import CHECKPOINT, LOG_JSON
+from trainer.training.loop import compiled, logits, train
+from trainer.training.runs import Data, Sources, load_data
 
 SETTINGS = Settings(epochs=2, batch=24)
 """Seven whole batches: one of another size would be compiled apart."""
@@ -48,8 +50,8 @@ ABOUT = About(data="painted patches", limitations=("Of paint.",))
 def _little_of_everything() -> Iterator[None]:
     """Little is painted, and the data set is smaller than what parity asks for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(release, "FEWEST", 10)
-        patch.setattr(release, "_BACKGROUND", 50)
+        patch.setattr(steps, "FEWEST", 10)
+        patch.setattr(steps, "_BACKGROUND", 50)
         patch.setattr(golden, "CANDIDATES", 200)
         yield
 
@@ -139,7 +141,7 @@ def test_a_finished_run_is_not_fed_again(
     def refuse(*given: object) -> None:
         raise AssertionError(given)
 
-    monkeypatch.setattr(training, "make_feed", refuse)
+    monkeypatch.setattr(loop, "make_feed", refuse)
     outcome = train(data.train, data.validation, SETTINGS, run)
     assert len(outcome.history) == SETTINGS.epochs
     with np.load(run / CHECKPOINT) as stored:
@@ -185,16 +187,16 @@ def test_export_obeys_the_model_contract(exported: Path) -> None:
     large = [one for one in proto.graph.initializer if np.prod(one.dims) > 1000]
     assert large
     assert {one.data_type for one in large} == {onnx.TensorProto.FLOAT16}
-    session = export.open_session(content)
+    session = onnx_file.open_session(content)
     assert [(one.name, one.type) for one in session.get_inputs()] == [("patches", "tensor(uint8)")]
     assert session.get_inputs()[0].shape[1:] == [50, 50, 3]
     outputs = {one.name: one.type for one in session.get_outputs()}
     assert outputs == {"probability": "tensor(float)", "logit": "tensor(float)"}
     patches = paint_tissue(np.random.default_rng(0), 37)
-    probability, logit = export.run_session(session, patches, 37)
+    probability, logit = onnx_file.run_session(session, patches, 37)
     assert probability.shape == logit.shape == (37,)
     for size in (1, 16):
-        assert np.allclose(export.run_session(session, patches, size)[0], probability, atol=1e-6)
+        assert np.allclose(onnx_file.run_session(session, patches, size)[0], probability, atol=1e-6)
     card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], "small.onnx")
     calibration = card.document["idc"]["calibration"]
     expected = Platt(calibration["a"], calibration["b"]).probability(logit)
@@ -202,9 +204,9 @@ def test_export_obeys_the_model_contract(exported: Path) -> None:
 
 
 def test_card_carries_golden_patches_that_are_reproduced(exported: Path) -> None:
-    session = export.load_file(exported / "small.onnx")
+    session = onnx_file.load_file(exported / "small.onnx")
     card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], "small.onnx")
-    found, _ = export.run_session(session, card.golden_patches)
+    found, _ = onnx_file.run_session(session, card.golden_patches)
     assert len(found) >= 8
     assert np.abs(found - card.golden_probabilities).max() < 1e-4
     assert np.ptp(found) > 0.5
@@ -216,7 +218,7 @@ def test_card_carries_golden_patches_that_are_reproduced(exported: Path) -> None
 def test_export_repeats_byte_for_byte_and_logs_the_file(
     run: Path, exported: Path, laboratory: Path, tmp_path: Path
 ) -> None:
-    again = release.release(
+    again = steps.release(
         *(run, tmp_path / "again.onnx", "small", "1.0.0", ABOUT),
         test_log=tmp_path / "log",
         elsewhere=[laboratory],
@@ -236,7 +238,7 @@ def test_order_of_the_converter_does_not_show_in_the_file(exported: Path) -> Non
         del entries[:]
         entries.extend(turned)
     for found in (graph, other):
-        export.canonicalize(found)
+        onnx_file.canonicalize(found)
 
     assert other == graph
     assert "Shape" not in {node.op_type for node in graph.node}
@@ -247,7 +249,7 @@ def test_export_of_a_leaky_run_says_so_on_every_figure(sources: Sources, tmp_pat
     options = [*_options(sources), "--split", "random-patch", "--smote", "before-split"]
     run = tmp_path / "run"
     assert main(["train", *options, "--out", str(run), "--epochs", "1", "--batch", "64"]) == 0
-    found = release.release(
+    found = steps.release(
         *(run, tmp_path / "x.onnx", "x", "1.0.0", About()),
         report=tmp_path / "x.md",
         test_log=tmp_path / "log",
@@ -257,7 +259,7 @@ def test_export_of_a_leaky_run_says_so_on_every_figure(sources: Sources, tmp_pat
     honest = {"unseen_weighted", "unseen_unweighted"}
     assert honest < set(found.metrics)
     assert all(name.startswith("leaky_") for name in set(found.metrics) - honest)
-    session = export.load_file(tmp_path / "x.onnx")
+    session = onnx_file.load_file(tmp_path / "x.onnx")
     card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], "x.onnx").document
     assert LEAKY in card["idc"]["training"]["split"]
     assert LEAKY in " ".join(card["idc"]["limitations"])
@@ -269,16 +271,16 @@ def test_export_of_a_leaky_run_says_so_on_every_figure(sources: Sources, tmp_pat
 def test_file_that_differs_from_its_network_is_not_written(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = export.load_file(exported / "small.onnx")
+    session = onnx_file.load_file(exported / "small.onnx")
     card = session.get_modelmeta().custom_metadata_map[CARD_KEY]
-    converted = export.convert(build(replace(SETTINGS, seed=3)).whole, Platt(1, 0))
+    converted = onnx_file.convert(build(replace(SETTINGS, seed=3)).whole, Platt(1, 0))
     patches = paint_background(np.random.default_rng(0), 40)
-    honest: Callable[..., np.ndarray] = export.predict_logits
-    monkeypatch.setattr(export, "predict_logits", lambda *given: honest(*given) + 0.01)
+    honest: Callable[..., np.ndarray] = onnx_file.predict_logits
+    monkeypatch.setattr(onnx_file, "predict_logits", lambda *given: honest(*given) + 0.01)
     with pytest.raises(ParityError, match="differ"):
-        export.export_model(converted, card, patches, tmp_path / "no.onnx", fewest=40)
+        onnx_file.export_model(converted, card, patches, tmp_path / "no.onnx", fewest=40)
     with pytest.raises(ParityError, match="1000"):
-        export.export_model(converted, card, patches, tmp_path / "no.onnx")
+        onnx_file.export_model(converted, card, patches, tmp_path / "no.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -287,7 +289,7 @@ def test_weights_beyond_float16_are_refused() -> None:
     kernel = model.weights[0]
     kernel.assign(kernel.numpy() + 1e6)
     with pytest.raises(RunError, match="float16"):
-        export.round_weights(model)
+        onnx_file.round_weights(model)
 
 
 def test_evaluate_prints_both_weightings(
@@ -324,7 +326,7 @@ def test_evaluate_names_cases_that_trained_or_calibrated_the_model(
 
 def test_card_report_and_log_tell_of_shifts_and_other_laboratories(exported: Path) -> None:
     content = (exported / "small.onnx").read_bytes()
-    properties = export.open_session(content).get_modelmeta().custom_metadata_map
+    properties = onnx_file.open_session(content).get_modelmeta().custom_metadata_map
     card = parse_card(properties[CARD_KEY], "small.onnx")
     elsewhere, shifts = card.beyond_its_archive()
     assert "Tested on 1 other laboratory (1 slide, 3 patches, 2 of them IDC)" in elsewhere
@@ -348,7 +350,7 @@ def test_other_laboratories_are_not_looked_at_without_a_log(
 
 
 def test_card_says_of_the_data_what_it_was_told_and_nothing_else(exported: Path) -> None:
-    session = export.load_file(exported / "small.onnx")
+    session = onnx_file.load_file(exported / "small.onnx")
     card = parse_card(session.get_modelmeta().custom_metadata_map[CARD_KEY], "small.onnx")
     idc = card.document["idc"]
     assert idc["training"]["data"].startswith("painted patches, ")

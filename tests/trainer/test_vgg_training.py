@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.card import CARD_KEY, parse_card
+from idc_desktop.models.card import CARD_KEY, parse_card
 from tests.trainer.conftest import SmallData
 
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
@@ -18,18 +18,19 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 import keras
 
 from idc_desktop.errors import OutputError
-from trainer import checkpoint, golden, release
-from trainer.about import About
-from trainer.carding import LEAK, VALIDATED, Evidence, limitations
-from trainer.checkpoint import CHECKPOINT, LOG_CSV, LOG_JSON, Epoch, best_epoch
 from trainer.cli import main
-from trainer.dataset import prepare
+from trainer.data.dataset import prepare
 from trainer.errors import RunError
-from trainer.export import load_file, run_session
-from trainer.networks import Weights, read_imagenet
-from trainer.runs import Data, Run, Sources, load_data
+from trainer.networks.building import Weights, read_imagenet
+from trainer.release import golden, steps
+from trainer.release.about import About
+from trainer.release.model_card import LEAK, VALIDATED, Evidence, limitations
+from trainer.release.onnx_file import load_file, run_session
 from trainer.settings import Settings, recipe_settings
-from trainer.training import CURVES, FROZEN_WEIGHTS, Means, load_best, train
+from trainer.training import checkpoint
+from trainer.training.checkpoint import CHECKPOINT, LOG_CSV, LOG_JSON, Epoch, best_epoch
+from trainer.training.loop import CURVES, FROZEN_WEIGHTS, Means, load_best, train
+from trainer.training.runs import Data, Run, Sources, load_data
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +99,8 @@ def test_run_of_the_command_line_is_exported_with_its_origin(
     weights = request.getfixturevalue("vgg_weights" if wide else "narrow_vgg")
     if not wide:
         request.getfixturevalue("eager")
-    monkeypatch.setattr(release, "FEWEST", 10)
-    monkeypatch.setattr(release, "_BACKGROUND", 20)
+    monkeypatch.setattr(steps, "FEWEST", 10)
+    monkeypatch.setattr(steps, "_BACKGROUND", 20)
     monkeypatch.setattr(golden, "CANDIDATES", 40)
     run, report = tmp_path / "run", tmp_path / "report" / "small.md"
     where = [
@@ -251,9 +252,9 @@ from pathlib import Path
 device = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
-from trainer.runs import Sources, load_data
+from trainer.training.runs import Sources, load_data
 from trainer.settings import recipe_settings
-from trainer.training import Means, train
+from trainer.training.loop import Means, train
 root = Path({str(tmp_path)!r})
 data = load_data(Sources(Path({str(sources.store)!r}), Path({str(sources.splits)!r}),
     Path({str(sources.counts)!r}), unlisted=False))

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.regions import rectangle
+from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.main_window import MainWindow
 from tests.support.command import run_cli
 from tests.support.models import TinyModel

@@ -12,8 +12,8 @@ from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.card import parse_card
-from idc_desktop.model_file import bundled_models, read_model
+from idc_desktop.models.card import parse_card
+from idc_desktop.models.model_file import bundled_models, read_model
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.pages import card_page, provenance_page
 from idc_desktop.ui.dialogs.reading import ReadingDialog

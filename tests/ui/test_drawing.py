@@ -10,7 +10,8 @@ import pytest
 from PySide6.QtCore import QEvent, Qt
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.regions import Region, measure, rectangle
+from idc_desktop.regions.shape import Region, rectangle
+from idc_desktop.regions.statistics import measure
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.view.drawing_tools import BrushTool
 from tests.support.scenes import Scene

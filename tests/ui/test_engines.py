@@ -14,10 +14,10 @@ import pytest
 from PySide6.QtCore import QCoreApplication
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.engine_messages import AnalyzeJob, Done
 from idc_desktop.errors import AnalysisCancelledError
-from idc_desktop.message import Event, SlideOpened
-from idc_desktop.model_file import read_model
+from idc_desktop.models.model_file import read_model
+from idc_desktop.processes.engine_messages import AnalyzeJob, Done
+from idc_desktop.processes.message import Event, SlideOpened
 from idc_desktop.ui import engines
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.runs import Runs

@@ -8,7 +8,8 @@ import pytest
 from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.export import verify_folder, write_folder
+from idc_desktop.export.folder import write_folder
+from idc_desktop.export.verify import verify_folder
 from idc_desktop.ui.main_window import MainWindow
 from tests.support.command import file_sha256
 from tests.support.models import TinyModel

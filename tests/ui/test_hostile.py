@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.supervisor import Child, Job
+from idc_desktop.processes.supervisor import Child, Job
 from idc_desktop.ui import engines
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
@@ -23,7 +23,7 @@ from tests.ui.conftest import OpenWindow
 from tests.ui.support import WAIT_MS
 
 NAN, INFINITY = float("nan"), float("inf")
-ENGINE = "idc_desktop.engine"
+ENGINE = "idc_desktop.children.engine"
 
 
 @pytest.fixture

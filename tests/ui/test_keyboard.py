@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.regions import Region, rectangle
+from idc_desktop.regions.shape import Region, rectangle
 from idc_desktop.ui.dialogs.pages import shortcuts_page
 from idc_desktop.ui.main_window import MainWindow
 from tests.ui.support import drag, mouse, on_screen, pixels_of, take

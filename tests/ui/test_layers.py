@@ -9,9 +9,9 @@ import pytest
 from PySide6.QtCore import QPointF
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.grid import Block
-from idc_desktop.layers import KINDS, PATCH
-from idc_desktop.probability_map import BlockResult
+from idc_desktop.maps.grid import Block
+from idc_desktop.maps.layers import KINDS, PATCH
+from idc_desktop.maps.probability_map import BlockResult
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from idc_desktop.model_file import read_model
+from idc_desktop.models.model_file import read_model
 from idc_desktop.ui import outcome
 from idc_desktop.ui.outcome import Outcome, given_mpp, keep_given_mpp
 from tests.support.models import TinyModel

@@ -11,13 +11,13 @@ from PySide6.QtGui import QAction, QColor, QPalette
 from PySide6.QtWidgets import QAbstractButton, QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.colormap import FAILED_RGB, NAMES, lookup_table
-from idc_desktop.engine_messages import Plan
-from idc_desktop.grid import Block, PatchGrid
-from idc_desktop.model_file import bundled_models
-from idc_desktop.probability_map import BlockResult, PatchState
-from idc_desktop.provider import ProviderChoice
-from idc_desktop.tissue import TissueSettings
+from idc_desktop.maps.colormap import FAILED_RGB, NAMES, lookup_table
+from idc_desktop.maps.grid import Block, PatchGrid
+from idc_desktop.maps.probability_map import BlockResult, PatchState
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models.model_file import bundled_models
+from idc_desktop.models.provider import ProviderChoice
+from idc_desktop.processes.engine_messages import Plan
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
@@ -178,7 +178,7 @@ def test_model_threshold_is_not_rounded_by_showing_it(window: MainWindow) -> Non
 
 
 def test_operating_point_says_what_a_threshold_means() -> None:
-    from idc_desktop.model_file import read_model
+    from idc_desktop.models.model_file import read_model
 
     card = read_model(bundled_models()["baseline"]).card
     at_default = operating_point_text(card, card.threshold)

@@ -27,8 +27,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.errors import SlideError
-from idc_desktop.regions import Region
-from idc_desktop.regions.shape import rectangle
+from idc_desktop.regions.shape import Region, rectangle
 from idc_desktop.ui import app
 from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.main_window import MainWindow

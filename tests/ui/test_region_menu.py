@@ -10,7 +10,7 @@ from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.regions import rectangle
+from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.main_window import MainWindow
 from tests.ui.support import WAIT_MS, on_screen, take
 

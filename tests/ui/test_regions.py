@@ -15,12 +15,13 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.export import write_regions
-from idc_desktop.memory import resident_bytes
-from idc_desktop.region_reading import RegionReading
-from idc_desktop.regions import Region, geojson, measure, rectangle
+from idc_desktop.export.folder import write_regions
+from idc_desktop.processes.memory import resident_bytes
+from idc_desktop.processes.region_reading import RegionReading
+from idc_desktop.regions import geojson
 from idc_desktop.regions.editing import draw_ellipse
-from idc_desktop.regions.shape import shape_of
+from idc_desktop.regions.shape import Region, rectangle, shape_of
+from idc_desktop.regions.statistics import measure
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QImage
 
-from idc_desktop.cli import main
+from idc_desktop.commands.cli import main
 from idc_desktop.ui import app
 from idc_desktop.ui.settings import Settings
 from tests.support.command import Outcome, run_cli

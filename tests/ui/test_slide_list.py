@@ -17,7 +17,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.regions import rectangle
+from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.slide_list import SlideList
 from idc_desktop.ui.run import RunState

@@ -13,7 +13,7 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.colormap import NAMES
+from idc_desktop.maps.colormap import NAMES
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.view.toolbox import tool_verbs
 from tests.support.processes import engines_of

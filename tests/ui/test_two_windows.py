@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.regions import rectangle
+from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState

@@ -13,11 +13,11 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.decoder import read_neighbourhood
+from idc_desktop.analysis.tiling import PatchReader
+from idc_desktop.children.decoder import read_neighbourhood
 from idc_desktop.errors import SlideReadError
-from idc_desktop.slide import Slide
-from idc_desktop.tiling import PatchReader
-from idc_desktop.tissue import TissueSettings
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.slides.reader import Slide
 from idc_desktop.ui.view.minimap import Minimap
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff

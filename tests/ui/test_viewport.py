@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 
-from idc_desktop.description import SlideDescription
+from idc_desktop.slides.description import SlideDescription
 from idc_desktop.ui.tiles.pyramid import Tile, TilePyramid
 from idc_desktop.ui.view.guides import length_text
 from idc_desktop.ui.viewport import Viewport

@@ -11,7 +11,7 @@ from PySide6.QtCore import QThreadPool
 from PySide6.QtWidgets import QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from idc_desktop import phantom
+from idc_desktop.phantom import making
 from idc_desktop.ui.main_window import MainWindow
 from tests.support.scenes import Scene
 from tests.ui.conftest import OpenWindow
@@ -22,8 +22,8 @@ from tests.ui.support import WAIT_MS
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of its own, and a phantom of two square millimetres."""
     monkeypatch.setenv("IDC_DESKTOP_CACHE_DIR", str(tmp_path / "cache"))
-    small = functools.partial(phantom.make_phantom, blocks=(3, 3))
-    monkeypatch.setattr(phantom, "make_phantom", small)
+    small = functools.partial(making.make_phantom, blocks=(3, 3))
+    monkeypatch.setattr(making, "make_phantom", small)
     return tmp_path / "cache"
 
 

@@ -25,10 +25,10 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.export import verify_folder
-from idc_desktop.message import OVERVIEW, Started
-from idc_desktop.regions import rectangle
-from idc_desktop.supervisor import Job
+from idc_desktop.export.verify import verify_folder
+from idc_desktop.processes.message import OVERVIEW, Started
+from idc_desktop.processes.supervisor import Job
+from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
@@ -408,7 +408,7 @@ def test_window_process_loads_neither_decoder_nor_runtime(
 ) -> None:
     script = (
         "import sys\n"
-        "from idc_desktop.cli import main\n"
+        "from idc_desktop.commands.cli import main\n"
         f"code = main(['open', {str(tiny_slide.path)!r}, '--model', {str(tiny_model.path)!r}, "
         f"'--screenshot', {str(tmp_path / 'shot.png')!r}])\n"
         "bad = {'openslide', 'onnxruntime', 'tensorflow'} & set(sys.modules)\n"

@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QFileDialog, QMainWindow, QMessageBox
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.errors import OutputError
-from idc_desktop.export import write_regions
-from idc_desktop.results import results_name
+from idc_desktop.export.folder import write_regions
+from idc_desktop.export.results import results_name
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.dialogs.failures import FailuresDialog

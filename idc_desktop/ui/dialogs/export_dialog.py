@@ -17,7 +17,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.export import FILES, FORMATS, PROVENANCE
+from idc_desktop.export.formats import FILES, FORMATS
+from idc_desktop.export.verify import PROVENANCE
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.exporting import export_folder
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.probability_map import ProbabilityMap
+from idc_desktop.maps.probability_map import ProbabilityMap
 from idc_desktop.ui.screen import resize_within_screen
 
 

@@ -8,10 +8,10 @@ from html import escape
 from typing import Any
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
-from idc_desktop.card import ModelCard, figure_text
-from idc_desktop.probability_map import PatchState
+from idc_desktop.maps.probability_map import PatchState
+from idc_desktop.models.card import ModelCard, figure_text
+from idc_desktop.storage.user_data import data_folder
 from idc_desktop.ui.document import SlideDocument
-from idc_desktop.user_data import data_folder
 
 Shortcuts = Iterable[tuple[str, Mapping[str, str]]]
 """Groups of verbs: a title, and keys -> what they do."""

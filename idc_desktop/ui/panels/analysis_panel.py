@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.model_file import bundled_models
+from idc_desktop.models.model_file import bundled_models
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.plain import MessageBox

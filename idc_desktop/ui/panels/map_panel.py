@@ -14,8 +14,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.card import ModelCard
-from idc_desktop.colormap import NAMES
+from idc_desktop.maps.colormap import NAMES
+from idc_desktop.models.card import ModelCard
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.flow_layout import FlowLayout

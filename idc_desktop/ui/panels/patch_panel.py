@@ -6,8 +6,8 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from idc_desktop.card import PATCH_SIZE_PX
-from idc_desktop.probability_map import MapLayer
+from idc_desktop.maps.probability_map import MapLayer
+from idc_desktop.models.card import PATCH_SIZE_PX
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 

@@ -31,11 +31,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.export import write_regions
-from idc_desktop.region_reading import RegionReading
-from idc_desktop.regions import Region, editing, rectangle
-from idc_desktop.regions.shape import Point
-from idc_desktop.results import results_name
+from idc_desktop.export.folder import write_regions
+from idc_desktop.export.results import results_name
+from idc_desktop.processes.region_reading import RegionReading
+from idc_desktop.regions import editing
+from idc_desktop.regions.shape import Point, Region, rectangle
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
 from idc_desktop.ui.panels.flow_layout import FlowLayout

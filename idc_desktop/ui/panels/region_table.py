@@ -17,7 +17,8 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 
-from idc_desktop.regions import Region, RegionStatistics
+from idc_desktop.regions.shape import Region
+from idc_desktop.regions.statistics import RegionStatistics
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.plain import plain_tip
 

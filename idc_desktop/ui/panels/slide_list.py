@@ -22,7 +22,7 @@ from PySide6.QtGui import QIcon, QImage, QKeyEvent, QPainter, QPixmap, QUndoComm
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 
 from idc_desktop.plain_text import one_line
-from idc_desktop.slide_finder import slides_in
+from idc_desktop.slides.slide_finder import slides_in
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.outcome import Outcome
 from idc_desktop.ui.panels.slide_item import SlideItem

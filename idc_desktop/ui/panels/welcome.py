@@ -108,7 +108,7 @@ class Welcome(QWidget):
 
         def work() -> Path:
             # Imported here: the window starts without what paints.
-            from idc_desktop.phantom import cache_folder, make_phantom
+            from idc_desktop.phantom.making import cache_folder, make_phantom
 
             return make_phantom(cache_folder(), progress).slide
 

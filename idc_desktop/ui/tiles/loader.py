@@ -13,7 +13,9 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QImage
 
 from idc_desktop.console import report_defect
-from idc_desktop.decoder_messages import (
+from idc_desktop.errors import DefectError, GarbledMessageError, reader_lost, slide_replaced
+from idc_desktop.plain_text import in_a_line
+from idc_desktop.processes.decoder_messages import (
     TILE_PX,
     Pixels,
     ReadAssociated,
@@ -23,14 +25,12 @@ from idc_desktop.decoder_messages import (
     Unreadable,
     ViewJob,
 )
-from idc_desktop.description import SlideDescription
-from idc_desktop.errors import DefectError, GarbledMessageError, reader_lost, slide_replaced
-from idc_desktop.message import Event, SlideOpened, Started
-from idc_desktop.plain_text import in_a_line
-from idc_desktop.supervisor import Child, ChildCrashedError
+from idc_desktop.processes.message import Event, SlideOpened, Started
+from idc_desktop.processes.supervisor import Child, ChildCrashedError
+from idc_desktop.slides.description import SlideDescription
+from idc_desktop.storage.user_data import data_folder
 from idc_desktop.ui.hand_over import HandOver
 from idc_desktop.ui.tiles.pyramid import Tile
-from idc_desktop.user_data import data_folder
 
 _CACHED_TILES = 640  # of 256 KiB: 160 MiB
 _UNDER_WAY = 4
@@ -224,7 +224,7 @@ class TileLoader(QObject):
         self._end_child()
 
     def _start(self) -> Child:
-        child = Child("idc_desktop.decoder", self._job)
+        child = Child("idc_desktop.children.decoder", self._job)
         self._life += 1
         self._fruitless += 1  # until it has opened the slide
         self._talk = _Talk()

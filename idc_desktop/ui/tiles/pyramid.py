@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from PySide6.QtCore import QRectF
 
-from idc_desktop.decoder_messages import TILE_PX
-from idc_desktop.description import SlideDescription
+from idc_desktop.processes.decoder_messages import TILE_PX
+from idc_desktop.slides.description import SlideDescription
 
 
 class Tile(NamedTuple):

@@ -9,9 +9,9 @@ from PySide6.QtCore import QLineF, QPointF, Qt
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPen, QTransform
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.regions import Shape, editing
+from idc_desktop.regions import editing
 from idc_desktop.regions.foci import wand
-from idc_desktop.regions.shape import Point, length_of
+from idc_desktop.regions.shape import Point, Shape, length_of
 from idc_desktop.ui.view.guides import length_text, paint_label
 from idc_desktop.ui.view.region_layer import path_of
 from idc_desktop.ui.view.tools import DRAG_STARTS_PX, Tool

@@ -8,8 +8,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QTransform
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.regions import Region, Shape, editing
-from idc_desktop.regions.shape import Point, Vertex
+from idc_desktop.regions import editing
+from idc_desktop.regions.shape import Point, Region, Shape, Vertex
 from idc_desktop.ui.view.region_layer import path_of
 from idc_desktop.ui.view.tools import Tool
 

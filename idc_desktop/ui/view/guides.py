@@ -6,8 +6,8 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen
 
-from idc_desktop.colormap import FAILED_RGB, lookup_table, round_length_um
-from idc_desktop.layers import LayerKind
+from idc_desktop.maps.colormap import FAILED_RGB, lookup_table, round_length_um
+from idc_desktop.maps.layers import LayerKind
 from idc_desktop.ui.numbers import number_text
 
 _PAPER = QColor(255, 255, 255, 225)

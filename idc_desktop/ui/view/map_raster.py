@@ -9,9 +9,9 @@ import numpy.typing as npt
 from PySide6.QtCore import QLineF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen, QTransform
 
-from idc_desktop.colormap import colorize, outline
-from idc_desktop.grid import PatchGrid
-from idc_desktop.probability_map import MapLayer
+from idc_desktop.maps.colormap import colorize, outline
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.probability_map import MapLayer
 from idc_desktop.ui.display import Display
 
 _CELL_RECTS_ABOVE_PX = 24.0  # device px per cell from which cells are drawn one by one

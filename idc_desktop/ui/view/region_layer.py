@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPolygonF, QTransform
 
-from idc_desktop.regions import Region, Shape
+from idc_desktop.regions.shape import Region, Shape
 from idc_desktop.ui.region_model import RegionModel
 
 _HALO = QColor(255, 255, 255, 200)

@@ -21,7 +21,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from idc_desktop.regions import Shape
+from idc_desktop.regions.shape import Shape
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.thumbnails import fetch_picture
 from idc_desktop.ui.view.crosshair import KEYS_HINT, Crosshair

@@ -8,7 +8,7 @@ from enum import Enum
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter, QPolygonF, QTransform
 
-from idc_desktop.decoder_messages import TILE_PX
+from idc_desktop.processes.decoder_messages import TILE_PX
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.overview import paint_missing
 from idc_desktop.ui.tiles.pyramid import Tile, TilePyramid

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QTransform
 
-from idc_desktop.regions import Region
-from idc_desktop.regions.shape import Point
+from idc_desktop.regions.shape import Point, Region
 
 if TYPE_CHECKING:
     from idc_desktop.ui.view.canvas import Canvas

@@ -1,0 +1,206 @@
+"""From a slide to patches: the tissue mask, and blocks of whole cells read from the right level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from idc_desktop.analysis.resample import (
+    Edges,
+    area_average,
+    bilinear,
+    centred_within,
+    shifted,
+    span,
+    to_edges,
+)
+from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
+from idc_desktop.maps.grid import MAX_CELLS, Block, PatchGrid
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models.card import PATCH_SIZE_PX
+from idc_desktop.slides.reader import Slide
+
+PREPROCESSING_VERSION = 3
+"""Part of the run key; raise it when the pixels of a patch or the tissue mask change."""
+
+_COARSER_BY = 1.01  # a level this much coarser than the model's resolution still counts as fine
+_INTERPOLATED_UP_TO = 1.25  # a level 0 this much coarser is interpolated, a coarser one refused
+_MAX_BLOCK_CELLS = 8
+_MAX_READ_PX = 2048 * 2048  # source pixels; bounds the memory where there is no pyramid
+
+Patches = npt.NDArray[np.uint8]
+
+
+def no_patches() -> Patches:
+    """Return an array of patches that has none."""
+    return np.empty((0, PATCH_SIZE_PX, PATCH_SIZE_PX, 3), np.uint8)
+
+
+class PatchReader:
+    """Reads the patches of a slide's grid at a model's resolution.
+
+    Parameters
+    ----------
+    slide : Slide
+        With a known resolution.
+    spacing_um_px : float
+        The model's resolution; a patch is 50 x 50 pixels of it.
+    tissue : TissueSettings
+
+    Attributes
+    ----------
+    grid : PatchGrid
+    level : int
+        The level that is read: the coarsest that is no coarser than the model's resolution.
+    notes : tuple of str
+        What a user should know, such as that pixels had to be interpolated.
+
+    Raises
+    ------
+    ResolutionError
+        The resolution is unknown, or the slide is too coarse for the model.
+    """
+
+    def __init__(self, slide: Slide, spacing_um_px: float, tissue: TissueSettings) -> None:
+        mpp = slide.require_mpp()
+        self._slide = slide
+        self._tissue = tissue
+        patch_size_um = PATCH_SIZE_PX * spacing_um_px
+        self.grid = PatchGrid.over(slide.extent_l0, (mpp.x, mpp.y), patch_size_um)
+        if self.grid.rows * self.grid.cols > MAX_CELLS:
+            raise SlideError(
+                f"{slide.name}: It would have {self.grid.rows:,} x {self.grid.cols:,} patches; "
+                "the size or the resolution is wrong."
+            )
+        level = slide.coarsest_level(spacing_um_px * _COARSER_BY)
+        self._interpolated = level is None
+        self.notes: tuple[str, ...] = ()
+        if level is None:
+            if max(mpp.x, mpp.y) > spacing_um_px * _INTERPOLATED_UP_TO:
+                raise ResolutionError(
+                    f"{slide.name}: Its finest pixels are {max(mpp.x, mpp.y):g} µm wide; the model "
+                    f"needs {spacing_um_px:g} µm, and at most "
+                    f"{spacing_um_px * _INTERPOLATED_UP_TO:g} can be interpolated. Use a scan of "
+                    "higher resolution."
+                )
+            self.notes = (
+                f"The slide ({max(mpp.x, mpp.y):g} µm/px) is coarser than the model's resolution "
+                f"({spacing_um_px:g} µm/px): its pixels were interpolated.",
+            )
+        self.level = level or 0
+        mask_level = slide.coarsest_level(patch_size_um / tissue.mask_px * _COARSER_BY)
+        has_coarser = (
+            mask_level is not None
+            and slide.levels[mask_level].downsample > 1.5 * slide.levels[self.level].downsample
+        )
+        self._mask_level = mask_level if has_coarser and not self._interpolated else None
+        downsample = slide.levels[self.level].downsample
+        cell_px = max(self.grid.step_x_l0, self.grid.step_y_l0) / downsample
+        self.block_cells = max(1, min(_MAX_BLOCK_CELLS, int(math.sqrt(_MAX_READ_PX) / cell_px)))
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the grid's blocks; memory does not grow with the slide."""
+        return self.grid.blocks(self.block_cells)
+
+    def block_count(self) -> int:
+        """How many blocks there are."""
+        side = self.block_cells
+        return math.ceil(self.grid.rows / side) * math.ceil(self.grid.cols / side)
+
+    def read(self, block: Block) -> tuple[npt.NDArray[np.bool_], Patches]:
+        """Read a block.
+
+        Returns
+        -------
+        tissue : ndarray of bool, shape (rows * cols,)
+            Which cells are tissue, row by row.
+        patches : ndarray of uint8, shape (n, 50, 50, 3)
+            The patches of those cells only, RGB, in the same order.
+
+        Raises
+        ------
+        SlideReadError
+            Some pixel of the block cannot be decoded.
+        """
+        on_slide = self._on_slide(block)
+        if self._tissue.enabled and self._is_glass(block):
+            on_slide[:] = False
+        if not on_slide.any():
+            return on_slide, no_patches()
+        patches = self._cells(block, self.level, PATCH_SIZE_PX)
+        tissue = on_slide
+        if self._tissue.enabled:
+            side, fine = self._tissue.mask_px, PATCH_SIZE_PX // self._tissue.mask_px
+            pieces = patches.reshape(-1, side, fine, side, fine, 3)
+            means = pieces.mean(axis=(2, 4), dtype=np.float32)
+            tissue &= self._tissue.is_tissue((means + 0.5).astype(np.uint8))
+        return tissue, patches if tissue.all() else patches[tissue]
+
+    def _is_glass(self, block: Block) -> bool:
+        """Whether a coarser level shows that the block's own pixels need not be read."""
+        if self._mask_level is None:
+            return False
+        try:
+            mask = self._cells(block, self._mask_level, self._tissue.mask_px)
+        except SlideReadError:  # the level that decides may be sound
+            return False
+        return self._tissue.is_surely_glass(mask)
+
+    def _on_slide(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Which cells hold a pixel of the slide; the last row or column may be a sliver of one."""
+        grid = self.grid
+        tall = np.diff(grid.row_edges_px())[block.row : block.row + block.rows] > 0
+        wide = np.diff(grid.column_edges_px())[block.col : block.col + block.cols] > 0
+        return (tall[:, None] & wide[None, :]).reshape(-1)
+
+    def _cells(self, block: Block, level: int, side_px: int) -> Patches:
+        """Read a block from a level as (cells, side_px, side_px, 3)."""
+        downsample = self._slide.levels[level].downsample
+        grid = self.grid
+
+        def edges(origin: int, step: float, first: int, cells: int) -> Edges:
+            fractions = np.arange(first * side_px, (first + cells) * side_px + 1) / side_px
+            return to_edges((origin + fractions * step) / downsample)
+
+        edges_y = edges(grid.origin_y_l0, grid.step_y_l0, block.row, block.rows)
+        edges_x = edges(grid.origin_x_l0, grid.step_x_l0, block.col, block.cols)
+        # A cell of very fine pixels is read in bands; what is averaged stays the same.
+        (top, bottom), (left, right) = span(edges_y), span(edges_x)
+        rows = len(edges_y) - 1
+        at_once = max(1, rows * _MAX_READ_PX // ((bottom - top) * (right - left)))
+        parts = [
+            self._resampled(level, edges_y[row : row + at_once + 1], edges_x)
+            for row in range(0, rows, at_once)
+        ]
+        out = np.concatenate(parts)
+        cells = out.reshape(block.rows, side_px, block.cols, side_px, 3).swapaxes(1, 2)
+        return cells.reshape(block.cells, side_px, side_px, 3)
+
+    def _resampled(self, level: int, edges_y: Edges, edges_x: Edges) -> Patches:
+        if self._interpolated:
+            return self._interpolate(level, edges_y, edges_x)
+        (top, bottom), (left, right) = span(edges_y), span(edges_x)
+        pixels = self._slide.read_region(level, left, top, right - left, bottom - top)
+        return area_average(pixels, shifted(edges_y, top), shifted(edges_x, left))
+
+    def _interpolate(self, level: int, edges_y: Edges, edges_x: Edges) -> Patches:
+        """Interpolate between the slide's own pixels; what is centred beyond them is white."""
+        size = self._slide.levels[level]
+        (top, bottom), (left, right) = span(edges_y, 1), span(edges_x, 1)
+        first_y, last_y = max(top, 0), min(bottom, size.height)
+        first_x, last_x = max(left, 0), min(right, size.width)
+        out = np.full((len(edges_y) - 1, len(edges_x) - 1, 3), 255, np.uint8)
+        if first_y >= last_y or first_x >= last_x:
+            return out
+        pixels = self._slide.read_region(
+            level, first_x, first_y, last_x - first_x, last_y - first_y
+        )
+        beyond = ((first_y - top, bottom - last_y), (first_x - left, right - last_x), (0, 0))
+        pixels = np.pad(pixels, beyond, mode="edge")
+        values = bilinear(pixels, shifted(edges_y, top), shifted(edges_x, left))
+        within = np.ix_(centred_within(edges_y, size.height), centred_within(edges_x, size.width))
+        out[within] = values[within]
+        return out

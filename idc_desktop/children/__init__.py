@@ -1,0 +1,1 @@
+"""The child processes: one job each, in a process that may die."""

@@ -1,0 +1,431 @@
+"""One slide's job: analyze it, or take what is stored of it, and write the files.
+
+It prints nothing: what there is to say is heard by a `Listener` or stands in the `Report`. Imports
+are made where they are needed, so that a child process is at work while this one loads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idc_desktop.console import EXIT_CANCELLED, EXIT_DEFECT, EXIT_OUTPUT, EXIT_PARTIAL, absolute
+from idc_desktop.errors import DefectError, ExportError, IdcError, ModelError, not_written
+from idc_desktop.export.results import refuse_scan_folder, results_folder
+from idc_desktop.models.provider import Provider
+from idc_desktop.processes.engine_messages import AnalyzeJob, BlockDone, Plan, RecallJob
+from idc_desktop.processes.supervisor import Job, usable_threads
+
+if TYPE_CHECKING:
+    from idc_desktop.export.content import Analysis
+    from idc_desktop.models.card import Model
+    from idc_desktop.models.model_file import ModelFile
+    from idc_desktop.processes.record import RunRecord
+    from idc_desktop.processes.region_reading import ReadRegions
+    from idc_desktop.regions.shape import Region
+    from idc_desktop.slides.description import SlideDescription
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What is asked for of each slide.
+
+    Attributes
+    ----------
+    out : Path
+        Gets a folder for each slide.
+    model : str or None
+        Name or file; None is that of the newest analysis that is stored.
+    regions : Path or None
+        File of regions that get rows of their own.
+    regions_origin : {"image", "bounds"}
+        Where (0, 0) of that file is.
+    threshold : float or None
+        None is the model's.
+    map : {"patch", "context"}
+    mpp : float or None
+        Resolution given by the user, µm per pixel.
+    provider : {"auto", "cpu", "cuda"}
+    threads : int
+    has_tissue_mask : bool
+        Whether glass and background are left out.
+    is_anonymous : bool
+        Whether a part of the slide's identity stands for its file name.
+    formats : tuple of str
+        Of `idc_desktop.export.formats.FORMATS`, beside the six files.
+    overwrites : bool
+        Whether results of another slide are replaced, too.
+    restarts : bool
+        Whether what was computed before is forgotten.
+    recalls : bool
+        Whether only what is stored is taken, and nothing computed.
+    """
+
+    out: Path
+    model: str | None
+    regions: Path | None = None
+    regions_origin: str = "image"
+    threshold: float | None = None
+    map: str = "patch"
+    mpp: float | None = None
+    provider: Provider = "auto"
+    threads: int = field(default_factory=usable_threads)
+    has_tissue_mask: bool = True
+    is_anonymous: bool = False
+    formats: tuple[str, ...] = ()
+    overwrites: bool = False
+    restarts: bool = False
+    recalls: bool = False
+
+
+@dataclass(frozen=True)
+class JobInputs:
+    """What is read once for all slides.
+
+    Attributes
+    ----------
+    model : ModelFile or None
+        None if it is to be that of a stored run.
+    regions : ReadRegions
+    """
+
+    model: ModelFile | None
+    regions: ReadRegions
+
+
+class Listener:
+    """Hears how a job goes; one that does not care."""
+
+    def started(self, job: Job) -> None:
+        """Hear which engine is at work; it can be cancelled, from any thread."""
+
+    def note(self, text: str) -> None:
+        """Hear something that the user should know."""
+
+    def begin(self, total: int) -> None:
+        """Hear how many patches there are."""
+
+    def reach(self, done: int) -> None:
+        """Hear how many of them have a state."""
+
+    def end(self) -> None:
+        """Hear that the engine has ended; files are written next, if all went well."""
+
+
+@dataclass
+class Report:
+    """What became of one slide.
+
+    Attributes
+    ----------
+    status : {"pending", "done", "partial", "refused", "not written", "cancelled", "defect"}
+    out : Path or None
+        The folder with the results.
+    counts : dict or None
+        Patches by state.
+    provider : {"cpu", "cuda"} or None
+        What it ran on.
+    seconds, patches_per_second : float or None
+    is_stored : bool
+        Whether nothing of it had to be computed.
+    failure : IdcError or None
+        What ended it.
+    remarks : list of str
+        What is worth knowing of the results.
+    exit_code : int
+        That of a command with this slide only.
+    """
+
+    slide: Path
+    status: str = "pending"
+    out: Path | None = None
+    counts: dict[str, int] | None = None
+    provider: str | None = None
+    seconds: float | None = None
+    patches_per_second: float | None = None
+    is_stored: bool = False
+    failure: IdcError | None = None
+    remarks: list[str] = field(default_factory=list)
+    exit_code: int = 0
+
+    @property
+    def failed_patches(self) -> int:
+        """How many patches were tried in vain."""
+        counts = self.counts or {}
+        return counts.get("failed", 0) + counts.get("invalid_output", 0)
+
+    def fail(self, failure: IdcError) -> None:
+        """Note what ended it."""
+        self.failure, self.exit_code = failure, failure.exit_code
+        names = {EXIT_OUTPUT: "not written", EXIT_CANCELLED: "cancelled", EXIT_DEFECT: "defect"}
+        self.status = names.get(failure.exit_code, "refused")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``--json`` prints of it, but for the slide."""
+        return {
+            "status": self.status,
+            "out": str(self.out) if self.out else None,
+            "counts": self.counts,
+            "provider": self.provider,
+            "seconds": self.seconds,
+            "patches_per_second": self.patches_per_second,
+            "error": str(self.failure) if self.failure is not None else None,
+        }
+
+
+def start_engine(slide: Path, options: JobOptions) -> Job:
+    """Have an engine begin with a slide."""
+    from idc_desktop.storage.user_data import data_folder
+
+    if options.model is None:
+        recall = RecallJob(
+            slide=str(slide),
+            data_folder=str(data_folder()),
+            mpp=options.mpp,
+            provider=options.provider,
+            threads=options.threads,
+            tissue=None if options.has_tissue_mask else False,
+        )
+        return Job(recall, slide.name)
+    # Wherever the engine stands, a file is found by its absolute path.
+    is_file = options.model.lower().endswith(".onnx")
+    job = AnalyzeJob(
+        slide=str(slide),
+        model=str(absolute(options.model)) if is_file else options.model,
+        mpp=options.mpp,
+        provider=options.provider,
+        threads=options.threads,
+        data_folder=str(data_folder()),
+        tissue=options.has_tissue_mask,
+        restart=options.restarts,
+        recall=options.recalls,
+    )
+    return Job(job, slide.name)
+
+
+def read_inputs(
+    options: JobOptions, slides: Iterable[Path], note: Callable[[str], object]
+) -> JobInputs:
+    """Read what all slides have in common, and make the folder of the results.
+
+    Raises
+    ------
+    IdcError
+        Model or regions cannot be used, or the folder cannot be made or is one of a scan's own.
+    """
+    from idc_desktop.models.model_file import find_model, read_model
+    from idc_desktop.processes.region_reading import ReadRegions, RegionReading
+
+    refuse_scan_folder(options.out, list(slides), gets_files=False)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        elsewhere = "choose another folder with --out"
+        raise not_written(f"{options.out}: The folder cannot be made", error, elsewhere) from error
+    model: ModelFile | None = None
+    regions = ReadRegions([], (), states_origin=True)
+    if options.model is not None:
+        model = read_model(find_model(options.model))
+        _refuse_context(model, model.path.name, options)
+    if options.regions is not None:
+        regions = RegionReading(options.regions).result()
+        for text in regions.notes:
+            note(text)
+    return JobInputs(model, regions)
+
+
+def analyze_one(
+    slide: Path,
+    options: JobOptions,
+    inputs: JobInputs,
+    *,
+    job: Job | None = None,
+    listener: Listener | None = None,
+) -> Report:
+    """Analyze a slide and write its files; whatever ends that stands in the report.
+
+    Parameters
+    ----------
+    job : Job or None
+        The engine, if it was started already (`start_engine`).
+    listener : Listener or None
+        Hears how it goes; what it raises as `BrokenPipeError` ends the job and is raised here.
+    """
+    report, listener = Report(slide), listener or Listener()
+    try:
+        _work(report, job or start_engine(slide, options), options, inputs, listener)
+    except BrokenPipeError:
+        raise
+    except IdcError as error:
+        report.fail(error)
+    except Exception:  # noqa: BLE001 - a defect on one slide costs no other
+        report.fail(DefectError(traceback.format_exc()))
+    return report
+
+
+def _work(
+    report: Report, job: Job, options: JobOptions, inputs: JobInputs, listener: Listener
+) -> None:
+    began = time.monotonic()
+    listener.started(job)
+    with contextlib.closing(job):
+        # Loads the libraries of the export while the engine is at work.
+        from idc_desktop.export.folder import write_folder
+
+        analysis = _collect(report.slide, job, options, inputs, listener)
+        regions = _placed(inputs.regions, analysis, options)
+        out = _folder(report.slide, analysis.slide, options)
+        outdated = write_folder(
+            out, analysis, regions, options.formats, overwrite=options.overwrites
+        )
+    counts = report.counts = analysis.map.counts()
+    failed = analysis.map.failed_patches
+    report.status, report.out = ("partial" if failed else "done"), out
+    report.exit_code = EXIT_PARTIAL if failed else 0
+    report.provider, report.is_stored = analysis.provider.used, analysis.is_recalled
+    report.seconds = round(time.monotonic() - began, 3)
+    report.patches_per_second = round(counts["ok"] / max(report.seconds, 1e-3), 1)
+    report.remarks = _remarks(report.slide.name, analysis, regions, outdated)
+
+
+def _remarks(
+    name: str, analysis: Analysis, regions: list[Region], outdated: list[str]
+) -> list[str]:
+    from idc_desktop.regions.statistics import overlaps_slide
+
+    remarks, failed = [], analysis.map.failed_patches
+    if failed:
+        (row, col), why = min(analysis.map.reasons.items())
+        remarks.append(
+            f"{name}: {failed:,} patches failed, the first at row {row}, column {col} "
+            f"({why}). They are listed in patches.csv and left out of statistics."
+        )
+    if analysis.map.counts()["ok"] + failed == 0:
+        remarks.append(
+            f"note: {name}: No tissue was found, so nothing was analyzed. "
+            "--no-tissue-mask analyzes everything."
+        )
+    remarks += [
+        f"note: {name}: The region {region.name!r} lies off the slide. Its coordinates must be "
+        "level-0 pixels (see --regions-origin)."
+        for region in regions
+        if not overlaps_slide(region, analysis.map.grid)
+    ]
+    if outdated:
+        remarks.append(
+            f"note: {name}: Of an earlier export, and not written again: {', '.join(outdated)}. "
+            "Delete what is outdated, or export again in these formats."
+        )
+    return remarks
+
+
+def _refuse_context(model: Model, file: str, options: JobOptions) -> None:
+    if options.map == "context":
+        if not model.card.has_context_map:
+            raise ModelError(f"{file}: The model has no context map. Leave out --map context.")
+        raise ModelError(
+            f"{file}: This version of IDC Desktop computes no context maps. Leave out "
+            "--map context."
+        )
+
+
+def _placed(read: ReadRegions, analysis: Analysis, options: JobOptions) -> list[Region]:
+    """Return the regions in level-0 pixels of this slide."""
+    return read.placed(
+        (0.0, 0.0) if options.regions_origin == "image" else analysis.slide.bounds_origin_l0
+    )
+
+
+def _folder(slide: Path, description: SlideDescription, options: JobOptions) -> Path:
+    return results_folder(options.out, slide, description, anonymous=options.is_anonymous)
+
+
+def _refuse_output(
+    slide: Path, description: SlideDescription, options: JobOptions, listener: Listener
+) -> None:
+    """Refuse what cannot be written of this slide, before anything is computed."""
+    from idc_desktop.export.earlier import require_replaceable
+    from idc_desktop.export.formats import FORMATS
+    from idc_desktop.export.verify import PROVENANCE
+
+    for name in options.formats:
+        reason = FORMATS[name].refusal(description, options.is_anonymous)
+        if reason is not None:
+            raise ExportError(f"{slide.name}: --format {name} is not possible: {reason}.")
+    out = _folder(slide, description, options)
+    refuse_scan_folder(out, [slide])
+    replaced = []
+    if not options.overwrites:
+        replaced = require_replaceable(out, description, options.formats, slide)
+    if replaced:
+        listener.note(
+            f"{slide.name}: The folder {out.name} holds {', '.join(replaced)} without a "
+            f"{PROVENANCE}, as after an export that was interrupted. They are replaced."
+        )
+
+
+def _collect(
+    slide: Path, job: Job, options: JobOptions, inputs: JobInputs, listener: Listener
+) -> Analysis:
+    """Follow the engine to the end and put its messages together."""
+    from idc_desktop.export.content import Analysis
+    from idc_desktop.processes.record import RunRecord
+
+    record = RunRecord()
+    try:
+        _follow(record, slide, job, options, inputs, listener)
+    finally:
+        listener.end()
+    model = record.model or inputs.model
+    if record.slide is None or record.map is None or not record.map.states.all() or model is None:
+        others = [f"{it.name} {it.version}" for it in record.stored_models]
+        way_out = (
+            f"There is one by {others[0]}: leave out --model to export it."
+            if others
+            else "Run idc-desktop analyze first."
+        )
+        raise ExportError(
+            f"{slide.name}: There is no finished analysis with these options (model, mpp, "
+            f"provider, tissue mask). {way_out}"
+        )
+    if record.model is not None:
+        when = f", finished {record.analyzed}" if record.analyzed else ""
+        listener.note(
+            f"{slide.name}: The newest analysis is by {model.words} ({model.sha256[:12]}){when}."
+        )
+    image = record.slide.pseudonym if options.is_anonymous else slide.name
+    threshold = model.card.threshold if options.threshold is None else options.threshold
+    return Analysis.of(record, model, image, threshold, options.map, slide)
+
+
+def _follow(
+    record: RunRecord,
+    slide: Path,
+    job: Job,
+    options: JobOptions,
+    inputs: JobInputs,
+    listener: Listener,
+) -> None:
+    from idc_desktop.processes.record import require_model
+
+    chosen = inputs.model
+    for event in job.events():
+        said, is_known = len(record.notes), record.slide is not None
+        if chosen is not None:
+            require_model(event, chosen.path.name, chosen.sha256)
+        record.take(event)
+        if record.slide is not None and not is_known:
+            _refuse_output(slide, record.slide, options, listener)
+        for note in record.notes[said:]:
+            listener.note(note)
+        if isinstance(event, Plan):
+            listener.begin(event.grid.rows * event.grid.cols)
+            if record.model is not None:
+                _refuse_context(record.model, record.model.words, options)
+        elif isinstance(event, BlockDone):
+            listener.reach(record.done_patches)

@@ -1,0 +1,1 @@
+"""Models: the file, the card in it, and inference."""

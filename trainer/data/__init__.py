@@ -1,0 +1,1 @@
+"""Patches: kept, parted, weighed, varied and painted."""

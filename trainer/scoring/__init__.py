@@ -1,0 +1,1 @@
+"""Figures of merit, calibration, and the log of looks at what is kept back."""

@@ -1,0 +1,1 @@
+"""Training that survives kills: one network, or one for each fold."""
