@@ -101,12 +101,11 @@ class SlideDocument(QObject):
         self.slide: SlideDescription | None = None
         self.tiles: TileLoader | None = None
         self.pyramid: TilePyramid | None = None
-        self.is_outdated = False
         self.runs = Runs(read_model(find_model(model)), self)
         self.runs.changed.connect(self._on_run_changed)
         self.runs.map_changed.connect(self._on_run_grown)
         self.runs.noted.connect(self.noted)
-        self.refusal = ""
+        self.is_outdated, self.refusal = False, ""
         self.seen_l0: QRectF | None = None
         self.selected: tuple[int, int] | None = None
         self.history = QUndoStack(self)
@@ -120,9 +119,7 @@ class SlideDocument(QObject):
         self._viewport = Viewport()
         self._mpp: float | None = None
         self._reading_model: Task | None = None
-        self._saving = QTimer(self)
-        self._saving.setSingleShot(True)
-        self._saving.setInterval(_SAVE_AFTER_MS)
+        self._saving = QTimer(self, singleShot=True, interval=_SAVE_AFTER_MS)
         self._saving.timeout.connect(self._save_view)
         self.display_changed.connect(self._saving.start)
         self.viewport_changed.connect(self._saving.start)
@@ -256,10 +253,8 @@ class SlideDocument(QObject):
         if changed != self._display:
             before = {name: getattr(self._display, name) for name in changes}
             step = DisplayStep(before, changes, self._set_display)
-            if self.slide:
-                self.history.push(step)
-            else:
-                step.redo()
+            take = self.history.push if self.slide else DisplayStep.redo
+            take(step)
 
     def _set_display(self, changes: Mapping[str, Any]) -> None:
         self._display = replace(self._display, **changes)
@@ -413,13 +408,8 @@ class SlideDocument(QObject):
         """Keep where the view looks and how the map is shown."""
         self._saving.stop()
         if self.slide:
-            self.regions.save_view(
-                {
-                    "viewport": asdict(self._viewport),
-                    "display": asdict(self._display),
-                    "mpp": self._mpp,
-                }
-            )
+            look = {"viewport": asdict(self._viewport), "display": asdict(self._display)}
+            self.regions.save_view({**look, "mpp": self._mpp})
 
     def _restore_view(self) -> None:
         """Look where the user looked last; what makes no sense is left as it is."""
@@ -504,8 +494,7 @@ class SlideDocument(QObject):
             self.unreadable.emit(self._candidate[1], reason)
             self._drop_candidate()
             self.refusal = reason
-            self.refused.emit(reason)
             self._announce_opening()
         else:  # the slide that is open can no longer be read; a run on it is not concerned
             self.is_outdated = True
-            self.refused.emit(reason)
+        self.refused.emit(reason)
