@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -31,8 +32,9 @@ class HandOver(Generic[T]):
         self._carrier = _carrier()
 
     def put(self, value: T) -> None:
-        """Hand a value over; from any thread."""
-        self._carrier.sent.emit(self, value)
+        """Hand a value over; from any thread. Once the process ends there is nobody to take it."""
+        with contextlib.suppress(RuntimeError):  # Qt has deleted the carrier
+            self._carrier.sent.emit(self, value)
 
     def deliver(self, value: T) -> None:
         """Give a value to the taker if it still lives; in the window's thread."""

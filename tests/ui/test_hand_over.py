@@ -7,9 +7,11 @@ import threading
 import time
 
 import pytest
+import shiboken6
 from PySide6.QtCore import QCoreApplication, QEvent, QObject
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.ui import hand_over as hand_over_module
 from idc_desktop.ui.hand_over import HandOver
 from idc_desktop.ui.task import Task
 
@@ -54,6 +56,18 @@ def test_a_taker_that_is_gone_is_told_nothing(qtbot: QtBot, how: str) -> None:
     hand_over.put(2)
     qtbot.wait(20)
     assert taken == []
+
+
+def test_what_is_said_after_qt_has_ended_is_dropped(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread may still be at work while the interpreter ends, and Qt before it."""
+    monkeypatch.setattr(hand_over_module, "_carriers", [])
+    taker = _Taker()
+    hand_over: HandOver[int] = HandOver(taker.take)
+    shiboken6.delete(hand_over._carrier)
+    hand_over.put(1)
+    assert taker.taken == []
 
 
 def test_takers_may_go_while_a_thread_speaks(qtbot: QtBot) -> None:
