@@ -490,13 +490,10 @@ class SlideView(QWidget):
         self.update()
 
     def _current_raster(self) -> MapRaster | None:
-        document = self.document
         if self._raster_is_stale:
-            layer = document.layer
-            self._raster = (
-                None
-                if layer is None
-                else MapRaster(layer, document.threshold, document.display.colormap)
-            )
+            layer, colormap = self.document.layer, self.document.display.colormap
+            self._raster = None
+            if layer is not None:
+                self._raster = MapRaster(layer, self.document.threshold, colormap)
             self._raster_is_stale = False
         return self._raster
