@@ -40,7 +40,7 @@ class Task(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.is_running = False
-        self._done: HandOver[_Outcome] = HandOver(self._on_done)
+        self._done: HandOver[list[_Outcome]] = HandOver(self._on_done)
 
     def start(self, work: Callable[[], object], *, may_hang: bool = False) -> None:
         """Run `work`.
@@ -52,14 +52,15 @@ class Task(QObject):
             thread from the pool nor is it waited for when the window is closed.
         """
         self.is_running = True
-        run = partial(_run, work, self._done)
+        run = partial(_run, [work], self._done)
         if may_hang:
             threading.Thread(target=run, daemon=True).start()
         else:
             QThreadPool.globalInstance().start(run)
 
-    def _on_done(self, outcome: _Outcome) -> None:
+    def _on_done(self, told: list[_Outcome]) -> None:
         self.is_running = False
+        outcome = told.pop()
         error = outcome.error
         if error is None:
             self.succeeded.emit(outcome.result)
@@ -70,10 +71,16 @@ class Task(QObject):
             raise error  # a defect of ours: it is reported as any other
 
 
-def _run(work: Callable[[], object], done: HandOver[_Outcome]) -> None:
-    """Do the work and hand over how it ended; in a thread that holds nothing of the window's."""
+def _run(asked: list[Callable[[], object]], done: HandOver[list[_Outcome]]) -> None:
+    """Do the work and hand over how it ended; in a thread that holds nothing of the window's.
+
+    What is asked and told travels in lists, which whoever receives it empties: the thread may still
+    hold the list while the window's is through with what was in it.
+    """
+    work = asked.pop()
     try:
-        outcome = _Outcome(work, work(), None)
+        told = [_Outcome(work, work(), None)]
     except Exception as error:  # noqa: BLE001 - it is handed over to the window's thread
-        outcome = _Outcome(work, None, error)
-    done.put(outcome)
+        told = [_Outcome(work, None, error)]
+    del work
+    done.put(told)
