@@ -9,6 +9,7 @@ from operator import attrgetter
 from idc_desktop.export.content import Content
 from idc_desktop.export.patches import Patch, shown_patches
 from idc_desktop.maps.probability_map import PatchState
+from idc_desktop.regions.diameter import diameter_of
 from idc_desktop.regions.statistics import RegionStatistics
 
 PATCH_COLUMNS = (
@@ -83,7 +84,7 @@ _FIGURES = {
 _WSINFER_COLUMNS = PATCH_COLUMNS[:6]
 _PROBABILITIES = PATCH_COLUMNS[4:6]
 _FURTHER_LAYERS = PATCH_COLUMNS[9:11]
-_NO_JUDGEMENT = ("",) * 6
+_NO_LAYERS = _NO_VERDICT = ("",) * 2
 
 _QUPATH_COLUMNS = (
     "Image",
@@ -137,12 +138,14 @@ def regions_csv(content: Content) -> str:
         analysis.slide.mpp_source,
         analysis.provider.used,
         analysis.map_kind,
-        *_NO_JUDGEMENT,
+        *_NO_LAYERS,
     )
     rows = []
     for region, figures in zip(content.rows, content.figures, strict=True):
         head = (analysis.image, region.name, region.classification, region.shape.roi)
-        rows.append((*map(_text, head), *(_number(it(figures)) for it in _FIGURES.values()), *tail))
+        numbers = (_number(it(figures)) for it in _FIGURES.values())
+        longest = _number(diameter_of([region.shape], analysis.mpp).length)
+        rows.append((*map(_text, head), *numbers, *tail, *_NO_VERDICT, longest, ""))
     return _table(REGION_COLUMNS, rows)
 
 

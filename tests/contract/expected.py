@@ -175,6 +175,7 @@ def region_numbers(
     positive = math.fsum(weight for cell, weight in weights.items() if ok[cell] >= threshold)
     weighted = math.fsum(weight * ok[cell] for cell, weight in weights.items())
     counted = inside & set(ok)
+    corners = shapely.get_coordinates(region)
     return {
         "Centroid X µm": region.centroid.x,
         "Centroid Y µm": region.centroid.y,
@@ -190,6 +191,7 @@ def region_numbers(
         "Mean probability": weighted / total if total else None,
         "Median probability": _median(weights, ok, total) if total else None,
         "Max probability": max(ok[cell] for cell in weights) if total else None,
+        "Max diameter µm": max(math.dist(one, two) for one in corners for two in corners),
     }
 
 
