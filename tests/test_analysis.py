@@ -22,6 +22,7 @@ from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models import inference
 from idc_desktop.models.inference import PatchClassifier
 from idc_desktop.models.model_file import read_model
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.models.provider import Provider
 from idc_desktop.slides.reader import Slide
 from tests.support.cuda import FakeCuda, pretend_cuda
@@ -67,7 +68,7 @@ def analyze(
     on_start: Callable[[Block], None] = lambda block: None,
     reader: PatchReader | None = None,
 ) -> Iterator[BlockResult]:
-    reader = reader or PatchReader(slide, 8.0, TissueSettings())
+    reader = reader or PatchReader(slide, PatchSize(50, 8.0), TissueSettings())
     return analyze_blocks(
         slide,
         reader,

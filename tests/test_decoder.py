@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from idc_desktop.children import decoder
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.processes.decoder_messages import Pixels, Reading, ReadPatch, ReadTile, ViewJob
 from idc_desktop.processes.message import Command, Event, SlideOpened, Started
 from idc_desktop.processes.supervisor import Child
@@ -45,7 +46,7 @@ def test_request_that_takes_many_reads_shows_life_between_them(
 ) -> None:
     coarse = said(ReadTile(1, 7, 0, 0))  # 8192 pixels of the last level, 2048 at a time
     fine = said(ReadTile(2, 0, 0, 0))
-    patch = said(ReadPatch(3, 8.0, 0, 0))
+    patch = said(ReadPatch(3, PatchSize(50, 8.0), 0, 0))
 
     assert isinstance(coarse.pop(0), SlideOpened)
     assert coarse[:-1] == [Started(1), *(Reading(1, left) for left in range(15, 0, -1))]

@@ -28,6 +28,7 @@ from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models import inference
 from idc_desktop.models.inference import GOLDEN_TOLERANCE, PatchClassifier, cuda_problem
 from idc_desktop.models.model_file import ModelFile, read_model
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.slides.reader import Slide
 from tests.support.command import environment
 from tests.support.cuda import pretend_cuda
@@ -151,7 +152,7 @@ def test_nan_is_a_state_of_its_own_and_never_a_number(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "nan.onnx", nan_color=INVALID_COLOR)
     scene, cell = write_invalid_slide(tmp_path / "s.tiff", model)
     with Slide(scene.path) as slide:
-        reader = PatchReader(slide, 8.0, TissueSettings())
+        reader = PatchReader(slide, PatchSize(50, 8.0), TissueSettings())
         results = list(
             analyze_blocks(
                 slide,

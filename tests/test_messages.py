@@ -12,6 +12,7 @@ import pytest
 from idc_desktop.errors import GarbledMessageError, ModelError
 from idc_desktop.maps.grid import MAX_CELLS, PatchGrid
 from idc_desktop.maps.layers import PATCH
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.models.provider import ProviderChoice
 from idc_desktop.processes import decoder_messages, engine_messages, message, region_messages
 from idc_desktop.processes.decoder_messages import (
@@ -77,7 +78,7 @@ SAID: tuple[Message, ...] = (
     RecallJob("a.svs", "/data", None, "auto", 2, crashed=((-1, "was ended by SIGABRT"),)),
     Cancel(),
     ReadTile(1, 2, 3, 4),
-    ReadPatch(1, 8.0, 2, 3),
+    ReadPatch(1, PatchSize(50, 8.0), 2, 3),
     ReadAssociated(1, "label"),
     Failure("SlideError", "a.svs: It is none."),
     Started(-1),

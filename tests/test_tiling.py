@@ -16,6 +16,7 @@ from idc_desktop.analysis.tiling import PatchReader
 from idc_desktop.errors import ResolutionError, SlideReadError
 from idc_desktop.maps.grid import Block
 from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.slides.reader import Slide
 from tests.support.slides import (
     GLASS,
@@ -31,6 +32,7 @@ from tests.support.slides import (
 
 NO_MASK = TissueSettings(enabled=False)
 SPACING = 8.0
+PATCH = PatchSize(50, SPACING)
 
 
 def noise(width: int, height: int, seed: int = 0) -> Rgb:
@@ -68,7 +70,7 @@ def test_patch_is_the_same_whatever_block_it_was_read_with(
 ) -> None:
     path = write_tiff(tmp_path / "x.tiff", pyramid(noise(*size), downsamples), mpp=mpp, tile=64)
     with Slide(path) as slide:
-        reader = PatchReader(slide, SPACING, NO_MASK)
+        reader = PatchReader(slide, PATCH, NO_MASK)
         single = every_patch(reader, 1)
         for side in (2, 3, 8):
             assert np.array_equal(every_patch(reader, side), single), side
@@ -80,7 +82,7 @@ def test_patch_is_the_same_however_much_is_read_at_once(
 ) -> None:
     path = write_tiff(tmp_path / "x.tiff", noise(1201, 603), mpp=mpp, tile=64)
     with Slide(path) as slide:
-        reader = PatchReader(slide, SPACING, NO_MASK)
+        reader = PatchReader(slide, PATCH, NO_MASK)
         whole = every_patch(reader, 1)
         for limit_px in (1, 100_000):
             monkeypatch.setattr(tiling, "_MAX_READ_PX", limit_px)
@@ -93,7 +95,7 @@ def test_tissue_is_the_same_whatever_block_it_was_judged_in(tmp_path: Path) -> N
         canvas.paint((left, top, left + 90 + 40 * index, top + 150), PINK, seed=index)
     path = write_tiff(tmp_path / "x.tiff", pyramid(canvas.pixels, (1, 4, 16)), mpp=2.0)
     with Slide(path) as slide:
-        reader = PatchReader(slide, SPACING, TissueSettings())
+        reader = PatchReader(slide, PATCH, TissueSettings())
         found = []
         for side in (1, 2, 8):
             cells = np.zeros((reader.grid.rows, reader.grid.cols), bool)
@@ -117,7 +119,7 @@ def test_coarsest_level_within_one_percent_of_the_models_scale_is_read(
     """Downsamples 1, 4, 8, 32; 8.08 µm/px is the limit."""
     path = write_svs(tmp_path / "x.svs", pyramid(noise(1024, 768), (1, 4, 8, 32)), mpp=mpp)
     with Slide(path) as slide:
-        reader = PatchReader(slide, SPACING, NO_MASK)
+        reader = PatchReader(slide, PATCH, NO_MASK)
 
         assert [round(it.downsample) for it in slide.levels] == [1, 4, 8, 32]
         assert reader.level == level
@@ -130,7 +132,7 @@ def test_slide_a_little_coarser_than_the_model_is_interpolated_and_noted(
 ) -> None:
     path = write_svs(tmp_path / "x.svs", [noise(300, 200)], mpp=mpp)
     with Slide(path) as slide:
-        reader = PatchReader(slide, SPACING, NO_MASK)
+        reader = PatchReader(slide, PATCH, NO_MASK)
 
     assert any("interpolated" in note for note in reader.notes) == (fate == "noted")
 
@@ -138,14 +140,14 @@ def test_slide_a_little_coarser_than_the_model_is_interpolated_and_noted(
 def test_slide_too_coarse_is_refused_with_the_figures(tmp_path: Path) -> None:
     path = write_svs(tmp_path / "coarse.svs", [noise(300, 200)], mpp=10.01)
     with Slide(path) as slide, pytest.raises(ResolutionError, match=r"coarse\.svs: .*10\.01.*10 "):
-        PatchReader(slide, SPACING, NO_MASK)
+        PatchReader(slide, PATCH, NO_MASK)
 
 
 def test_patch_is_the_average_over_its_400_um(tmp_path: Path) -> None:
     """1 µm/px without a pyramid: a patch is 400 px, 8 px to one."""
     pixels = noise(1200, 800)
     with Slide(write_tiff(tmp_path / "x.tiff", pixels, mpp=1.0)) as slide:
-        patches = every_patch(PatchReader(slide, SPACING, NO_MASK), 8)
+        patches = every_patch(PatchReader(slide, PATCH, NO_MASK), 8)
 
     expected = reduced(pixels, 8).reshape(2, 50, 3, 50, 3).swapaxes(1, 2)
     assert np.array_equal(patches, expected)
@@ -154,7 +156,7 @@ def test_patch_is_the_average_over_its_400_um(tmp_path: Path) -> None:
 def test_cell_over_the_edge_is_filled_with_white(tmp_path: Path) -> None:
     dark = np.full((250, 500, 3), 100, np.uint8)
     with Slide(write_tiff(tmp_path / "x.tiff", dark, mpp=2.0)) as slide:
-        patches = every_patch(PatchReader(slide, SPACING, NO_MASK), 1)
+        patches = every_patch(PatchReader(slide, PATCH, NO_MASK), 1)
 
     whole = patches.swapaxes(1, 2).reshape(100, 150, 3)
     assert (whole[:62, :125] == 100).all()
@@ -172,7 +174,7 @@ def test_interpolation_takes_nothing_from_beyond_the_slide(
     height, width = 91, 157
     dark = np.full((height, width, 3), 100, np.uint8)
     with Slide(write_tiff(tmp_path / "x.tiff", dark, mpp=mpp)) as slide:
-        reader = PatchReader(slide, SPACING, NO_MASK)
+        reader = PatchReader(slide, PATCH, NO_MASK)
         patches = every_patch(reader, side)
 
     rows, cols = reader.grid.rows * 50, reader.grid.cols * 50
@@ -188,7 +190,7 @@ def test_sliver_that_holds_no_pixel_of_the_slide_is_background(tmp_path: Path) -
     """500.2 µm wide at 1.0004 µm/px: the grid's third column would be 0.04 pixels wide."""
     pixels = noise(800, 420)
     with Slide(write_tiff(tmp_path / "x.tiff", pixels, mpp=(1.00005, 1.0))) as slide:
-        reader = PatchReader(slide, SPACING, NO_MASK)
+        reader = PatchReader(slide, PATCH, NO_MASK)
         tissue, patches = reader.read(Block(0, 0, 0, 2, 3))
 
     assert (reader.grid.rows, reader.grid.cols) == (2, 3)
@@ -207,7 +209,7 @@ def test_same_patches_are_tissue_with_and_without_a_pyramid(tmp_path: Path) -> N
     for name, downsamples in (("flat", (1,)), ("high", (1, 8, 32)), ("odd", (1, 5, 11, 37))):
         path = write_tiff(tmp_path / f"{name}.tiff", pyramid(canvas.pixels, downsamples), mpp=1.0)
         with Slide(path) as slide:
-            reader = PatchReader(slide, SPACING, TissueSettings())
+            reader = PatchReader(slide, PATCH, TissueSettings())
             tissue = np.zeros((reader.grid.rows, reader.grid.cols), np.bool_)
             for block in reader.blocks():
                 here = np.s_[block.row : block.row + block.rows, block.col : block.col + block.cols]
@@ -225,7 +227,7 @@ def test_damaged_coarse_level_hides_no_patch(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "x.tiff", pyramid(canvas.pixels, (1, 4, 20)), mpp=2.0, tile=64)
     damage_tile(path, 2, 0, 0)
     with Slide(path) as slide:
-        tissue, patches = PatchReader(slide, SPACING, TissueSettings()).read(Block(0, 0, 0, 3, 4))
+        tissue, patches = PatchReader(slide, PATCH, TissueSettings()).read(Block(0, 0, 0, 3, 4))
 
     assert np.flatnonzero(tissue).tolist() == [1 * 4 + 1]
     assert len(patches) == 1
@@ -235,7 +237,7 @@ def test_block_with_a_damaged_tile_raises(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "x.tiff", noise(600, 600), mpp=2.0, compression="jpeg")
     left, top, *_ = damage_tile(path, 0, 3, 1)
     with Slide(path) as slide:
-        reader = PatchReader(slide, SPACING, NO_MASK)
+        reader = PatchReader(slide, PATCH, NO_MASK)
 
         with pytest.raises(SlideReadError):
             reader.read(Block(0, 0, 0, 3, 3))
@@ -296,7 +298,7 @@ def test_black_border_and_glass_are_background_and_tissue_is_not(tmp_path: Path)
     canvas.paint_cell(1, 3, PINK)
     for levels in (pyramid(canvas.pixels, (1, 4)), pyramid(canvas.pixels, (1, 4, 20))):
         with Slide(write_tiff(tmp_path / "x.tiff", levels, mpp=2.0)) as slide:
-            reader = PatchReader(slide, SPACING, TissueSettings())
+            reader = PatchReader(slide, PATCH, TissueSettings())
             tissue, patches = reader.read(Block(0, 0, 0, 3, 5))
 
         assert np.flatnonzero(tissue).tolist() == [1 * 5 + 3]
@@ -329,7 +331,7 @@ def test_plan_of_a_slide_of_2_to_the_21_pixels_needs_no_memory(
     with Slide(path) as slide:
         tracemalloc.start()
         try:
-            reader = PatchReader(slide, SPACING, TissueSettings())
+            reader = PatchReader(slide, PATCH, TissueSettings())
             planned = sum(block.cells for block in itertools.islice(reader.blocks(), 100_000))
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -345,9 +347,9 @@ def test_block_of_a_slide_without_a_pyramid_stays_small(tmp_path: Path) -> None:
     """At 0.1 µm/px a cell is 4,000 px wide: one at a time is enough."""
     path = write_svs(tmp_path / "x.svs", [noise(640, 512)], mpp=0.1)
     with Slide(path) as slide:
-        assert PatchReader(slide, SPACING, NO_MASK).block_cells == 1
+        assert PatchReader(slide, PATCH, NO_MASK).block_cells == 1
     with Slide(path, 2.0) as slide:
-        assert PatchReader(slide, SPACING, NO_MASK).block_cells == 8
+        assert PatchReader(slide, PATCH, NO_MASK).block_cells == 8
 
 
 @pytest.mark.parametrize("mpp", [0.05, 0.15, 0.25, 1.0])
@@ -365,7 +367,7 @@ def test_cell_of_very_fine_pixels_is_read_in_parts(
 
     monkeypatch.setattr(Slide, "read_region", read_region)
     with Slide(path) as slide:
-        reader = PatchReader(slide, SPACING, NO_MASK)
+        reader = PatchReader(slide, PATCH, NO_MASK)
         reader.read(next(reader.blocks()))
 
     assert sum(read) >= (400 / mpp) ** 2

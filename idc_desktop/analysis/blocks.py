@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.analysis.tiling import Patches, PatchReader, no_patches
+from idc_desktop.analysis.tiling import Patches, PatchReader
 from idc_desktop.errors import ModelError, SlideReadError, cancelled
 from idc_desktop.maps.grid import Block
 from idc_desktop.maps.layers import KINDS, PATCH
@@ -131,7 +131,7 @@ class _Reading:
     Attributes
     ----------
     tissue : ndarray of bool, shape (rows * cols,)
-    patches : ndarray of uint8, shape (n, 50, 50, 3)
+    patches : ndarray of uint8, shape (n, side, side, 3)
         Those of the cells that are tissue.
     failed : mapping
         Cells, counted like `tissue`, that cannot be read, and why.
@@ -185,7 +185,7 @@ def _read(reader: PatchReader, block: Block) -> _Reading:
         return _Reading(block, *reader.read(block), {})
     except SlideReadError as error:
         if block.cells == 1:
-            return _Reading(block, np.zeros(1, np.bool_), no_patches(), {0: str(error)})
+            return _Reading(block, np.zeros(1, np.bool_), reader.no_patches(), {0: str(error)})
     # Something in the block is damaged: find out what, patch by patch.
     parts = [
         _read(reader, Block(block.number, block.row + row, block.col + col, 1, 1))
@@ -217,7 +217,9 @@ def _classify_together(
 
 def _classify(readings: list[_Reading], classifier: PatchClassifier) -> Iterator[BlockResult]:
     """Classify the patches of some blocks at once."""
-    patches = np.concatenate([no_patches(), *(it.patches for it in readings)])
+    if not readings:
+        return
+    patches = np.concatenate([it.patches for it in readings])
     probabilities = classifier.predict(patches).astype(np.float64)
     done = 0
     for reading in readings:

@@ -20,7 +20,7 @@ from idc_desktop.analysis.resample import (
 from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
 from idc_desktop.maps.grid import MAX_CELLS, Block, PatchGrid
 from idc_desktop.maps.tissue import TissueSettings
-from idc_desktop.models.card import PATCH_SIZE_PX
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.slides.reader import Slide
 
 PREPROCESSING_VERSION = 3
@@ -34,11 +34,6 @@ _MAX_READ_PX = 2048 * 2048  # source pixels; bounds the memory where there is no
 Patches = npt.NDArray[np.uint8]
 
 
-def no_patches() -> Patches:
-    """Return an array of patches that has none."""
-    return np.empty((0, PATCH_SIZE_PX, PATCH_SIZE_PX, 3), np.uint8)
-
-
 class PatchReader:
     """Reads the patches of a slide's grid at a model's resolution.
 
@@ -46,8 +41,8 @@ class PatchReader:
     ----------
     slide : Slide
         With a known resolution.
-    spacing_um_px : float
-        The model's resolution; a patch is 50 x 50 pixels of it.
+    patch : PatchSize
+        The model's.
     tissue : TissueSettings
 
     Attributes
@@ -64,12 +59,12 @@ class PatchReader:
         The resolution is unknown, or the slide is too coarse for the model.
     """
 
-    def __init__(self, slide: Slide, spacing_um_px: float, tissue: TissueSettings) -> None:
+    def __init__(self, slide: Slide, patch: PatchSize, tissue: TissueSettings) -> None:
         mpp = slide.require_mpp()
         self._slide = slide
         self._tissue = tissue
-        patch_size_um = PATCH_SIZE_PX * spacing_um_px
-        self.grid = PatchGrid.over(slide.extent_l0, (mpp.x, mpp.y), patch_size_um)
+        self._side_px, spacing_um_px = patch.side_px, patch.spacing_um_px
+        self.grid = PatchGrid.over(slide.extent_l0, (mpp.x, mpp.y), patch.edge_um)
         if self.grid.rows * self.grid.cols > MAX_CELLS:
             raise SlideError(
                 f"{slide.name}: It would have {self.grid.rows:,} x {self.grid.cols:,} patches; "
@@ -91,7 +86,7 @@ class PatchReader:
                 f"({spacing_um_px:g} µm/px): its pixels were interpolated.",
             )
         self.level = level or 0
-        mask_level = slide.coarsest_level(patch_size_um / tissue.mask_px * _COARSER_BY)
+        mask_level = slide.coarsest_level(patch.edge_um / tissue.mask_px * _COARSER_BY)
         has_coarser = (
             mask_level is not None
             and slide.levels[mask_level].downsample > 1.5 * slide.levels[self.level].downsample
@@ -117,7 +112,7 @@ class PatchReader:
         -------
         tissue : ndarray of bool, shape (rows * cols,)
             Which cells are tissue, row by row.
-        patches : ndarray of uint8, shape (n, 50, 50, 3)
+        patches : ndarray of uint8, shape (n, side, side, 3)
             The patches of those cells only, RGB, in the same order.
 
         Raises
@@ -129,15 +124,16 @@ class PatchReader:
         if self._tissue.enabled and self._is_glass(block):
             on_slide[:] = False
         if not on_slide.any():
-            return on_slide, no_patches()
-        patches = self._cells(block, self.level, PATCH_SIZE_PX)
+            return on_slide, self.no_patches()
+        patches = self._cells(block, self.level, self._side_px)
         tissue = on_slide
         if self._tissue.enabled:
-            side, fine = self._tissue.mask_px, PATCH_SIZE_PX // self._tissue.mask_px
-            pieces = patches.reshape(-1, side, fine, side, fine, 3)
-            means = pieces.mean(axis=(2, 4), dtype=np.float32)
-            tissue &= self._tissue.is_tissue((means + 0.5).astype(np.uint8))
+            tissue &= self._tissue.is_tissue(_masks(patches, self._tissue.mask_px))
         return tissue, patches if tissue.all() else patches[tissue]
+
+    def no_patches(self) -> Patches:
+        """Return an array of patches that has none."""
+        return np.empty((0, self._side_px, self._side_px, 3), np.uint8)
 
     def _is_glass(self, block: Block) -> bool:
         """Whether a coarser level shows that the block's own pixels need not be read."""
@@ -204,3 +200,15 @@ class PatchReader:
         within = np.ix_(centred_within(edges_y, size.height), centred_within(edges_x, size.width))
         out[within] = values[within]
         return out
+
+
+def _masks(patches: Patches, mask_px: int) -> Patches:
+    """Average patches onto the pixels of their masks, (n, mask_px, mask_px, 3)."""
+    side = patches.shape[1]
+    if side % mask_px == 0:
+        fine = side // mask_px
+        pieces = patches.reshape(-1, mask_px, fine, mask_px, fine, 3)
+        means: npt.NDArray[np.float32] = pieces.mean(axis=(2, 4), dtype=np.float32)
+        return (means + 0.5).astype(np.uint8)
+    edges = to_edges(np.arange(mask_px + 1) * (side / mask_px))
+    return np.array([area_average(patch, edges, edges) for patch in patches])

@@ -21,6 +21,7 @@ from PIL import Image
 
 from idc_desktop.children.serving import Listen, Outbox, serve
 from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError, slide_replaced
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.processes.decoder_messages import (
     TILE_PX,
     Pixels,
@@ -114,7 +115,7 @@ def read_tile(slide: Slide, zoom: int, col: int, row: int, on_part: OnPart = _no
 
 
 def read_neighbourhood(
-    slide: Slide, spacing_um_px: float, row: int, col: int, on_part: OnPart = _no_matter
+    slide: Slide, patch: PatchSize, row: int, col: int, on_part: OnPart = _no_matter
 ) -> Rgb:
     """Read the very pixels that a model sees of 3 x 3 grid cells.
 
@@ -122,21 +123,20 @@ def read_neighbourhood(
 
     Returns
     -------
-    ndarray of uint8, shape (150, 150, 3)
+    ndarray of uint8, shape (3 side, 3 side, 3)
         The cell (row, col) in the middle.
     """
     from idc_desktop.analysis.tiling import PatchReader
     from idc_desktop.maps.grid import Block
     from idc_desktop.maps.tissue import TissueSettings
-    from idc_desktop.models.card import PATCH_SIZE_PX as SIDE
 
-    reader = PatchReader(slide, spacing_um_px, TissueSettings(enabled=False))
-    around = np.full((3 * SIDE, 3 * SIDE, 3), 255, np.uint8)
+    reader, side = PatchReader(slide, patch, TissueSettings(enabled=False)), patch.side_px
+    around = np.full((3 * side, 3 * side, 3), 255, np.uint8)
     for down in range(3):
         for across in range(3):
             near_row, near_col = row + down - 1, col + across - 1
             if 0 <= near_row < reader.grid.rows and 0 <= near_col < reader.grid.cols:
-                part = around[down * SIDE : (down + 1) * SIDE, across * SIDE : (across + 1) * SIDE]
+                part = around[down * side : (down + 1) * side, across * side : (across + 1) * side]
                 # One by one: a damaged neighbour must not hide the others.
                 try:
                     _, patches = reader.read(Block(0, near_row, near_col, 1, 1))
@@ -174,8 +174,8 @@ def _read(slide: Slide, command: ReadTile | ReadPatch | ReadAssociated, on_part:
     match command:
         case ReadTile(_, zoom, col, row):
             return read_tile(slide, zoom, col, row, on_part)
-        case ReadPatch(_, spacing_um_px, row, col):
-            return read_neighbourhood(slide, spacing_um_px, row, col, on_part)
+        case ReadPatch(_, patch, row, col):
+            return read_neighbourhood(slide, patch, row, col, on_part)
         case ReadAssociated(_, name):
             return slide.read_associated(name)
 

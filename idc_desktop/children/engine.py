@@ -305,7 +305,7 @@ class _Analysis(_SlideJob):
             outbox.send(SlideOpened(description))
             model = read_model(find_model(job.model))
             tissue = TissueSettings(enabled=job.tissue)
-            reader = PatchReader(slide, model.card.spacing_um_px, tissue)
+            reader = PatchReader(slide, model.card.patch, tissue)
             classifier = _try_model(model, job.provider, outbox)
             choice = classifier.provider
             if choice.requested == "cuda" and choice.fallback_reason:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-MAX_CELLS = 100_000_000
+MAX_CELLS = 2_000_000
 """Patches of the largest grid."""
 
 _Count = Annotated[int, Within(1, MAX_CELLS)]

@@ -20,13 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.errors import ModelError
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.strict_json import load_strictly
 
 CARD_KEY = "idc.card"
 """Key of the card in an ONNX file's ``metadata_props``."""
-
-PATCH_SIZE_PX = 50
-"""Side of a patch; part of the input contract of every model (the resolution is in the card)."""
 
 CLASS_NAMES = ("Other", "IDC")
 
@@ -44,11 +42,11 @@ class ModelCard:
     ----------
     name, version, recipe, created
         Identity of the model; `created` is a UTC date.
-    spacing_um_px : float
-        Resolution of the training patches, µm per pixel.
+    patch : PatchSize
+        What the model sees at once.
     threshold : float
         Default operating point on the calibrated probability: IDC is p >= threshold.
-    golden_patches : ndarray of uint8, shape (n, 50, 50, 3)
+    golden_patches : ndarray of uint8, shape (n, side, side, 3)
         RGB patches that every installation must classify alike.
     golden_probabilities : ndarray of float64, shape (n,)
         Their expected probabilities.
@@ -60,7 +58,7 @@ class ModelCard:
     version: str
     recipe: str
     created: str
-    spacing_um_px: float
+    patch: PatchSize
     threshold: float
     golden_patches: npt.NDArray[np.uint8]
     golden_probabilities: npt.NDArray[np.float64]
@@ -69,7 +67,12 @@ class ModelCard:
     @property
     def patch_size_um(self) -> float:
         """Side of a patch on the slide, µm."""
-        return PATCH_SIZE_PX * self.spacing_um_px
+        return self.patch.edge_um
+
+    @property
+    def spacing_um_px(self) -> float:
+        """Resolution of the patches, µm per pixel."""
+        return self.patch.spacing_um_px
 
     @property
     def has_context_map(self) -> bool:
@@ -139,9 +142,12 @@ def parse_card(text: str, source: str) -> ModelCard:
             f"{source}: the model card cannot be read ({error}). Export the model again with "
             "idc-trainer."
         ) from error
-    golden = document["idc"]["golden"]
-    patches = [_golden_pixels(it["pixels"], index, source) for index, it in enumerate(golden)]
-    card = _card(document, patches, [it["probability"] for it in golden])
+    golden, side = document["idc"]["golden"], document["patch_size_pixels"]
+    patches = [_golden_pixels(it["pixels"], index, side, source) for index, it in enumerate(golden)]
+    try:
+        card = _card(document, patches, [it["probability"] for it in golden])
+    except ValueError as error:
+        raise ModelError(f"{source}: the model cannot be used: {error}.") from error
     # It stands in every export, and the schema leaves parts of it open.
     if len(json.dumps(card.without_golden())) > _MOST_CHARS_WITHOUT_GOLDEN:
         raise ModelError(
@@ -173,13 +179,14 @@ def _card(
     document: Mapping[str, Any], patches: list[npt.NDArray[np.uint8]], expected: list[float]
 ) -> ModelCard:
     idc = document["idc"]
-    shape = (len(patches), PATCH_SIZE_PX, PATCH_SIZE_PX, 3)
+    patch = PatchSize(document["patch_size_pixels"], float(document["spacing_um_px"]))
+    shape = (len(patches), patch.side_px, patch.side_px, 3)
     return ModelCard(
         name=idc["name"],
         version=idc["version"],
         recipe=idc["recipe"],
         created=idc["created"],
-        spacing_um_px=float(document["spacing_um_px"]),
+        patch=patch,
         threshold=float(idc["threshold"]),
         golden_patches=np.array(patches, np.uint8).reshape(shape),
         golden_probabilities=np.array(expected, float),
@@ -239,24 +246,26 @@ def _counted(count: int, one: str, many: str) -> str:
 
 
 def encode_golden(pixels: npt.NDArray[np.uint8], probability: float) -> dict[str, Any]:
-    """Return one entry of the card's ``golden`` list for a (50, 50, 3) RGB patch."""
-    if pixels.shape != (PATCH_SIZE_PX, PATCH_SIZE_PX, 3) or pixels.dtype != np.uint8:
-        raise ValueError(f"a golden patch is uint8 (50, 50, 3), not {pixels.dtype} {pixels.shape}")
+    """Return one entry of the card's ``golden`` list for a (side, side, 3) RGB patch."""
+    if pixels.shape != (len(pixels), len(pixels), 3) or pixels.dtype != np.uint8:
+        raise ValueError(
+            f"a golden patch is uint8 (side, side, 3), not {pixels.dtype} {pixels.shape}"
+        )
     return {
         "pixels": base64.b64encode(np.ascontiguousarray(pixels).tobytes()).decode("ascii"),
         "probability": float(probability),
     }
 
 
-def _golden_pixels(text: str, index: int, source: str) -> npt.NDArray[np.uint8]:
-    expected = PATCH_SIZE_PX * PATCH_SIZE_PX * 3
+def _golden_pixels(text: str, index: int, side: int, source: str) -> npt.NDArray[np.uint8]:
+    expected = side * side * 3
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ModelError(f"{source}: golden patch {index} is not base64 ({error}).") from error
     if len(data) != expected:
         raise ModelError(f"{source}: golden patch {index} has {len(data)} bytes, not {expected}.")
-    return np.frombuffer(data, np.uint8).reshape(PATCH_SIZE_PX, PATCH_SIZE_PX, 3)
+    return np.frombuffer(data, np.uint8).reshape(side, side, 3)
 
 
 @cache

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import onnxruntime
 
 from idc_desktop.errors import ModelError, no_room_for_temporary_files
-from idc_desktop.models.card import PATCH_SIZE_PX
 from idc_desktop.models.model_file import ModelFile
 from idc_desktop.models.provider import Provider, ProviderChoice, UsedProvider
 
@@ -73,7 +72,7 @@ class PatchClassifier:
         provider: Provider,
         on_try: Callable[[UsedProvider], None] = lambda used: None,
     ) -> None:
-        self._name = model.path.name
+        self._name, self._side_px = model.path.name, model.card.patch.side_px
         self._looks: dict[int, int] = {}  # at the runs under way, by thread
         self._looking = threading.Lock()
         reason = None
@@ -112,7 +111,7 @@ class PatchClassifier:
 
         Parameters
         ----------
-        patches : ndarray of uint8, shape (n, 50, 50, 3)
+        patches : ndarray of uint8, shape (n, side, side, 3)
             RGB at the model's resolution.
 
         Returns
@@ -169,7 +168,7 @@ class PatchClassifier:
         return np.asarray(probabilities, np.float32)
 
     def _check_signature(self) -> None:
-        side = PATCH_SIZE_PX
+        side = self._side_px
         try:
             inputs = [(it.name, it.type, it.shape) for it in self._session.get_inputs()]
             outputs = {it.name: (it.type, it.shape) for it in self._session.get_outputs()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.processes.message import (
     Cell,
     Command,
@@ -85,7 +86,7 @@ class ReadPatch(Command):
     NAME = "patch"
 
     request: Count
-    spacing_um_px: float
+    patch: PatchSize
     row: Cell
     col: Cell
 

@@ -27,6 +27,7 @@ from idc_desktop.errors import IdcError, SlideReadError
 from idc_desktop.export.verify import verify_folder
 from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models.model_file import read_model
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.processes import supervisor
 from idc_desktop.processes.engine_messages import OVERVIEW_SIDE_PX
 from idc_desktop.processes.memory import memory_limit, resident_bytes
@@ -105,7 +106,7 @@ def look_at_slide(path: Path) -> None:
         for _ in islice(slide.overview_strips(plan), _STRIPS):
             pass
         if slide.mpp is not None:
-            reader = PatchReader(slide, 8.0, TissueSettings())
+            reader = PatchReader(slide, PatchSize(50, 8.0), TissueSettings())
             for block in islice(reader.blocks(), _BLOCKS):
                 with contextlib.suppress(SlideReadError):
                     reader.read(block)

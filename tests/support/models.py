@@ -51,7 +51,6 @@ DEFECTS: tuple[Defect, ...] = get_args(Defect)
 Trap = Literal["endless", "greedy"]
 """What a model does on one number of patches: it never ends, or takes 5 GB."""
 
-_PIXELS = 50 * 50
 _WEIGHTS = (3, -1, -3)  # thirds of the channels
 _OPSET = 18
 
@@ -69,6 +68,8 @@ class TinyModel:
     calibration: tuple[float, float] = (0.8, 0.3)
     threshold: float = 0.5
     nan_color: tuple[int, int, int] | None = None
+    side_px: int = 50
+    spacing_um_px: float = 8.0
     card: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -133,18 +134,18 @@ def write_tiny_model(
     return model
 
 
-def golden_patches(count: int = 8) -> npt.NDArray[np.uint8]:
+def golden_patches(count: int = 8, side_px: int = 50) -> npt.NDArray[np.uint8]:
     """Paint patches whose probabilities spread over the range."""
     random = np.random.default_rng(20)
-    patches = np.empty((count, 50, 50, 3), np.uint8)
+    patches = np.empty((count, side_px, side_px, 3), np.uint8)
     for patch, blue in zip(patches, np.linspace(60, 220, count).astype(int), strict=True):
-        texture = random.integers(-20, 21, (50, 50, 3))
+        texture = random.integers(-20, 21, (side_px, side_px, 3))
         patch[:] = np.clip(np.array([150, 100, blue]) + texture, 0, 255)
     return patches
 
 
 def _card(model: TinyModel, golden_shift: float) -> dict[str, Any]:
-    patches = golden_patches()
+    patches = golden_patches(side_px=model.side_px)
     expected = model.probability(patches)
     expected[0] += golden_shift if expected[0] < 0.5 else -golden_shift
     a, b = model.calibration
@@ -153,8 +154,8 @@ def _card(model: TinyModel, golden_shift: float) -> dict[str, Any]:
         "architecture": "formula",
         "num_classes": 2,
         "class_names": ["Other", "IDC"],
-        "patch_size_pixels": 50,
-        "spacing_um_px": 8.0,
+        "patch_size_pixels": model.side_px,
+        "spacing_um_px": model.spacing_um_px,
         "transform": [],
         "idc": {
             "name": model.name,
@@ -228,7 +229,7 @@ def _graph(
     sums = graph("ReduceSum", floats, pixel_axes, keepdims=0)
     weighted = graph("MatMul", sums, graph.constant([[float(weight)] for weight in _WEIGHTS]))
     flat = graph("Squeeze", weighted, graph.constant([1], np.int64))
-    scaled = graph("Mul", flat, graph.constant(model.slope / (_PIXELS * 3 * 255)))
+    scaled = graph("Mul", flat, graph.constant(model.slope / (model.side_px**2 * 3 * 255)))
     logit = graph("Add", scaled, graph.constant(model.bias), out="logit")
     a, b = model.calibration
     calibrated = graph("Add", graph("Mul", logit, graph.constant(a)), graph.constant(b))
@@ -237,16 +238,17 @@ def _graph(
         calibrated = graph("Add", calibrated, _zero_from_trap(graph, first, *trap))
     probability = graph("Sigmoid", calibrated)
     if model.nan_color is not None:
-        probability = _nan_where(graph, probability, sums, model.nan_color)
+        probability = _nan_where(graph, probability, sums, model)
     probability, kind, shape = _spoil_output(graph, probability, defect)
     last = "p" if defect == "output-name" else "probability"
     graph("Identity", probability, out=last)
 
     batch = 1 if defect == "input-fixed-batch" else "n"
+    side = model.side_px
     patches = helper.make_tensor_value_info(
         first,
         TensorProto.FLOAT if defect == "input-float" else TensorProto.UINT8,
-        [batch, 3, 50, 50] if channels_first else [batch, 50, 50, 3],
+        [batch, 3, side, side] if channels_first else [batch, side, side, 3],
     )
     outputs = [helper.make_tensor_value_info(last, kind, [batch, *shape])]
     if defect != "output-no-logit":
@@ -321,9 +323,10 @@ def _zero_from_trap(graph: _Graph, patches: str, trap: Trap, at: int) -> str:
     return graph("Loop", "", springs, graph.constant(0.0), body=body)
 
 
-def _nan_where(graph: _Graph, probability: str, sums: str, color: tuple[int, int, int]) -> str:
-    target = graph.constant([channel * float(_PIXELS) for channel in color])
+def _nan_where(graph: _Graph, probability: str, sums: str, model: TinyModel) -> str:
+    pixels = float(model.side_px**2)
+    target = graph.constant([channel * pixels for channel in model.nan_color or ()])
     distance = graph("Abs", graph("Sub", sums, target))
     far = graph("ReduceMax", distance, graph.constant([1], np.int64), keepdims=0)
-    near = graph("Less", far, graph.constant(0.5 * _PIXELS))
+    near = graph("Less", far, graph.constant(0.5 * pixels))
     return graph("Where", near, graph.constant(np.nan), probability)

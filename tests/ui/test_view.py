@@ -17,6 +17,7 @@ from idc_desktop.analysis.tiling import PatchReader
 from idc_desktop.children.decoder import read_neighbourhood
 from idc_desktop.errors import SlideReadError
 from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.slides.reader import Slide
 from idc_desktop.ui.view.minimap import Minimap
 from tests.support.scenes import Scene
@@ -144,8 +145,8 @@ def test_resize_keeps_a_fitted_slide_fitted(open_window: OpenWindow, tiny_slide:
 @pytest.mark.parametrize("cell", [(0, 0), (2, 3), (4, 6)])
 def test_neighbourhood_is_what_the_model_saw(tiny_slide: Scene, cell: tuple[int, int]) -> None:
     with Slide(tiny_slide.path) as slide:
-        reader = PatchReader(slide, 8.0, TissueSettings(enabled=False))
-        around = read_neighbourhood(slide, 8.0, *cell)
+        reader = PatchReader(slide, PatchSize(50, 8.0), TissueSettings(enabled=False))
+        around = read_neighbourhood(slide, PatchSize(50, 8.0), *cell)
         patches = {}
         for block in reader.blocks():
             _, found = reader.read(block)

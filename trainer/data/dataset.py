@@ -33,11 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from idc_desktop.models.card import PATCH_SIZE_PX
 from trainer.errors import DataError, named
 from trainer.files import make_folder, replacing, sole_user, write_csv
 
-PATCH = PATCH_SIZE_PX
+PATCH = 50
 """Side of a patch in pixels (the ``ps50`` of the layout)."""
 
 _NAME = re.compile(r"(?P<case>.+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])\.png")

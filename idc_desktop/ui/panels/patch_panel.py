@@ -7,7 +7,6 @@ from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from idc_desktop.maps.probability_map import MapLayer
-from idc_desktop.models.card import PATCH_SIZE_PX
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 
@@ -80,9 +79,7 @@ class PatchPanel(QWidget):
         self._document = document
         self.text = WrappedLabel()
         self.picture = _Neighbourhood()
-        self._caption = WrappedLabel(
-            f"The pixels that the model saw, {PATCH_SIZE_PX} × {PATCH_SIZE_PX} per patch, enlarged."
-        )
+        self._caption = WrappedLabel("")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 0, 8, 8)
         layout.addWidget(self.text)
@@ -103,7 +100,7 @@ class PatchPanel(QWidget):
         self._show()
         tiles, cell = self._document.tiles, self._document.selected
         if tiles is not None and cell is not None:
-            tiles.ask_patch(self._document.card.spacing_um_px, *cell)
+            tiles.ask_patch(self._document.card.patch, *cell)
 
     def _show(self) -> None:
         layer, cell = self._document.layer, self._document.selected
@@ -114,6 +111,8 @@ class PatchPanel(QWidget):
             self.text.setText("Click a patch of the map to see what the model saw.")
             return
         self.picture.show_cell(layer, cell)
+        side = self._document.card.patch.side_px
+        self._caption.setText(f"The pixels that the model saw, {side} × {side} per patch, resized.")
         row, col = cell
         value = layer.value_at(row, col)
         if value is not None:

@@ -14,6 +14,7 @@ from PySide6.QtGui import QImage
 
 from idc_desktop.console import report_defect
 from idc_desktop.errors import DefectError, GarbledMessageError, reader_lost, slide_replaced
+from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.plain_text import in_a_line
 from idc_desktop.processes.decoder_messages import (
     TILE_PX,
@@ -206,10 +207,10 @@ class TileLoader(QObject):
         """Whether everything that was wanted is here or given up."""
         return self._identity is not None and not self._wanted and not self._under_way
 
-    def ask_patch(self, spacing_um_px: float, row: int, col: int) -> None:
+    def ask_patch(self, patch: PatchSize, row: int, col: int) -> None:
         """Ask for the pixels that a model sees of a grid cell and of its neighbours."""
         self._patch_request = self._next()
-        self._send(ReadPatch(self._patch_request, spacing_um_px, row, col), None)
+        self._send(ReadPatch(self._patch_request, patch, row, col), None)
 
     def ask_associated(self, name: str) -> None:
         """Ask for a picture that came with the scan."""
