@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from operator import attrgetter
 
+from idc_desktop.export.cells import csv_text, number_cell, text_cell
 from idc_desktop.export.content import Content
 from idc_desktop.export.patches import Patch, shown_patches
 from idc_desktop.maps.probability_map import PatchState
@@ -112,9 +112,9 @@ def patches_csv(content: Content) -> str:
     for patch in shown_patches(content.analysis.map):
         further = _values(patch, _FURTHER_LAYERS)
         state, place = patch.state.label, (patch.row, patch.col)
-        why = _text(patch.excluded_reason)
+        why = text_cell(patch.excluded_reason)
         rows.append((*patch.box, *_values(patch, _PROBABILITIES), *place, state, *further, why))
-    return _table(PATCH_COLUMNS, rows)
+    return csv_text(PATCH_COLUMNS, rows)
 
 
 def wsinfer_csv(content: Content) -> str:
@@ -124,7 +124,7 @@ def wsinfer_csv(content: Content) -> str:
         for patch in shown_patches(content.analysis.map)
         if patch.state is PatchState.OK
     ]
-    return _table(_WSINFER_COLUMNS, rows)
+    return csv_text(_WSINFER_COLUMNS, rows)
 
 
 def regions_csv(content: Content) -> str:
@@ -132,7 +132,7 @@ def regions_csv(content: Content) -> str:
     analysis = content.analysis
     tail = (
         repr(analysis.threshold),
-        _text(analysis.model.card.name),
+        text_cell(analysis.model.card.name),
         analysis.model.sha256,
         repr(analysis.mpp[0]),
         analysis.slide.mpp_source,
@@ -143,10 +143,10 @@ def regions_csv(content: Content) -> str:
     rows = []
     for region, figures in zip(content.rows, content.figures, strict=True):
         head = (analysis.image, region.name, region.classification, region.shape.roi)
-        numbers = (_number(it(figures)) for it in _FIGURES.values())
-        longest = _number(diameter_of([region.shape], analysis.mpp).length)
-        rows.append((*map(_text, head), *numbers, *tail, *_NO_VERDICT, longest, ""))
-    return _table(REGION_COLUMNS, rows)
+        numbers = (number_cell(it(figures)) for it in _FIGURES.values())
+        longest = number_cell(diameter_of([region.shape], analysis.mpp).length)
+        rows.append((*map(text_cell, head), *numbers, *tail, *_NO_VERDICT, longest, ""))
+    return csv_text(REGION_COLUMNS, rows)
 
 
 def measurement_table(content: Content) -> str:
@@ -169,8 +169,8 @@ def measurement_table(content: Content) -> str:
             (analyzed - idc) / area_mm2,
             *named_figures(figures).values(),
         )
-        rows.append((*map(_text, head), region.shape.roi, *map(_number, numbers)))
-    return _table((*_QUPATH_COLUMNS, *named_figures(content.figures[-1])), rows, "\t")
+        rows.append((*map(text_cell, head), region.shape.roi, *map(number_cell, numbers)))
+    return csv_text((*_QUPATH_COLUMNS, *named_figures(content.figures[-1])), rows, "\t")
 
 
 def named_figures(figures: RegionStatistics) -> dict[str, float | None]:
@@ -184,33 +184,3 @@ def _values(patch: Patch, columns: Iterable[str]) -> list[str]:
     """Return values by column, empty where the patch has none."""
     known = patch.measurements
     return [f"{known[it]:.6f}" if it in known else "" for it in columns]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else repr(value)
-
-
-def _text(value: str) -> str:
-    """Disarm what a spreadsheet would run as a formula."""
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t")) else value
-
-
-def _table(columns: Iterable[str], rows: Iterable[Iterable[object]], separator: str = ",") -> str:
-    sink = _RowSink()
-    writer = csv.writer(sink, delimiter=separator)
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return "".join(sink.rows)
-
-
-class _RowSink:
-    """Takes the rows of a `csv.writer` and ends them with LF.
-
-    Told to end rows with LF, the writer would not quote a CR inside a text (Python < 3.13).
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[str] = []
-
-    def write(self, row: str) -> None:
-        self.rows.append(row.removesuffix("\r\n") + "\n")
