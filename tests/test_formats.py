@@ -373,6 +373,7 @@ import sys
 from pathlib import Path
 from dataclasses import replace
 import numpy as np
+from idc_desktop.export.content import Content
 from idc_desktop.export.formats import FORMATS, six_files
 from idc_desktop.maps.grid import PatchGrid
 from idc_desktop.maps.probability_map import ProbabilityMap
