@@ -204,7 +204,15 @@ def _spot_graph(patch: PatchArray) -> Features:
             sides, triangles = _spread(lengths), _spread(_triangle_areas(corners))
             graph = coo_matrix((lengths, edges.T), (len(spots), len(spots)))
             branches = _spread(minimum_spanning_tree(graph.tocsr()).data)
-    parts = [[len(spots)], areas, perimeters, sides, triangles, branches, *_densities(spots)]
+    parts = [
+        np.array([len(spots)]),
+        areas,
+        perimeters,
+        sides,
+        triangles,
+        branches,
+        *_densities(spots),
+    ]
     return np.concatenate(parts).astype(np.float32)
 
 

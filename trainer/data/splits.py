@@ -222,8 +222,8 @@ def random_patch(index: PatchIndex, seed: int) -> Split:
     order = np.random.default_rng(seed).permutation(len(index))
     test, rest = np.split(order, [round(TEST_SHARE * len(order))])
     validation, train = np.split(rest, [round(VALIDATION_SHARE * len(rest))])
-    parts = (np.sort(part) for part in (train, validation, test))
-    return Split(f"random-patch, seed {seed}: {LEAKY}", *parts, leaky=True)
+    train, validation, test = (np.sort(part) for part in (train, validation, test))
+    return Split(f"random-patch, seed {seed}: {LEAKY}", train, validation, test, leaky=True)
 
 
 def _rows(index: PatchIndex, cases: frozenset[str]) -> Rows:

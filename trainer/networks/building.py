@@ -136,7 +136,9 @@ def build(
         network = NETWORKS[settings.recipe, settings.network]()
         keras.config.set_dtype_policy("float32")
     for model in (network.frozen, network.trained):
-        for layer in model.layers if imagenet is not None and model is not None else ():
+        if imagenet is None or model is None:
+            continue
+        for layer in model.layers:
             if layer.name in CONVOLUTIONS:
                 layer.set_weights(imagenet[layer.name])
     return network

@@ -131,10 +131,8 @@ def compare(
     with sole_user(out):
         for protocol, of in cut.items():
             for method in chosen["method"]:
-                yield _run(
-                    *(method, protocol, of, data[protocol]),
-                    *(out, epochs, weights, means or Means(), report),
-                )
+                start = data[protocol], out, epochs, weights
+                yield _run(method, protocol, of, *start, means or Means(), report)
 
 
 def _run(

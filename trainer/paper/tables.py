@@ -154,8 +154,8 @@ class _Footnotes:
 
 
 def _table_2(results: Results, notes: _Footnotes) -> list[str]:
-    header = ("model", "source", "FN", "TN", "FP", "TP", "accuracy", "precision", "F1 of IDC")
-    header = (*header, "macro precision", "macro F1")
+    cells_and_idc = ("FN", "TN", "FP", "TP", "accuracy", "precision", "F1 of IDC")
+    header = ("model", "source", *cells_and_idc, "macro precision", "macro F1")
     title = "## Table 2. Confusion matrices, in percent, and the figures that follow from them"
     lines = ["", title + notes.mark(*TITLE_NOTES["Table 2"]), ""]
     rows = []

@@ -19,8 +19,8 @@ from trainer.release.embedding import hidden_features, plane, some
 from trainer.release.onnx_file import load_file, stored_probabilities
 from trainer.scoring.markdown import interval
 from trainer.scoring.metrics import Confusion, Interval, Scored, evaluate
+from trainer.training.feeding import Part
 from trainer.training.figures import draw_confusions, draw_embedding, draw_map, draw_reliability
-from trainer.training.loop import Part
 
 if TYPE_CHECKING:
     from trainer.release.onnx_file import Session

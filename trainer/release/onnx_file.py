@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ from trainer.scoring.calibration import PROBABILITY_DIGITS, Platt
 if TYPE_CHECKING:
     import onnxruntime
 
-    Session = onnxruntime.InferenceSession
+    Session: TypeAlias = onnxruntime.InferenceSession
 
 OPSET = 18
 PARITY = 1e-4

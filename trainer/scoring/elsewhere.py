@@ -285,7 +285,7 @@ def _score(
     probability: NDArray[np.float64],
 ) -> SlideScore:
     corner, size = boxes[:, None, :2], boxes[:, None, 2:]
-    inside = ((spots.at >= corner) & (spots.at < corner + size)).all(axis=-1)
+    inside = np.all((spots.at >= corner) & (spots.at < corner + size), axis=-1)
     count, positive = inside.sum(axis=1), inside[:, spots.positive].sum(axis=1)
     decided = count >= FEWEST_SPOTS
     return SlideScore(

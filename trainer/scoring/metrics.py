@@ -171,7 +171,7 @@ class Scored:
     def reliability(self, weight: Values) -> Reliability:
         """Compare promised with observed shares of IDC over equal-width bins."""
         bins = np.minimum((self._probability * ECE_BINS).astype(int), ECE_BINS - 1)
-        total = np.bincount(bins, weight, ECE_BINS)
+        total = np.bincount(bins, weight, ECE_BINS).astype(np.float64)
         filled = np.where(total > 0, total, np.nan)
         promised = np.bincount(bins, weight * self._probability, ECE_BINS)
         observed = np.bincount(bins, weight * self._positive, ECE_BINS)

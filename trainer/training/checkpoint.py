@@ -120,7 +120,9 @@ class State:
     def save(self, path: Path, history: History, best: Arrays) -> None:
         """Write the checkpoint whole; `OutputError` where that fails, and the last one is kept."""
         meta = {"identity": self._identity, "history": [asdict(line) for line in history]}
-        arrays = {f"now{i}": np.asarray(one) for i, one in enumerate(self._variables)}
+        arrays: dict[str, Any] = {
+            f"now{i}": np.asarray(one) for i, one in enumerate(self._variables)
+        }
         arrays |= {f"best{i}": value for i, value in enumerate(best)}
         with replacing(path) as file:
             np.savez(file, meta=np.array(json.dumps(meta)), **arrays)

@@ -191,6 +191,7 @@ def make_feed(
             len(painted),
             lambda rows: judged(nothing, 0, rows),
         )
+    assert teacher is not None  # neither of the two is above
     features = run("frozen part, teacher", teacher.frozen, real)
     share = settings.taught or 0.0
     every = np.arange(len(label))

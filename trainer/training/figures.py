@@ -68,8 +68,13 @@ def draw_distribution(before: Sequence[int], after: Sequence[int], path: Path) -
                 name = CLASSES[label] if place == 0 else None
                 axes.bar(x, min(count, real), 0.36, color=COLOURS[label], label=name)
                 axes.bar(
-                    *(x, max(count - real, 0), 0.36, min(count, real)),
-                    **{"color": "white", "edgecolor": COLOURS[label], "hatch": "///"},
+                    x,
+                    max(count - real, 0),
+                    0.36,
+                    min(count, real),
+                    color="white",
+                    edgecolor=COLOURS[label],
+                    hatch="///",
                 )
                 axes.annotate(f"{count:,}", (x, count), ha="center", va="bottom", fontsize=8)
         axes.set_xticks((0, 1), ("as found", "after oversampling"))

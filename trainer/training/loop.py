@@ -221,7 +221,7 @@ def _train(
         started = time.perf_counter()
         tune = epoch >= (settings.head_epochs or 0)
         found = [step(batch, tune) for batch in batches(train_part, feed, settings, epoch)]
-        loss, accuracy = (float(value) for value in np.mean(found, axis=0, dtype=np.float64))
+        loss, accuracy = np.array(found, np.float64).mean(axis=0).tolist()
         rate = len(train_part.store.index) / (time.perf_counter() - started)
         if not math.isfinite(loss):
             raise RunError(f"The loss of epoch {epoch + 1} is not a number; lower --learning-rate.")
@@ -421,8 +421,9 @@ def _frozen(network: Network, settings: Settings, imagenet: str | None) -> Froze
 def _save_frozen(path: Path, frozen: keras.Model) -> None:
     """Keep the frozen weights with the run, so that it can be exported without their source."""
     if not path.exists():
+        arrays: dict[str, Any] = {f"w{i}": np.asarray(one) for i, one in enumerate(frozen.weights)}
         with replacing(path) as file:
-            np.savez(file, **{f"w{i}": np.asarray(one) for i, one in enumerate(frozen.weights)})
+            np.savez(file, **arrays)
 
 
 def _assign(model: keras.Model, values: Arrays) -> None:
