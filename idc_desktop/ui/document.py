@@ -8,17 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QRectF, QTimer, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoStack
 
 from idc_desktop.errors import SlideChangedError
-from idc_desktop.maps.grid import PatchGrid
-from idc_desktop.maps.probability_map import MapLayer, ProbabilityMap
-from idc_desktop.models.card import ModelCard
 from idc_desktop.models.model_file import ModelFile, find_model, read_model
-from idc_desktop.processes.record import RunRecord
-from idc_desktop.regions.shape import Region, Shape
-from idc_desktop.regions.statistics import RegionMeter, whole_slide
+from idc_desktop.regions.shape import Region
+from idc_desktop.regions.statistics import whole_slide
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.storage.user_data import data_folder, slide_folder
 from idc_desktop.ui.display import Display, DisplayStep
@@ -26,6 +22,7 @@ from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.region_model import RegionModel
 from idc_desktop.ui.run import Run, RunState
 from idc_desktop.ui.runs import Runs
+from idc_desktop.ui.scene import SlideScene
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.pyramid import TilePyramid
@@ -37,51 +34,25 @@ _MAX_STEPS = 2_000
 _INVITATION = "Open a slide, or drop one here."
 
 
-class SlideDocument(QObject):
-    """A slide, the run on it, and how it is shown.
+class SlideDocument(SlideScene):
+    """The slide that is open, the run on it, and how it is shown.
 
     Attributes
     ----------
-    path : Path or None
-        The slide that is open.
-    slide : SlideDescription or None
-        None until the slide is open.
-    tiles : TileLoader or None
-    pyramid : TilePyramid or None
-    selected : (row, col) or None
-        The patch that was clicked.
-    seen_l0 : QRectF or None
-        The level-0 rectangle around what the user sees: it is analyzed first.
-    is_outdated : bool
-        Whether the file is no longer the one that was opened, or cannot be read any more.
     runs : Runs
         All runs of the window.
-    kept_viewport : Viewport or None
-        Where the view looked when this slide was open last.
-    regions : RegionModel
     history : QUndoStack
         What can be undone: edits of regions and changes of the display.
     refusal : str
         Why the slide that was asked for last could not be opened.
     """
 
-    slide_changed = Signal()
     opening_changed = Signal()
     """A slide is on its way, or no longer."""
     state_changed = Signal()
     model_changed = Signal()
     model_refused = Signal(str)
     """The model that was chosen cannot be used; carries the reason. The former one stays."""
-    map_changed = Signal()
-    display_changed = Signal()
-    """How the map is shown."""
-    viewport_changed = Signal()
-    """Where the view looks."""
-    look_asked = Signal(QRectF)
-    """A part of the slide is to be brought into sight, level-0 pixels."""
-    pointed_out = Signal(object)
-    """A shape is pointed out; None points out nothing any more."""
-    selection_changed = Signal()
     noted = Signal(str)
     refused = Signal(str)
     """A slide could not be opened; carries the reason. What was open stays."""
@@ -96,33 +67,26 @@ class SlideDocument(QObject):
     def __init__(
         self, model: str, display: Display | None = None, parent: QObject | None = None
     ) -> None:
-        super().__init__(parent)
-        self.path: Path | None = None
-        self.slide: SlideDescription | None = None
-        self.tiles: TileLoader | None = None
-        self.pyramid: TilePyramid | None = None
+        history = QUndoStack()
+        regions = RegionModel(history)
+        super().__init__(regions, Display() if display is None else display, parent)
+        self.history = history
+        history.setParent(self)
+        self.history.setUndoLimit(_MAX_STEPS)
+        regions.setParent(self)
+        regions.noted.connect(self.noted)
+        regions.recovered.connect(self._take_kept_thresholds)
         self.runs = Runs(read_model(find_model(model)), self)
         self.runs.changed.connect(self._on_run_changed)
         self.runs.map_changed.connect(self._on_run_grown)
         self.runs.noted.connect(self.noted)
-        self.is_outdated, self.refusal = False, ""
-        self.seen_l0: QRectF | None = None
-        self.selected: tuple[int, int] | None = None
-        self.history = QUndoStack(self)
-        self.history.setUndoLimit(_MAX_STEPS)
-        self.regions = RegionModel(self.history, self)
-        self.regions.noted.connect(self.noted)
-        self.regions.recovered.connect(self._take_kept_thresholds)
-        self._meter: RegionMeter | None = None
-        self.kept_viewport: Viewport | None = None
-        self._display = Display() if display is None else display
-        self._viewport = Viewport()
+        self.refusal = ""
         self._mpp: float | None = None
         self._reading_model: Task | None = None
         self._saving = QTimer(self, singleShot=True, interval=_SAVE_AFTER_MS)
         self._saving.timeout.connect(self._save_view)
         self.display_changed.connect(self._saving.start)
-        self.viewport_changed.connect(self._saving.start)
+        self.camera.moved.connect(self._saving.start)
         self._candidate: tuple[TileLoader, Path, float | None] | None = None
 
     @property
@@ -131,19 +95,9 @@ class SlideDocument(QObject):
         return self.runs.model
 
     @property
-    def card(self) -> ModelCard:
-        """The model's card."""
-        return self.model.card
-
-    @property
     def run(self) -> Run | None:
         """The run on the slide; None without a slide of known resolution."""
         return self.runs.shown
-
-    @property
-    def state(self) -> RunState:
-        """How far the run is."""
-        return RunState.NONE if self.run is None else self.run.state
 
     @property
     def opening(self) -> Path | None:
@@ -167,39 +121,6 @@ class SlideDocument(QObject):
         return self.refusal or _INVITATION
 
     @property
-    def record(self) -> RunRecord:
-        """What the run has found; empty if there is none."""
-        return RunRecord() if self.run is None else self.run.record
-
-    @property
-    def map(self) -> ProbabilityMap | None:
-        """The map as far as it is computed."""
-        return self.record.map
-
-    @property
-    def layer(self) -> MapLayer | None:
-        """The layer of the map that is shown."""
-        if self.map is None:
-            return None
-        wanted = (it for it in self.map.layers if it.name == self._display.layer)
-        return next(wanted, self.map.layer())
-
-    @property
-    def grid(self) -> PatchGrid | None:
-        """The grid of the map."""
-        return self.map.grid if self.map is not None else None
-
-    @property
-    def meter(self) -> RegionMeter | None:
-        """What measures regions on the layer that is shown; None without a map."""
-        layer = self.layer
-        if layer is None or self.mpp_xy is None:
-            self._meter = None
-        elif self._meter is None or self._meter.layer.stored is not layer.stored:
-            self._meter = RegionMeter(layer, self.mpp_xy)
-        return self._meter
-
-    @property
     def subject(self) -> Region | None:
         """What figures are shown of: the chosen region if it is one, else the whole slide."""
         chosen = self.regions.chosen
@@ -207,36 +128,10 @@ class SlideDocument(QObject):
             return chosen[0]
         return whole_slide(self.grid) if self.grid is not None else None
 
-    def figures_text(self, shape: Shape) -> str:
-        """Say in a line how large a shape is and what the map says of it."""
-        if self.mpp_xy is None:
-            return f"{shape.moments().area:,.0f} px²"
-        text = f"{number_text(shape.moments(self.mpp_xy).area / 1e6)} mm²"
-        if self.meter is not None:
-            (found,) = self.meter.measure([shape], self.threshold)
-            if found.idc_fraction is not None:
-                text += f", IDC {100 * found.idc_fraction:.0f} %"
-        return text
-
-    @property
-    def mpp_xy(self) -> tuple[float, float] | None:
-        """Level-0 resolution, µm per pixel, if known."""
-        return None if self.slide is None else self.slide.mpp_xy
-
     @property
     def can_analyze(self) -> bool:
         """Whether an analysis can be started, resumed or begun anew."""
         return not self.is_leaving and self.state not in (RunState.NONE, RunState.RUNNING)
-
-    @property
-    def threshold(self) -> float:
-        """The operating point: the user's for this slide and model, else the model's."""
-        return self._display.thresholds.get(self.model.sha256, self.card.threshold)
-
-    @property
-    def display(self) -> Display:
-        """How the map is shown."""
-        return self._display
 
     def show(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of `Display`
         """Change how the map is shown; names and values as in `Display`.
@@ -269,30 +164,6 @@ class SlideDocument(QObject):
     def show_or_hide_legend(self) -> None:
         """Take the legend off what lies beneath it, or bring it back."""
         self.show(legend=not self._display.legend)
-
-    @property
-    def viewport(self) -> Viewport:
-        """Where the view looks."""
-        return self._viewport
-
-    @viewport.setter
-    def viewport(self, value: Viewport) -> None:
-        if value != self._viewport:
-            self._viewport = value
-            self.viewport_changed.emit()
-
-    def look_at(self, area_l0: QRectF) -> None:
-        """Bring a part of the slide into sight; whoever asks needs to know of no view."""
-        self.look_asked.emit(area_l0)
-
-    def point_out(self, shape: Shape | None) -> None:
-        """Point out a shape until another one is, or map or display change."""
-        self.pointed_out.emit(shape)
-
-    def select(self, cell: tuple[int, int] | None) -> None:
-        """Select a patch (row, col) of the map, or none."""
-        self.selected = cell
-        self.selection_changed.emit()
 
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide; what is open now stays until the new one can be shown."""
@@ -358,12 +229,12 @@ class SlideDocument(QObject):
     def analyze(self) -> None:
         """Start or resume the analysis, what is in view first; a complete one stays as it is."""
         if self.run is not None and not self.is_leaving:
-            self.run.analyze(self.seen_l0)
+            self.run.analyze(self.camera.seen_l0)
 
     def analyze_again(self) -> None:
         """Begin a complete analysis anew; what is stored of it with this model goes."""
         if self.run is not None and not self.is_leaving:
-            self.run.analyze_again(self.seen_l0)
+            self.run.analyze_again(self.camera.seen_l0)
 
     def analyze_or_pause(self) -> None:
         """Pause the analysis if it runs, else start or resume it; of a complete one, ask."""
@@ -408,13 +279,15 @@ class SlideDocument(QObject):
         """Keep where the view looks and how the map is shown."""
         self._saving.stop()
         if self.slide:
-            look = {"viewport": asdict(self._viewport), "display": asdict(self._display)}
+            look = {"viewport": asdict(self.camera.viewport), "display": asdict(self._display)}
             self.regions.save_view({**look, "mpp": self._mpp})
 
     def _restore_view(self) -> None:
         """Look where the user looked last; what makes no sense is left as it is."""
+        assert self.pyramid is not None
         view = self.regions.view
-        self.kept_viewport = Viewport.from_dict(view.get("viewport"))
+        kept = Viewport.from_dict(view.get("viewport"))
+        self.camera.aim(self.pyramid.extent_l0, self.mpp_xy, kept)
         self._display = Display.from_dict(view.get("display")) or self._display
         mpp = view.get("mpp")
         if self.mpp_xy is None and isinstance(mpp, float) and mpp > 0:
@@ -479,7 +352,7 @@ class SlideDocument(QObject):
         self._leave()
         self.tiles, self.path, self._mpp = candidate
         self.slide, self.pyramid = description, TilePyramid(description)
-        self.seen_l0, self.is_outdated = None, False
+        self.is_outdated = False
         self.regions.open(slide_folder(data_folder(), description.identity))
         self._restore_view()
         for warning in description.warnings:

@@ -65,18 +65,19 @@ class MainWindow(QMainWindow):
         self.slides = self.slide_panel.list
         self.regions = RegionPanel(document)
         self.foci = FociPanel(document)
-        self.dialogs = DialogDesk(self, document, self.view, settings)
+        self.dialogs = DialogDesk(self, document, settings, self.view.grab)
         self.export_task = Task(self)
         self._export: Export | None = None
         self._lay_out()
         self.verbs = Verbs(self, self._table())
         self._add_theme_menu()
-        self.magnification = MagnificationField(document, self.view)
+        self.magnification = MagnificationField(document)
         self.verbs.toolbar.addWidget(self.magnification)
         NumberFieldKeys([*self.findChildren(QDoubleSpinBox), self.magnification], self.view)
-        self.status_line = StatusLine(document, self.view)
+        self.status_line = StatusLine(document)
         self.setStatusBar(NoteBar(self))
-        self.statusBar().addWidget(ToolHint(self.view), 1)
+        self._hint = ToolHint()
+        self.statusBar().addWidget(self._hint, 1)
         self.statusBar().addPermanentWidget(self.status_line)
         self.setAcceptDrops(True)
         self._restore()
@@ -184,7 +185,8 @@ class MainWindow(QMainWindow):
         self.resizeDocks(docks[2:], sizes[2:], Qt.Orientation.Vertical)
 
     def _table(self) -> list[Verb | None]:
-        view, slides, document, dialogs = self.view, self.slides, self.document, self.dialogs
+        slides, document, dialogs = self.slides, self.document, self.dialogs
+        camera = document.camera
 
         def dock_verb(text: str, keys: str) -> Verb:
             dock = self.docks[text.replace("&", "")]
@@ -209,15 +211,15 @@ class MainWindow(QMainWindow):
             Verb(_EDIT, "&Undo", document.history.undo, "Ctrl+Z", "undo"),
             Verb(_EDIT, "&Redo", document.history.redo, "Ctrl+Shift+Z", "redo"),
             SEPARATOR,
-            Verb(_VIEW, "&Fit slide", view.fit, "F", "fit"),
-            Verb(_VIEW, "&1:1", view.show_pixels, "1", "pixels"),
-            Verb(_VIEW, "Rotate &left", lambda: view.rotate(-90), "[", "rotate-left"),
-            Verb(_VIEW, "Rotate &right", lambda: view.rotate(90), "]", "rotate-right"),
-            Verb(_VIEW, "Turn left a little", lambda: view.rotate(-5), "{"),
-            Verb(_VIEW, "Turn right a little", lambda: view.rotate(5), "}"),
-            Verb(_VIEW, "Flip left and ri&ght", view.flip_across, "P", "flip-across"),
-            Verb(_VIEW, "Flip top and &bottom", view.flip_down, "Shift+P", "flip-down"),
-            Verb(_VIEW, "&Upright", view.set_upright, "Shift+F"),
+            Verb(_VIEW, "&Fit slide", camera.fit, "F", "fit"),
+            Verb(_VIEW, "&1:1", camera.show_pixels, "1", "pixels"),
+            Verb(_VIEW, "Rotate &left", lambda: camera.rotate(-90), "[", "rotate-left"),
+            Verb(_VIEW, "Rotate &right", lambda: camera.rotate(90), "]", "rotate-right"),
+            Verb(_VIEW, "Turn left a little", lambda: camera.rotate(-5), "{"),
+            Verb(_VIEW, "Turn right a little", lambda: camera.rotate(5), "}"),
+            Verb(_VIEW, "Flip left and ri&ght", camera.flip_across, "P", "flip-across"),
+            Verb(_VIEW, "Flip top and &bottom", camera.flip_down, "Shift+P", "flip-down"),
+            Verb(_VIEW, "&Upright", camera.set_upright, "Shift+F"),
             SEPARATOR,
             Verb(
                 _VIEW,
@@ -246,7 +248,7 @@ class MainWindow(QMainWindow):
             Verb(_ANALYSIS, "&Model card …", dialogs.show_card),
             Verb(_ANALYSIS, "&Provenance …", dialogs.show_provenance, "Ctrl+I", "provenance"),
             SEPARATOR,
-            *tool_verbs(view),
+            *tool_verbs(self.view),
             SEPARATOR,
             *self.regions.verbs(),
             SEPARATOR,
@@ -303,6 +305,7 @@ class MainWindow(QMainWindow):
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.slides.noted.connect(lambda why: self.dialogs.warn("Slides", why))
         self.magnification.noted.connect(self._note)
+        self.magnification.left.connect(self.view.setFocus)
         self.foci.regions_made.connect(self._show_regions)
         inspector.analysis.card_asked.connect(dialogs.show_card)
         inspector.analysis.export_asked.connect(self._on_export)
@@ -386,6 +389,7 @@ class MainWindow(QMainWindow):
 
     def _on_tool(self) -> None:
         """Show the list of regions before the first one is drawn: later the view would jump."""
+        self._hint.say(self.view.hint)
         self.statusBar().clearMessage()
         if self.view.tool is not self.view.pan_tool and self.docks["Foci"].isHidden():
             self.docks["Regions"].show()

@@ -97,7 +97,7 @@ class Thumbnails(QObject):
     def _on_opened(self, description: SlideDescription) -> None:
         if self._tiles is not None:
             self._pyramid = TilePyramid(description)
-            self._tiles.want(self._pyramid.top_tiles())
+            self._tiles.want(self, self._pyramid.top_tiles())
 
     def _on_refused(self, reason: str) -> None:
         self.refused.emit(self._path, reason)

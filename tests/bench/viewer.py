@@ -121,16 +121,16 @@ class _Bench:
     def run(self, quick: bool) -> list[Figure]:
         figures = [*self._opening(), *self._analysis()]
         self._show_large_map()
-        self._view.fit()
+        self._view.camera.fit()
         self._until_sharp()
         figures.append(Figure("frame, whole slide, p95", self._frames(), "ms", FRAME_MS))
-        self._view.set_scale(0.2)
+        self._view.camera.set_scale(0.2)
         self._until_sharp()
         figures.append(Figure("frame, scale 0.2, p95", self._frames(), "ms", FRAME_MS))
-        self._view.rotate(33)
+        self._view.camera.rotate(33)
         self._until_sharp()
         figures.append(Figure("frame, rotated, p95", self._frames(), "ms", ROTATED_MS))
-        self._view.rotate(-33)
+        self._view.camera.rotate(-33)
         jumps = [self._jump() for _ in range(JUMPS)]
         figures.append(Figure("sharp after a jump, p50", float(np.median(jumps)), "ms"))
         figures.append(
@@ -153,7 +153,7 @@ class _Bench:
         document, slide = self._document, self._document.slide
         regions = document.regions
         self._window.docks["Regions"].show()
-        self._view.fit()
+        self._view.camera.fit()
         width, height = slide.width_l0, slide.height_l0
         side = min(width, height) / 30
         places = [
@@ -230,10 +230,14 @@ class _Bench:
         times = []
         for number in range(FRAMES):
             if number % 4 == 0:
-                self._view.set_scale(self._view.scale * (1.05 if number % 8 else 1 / 1.05))
+                self._view.camera.set_scale(
+                    self._view.camera.scale * (1.05 if number % 8 else 1 / 1.05)
+                )
             else:
                 step = QPointF(self._random.uniform(-9, 9), self._random.uniform(-9, 9))
-                self._view.centre_on(self._view.centre + step / self._view.scale)
+                self._view.camera.centre_on(
+                    self._view.camera.centre + step / self._view.camera.scale
+                )
             start = time.perf_counter()
             self._view.repaint()
             times.append((time.perf_counter() - start) * 1000)
@@ -247,9 +251,9 @@ class _Bench:
         slide = self._document.slide
         x = self._random.uniform(0, slide.width_l0)
         y = self._random.uniform(0, slide.height_l0)
-        self._view.set_scale(2 ** self._random.uniform(-5, 0))
+        self._view.camera.set_scale(2 ** self._random.uniform(-5, 0))
         start = time.perf_counter()
-        self._view.centre_on(QPointF(x, y))
+        self._view.camera.centre_on(QPointF(x, y))
         self._loop_until(lambda: self._view.has_all_tiles, patience_s)
         return (time.perf_counter() - start) * 1000
 
@@ -267,7 +271,9 @@ class _Bench:
         while not condition() and time.perf_counter() < until:
             start = time.perf_counter()
             if pan and len(rounds) % 8 == 0:
-                self._view.centre_on(self._view.centre + QPointF(4, 2) / self._view.scale)
+                self._view.camera.centre_on(
+                    self._view.camera.centre + QPointF(4, 2) / self._view.camera.scale
+                )
             self._application.processEvents()
             rounds.append((time.perf_counter() - start) * 1000)
             time.sleep(0.001)

@@ -49,6 +49,6 @@ def analyzed(open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene) -> MainWi
     """The window on the tiny slide with its map."""
     window = open_window(tiny_slide.path)
     window.resize(1200, 900)
-    window.view.fit()
+    window.view.camera.fit()
     analyze(window, qtbot)
     return window

@@ -86,4 +86,4 @@ def take(window: MainWindow, words: str) -> None:
 
 def on_screen(window: MainWindow, *points: tuple[float, float]) -> list[QPointF]:
     """Return level-0 points as points of the view."""
-    return [window.view.to_device().map(QPointF(*point)) for point in points]
+    return [window.view.camera.to_device().map(QPointF(*point)) for point in points]

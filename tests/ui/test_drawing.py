@@ -178,7 +178,7 @@ def test_regions_are_moved_reshaped_split_and_nudged(analyzed: MainWindow, qtbot
 
     before = regions.all[0].shape.bounds[0]
     qtbot.keyClick(view, Qt.Key.Key_Right, SHIFT)
-    assert regions.all[0].shape.bounds[0] == pytest.approx(before + 1 / view.scale)
+    assert regions.all[0].shape.bounds[0] == pytest.approx(before + 1 / view.camera.scale)
 
     take(analyzed, "Split")
     drag(view, on_screen(analyzed, (500, 200), (500, 600), (500, 1000)))
@@ -206,7 +206,7 @@ def test_region_is_made_moved_and_stretched_by_keys_alone(
     qtbot.keyClick(view, Qt.Key.Key_Up, ALT)
     after = regions.all[0].shape.moments()
     assert after.area == pytest.approx(before.area * 1.02**2)
-    assert after.centroid[1] == pytest.approx(before.centroid[1] + 1 / view.scale)
+    assert after.centroid[1] == pytest.approx(before.centroid[1] + 1 / view.camera.scale)
 
 
 def test_ruler_measures_in_the_units_of_the_slide(analyzed: MainWindow, qtbot: QtBot) -> None:
@@ -253,6 +253,6 @@ def test_slide_that_opens_in_the_midst_of_a_drag_lets_go(
     with qtbot.waitSignal(analyzed.document.slide_changed, timeout=WAIT_MS):
         analyzed.document.open(tiny_slide.path, 2.0)
     mouse(view, QEvent.Type.MouseButtonRelease, end)
-    before = view.centre
+    before = view.camera.centre
     mouse(view, QEvent.Type.MouseMove, later)
-    assert view.centre == before
+    assert view.camera.centre == before

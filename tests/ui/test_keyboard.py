@@ -105,8 +105,8 @@ def test_drag_by_keys_is_a_drag(
     def prepare() -> None:
         undo_all(analyzed)
         if is_drawn_on:
-            middle = analyzed.view.centre
-            x, y, side = middle.x(), middle.y(), 60 / analyzed.view.scale
+            middle = analyzed.view.camera.centre
+            x, y, side = middle.x(), middle.y(), 60 / analyzed.view.camera.scale
             regions.add("Draw", [rectangle(x - side, y - side, x + side, y + side)])
 
     prepare()
@@ -147,7 +147,7 @@ def test_wand_grows_at_the_crosshair(analyzed: MainWindow, hands: Hands) -> None
     assert document.map is not None
     positive = document.map.analyzed & (document.map.layer().stored >= 300_000)
     row, col = map(int, np.argwhere(positive)[0])
-    analyzed.view.centre_on(QPointF(*document.map.grid.cell_centre_l0(row, col)))
+    analyzed.view.camera.centre_on(QPointF(*document.map.grid.cell_centre_l0(row, col)))
     hands.take("Wand on the map")
     hands.go((1, 0))
     at = hands.key(Qt.Key.Key_Return)
@@ -178,7 +178,7 @@ def test_corner_is_dragged_inserted_and_taken_away_at_the_crosshair(
     view, regions = analyzed.view, analyzed.document.regions
     hands.take("Edit regions")
     corners = [
-        view.to_l0(hands.passed[0] + STEP_PX * QPointF(*place)) for place in (WAY[0], WAY[2])
+        view.camera.to_l0(hands.passed[0] + STEP_PX * QPointF(*place)) for place in (WAY[0], WAY[2])
     ]
     (left, top), (right, bottom) = [(at.x(), at.y()) for at in corners]
 
@@ -191,7 +191,7 @@ def test_corner_is_dragged_inserted_and_taken_away_at_the_crosshair(
     points = hands.drag([WAY[2], (14, 10)])
     by_keys = shapes(analyzed)
     assert regions.all[0].shape.bounds == pytest.approx(
-        (left, top, *(view.to_l0(points[-1]).toTuple()))
+        (left, top, *(view.camera.to_l0(points[-1]).toTuple()))
     )
     prepare()
     drag(view, points)
@@ -212,7 +212,7 @@ def test_corner_is_dragged_inserted_and_taken_away_at_the_crosshair(
     assert regions.chosen == regions.all
     before = regions.all[0].shape.bounds
     hands.key(Qt.Key.Key_Right, SHIFT)  # still nudges
-    assert regions.all[0].shape.bounds[0] == pytest.approx(before[0] + 1 / view.scale)
+    assert regions.all[0].shape.bounds[0] == pytest.approx(before[0] + 1 / view.camera.scale)
 
 
 def test_crosshair_is_seen_and_makes_way_for_the_mouse(
@@ -259,27 +259,27 @@ def test_crosshair_stays_in_sight_and_takes_the_slide_along(
     analyzed: MainWindow, hands: Hands, qtbot: QtBot
 ) -> None:
     view = analyzed.view
-    view.set_scale(2.0)
+    view.camera.set_scale(2.0)
     hands.take("Draw rectangle")
-    start = view.centre
+    start = view.camera.centre
     hands.go((120, 1))  # farther than the view is wide
-    there = view.to_l0(view.rect().toRectF().center()) - start
+    there = view.camera.to_l0(view.rect().toRectF().center()) - start
     assert there.x() > 0
     qtbot.keyClick(view, Qt.Key.Key_Space)
     before = view.tool.points[0]
-    assert before[0] - start.x() == pytest.approx(120 * STEP_PX / view.scale, abs=1)
+    assert before[0] - start.x() == pytest.approx(120 * STEP_PX / view.camera.scale, abs=1)
     for _ in range(3):
         qtbot.keyClick(view, Qt.Key.Key_Right, CTRL)
-    assert view.tool.at[0] - before[0] == pytest.approx(3 / view.scale)
+    assert view.tool.at[0] - before[0] == pytest.approx(3 / view.camera.scale)
 
 
 def test_arrows_still_pan_where_nothing_is_drawn(analyzed: MainWindow, qtbot: QtBot) -> None:
     view = analyzed.view
     take(analyzed, "Draw rectangle")
     take(analyzed, "Look and pan")
-    before, without = view.centre, view.hint
+    before, without = view.camera.centre, view.hint
     qtbot.keyClick(view, Qt.Key.Key_Right)
-    assert view.centre.x() > before.x()
+    assert view.camera.centre.x() > before.x()
     assert without == ""
 
 

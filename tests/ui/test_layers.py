@@ -42,7 +42,7 @@ def test_layer_that_is_chosen_is_shown_everywhere(
     assert document.layer.name == "depth"
     assert not np.array_equal(pixels_of(view), by_patch)
     row, col = map(int, np.argwhere(patch.analyzed)[0])
-    view.pointed.emit(QPointF(*patch.grid.cell_centre_l0(row, col)))
+    document.pointed.emit(QPointF(*patch.grid.cell_centre_l0(row, col)))
     depth = 6 - 8 * patch.values[row, col]
     assert analyzed.status_line.position.text().endswith(f"d = {depth:.3f}")
     assert document.subject is not None

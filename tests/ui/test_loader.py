@@ -42,7 +42,7 @@ def test_decoder_that_hangs_over_a_tile_is_replaced(loader: TileLoader, qtbot: Q
     qtbot.wait(round(1000 * PATIENCE_S) + 500)  # who is asked nothing may be silent
     assert loader._life == 1
     pid = stop(loader)
-    loader.want([TILE])
+    loader.want("view", [TILE])
     qtbot.waitUntil(lambda: loader.get(TILE) is not None, timeout=WAIT_MS)
     assert loader._life == 2
     assert ends_within(pid, 20)
@@ -74,12 +74,12 @@ def test_slide_whose_share_is_gone_is_given_up(loader: TileLoader, qtbot: QtBot)
     with qtbot.waitSignal(loader.opened, timeout=WAIT_MS):
         pass
     stop(loader)
-    loader.want([TILE])
+    loader.want("view", [TILE])
     for life in (2, 3):
         qtbot.waitUntil(lambda life=life: loader._life == life, timeout=WAIT_MS)
         stop(loader)
     with qtbot.waitSignal(loader.refused, timeout=WAIT_MS):
         pass
-    loader.want([TILE])  # the view may go on asking
+    loader.want("view", [TILE])  # the view may go on asking
     qtbot.wait(round(1000 * PATIENCE_S) + 500)
     assert loader._life == 3

@@ -39,7 +39,7 @@ def show(window: MainWindow, qtbot: QtBot, slide: Path) -> None:
 def middle(window: MainWindow) -> np.ndarray:
     """Return the middle of the view's slide: nothing lies over it."""
     view = window.view
-    extent = view.to_device().mapRect(window.document.pyramid.extent_l0).toAlignedRect()
+    extent = view.camera.to_device().mapRect(window.document.pyramid.extent_l0).toAlignedRect()
     inside = extent.adjusted(extent.width() // 3, extent.height() // 3, 0, 0)
     return pixels_of(view)[
         inside.top() : inside.top() + extent.height() // 3,
@@ -52,15 +52,15 @@ def test_what_is_not_read_yet_is_no_empty_glass(
     window: MainWindow, qtbot: QtBot, starved: pytest.MonkeyPatch, tiny_slide: Scene, angle: float
 ) -> None:
     show(window, qtbot, tiny_slide.path)
-    window.view.rotate(angle)
+    window.view.camera.rotate(angle)
     assert window.view.notice == ""  # most slides are here before anybody could read it
     qtbot.waitUntil(lambda: window.view.notice == READING, timeout=WAIT_MS)
     shown = middle(window)
     assert shown.max() < GLASS
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 1  # hatched
     starved.undo()
-    window.view.fit()
-    window.view.rotate(1)
+    window.view.camera.fit()
+    window.view.camera.rotate(1)
     qtbot.waitUntil(lambda: window.view.is_sharp, timeout=WAIT_MS)
     assert window.view.notice == ""
 
@@ -107,8 +107,8 @@ def test_damaged_part_is_hatched_and_named(
     document = window.document
     small = paint_overview(document.pyramid, document.tiles, window.view.size())
     assert small.pixelColor(small.width() // 4, small.height() // 4).lightness() < GLASS
-    window.view.show_pixels()
-    window.view.centre_on(QPointF(-5_000, 0))  # nothing of it is in sight
+    window.view.camera.show_pixels()
+    window.view.camera.centre_on(QPointF(-5_000, 0))  # nothing of it is in sight
     assert window.view.notice == ""
 
 

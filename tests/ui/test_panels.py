@@ -57,10 +57,10 @@ def test_nonsense_in_the_magnification_field_is_answered(
     open_window: OpenWindow, tiny_slide: Scene
 ) -> None:
     window = open_window(tiny_slide.path)
-    before = window.view.scale
+    before = window.view.camera.scale
     window.magnification.setText("nonsense")
     window.magnification.returnPressed.emit()
-    assert window.view.scale == before
+    assert window.view.camera.scale == before
     assert "10x" in window.statusBar().currentMessage()
 
 
@@ -205,7 +205,7 @@ def test_map_is_painted_in_the_chosen_colours(
     cells = [tuple(map(int, cell)) for cell in np.argwhere(current.analyzed)]
     best = max(cells, key=lambda cell: current.layer().stored[cell])
     x, y = current.grid.cell_centre_l0(*best)
-    at = window.view.to_device().map(x, y)
+    at = window.view.camera.to_device().map(x, y)
     shown = pixels_of(window.view)[round(at[1]), round(at[0])].astype(int)
     expected = lookup_table(name)[int(current.layer().stored[best]) * 255 // 1_000_000].astype(int)
     weight = 0.25 + 0.75 * current.layer().stored[best] / 1e6
@@ -420,7 +420,7 @@ def test_failed_patches_are_named_and_gone_to(
     dialog.table.setCurrentCell(0, 2)
     assert document.selected == (2, 3)
     x, y = document.map.grid.cell_centre_l0(2, 3)
-    assert (window.view.centre.x(), window.view.centre.y()) == pytest.approx((x, y))
+    assert (window.view.camera.centre.x(), window.view.camera.centre.y()) == pytest.approx((x, y))
     assert "tile 7 cannot be decoded" in window.inspector.patch.text.text()
     dialog.close()
 

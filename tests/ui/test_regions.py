@@ -91,7 +91,7 @@ def test_table_shows_the_figures_and_edits_the_regions(analyzed: MainWindow, qtb
     panel.list.selectRow(0)
     assert regions.chosen == (regions.all[1],)
     take(analyzed, "Zoom to")
-    assert (analyzed.view.centre - QPointF(750, 600)).manhattanLength() < 1
+    assert (analyzed.view.camera.centre - QPointF(750, 600)).manhattanLength() < 1
 
 
 def test_region_in_which_nothing_is_analyzed_has_an_idc_area_of_zero_as_in_the_exports(
@@ -123,16 +123,16 @@ def test_hidden_regions_are_not_painted(analyzed: MainWindow) -> None:
 def test_outline_lies_where_the_region_is(analyzed: MainWindow) -> None:
     """Within one pixel, turned as well."""
     view = analyzed.view
-    view.rotate(33)
+    view.camera.rotate(33)
     without = pixels_of(view)
     analyzed.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
     analyzed.document.regions.choose([])
     changed = (pixels_of(view) != without).any(axis=2)
-    edges = [view.to_device().map(QPointF(x, 300)) for x in range(300, 901, 5)]
+    edges = [view.camera.to_device().map(QPointF(x, 300)) for x in range(300, 901, 5)]
     for at in edges:
         x, y = int(at.x()), int(at.y())
         assert changed[y - 1 : y + 2, x - 1 : x + 2].any()
-    inside = view.to_device().map(QPointF(600, 450))
+    inside = view.camera.to_device().map(QPointF(600, 450))
     assert not changed[int(inside.y()), int(inside.x())]
 
 
@@ -146,7 +146,7 @@ def test_foci_are_listed_stepped_through_and_made_regions(
     qtbot.keyClick(analyzed.view, Qt.Key.Key_N)
     left, top, right, bottom = panel.foci[0].shape.bounds
     middle = QPointF((left + right) / 2, (top + bottom) / 2)
-    assert (analyzed.view.centre - middle).manhattanLength() < 1
+    assert (analyzed.view.camera.centre - middle).manhattanLength() < 1
     assert panel._make.text() == "Make 1 region"
     take(analyzed, "Make regions of the foci")
     assert [it.shape for it in document.regions.all] == [panel.foci[0].shape]
@@ -180,8 +180,8 @@ def test_regions_and_looks_are_there_when_the_slide_is_opened_again(
     document = analyzed.document
     document.regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
     document.show(threshold=0.42, colormap="magma")
-    analyzed.view.rotate(90)
-    analyzed.view.set_scale(0.7)
+    analyzed.view.camera.rotate(90)
+    analyzed.view.camera.set_scale(0.7)
     kept, viewport = document.regions.all, document.viewport
     document.close()
     assert document.regions.all == ()

@@ -73,7 +73,7 @@ def test_status_line_shows_numbers_whole_or_not_at_all(analyzed: MainWindow) -> 
     for width, counts in ((1400, (4,)), (1024, (4,)), (700, (2, 3))):
         analyzed.resize(width, 600)
         QApplication.processEvents()
-        analyzed.view.pointed.emit(QPointF(700.0, 500.0))
+        analyzed.document.pointed.emit(QPointF(700.0, 500.0))
         QApplication.processEvents()
         shown = [it for it in line.findChildren(Label) if it.isVisible()]
         assert all(is_in_sight(it) and it.width() >= it.sizeHint().width() for it in shown)

@@ -60,13 +60,13 @@ def actions(
     region_verbs = [window.verbs.action(words).trigger for words in REGION_VERBS]
     keys = [Qt.Key.Key_Left, Qt.Key.Key_Down, Qt.Key.Key_Plus, Qt.Key.Key_Minus, Qt.Key.Key_M]
     return [
-        lambda: view.set_scale(view.scale * chance.uniform(0.3, 3)),
-        lambda: view.centre_on(point()),
-        lambda: view.rotate(chance.choice([90, -90, 33])),
-        view.flip_across,
-        view.flip_down,
-        view.set_upright,
-        view.fit,
+        lambda: view.camera.set_scale(view.camera.scale * chance.uniform(0.3, 3)),
+        lambda: view.camera.centre_on(point()),
+        lambda: view.camera.rotate(chance.choice([90, -90, 33])),
+        view.camera.flip_across,
+        view.camera.flip_down,
+        view.camera.set_upright,
+        view.camera.fit,
         click,
         lambda: qtbot.keyClick(view, chance.choice(keys)),
         lambda: document.show(threshold=chance.random()),

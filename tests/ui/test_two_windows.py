@@ -82,7 +82,7 @@ def test_threshold_that_is_kept_of_a_slide_outlives_a_conflict_of_two_windows(
             document.regions.try_again()
         assert noted.args[0] == "The threshold is 0.420, as it was kept of this slide."
         assert document.threshold == 0.42
-        second.view.rotate(90)  # this is kept, and the threshold with it
+        second.view.camera.rotate(90)  # this is kept, and the threshold with it
         document.close()
         assert second.regions_bar.isHidden()
         second.open(tiny_slide.path)

@@ -117,5 +117,5 @@ def test_how_the_slide_is_looked_at_is_no_loss(
     window: MainWindow, qtbot: QtBot, other: Path, file: Path
 ) -> None:
     take(window, "Undo")
-    window.view.rotate(90)
+    window.view.camera.rotate(90)
     assert window.close()

@@ -45,13 +45,13 @@ def wait():
     while not view.is_sharp:
         application.processEvents()
 wait()
-view.show_pixels()
-assert view.scale == 0.5, view.scale
-view.centre_on(QPointF(600, 450))
+view.camera.show_pixels()
+assert view.camera.scale == 0.5, view.camera.scale
+view.camera.centre_on(QPointF(600, 450))
 wait()
 picture = view.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
 assert picture.width() == 2 * view.width()
-corner = view.to_l0(QPointF(0, 0))
+corner = view.camera.to_l0(QPointF(0, 0))
 data = np.frombuffer(picture.constBits(), np.uint8).reshape(picture.height(), -1)
 shown = data[:, : 3 * picture.width()].reshape(picture.height(), picture.width(), 3)
 image = np.load(sys.argv[2])
@@ -90,11 +90,11 @@ def test_dragging_moves_the_slide_with_the_mouse(
 ) -> None:
     window = open_window(tiny_slide.path)
     view = window.view
-    view.rotate(angle)
-    view.set_scale(0.5)
-    grabbed = view.to_l0(QPointF(300, 250))
+    view.camera.rotate(angle)
+    view.camera.set_scale(0.5)
+    grabbed = view.camera.to_l0(QPointF(300, 250))
     drag(view, [QPointF(300, 250), QPointF(340, 230), QPointF(380, 210)], button)
-    under = view.to_l0(QPointF(380, 210))
+    under = view.camera.to_l0(QPointF(380, 210))
     assert (under - grabbed).manhattanLength() < 1e-6
     assert window.document.selected is None
 
@@ -105,12 +105,12 @@ def test_wheel_zooms_at_the_cursor_within_limits(
     view = open_window(tiny_slide.path).view
     for _ in range(60):
         qtbot.keyClick(view, Qt.Key.Key_Plus)
-    assert view.is_at_limit
+    assert view.camera.is_at_limit
     for _ in range(90):
         qtbot.keyClick(view, Qt.Key.Key_Minus)
-    smallest = view.scale
+    smallest = view.camera.scale
     qtbot.keyClick(view, Qt.Key.Key_Minus)
-    assert view.scale == smallest > 0
+    assert view.camera.scale == smallest > 0
 
 
 def test_minimap_takes_the_view_elsewhere(
@@ -119,14 +119,14 @@ def test_minimap_takes_the_view_elsewhere(
     window = open_window(tiny_slide.path)
     window.resize(1300, 800)
     view = window.view
-    view.set_scale(2.0)
+    view.camera.set_scale(2.0)
     minimap = view.findChild(Minimap)
     assert minimap is not None
     qtbot.waitUntil(minimap.isVisible, timeout=WAIT_MS)
     at = QPoint(minimap.width() // 4, minimap.height() // 3)
     qtbot.mouseClick(minimap, Qt.MouseButton.LeftButton, pos=at)
     expected = minimap._to_picture().inverted()[0].map(QPointF(at))
-    assert (view.centre - expected).manhattanLength() < 1e-6
+    assert (view.camera.centre - expected).manhattanLength() < 1e-6
     box = minimap._seen().boundingRect()
     assert abs(box.center().x() - at.x()) < 1
 
@@ -134,11 +134,11 @@ def test_minimap_takes_the_view_elsewhere(
 def test_resize_keeps_a_fitted_slide_fitted(open_window: OpenWindow, tiny_slide: Scene) -> None:
     window = open_window(tiny_slide.path)
     view = window.view
-    before = view.scale
+    before = view.camera.scale
     window.resize(1300, 900)
     QApplication.processEvents()
-    assert view.scale > before
-    extent = view.to_device().mapRect(window.document.pyramid.extent_l0)
+    assert view.camera.scale > before
+    extent = view.camera.to_device().mapRect(window.document.pyramid.extent_l0)
     assert view.rect().toRectF().contains(extent)
 
 

@@ -55,12 +55,12 @@ def test_at_1_to_1_the_view_equals_the_slide(
     write_tiff(tmp_path / "noise.tiff", [image], mpp=0.5)
     window = open_window(tmp_path / "noise.tiff")
     view = window.view
-    view.set_scale(1.0)
-    view.centre_on(QPointF(600, 450) if view.width() % 2 == 0 else QPointF(600.5, 450))
+    view.camera.set_scale(1.0)
+    view.camera.centre_on(QPointF(600, 450) if view.width() % 2 == 0 else QPointF(600.5, 450))
     qtbot.waitUntil(lambda: view.is_sharp, timeout=WAIT_MS)
 
     shown = pixels_of(view)
-    corner = view.to_l0(QPointF(0, 0))
+    corner = view.camera.to_l0(QPointF(0, 0))
     x, y = math.floor(corner.x() + 0.499999), math.floor(corner.y() + 0.499999)
     middle = np.s_[200:450, 20:550]  # clear of the minimap and the scale bar
     below = image[y : y + shown.shape[0], x : x + shown.shape[1]]
@@ -75,14 +75,14 @@ def test_nothing_is_painted_beyond_the_slide(
     blue = np.array((40, 60, 220), np.uint8)
     write_tiff(tmp_path / "blue.tiff", [np.full((430, 700, 3), blue)], mpp=8.0)
     view = open_window(tmp_path / "blue.tiff").view
-    view.set_scale(scale)
+    view.camera.set_scale(scale)
     ground = np.array(view.palette().mid().color().getRgb()[:3])
     for angle, mirrored in [(0, False), (33, False), (90, True), (270, False), (303, True)]:
-        view.set_upright()
-        view.rotate(angle)
+        view.camera.set_upright()
+        view.camera.rotate(angle)
         if mirrored:
-            view.flip_across()
-        view.centre_on(QPointF(700, 430))
+            view.camera.flip_across()
+        view.camera.centre_on(QPointF(700, 430))
         qtbot.waitUntil(lambda: view.is_sharp, timeout=WAIT_MS)
         shown = pixels_of(view)
         height, width = shown.shape[:2]
@@ -90,7 +90,7 @@ def test_nothing_is_painted_beyond_the_slide(
         for down, across in np.ndindex(height - 60, width):
             if down % 5 or across % 5 or (down < 220 and across > width - 220):
                 continue  # every fifth pixel, but for the minimap and the scale bar
-            at = view.to_l0(QPointF(across + 0.5, down + 0.5))
+            at = view.camera.to_l0(QPointF(across + 0.5, down + 0.5))
             beyond_px = scale * max(-at.x(), at.x() - 700, -at.y(), at.y() - 430)
             if abs(beyond_px) > 1:
                 expected = ground if beyond_px > 0 else blue.astype(int)
@@ -109,15 +109,15 @@ def test_cells_of_the_map_lie_where_they_belong(
     analyze(window, qtbot)
     view, document = window.view, window.document
     document.show(opacity=1.0, outlined=False, legend=False)
-    view.rotate(angle)
-    view.set_scale(scale)
+    view.camera.rotate(angle)
+    view.camera.set_scale(scale)
     grid, current = document.grid, document.map
     assert grid is not None
     assert current is not None
     row, col = map(int, np.argwhere(current.analyzed)[4])
     x = (col + 0.5) * grid.step_x_l0
     y = (row + 0.5) * grid.step_y_l0
-    view.centre_on(QPointF(x, y))
+    view.camera.centre_on(QPointF(x, y))
     qtbot.waitUntil(lambda: view.is_sharp, timeout=WAIT_MS)
     with_map = pixels_of(view)
     document.show(visible=False)
@@ -130,7 +130,7 @@ def test_cells_of_the_map_lie_where_they_belong(
         cells = {
             grid.cell_at(point.x(), point.y())
             for point in (
-                view.to_l0(QPointF(across + 0.5 + dx, down + 0.5 + dy))
+                view.camera.to_l0(QPointF(across + 0.5 + dx, down + 0.5 + dy))
                 for dx in (-1, 0, 1)
                 for dy in (-1, 0, 1)
             )
@@ -260,7 +260,7 @@ def test_killed_decoder_is_replaced(
     assert tiles is not None
     os.kill(tiles._child.pid, signal.SIGKILL)
     qtbot.waitUntil(lambda: tiles._life == 2, timeout=WAIT_MS)
-    window.view.set_scale(4.0)
+    window.view.camera.set_scale(4.0)
     qtbot.waitUntil(lambda: window.view.is_sharp, timeout=WAIT_MS)
 
 
@@ -300,7 +300,7 @@ def test_view_says_that_the_file_is_another_one_by_now(
     assert tiles is not None
     before = tiles.loaded_tiles
     with qtbot.waitSignal(window.document.refused, timeout=WAIT_MS) as refused:
-        window.view.set_scale(4.0)
+        window.view.camera.set_scale(4.0)
     assert "shown.tiff: The file changed on disk, or is gone" in refused.args[0]
     assert tiles.loaded_tiles == before
 
@@ -319,7 +319,7 @@ def test_click_shows_what_the_model_saw(
     assert current is not None
     row, col = map(int, np.argwhere(current.analyzed)[0])
     point = QPointF((col + 0.5) * grid.step_x_l0, (row + 0.5) * grid.step_y_l0)
-    at = window.view.to_device().map(point)
+    at = window.view.camera.to_device().map(point)
     tiles = window.document.tiles
     assert tiles is not None
     with qtbot.waitSignal(tiles.patch_loaded, timeout=WAIT_MS) as arrived:
@@ -343,7 +343,7 @@ def test_typed_magnification_is_gone_to(
     window.magnification.returnPressed.emit()
     mpp = window.document.mpp_xy
     assert mpp is not None
-    assert window.view.scale == pytest.approx(mpp[0] / 2.0)
+    assert window.view.camera.scale == pytest.approx(mpp[0] / 2.0)
 
 
 @pytest.mark.parametrize(
@@ -429,8 +429,8 @@ def test_what_is_in_view_is_analyzed_first(
     """Of a slide of four blocks, when the view shows the last only."""
     scene = write_tissue_slide(tmp_path / "wide.tiff", (1500, 1500), 4.0)
     window = open_window(scene.path)
-    window.view.set_scale(2.0)
-    window.view.centre_on(QPointF(1300, 1300))
+    window.view.camera.set_scale(2.0)
+    window.view.camera.centre_on(QPointF(1300, 1300))
     document = window.document
     qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     document.analyze()

@@ -29,22 +29,30 @@ from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.pictures import save_picture
 from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.settings import Settings
-from idc_desktop.ui.view.slide_view import SlideView
 
 
 class DialogDesk:
     """Asks and shows; what the user answers goes to the function that was given.
 
     Only the system's own dialogs for files and folders stop the window meanwhile.
+
+    Parameters
+    ----------
+    shown : callable
+        Takes a picture of what is seen of the slide.
     """
 
     def __init__(
-        self, window: QMainWindow, document: SlideDocument, view: SlideView, settings: Settings
+        self,
+        window: QMainWindow,
+        document: SlideDocument,
+        settings: Settings,
+        shown: Callable[[], QPixmap],
     ) -> None:
         self._window = window
         self._document = document
-        self._view = view
         self._settings = settings
+        self._shown = shown
 
     def warn(self, title: str, text: str) -> None:
         """Tell what could not be done."""
@@ -228,14 +236,15 @@ class DialogDesk:
         QGuiApplication.clipboard().setPixmap(self._picture())
 
     def _picture(self) -> QPixmap:
-        shown = self._view.grab()
+        shown = self._shown()
         ratio, line = shown.devicePixelRatio(), 24
         picture = QPixmap(shown.width(), shown.height() + round(line * ratio))
         picture.setDevicePixelRatio(ratio)
         picture.fill(Qt.GlobalColor.white)
         painter = QPainter(picture)
         painter.drawPixmap(0, 0, shown)
-        area = QRectF(0, self._view.height(), self._view.width(), line)
+        size = shown.deviceIndependentSize()
+        area = QRectF(0, size.height(), size.width(), line)
         painter.drawText(area, Qt.AlignmentFlag.AlignCenter, RESEARCH_USE_NOTICE)
         painter.end()
         return picture
@@ -271,5 +280,5 @@ class DialogDesk:
     def _go_to_patch(self, row: int, col: int) -> None:
         grid = self._document.grid
         if grid is not None:
-            self._view.centre_on(QPointF(*grid.cell_centre_l0(row, col)))
+            self._document.camera.centre_on(QPointF(*grid.cell_centre_l0(row, col)))
             self._document.select((row, col))

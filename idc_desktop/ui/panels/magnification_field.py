@@ -9,7 +9,6 @@ from PySide6.QtWidgets import QLineEdit, QWidget
 
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import number_text
-from idc_desktop.ui.view.slide_view import SlideView
 
 _UM_AT_1X = 10.0  # µm per pixel: the field's convention, 40x is 0.25 µm
 _POWER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[x×]?")
@@ -35,23 +34,23 @@ class MagnificationField(QLineEdit):
     noted = Signal(str)
     """Something to tell the user; empty where what was told no longer holds."""
 
-    def __init__(
-        self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
-    ) -> None:
+    left = Signal()
+    """What was typed is done with: the focus belongs to the slide again."""
+
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
-        self._view = view
         self.setFixedWidth(150)
         self.setToolTip(_HELP)
         self.setAccessibleName("Magnification")
         self.returnPressed.connect(self._on_return)
         self.editingFinished.connect(self.refresh)
-        document.viewport_changed.connect(self.refresh)
+        document.camera.moved.connect(self.refresh)
         document.slide_changed.connect(self.refresh)
 
     def refresh(self) -> None:
-        """Show the view's magnification."""
-        um_per_px = self._view.um_per_px if self._document.slide else None
+        """Show the magnification."""
+        um_per_px = self._document.camera.um_per_px if self._document.slide else None
         self.setEnabled(um_per_px is not None)
         if um_per_px is not None:
             self.setText(f"{number_text(_UM_AT_1X / um_per_px)}x  ({number_text(um_per_px)} µm/px)")
@@ -63,10 +62,10 @@ class MagnificationField(QLineEdit):
         if asked is None:
             note = _HELP
         else:
-            self._view.show_um_per_px(asked)
-            reached = self._view.um_per_px
+            self._document.camera.show_um_per_px(asked)
+            reached = self._document.camera.um_per_px
             if reached is not None and reached > asked * _SAME:
                 note = "The view cannot be enlarged further."
         self.noted.emit(note)
         self.refresh()
-        self._view.setFocus()
+        self.left.emit()

@@ -286,11 +286,11 @@ class RegionPanel(QWidget):
 
     def _add_rectangle(self) -> None:
         """Put a region into the middle of the view: from there, keys move and stretch it."""
-        seen, looks_at = self._document.seen_l0, self._document.viewport
-        if seen is None:
+        if self._document.slide is None:
             return
+        seen = self._document.camera.seen_l0
         side = min(seen.width(), seen.height()) * _SHARE_OF_VIEW / 2
-        x, y = looks_at.x_l0, looks_at.y_l0
+        x, y = self._document.camera.centre.toTuple()
         corners = (x - side, y - side, x + side, y + side)
         self._regions.add("New rectangle", [rectangle(*corners)])
 
@@ -335,7 +335,7 @@ class RegionPanel(QWidget):
             self._regions.reshape("Subtract regions", {chosen[0]: left})
 
     def _duplicate(self) -> None:
-        step = 12 / self._document.viewport.scale
+        step = 12 / self._document.camera.scale
         copies = [
             Region(f"{it.name} copy", it.shape.moved(step, step), it.classification, it.color)
             for it in self._regions.chosen

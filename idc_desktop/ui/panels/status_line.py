@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStatusBar, QWidget
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.plain import Label, plain_tip, show_tip
-from idc_desktop.ui.view.slide_view import SlideView
 
 _SPACING_PX = 18
 _MARGIN_PX = 4
@@ -49,11 +48,15 @@ class NoteBar(QStatusBar):
 class ToolHint(Label):
     """How the tool in use is used; it gives way to everything else in the line."""
 
-    def __init__(self, view: SlideView, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
-        self._view = view
+        self._hint = ""
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        view.tool_changed.connect(self._show)
+
+    def say(self, hint: str) -> None:
+        """Say how another tool is used."""
+        self._hint = hint
+        self._show()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Say as much as there is room for."""
@@ -61,7 +64,7 @@ class ToolHint(Label):
         self._show()
 
     def _show(self) -> None:
-        hint, end = self._view.hint, Qt.TextElideMode.ElideRight
+        hint, end = self._hint, Qt.TextElideMode.ElideRight
         self.setText(self.fontMetrics().elidedText(hint, end, self.width()))
         self.setToolTip(plain_tip(hint))
 
@@ -72,9 +75,7 @@ class StatusLine(QWidget):
     Where they do not fit side by side, provider and level are left out: no number is cut.
     """
 
-    def __init__(
-        self, document: SlideDocument, view: SlideView, parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
         self._point: QPointF | None = None
@@ -87,8 +88,8 @@ class StatusLine(QWidget):
         row.setSpacing(_SPACING_PX)
         for label in (self.position, self._level, self._provider, self._notice):
             row.addWidget(label)
-        view.pointed.connect(self._on_pointed)
-        document.viewport_changed.connect(self._show_level)
+        document.pointed.connect(self._on_pointed)
+        document.camera.moved.connect(self._show_level)
         document.slide_changed.connect(self._show_level)
         document.map_changed.connect(self._show_provider)
         document.map_changed.connect(self._show_position)
@@ -145,7 +146,7 @@ class StatusLine(QWidget):
     def _show_level(self) -> None:
         slide = self._document.slide
         levels = slide.levels if slide is not None else ()
-        wanted = 1 / (self._document.viewport.scale * self.devicePixelRatioF())
+        wanted = 1 / self._document.camera.screen_scale
         fine = [k for k, it in enumerate(levels) if it.downsample <= wanted * 1.001]
         level = fine[-1] if fine else 0
         self._level.setText(f"level {level}" if levels else "")

@@ -32,6 +32,7 @@ from idc_desktop.slides.description import SlideDescription
 from idc_desktop.storage.user_data import data_folder
 from idc_desktop.ui.hand_over import HandOver
 from idc_desktop.ui.tiles.pyramid import Tile
+from idc_desktop.ui.tiles.wishes import Wishes
 
 _CACHED_TILES = 640  # of 256 KiB: 160 MiB
 _UNDER_WAY = 4
@@ -150,7 +151,7 @@ class TileLoader(QObject):
         self._pinned_zoom: int | None = None
         self._broken: set[Tile] = set()
         self._crashes: dict[Tile, int] = {}
-        self._wanted: list[Tile] = []
+        self._wishes = Wishes()
         self._under_way: dict[int, Tile | None] = {}
         self._started: set[int] = set()
         self._patch_request = -1
@@ -189,23 +190,27 @@ class TileLoader(QObject):
         """Whether a tile cannot be read."""
         return tile in self._broken
 
-    def want(self, tiles: list[Tile]) -> None:
-        """Say which tiles are wanted now, most urgent first; earlier wishes are dropped."""
-        under_way = set(self._under_way.values())
-        self._wanted = [
-            it
-            for it in tiles
-            if it not in self._cache
-            and it not in self._pinned
-            and it not in self._broken
-            and it not in under_way
-        ]
+    def want(self, asker: object, tiles: list[Tile]) -> None:
+        """Say which tiles an asker wants now, most urgent first; its earlier wishes are dropped.
+
+        Those of several askers are read in turn.
+        """
+        self._wishes.put(asker, [it for it in tiles if not self._is_needless(it)])
         self._ask()
+
+    def _is_needless(self, tile: Tile) -> bool:
+        """Whether a tile is here, on its way, or can never be."""
+        return (
+            tile in self._cache
+            or tile in self._pinned
+            or tile in self._broken
+            or tile in self._under_way.values()
+        )
 
     @property
     def is_idle(self) -> bool:
         """Whether everything that was wanted is here or given up."""
-        return self._identity is not None and not self._wanted and not self._under_way
+        return self._identity is not None and not self._wishes and not self._under_way
 
     def ask_patch(self, patch: PatchSize, row: int, col: int) -> None:
         """Ask for the pixels that a model sees of a grid cell and of its neighbours."""
@@ -250,8 +255,10 @@ class TileLoader(QObject):
             self._silence.start()
 
     def _ask(self) -> None:
-        while self._identity is not None and self._wanted and len(self._under_way) < _UNDER_WAY:
-            tile = self._wanted.pop(0)
+        while self._identity is not None and len(self._under_way) < _UNDER_WAY:
+            tile = self._wishes.next(self._is_needless)
+            if tile is None:
+                return
             self._send(ReadTile(self._next(), tile.zoom, tile.col, tile.row), tile)
 
     def _on_heard(self, heard: _Heard) -> None:
@@ -348,7 +355,7 @@ class TileLoader(QObject):
             self.associated_loaded.emit(name, "The reader process died of it.")
         self._associated.clear()
         again = [it for it in self._under_way.values() if it is not None and it not in self._broken]
-        self._wanted = again + self._wanted
+        self._wishes.put_first(again)
         self._under_way.clear()
         self._started.clear()
         self._child = self._start()

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QPointF, QRect, Qt
-    from PySide6.QtGui import QKeyEvent, QMouseEvent, QTransform
+    from PySide6.QtGui import QKeyEvent, QMouseEvent
 
+    from idc_desktop.ui.camera import Camera
     from idc_desktop.ui.document import SlideDocument
+    from idc_desktop.ui.scene import SlideScene
 
 
 class MouseTool(Protocol):
@@ -30,7 +32,12 @@ class MouseTool(Protocol):
 class Canvas(Protocol):
     """A widget that shows a slide; names and meanings as in `SlideView` and Qt."""
 
-    document: SlideDocument
+    scene: SlideScene
+    camera: Camera
+
+    @property
+    def document(self) -> SlideDocument:
+        """The scene as what tools change."""
 
     @property
     def pan_tool(self) -> MouseTool:
@@ -43,23 +50,6 @@ class Canvas(Protocol):
     @property
     def is_pressed(self) -> bool:
         """Whether a tool has been given the mouse and it was not released yet."""
-
-    @property
-    def scale(self) -> float:
-        """Screen pixels per level-0 pixel."""
-
-    @property
-    def centre(self) -> QPointF:
-        """The level-0 point in the middle."""
-
-    def centre_on(self, point_l0: QPointF) -> None:
-        """Bring a point to the centre."""
-
-    def to_device(self) -> QTransform:
-        """Return the transform from level-0 pixels to widget pixels."""
-
-    def to_l0(self, position: QPointF) -> QPointF:
-        """Return the level-0 point under a widget position."""
 
     def select_patch(self, point_l0: QPointF) -> None:
         """Select the patch that holds a level-0 point."""

@@ -97,7 +97,9 @@ class Crosshair:
             min(max(aimed.y(), inner.top()), inner.bottom()),
         )
         if aimed != inside:
-            view.centre_on(view.centre + view.to_l0(aimed) - view.to_l0(inside))
+            view.camera.centre_on(
+                view.camera.centre + view.camera.to_l0(aimed) - view.camera.to_l0(inside)
+            )
         self.at, self._clicked_at = inside, None
         view.mouseMoveEvent(self._event(QEvent.Type.MouseMove, keys, is_down=view.is_pressed))
         view.update()

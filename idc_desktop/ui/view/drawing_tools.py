@@ -92,7 +92,7 @@ class DrawingTool(Tool):
         if not self.points or self.at is None:
             return False
         way = max(abs(self.at[axis] - self.points[0][axis]) for axis in (0, 1))
-        return way * self.view.scale > DRAG_STARTS_PX
+        return way * self.view.camera.scale > DRAG_STARTS_PX
 
 
 class BoxTool(DrawingTool):
@@ -177,7 +177,7 @@ class PolygonTool(DrawingTool):
         painter.setBrush(Qt.BrushStyle.NoBrush)
 
     def _is_near_first(self, position: QPointF) -> bool:
-        first = self.view.to_device().map(QPointF(*self.points[0]))
+        first = self.view.camera.to_device().map(QPointF(*self.points[0]))
         return QLineF(first, position).length() < _CLOSES_WITHIN_PX
 
     def _close(self) -> None:
@@ -197,14 +197,14 @@ class FreehandTool(DrawingTool):
         """Go on."""
         self.at = self.point(event)
         if self.points:
-            _append(self.points, self.at, self.view.scale)
+            _append(self.points, self.at, self.view.camera.scale)
             self.view.update()
 
     def release(self, event: QMouseEvent) -> None:
         """Close."""
         drawn = None
         if len(self.points) > 2:
-            tolerance = 1 / self.view.scale
+            tolerance = 1 / self.view.camera.scale
             points = self.points
             drawn = _or_none(lambda: editing.draw_polygon(points, tolerance))
         self.finish(*(drawn or (None, "")))
@@ -235,7 +235,7 @@ class BrushTool(DrawingTool):
     @property
     def radius_l0(self) -> float:
         """Radius on the slide, level-0 pixels."""
-        return self.radius_px / self.view.scale
+        return self.radius_px / self.view.camera.scale
 
     def press(self, event: QMouseEvent) -> None:
         """Begin a stroke."""
@@ -246,7 +246,7 @@ class BrushTool(DrawingTool):
         """Go on, or show where the brush is."""
         self.at = self.point(event)
         if self.points:
-            _append(self.points, self.at, self.view.scale)
+            _append(self.points, self.at, self.view.camera.scale)
         self.view.update()
 
     def release(self, event: QMouseEvent) -> None:

@@ -86,7 +86,7 @@ class EditTool(Tool):
         """Insert a corner where an edge of a chosen region is."""
         if event.modifiers() & Qt.KeyboardModifier.AltModifier:
             return False  # that takes corners away
-        at, reach = self.point(event), _REACH_PX / self.view.scale
+        at, reach = self.point(event), _REACH_PX / self.view.camera.scale
         for region in self.view.document.regions.chosen:
             vertex, distance = region.shape.nearest_edge(at)
             if distance <= reach and not region.is_locked:
@@ -106,7 +106,7 @@ class EditTool(Tool):
         step, keys = steps.get(Qt.Key(event.key())), event.modifiers()
         regions = self.view.document.regions
         if step is not None and keys & Qt.KeyboardModifier.ShiftModifier:
-            by = _NUDGE_PX / self.view.scale
+            by = _NUDGE_PX / self.view.camera.scale
             moved = {it: it.shape.moved(step[0] * by, step[1] * by) for it in regions.chosen}
             regions.reshape("Move regions", moved)
         elif step is not None and keys & Qt.KeyboardModifier.AltModifier:
@@ -132,7 +132,7 @@ class EditTool(Tool):
             painter.drawPath(to_device.map(path_of(self._changed)))
 
     def _corner_at(self, point: Point) -> tuple[Region, Vertex] | None:
-        reach = _REACH_PX / self.view.scale
+        reach = _REACH_PX / self.view.camera.scale
         for region in self.view.document.regions.chosen:
             if region.is_hidden or region.is_locked:
                 continue

@@ -15,7 +15,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
-from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.scene import SlideScene
 from idc_desktop.ui.tiles.overview import loaded_top_tiles, paint_overview
 
 _SIDE = 190
@@ -31,9 +31,9 @@ class Minimap(QWidget):
     The slide is always upright here; what the view sees of it is a turned rectangle.
     """
 
-    def __init__(self, document: SlideDocument, view: QWidget) -> None:
+    def __init__(self, scene: SlideScene, view: QWidget) -> None:
         super().__init__(view)
-        self._document = document
+        self._scene = scene
         self._view = view
         self._picture: QImage | None = None
         self._picture_tiles = -1
@@ -41,12 +41,12 @@ class Minimap(QWidget):
         self.setAccessibleName("Overview of the slide")
         self.setToolTip("Click or drag to look elsewhere")
         self.hide()
-        document.slide_changed.connect(self._on_slide_changed)
-        document.viewport_changed.connect(self.update)
+        scene.slide_changed.connect(self._on_slide_changed)
+        scene.camera.moved.connect(self.update)
 
     def place(self) -> None:
         """Take the upper right corner of the view, if it is large enough."""
-        pyramid = self._document.pyramid
+        pyramid = self._scene.pyramid
         if pyramid is None or self._view.width() < 3 * _SIDE:
             self.hide()
             return
@@ -57,7 +57,7 @@ class Minimap(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the slide and the outline of what the view sees."""
-        if self._document.pyramid is None or self._document.tiles is None:
+        if self._scene.pyramid is None or self._scene.tiles is None:
             return
         painter = QPainter(self)
         painter.fillRect(self.rect(), _PAPER)
@@ -83,25 +83,25 @@ class Minimap(QWidget):
 
     def _look_at(self, position: QPointF) -> None:
         inverse, _ = self._to_picture().inverted()
-        self._document.viewport = self._document.viewport.centred(inverse.map(position))
+        self._scene.camera.centre_on(inverse.map(position))
 
     def _picture_size(self) -> QSize:
-        assert self._document.pyramid is not None
-        area = self._document.pyramid.area_l0
+        assert self._scene.pyramid is not None
+        area = self._scene.pyramid.area_l0
         scaled = area.size().scaled(QSizeF(_SIDE, _SIDE), Qt.AspectRatioMode.KeepAspectRatio)
         return scaled.toSize().expandedTo(QSize(8, 8))
 
     def _to_picture(self) -> QTransform:
         """Return the transform from level-0 pixels to this widget's."""
-        assert self._document.pyramid is not None
-        area, size = self._document.pyramid.area_l0, self._picture_size()
+        assert self._scene.pyramid is not None
+        area, size = self._scene.pyramid.area_l0, self._picture_size()
         transform = QTransform.fromTranslate(_BORDER, _BORDER)
         return transform.scale(size.width() / area.width(), size.height() / area.height())
 
     def _seen(self) -> QPolygonF:
         """Return the outline of what the view sees; never too small to be found."""
-        size = QSizeF(self._view.size())
-        inverse, _ = self._document.viewport.transform(size).inverted()
+        size = self._scene.camera.size
+        inverse, _ = self._scene.camera.to_device().inverted()
         corners = inverse.map(QPolygonF(QRectF(QPointF(), size)))
         seen = self._to_picture().map(corners)
         if max(seen.boundingRect().width(), seen.boundingRect().height()) < _SMALLEST_FRAME:
@@ -113,7 +113,7 @@ class Minimap(QWidget):
 
     def _current_picture(self) -> QImage:
         """Return the slide's picture; it is put together again while tiles come in."""
-        tiles, pyramid = self._document.tiles, self._document.pyramid
+        tiles, pyramid = self._scene.tiles, self._scene.pyramid
         assert tiles is not None
         assert pyramid is not None
         size, here = (
@@ -127,11 +127,11 @@ class Minimap(QWidget):
 
     def _on_slide_changed(self) -> None:
         self._picture, self._picture_tiles = None, -1
-        if self._document.tiles is not None:
-            self._document.tiles.loaded.connect(self._on_loaded)
+        if self._scene.tiles is not None:
+            self._scene.tiles.loaded.connect(self._on_loaded)
         self.place()
 
     def _on_loaded(self) -> None:
-        pyramid = self._document.pyramid
+        pyramid = self._scene.pyramid
         if pyramid is not None and self._picture_tiles < len(pyramid.top_tiles()):
             self.update()

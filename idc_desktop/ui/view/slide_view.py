@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSizeF, Qt, QTimer, Signal
@@ -23,6 +22,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from idc_desktop.regions.shape import Shape
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.scene import SlideScene
 from idc_desktop.ui.thumbnails import fetch_picture
 from idc_desktop.ui.view.crosshair import KEYS_HINT, Crosshair
 from idc_desktop.ui.view.guides import paint_legend, paint_notice, paint_scale_bar
@@ -31,21 +31,15 @@ from idc_desktop.ui.view.minimap import Minimap
 from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
 from idc_desktop.ui.view.tile_layer import Completeness, TileLayer
 from idc_desktop.ui.view.tools import PanTool, Tool
-from idc_desktop.ui.viewport import Viewport
 
 _STEP = 1.25  # zoom per wheel notch or key
-_LARGEST_SCALE = 8.0  # screen px per level-0 pixel
-_SMALLEST_PART = 0.5  # of the scale at which the slide fits
 _REST_MS = 120
 _PATIENCE_MS = 300  # until it is said that something is on its way
 _AHEAD = 0.25  # of the view's size that is prefetched on each side, once what is seen is here
 
 
 class SlideView(QWidget):
-    """Shows the document's slide where the document's viewport looks."""
-
-    pointed = Signal(object)
-    """The level-0 point under the cursor (QPointF), or None."""
+    """Shows a scene where its camera looks."""
 
     tool_changed = Signal()
     """Another tool was taken up."""
@@ -53,11 +47,11 @@ class SlideView(QWidget):
     menu_asked = Signal(QPoint)
     """The right button was clicked; carries the point of the screen."""
 
-    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
+    def __init__(self, scene: SlideScene, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.document = document
+        self.scene, self.camera = scene, scene.camera
         self._tiles: TileLayer | None = None
-        self._regions = RegionLayer(document.regions)
+        self._regions = RegionLayer(scene.regions)
         self._raster: MapRaster | None = None
         self._raster_is_stale = False
         self._marked: Shape | None = None
@@ -75,21 +69,26 @@ class SlideView(QWidget):
         self._has_mouse: Tool | None = None
         self._crosshair = Crosshair(self)
         self._space_is_down = False
-        self._minimap = Minimap(document, self)
+        self._minimap = Minimap(scene, self)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(170, 120)
         self.setAccessibleName("Slide")
-        document.slide_changed.connect(self._on_slide_changed)
-        document.map_changed.connect(self._on_map_changed)
-        document.display_changed.connect(self._on_map_changed)
-        document.selection_changed.connect(self.update)
-        document.regions.changed.connect(self.update)
-        document.regions.choice_changed.connect(self.update)
-        document.viewport_changed.connect(self._on_moved)
-        document.look_asked.connect(self.show_area)
-        document.pointed_out.connect(self.mark)
+        scene.slide_changed.connect(self._on_slide_changed)
+        scene.map_changed.connect(self._on_map_changed)
+        scene.display_changed.connect(self._on_map_changed)
+        scene.selection_changed.connect(self.update)
+        scene.regions.changed.connect(self.update)
+        scene.regions.choice_changed.connect(self.update)
+        scene.camera.moved.connect(self._on_moved)
+        scene.pointed_out.connect(self.mark)
+
+    @property
+    def document(self) -> SlideDocument:
+        """The scene as what tools change: only the view of the document is given such tools."""
+        assert isinstance(self.scene, SlideDocument)
+        return self.scene
 
     @property
     def tool(self) -> Tool:
@@ -126,30 +125,9 @@ class SlideView(QWidget):
         self.update()
 
     @property
-    def scale(self) -> float:
-        """Screen pixels per level-0 pixel."""
-        return self.document.viewport.scale
-
-    @property
-    def centre(self) -> QPointF:
-        """The level-0 point in the middle of the view."""
-        return QPointF(self.document.viewport.x_l0, self.document.viewport.y_l0)
-
-    @property
-    def is_at_limit(self) -> bool:
-        """Whether the view is as large as it gets."""
-        return self.scale >= _LARGEST_SCALE
-
-    @property
-    def um_per_px(self) -> float | None:
-        """Micrometres per pixel of the screen, along its width, if the resolution is known."""
-        mpp = self.document.mpp_xy
-        return mpp and self.document.viewport.um_across(mpp) / self.devicePixelRatioF()
-
-    @property
     def is_sharp(self) -> bool:
         """Whether all that is seen is shown at its best, and nothing more is on its way."""
-        tiles = self.document.tiles
+        tiles = self.scene.tiles
         return tiles is not None and tiles.is_idle and self.has_all_tiles and not self._is_moving
 
     @property
@@ -163,100 +141,31 @@ class SlideView(QWidget):
         found = self._completeness()
         if found is not Completeness.LOADING:
             return found.value if found is not None else ""
-        if self.document.is_outdated:
+        if self.scene.is_outdated:
             return Completeness.LOST.value
         return "" if self._patience.isActive() else found.value
-
-    def fit(self) -> None:
-        """Show the whole slide."""
-        pyramid = self.document.pyramid
-        if pyramid is not None:
-            viewport = self.document.viewport
-            self.document.viewport = viewport.fitted(pyramid.extent_l0, self._size())
-
-    def set_scale(self, scale: float, at: QPointF | None = None) -> None:
-        """Zoom, keeping the level-0 point under the widget position `at` (else the centre)."""
-        pyramid = self.document.pyramid
-        if pyramid is None:
-            return
-        viewport, size = self.document.viewport, self._size()
-        smallest = viewport.fitted(pyramid.extent_l0, size).scale * _SMALLEST_PART
-        scale = min(max(scale, min(smallest, 1.0)), _LARGEST_SCALE)
-        at = QPointF(size.width() / 2, size.height() / 2) if at is None else at
-        self.document.viewport = viewport.zoomed(scale, at, size)
-
-    def show_area(self, area_l0: QRectF) -> None:
-        """Bring a part of the slide into sight, with what is around it."""
-        margin = max(area_l0.width(), area_l0.height()) / 2
-        around = area_l0.adjusted(-margin, -margin, margin, margin)
-        fitted = self.document.viewport.fitted(around, self._size())
-        scale = min(fitted.scale, 1 / self.devicePixelRatioF())
-        self.document.viewport = replace(fitted, scale=scale, is_fitted=False)
 
     def mark(self, shape: Shape | None) -> None:
         """Point out a shape until another one is, or map or display change."""
         self._marked = shape
         self.update()
 
-    def show_pixels(self) -> None:
-        """Show each level-0 pixel as one pixel of the screen."""
-        self.set_scale(1 / self.devicePixelRatioF())
-
-    def show_um_per_px(self, um_per_px: float) -> None:
-        """Zoom to a resolution, micrometres per pixel of the screen."""
-        if self.um_per_px is not None:
-            self.set_scale(self.scale * self.um_per_px / um_per_px)
-
-    def centre_on(self, point_l0: QPointF) -> None:
-        """Bring a point to the centre."""
-        self.document.viewport = self.document.viewport.centred(point_l0)
-
-    def rotate(self, degrees: float) -> None:
-        """Turn the view around its centre."""
-        self._turn(self.document.viewport.turned(degrees))
-
-    def flip_across(self) -> None:
-        """Exchange left and right."""
-        self._turn(self.document.viewport.flipped_across())
-
-    def flip_down(self) -> None:
-        """Exchange top and bottom."""
-        self._turn(self.document.viewport.flipped_down())
-
-    def set_upright(self) -> None:
-        """Undo every turn and flip."""
-        viewport = self.document.viewport
-        self._turn(replace(viewport, angle_deg=0.0, mirrored=False))
-
     def select_patch(self, point_l0: QPointF) -> None:
         """Select the patch that holds a level-0 point; none outside the map."""
-        grid = self.document.grid
+        grid = self.scene.grid
         if grid is not None:
-            self.document.select(grid.cell_at(point_l0.x(), point_l0.y()))
-
-    def to_device(self) -> QTransform:
-        """Return the transform from level-0 pixels to widget pixels."""
-        return self.document.viewport.transform(self._size())
-
-    def to_l0(self, position: QPointF) -> QPointF:
-        """Return the level-0 point under a widget position."""
-        return self.document.viewport.to_l0(position, self._size())
-
-    def visible_l0(self) -> QRectF:
-        """Return the level-0 rectangle around what is seen."""
-        inverse, _ = self.to_device().inverted()
-        return inverse.mapRect(QRectF(QPointF(), self._size()))
+            self.scene.select(grid.cell_at(point_l0.x(), point_l0.y()))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint what is there: sharp tiles, else coarser ones; never a hole."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), self.palette().mid())
-        if self.document.slide:
-            to_device = self.to_device()
+        if self.scene.slide:
+            to_device = self.camera.to_device()
             self._paint_slide(painter, to_device)
             self._paint_map(painter, to_device)
             handles = self._tool.shows_handles
-            self._regions.paint(painter, to_device, self.visible_l0(), handles=handles)
+            self._regions.paint(painter, to_device, self.camera.seen_l0, handles=handles)
             if self._marked is not None:
                 paint_mark(painter, to_device, self._marked)
             self._tool.paint(painter, to_device)
@@ -267,13 +176,13 @@ class SlideView(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep a fitted slide fitted."""
         self._minimap.place()
-        if self.document.viewport.is_fitted:
-            self.fit()
-        self._on_moved()
+        self._tell_size()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Zoom at the cursor."""
-        self.set_scale(self.scale * _STEP ** (event.angleDelta().y() / 120), event.position())
+        self.camera.set_scale(
+            self.camera.scale * _STEP ** (event.angleDelta().y() / 120), event.position()
+        )
         event.accept()
 
     def event(self, event: QEvent) -> bool:
@@ -281,20 +190,22 @@ class SlideView(QWidget):
 
         The mouse is not heard while the crosshair holds the button: a nudge would spoil the stroke.
         """
+        if event.type() == QEvent.Type.DevicePixelRatioChange:
+            self._tell_size()
         if isinstance(event, QMouseEvent) and not self._crosshair.gives_way():
             return True
         if isinstance(event, QNativeGestureEvent):
             if event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture:
-                self.set_scale(self.scale * (1 + event.value()), event.position())
+                self.camera.set_scale(self.camera.scale * (1 + event.value()), event.position())
                 return True
             if event.gestureType() == Qt.NativeGestureType.RotateNativeGesture:
-                self.rotate(event.value())
+                self.camera.rotate(event.value())
                 return True
         return super().event(event)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Give the mouse to a tool until the button is released."""
-        if self.document.slide and self._has_mouse is None:
+        if self.scene.slide and self._has_mouse is None:
             pans = event.button() == Qt.MouseButton.MiddleButton or self._space_is_down
             if pans or event.button() == Qt.MouseButton.LeftButton:
                 self._has_mouse = self.pan_tool if pans else self._tool
@@ -305,11 +216,11 @@ class SlideView(QWidget):
 
         The key for the menu asks for that of the chosen ones; beside all regions there is none.
         """
-        if not self.document.slide or self._has_mouse is not None:
+        if not self.scene.slide or self._has_mouse is not None:
             return
-        regions = self.document.regions
+        regions = self.scene.regions
         if event.reason() != QContextMenuEvent.Reason.Keyboard:
-            at = self.to_l0(QPointF(event.pos()))
+            at = self.camera.to_l0(QPointF(event.pos()))
             region = regions.at((at.x(), at.y()))
             if region is None:
                 return
@@ -320,20 +231,20 @@ class SlideView(QWidget):
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Let the tool have it."""
         is_left = event.button() == Qt.MouseButton.LeftButton and not self._space_is_down
-        if not (self.document.slide and is_left and self._tool.double_click(event)):
+        if not (self.scene.slide and is_left and self._tool.double_click(event)):
             self.mousePressEvent(event)  # two quick strokes are two strokes
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Let the tool follow, and tell what is under the cursor."""
-        if self.document.slide:
+        if self.scene.slide:
             (self._has_mouse or self._tool).move(event)
-            self.pointed.emit(self.to_l0(event.position()))
+            self.scene.pointed.emit(self.camera.to_l0(event.position()))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Take the mouse back."""
         if self._has_mouse is not None and event.buttons() == Qt.MouseButton.NoButton:
             tool, self._has_mouse = self._has_mouse, None
-            if self.document.slide:
+            if self.scene.slide:
                 tool.release(event)
             self.setCursor(self._tool.cursor)
 
@@ -345,14 +256,14 @@ class SlideView(QWidget):
 
     def leaveEvent(self, event: QEvent) -> None:
         """Say that nothing is under the cursor."""
-        self.pointed.emit(None)
+        self.scene.pointed.emit(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Give keys to crosshair and tool; else pan by arrows, zoom by plus and minus.
 
         The space bar makes the mouse pan.
         """
-        if self.document.slide and self._is_for_tool(event):
+        if self.scene.slide and self._is_for_tool(event):
             return
         step = 0.1 * min(self.width(), self.height())
         steps = {
@@ -364,11 +275,11 @@ class SlideView(QWidget):
         key = Qt.Key(event.key())
         if key in steps:
             middle = QPointF(self.width() / 2, self.height() / 2)
-            self.centre_on(self.to_l0(middle + steps[key]))
+            self.camera.centre_on(self.camera.to_l0(middle + steps[key]))
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            self.set_scale(self.scale * _STEP, self._crosshair.at)
+            self.camera.set_scale(self.camera.scale * _STEP, self._crosshair.at)
         elif key == Qt.Key.Key_Minus:
-            self.set_scale(self.scale / _STEP, self._crosshair.at)
+            self.camera.set_scale(self.camera.scale / _STEP, self._crosshair.at)
         elif key == Qt.Key.Key_Space:
             self._space_is_down = True
             self.setCursor(Qt.CursorShape.OpenHandCursor)
@@ -389,58 +300,52 @@ class SlideView(QWidget):
             return True
         return self._tool is not self.pan_tool and self._crosshair.step(event)
 
-    def _size(self) -> QSizeF:
-        return QSizeF(self.size())
-
-    def _turn(self, viewport: Viewport) -> None:
-        self.document.viewport = viewport
-        if viewport.is_fitted:
-            self.fit()
-
     def _zoom(self) -> int:
         """Return the zoom of the tiles that are sharp now; there is a slide."""
-        assert self.document.pyramid is not None
-        return self.document.pyramid.zoom_for(self.scale * self.devicePixelRatioF())
+        assert self.scene.pyramid is not None
+        return self.scene.pyramid.zoom_for(self.camera.screen_scale)
 
     def _completeness(self) -> Completeness | None:
         if self._tiles is None:
             return None
-        return self._tiles.completeness(self._zoom(), self.visible_l0())
+        return self._tiles.completeness(self._zoom(), self.camera.seen_l0)
 
     def _paint_slide(self, painter: QPainter, to_device: QTransform) -> None:
         if self._tiles is not None:
             zoom = self._zoom()
-            is_exact = self.scale * self.devicePixelRatioF() * 2**zoom == 1
+            is_exact = self.camera.screen_scale * 2**zoom == 1
             smooth = not self._is_moving and not is_exact
-            self._tiles.paint(painter, to_device, zoom, self.visible_l0(), smooth=smooth)
+            self._tiles.paint(painter, to_device, zoom, self.camera.seen_l0, smooth=smooth)
 
     def _paint_map(self, painter: QPainter, to_device: QTransform) -> None:
-        display = self.document.display
+        display = self.scene.display
         raster = self._current_raster() if display.visible else None
         if raster is not None:
-            raster.paint(painter, to_device, self.visible_l0(), display, self._is_moving)
-        grid, cell = self.document.grid, self.document.selected
+            raster.paint(painter, to_device, self.camera.seen_l0, display, self._is_moving)
+        grid, cell = self.scene.grid, self.scene.selected
         if grid is not None and cell is not None:
             paint_cell(painter, to_device, grid, cell)
 
     def _paint_guides(self, painter: QPainter) -> None:
-        document, area = self.document, QRectF(self.rect())
+        scene, area = self.scene, QRectF(self.rect())
         if self.notice:
             paint_notice(painter, area, self.notice)
-        if self.um_per_px is not None:
-            paint_scale_bar(painter, area, self.um_per_px * self.devicePixelRatioF())
-        display = document.display
+        if self.camera.um_per_px is not None:
+            paint_scale_bar(painter, area, self.camera.um_per_px * self.camera.pixel_ratio)
+        display = scene.display
         raster = self._current_raster() if display.visible and display.legend else None
         if raster is not None:
             kind, has_failed = raster.kind, raster.has_failed
-            paint_legend(painter, area, kind, display.colormap, document.threshold, has_failed)
+            paint_legend(painter, area, kind, display.colormap, scene.threshold, has_failed)
+
+    def _tell_size(self) -> None:
+        self.camera.resize(QSizeF(self.size()), self.devicePixelRatioF())
 
     def _on_moved(self) -> None:
         self._is_moving = True
         self._rest.start()
         self._patience.start()
-        if self.document.slide:
-            self.document.seen_l0 = self.visible_l0()
+        if self.scene.slide:
             self._ask_for_tiles()
         self.update()
 
@@ -449,10 +354,10 @@ class SlideView(QWidget):
         self.update()
 
     def _ask_for_tiles(self) -> None:
-        tiles, pyramid = self.document.tiles, self.document.pyramid
+        tiles, pyramid = self.scene.tiles, self.scene.pyramid
         if tiles is None or pyramid is None:
             return
-        seen = self.visible_l0()
+        seen = self.camera.seen_l0
         across, down = _AHEAD * seen.width(), _AHEAD * seen.height()
         around = seen.adjusted(-across, -down, across, down)
         zoom = self._zoom()
@@ -461,21 +366,20 @@ class SlideView(QWidget):
         ahead = pyramid.tiles(zoom, around)
         if zoom < pyramid.top_zoom:
             ahead += pyramid.tiles(zoom + 1, around)
-        tiles.want(list(dict.fromkeys([*wanted, *ahead])))
+        tiles.want(self, list(dict.fromkeys([*wanted, *ahead])))
 
     def _on_slide_changed(self) -> None:
-        tiles, pyramid = self.document.tiles, self.document.pyramid
+        tiles, pyramid = self.scene.tiles, self.scene.pyramid
         self._raster_is_stale = True
         self.let_go()
         self._crosshair.hide()
         self._tiles = None
         if tiles is not None and pyramid is not None:
             self._tiles = TileLayer(pyramid, tiles)
-            if self.document.path is not None:
-                fetch_picture(self.document.path, self, partial(self._show_preview, self._tiles))
+            if self.scene.path is not None:
+                fetch_picture(self.scene.path, self, partial(self._show_preview, self._tiles))
             tiles.loaded.connect(self.update)
             tiles.pin(pyramid.top_zoom)
-            self._turn(self.document.kept_viewport or Viewport(is_fitted=True))
             self._on_moved()  # another slide at the very same place needs its own tiles
         self.update()
 
@@ -491,9 +395,9 @@ class SlideView(QWidget):
 
     def _current_raster(self) -> MapRaster | None:
         if self._raster_is_stale:
-            layer, colormap = self.document.layer, self.document.display.colormap
+            layer, colormap = self.scene.layer, self.scene.display.colormap
             self._raster = None
             if layer is not None:
-                self._raster = MapRaster(layer, self.document.threshold, colormap)
+                self._raster = MapRaster(layer, self.scene.threshold, colormap)
             self._raster_is_stale = False
         return self._raster

@@ -63,12 +63,12 @@ class Tool:
 
     def point(self, event: QMouseEvent) -> Point:
         """Return where the mouse is, level-0 pixels."""
-        at = self.view.to_l0(event.position())
+        at = self.view.camera.to_l0(event.position())
         return at.x(), at.y()
 
     def choose_at(self, event: QMouseEvent) -> Region | None:
         """Choose the region under the mouse; with Shift, add it to the chosen or take it out."""
-        regions = self.view.document.regions
+        regions = self.view.scene.regions
         region = regions.at(self.point(event))
         chosen = [it.id for it in regions.chosen]
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
@@ -108,15 +108,15 @@ class PanTool(Tool):
         if self._is_drag or moved.manhattanLength() > DRAG_STARTS_PX:
             self._is_drag = True
             view = self.view
-            step = view.to_l0(self._grabbed_at) - view.to_l0(event.position())
+            step = view.camera.to_l0(self._grabbed_at) - view.camera.to_l0(event.position())
             self._grabbed_at = event.position()
             view.setCursor(Qt.CursorShape.ClosedHandCursor)
-            view.centre_on(view.centre + step)
+            view.camera.centre_on(view.camera.centre + step)
 
     def release(self, event: QMouseEvent) -> None:
         """Let go; without a drag it was a click."""
         is_click = self._grabbed_at is not None and not self._is_drag
         self._grabbed_at = None
         if is_click and event.button() == Qt.MouseButton.LeftButton:
-            self.view.select_patch(self.view.to_l0(event.position()))
+            self.view.select_patch(self.view.camera.to_l0(event.position()))
             self.choose_at(event)
