@@ -27,7 +27,7 @@ READING = "Reading the slide …"
 @pytest.fixture
 def starved(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No tile is asked for until this is undone."""
-    monkeypatch.setattr(TileLoader, "want", lambda self, tiles: None)
+    monkeypatch.setattr(TileLoader, "want", lambda self, asker, tiles: None)
     return monkeypatch
 
 
@@ -74,7 +74,7 @@ def test_picture_of_an_earlier_look_stands_in_until_the_slide_is_read(
     window = open_window(slide)
     qtbot.waitUntil(lambda: kept_picture(slide) is not None, timeout=WAIT_MS)
     window.document.close()
-    monkeypatch.setattr(TileLoader, "want", lambda self, tiles: None)
+    monkeypatch.setattr(TileLoader, "want", lambda self, asker, tiles: None)
     show(window, qtbot, slide)
     qtbot.waitUntil(lambda: abs(int(middle(window)[..., 0].min()) - 200) < 4, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: window.view.notice == READING, timeout=WAIT_MS)
@@ -128,7 +128,7 @@ def test_resolution_given_by_hand_reads_nothing_again(
     slide = tmp_path / "no-resolution.tiff"
     write_tiff(slide, [np.full((900, 900, 3), (200, 60, 120), np.uint8)], mpp=None)
     window = open_window(slide)
-    monkeypatch.setattr(TileLoader, "want", lambda self, tiles: None)
+    monkeypatch.setattr(TileLoader, "want", lambda self, asker, tiles: None)
     window.document.give_resolution(2.0)
     qtbot.waitUntil(lambda: window.document.mpp_xy == (2.0, 2.0), timeout=WAIT_MS)
     assert window.view.has_all_tiles

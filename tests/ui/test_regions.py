@@ -182,7 +182,7 @@ def test_regions_and_looks_are_there_when_the_slide_is_opened_again(
     document.show(threshold=0.42, colormap="magma")
     analyzed.view.camera.rotate(90)
     analyzed.view.camera.set_scale(0.7)
-    kept, viewport = document.regions.all, document.viewport
+    kept, viewport = document.regions.all, document.camera.viewport
     document.close()
     assert document.regions.all == ()
     assert not document.history.canUndo()
@@ -190,7 +190,7 @@ def test_regions_and_looks_are_there_when_the_slide_is_opened_again(
     analyzed.open(tiny_slide.path)
     qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
     assert document.regions.all == kept
-    assert document.viewport == viewport
+    assert document.camera.viewport == viewport
     assert (document.threshold, document.display.colormap) == (0.42, "magma")
 
 
