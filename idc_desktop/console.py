@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from idc_desktop import __version__
@@ -19,6 +19,13 @@ _LARGEST_LOG_BYTES = 1 << 20
 _LONGEST_COMPLAINT = 2000  # characters; a file may bring a name of any length
 
 EXIT_DEFECT, EXIT_INPUT, EXIT_PARTIAL, EXIT_OUTPUT, EXIT_CANCELLED = 1, 3, 4, 5, 130
+
+
+def severest(codes: Collection[int], *, is_cancelled: bool = False) -> int:
+    """Return the exit code of a command from those that each of its slides would have alone."""
+    order = (EXIT_CANCELLED, EXIT_DEFECT, EXIT_OUTPUT, EXIT_INPUT, EXIT_PARTIAL)
+    found = {*codes, EXIT_CANCELLED} if is_cancelled else codes
+    return next((code for code in order if code in found), 0)
 
 
 def absolute(given: str) -> Path:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from idc_desktop import RESEARCH_USE_NOTICE
+from idc_desktop.commands.cancelling import Cancel, cancelling
 from idc_desktop.commands.slide_job import (
     JobInputs,
     JobOptions,
@@ -24,16 +21,13 @@ from idc_desktop.commands.slide_job import (
 )
 from idc_desktop.console import (
     EXIT_CANCELLED,
-    EXIT_DEFECT,
-    EXIT_INPUT,
-    EXIT_OUTPUT,
-    EXIT_PARTIAL,
     absolute,
     complain,
     complaint,
     print_json,
     print_line,
     report_defect,
+    severest,
 )
 from idc_desktop.errors import DefectError, IdcError, UsageError
 from idc_desktop.export.results import as_one_folder, results_name
@@ -72,11 +66,7 @@ def analyze_slides(given: argparse.Namespace) -> int:
     if given.json:
         named = zip(given.slides, reports, strict=True)
         print_json({"slides": [{"slide": name, **it.as_dict()} for name, it in named]})
-    codes = {report.exit_code for report in reports}
-    if is_cancelled:
-        codes.add(EXIT_CANCELLED)
-    severest = (EXIT_CANCELLED, EXIT_DEFECT, EXIT_OUTPUT, EXIT_INPUT, EXIT_PARTIAL)
-    return next((code for code in severest if code in codes), 0)
+    return severest({report.exit_code for report in reports}, is_cancelled=is_cancelled)
 
 
 def job_options(given: argparse.Namespace) -> JobOptions:
@@ -120,7 +110,7 @@ def _analyze_all(
     """Work on one slide after the other; return whether that was cancelled."""
     job: Job | None = first
     for number, slide in enumerate([it.slide for it in reports]):
-        with _cancelling() as cancel:
+        with cancelling() as cancel:
             progress = _Progress(slide.name, is_json, cancel)
             report = reports[number] = analyze_one(
                 slide, options, inputs, job=job, listener=progress
@@ -164,7 +154,7 @@ def _note(text: str) -> None:
 class _Progress(Listener):
     """A bar with rate and time left on a terminal, a plain line now and then elsewhere."""
 
-    def __init__(self, name: str, silent: bool, cancel: _Cancel) -> None:
+    def __init__(self, name: str, silent: bool, cancel: Cancel) -> None:
         self._name = name
         self._silent = silent
         self._cancel = cancel
@@ -206,48 +196,3 @@ class _Progress(Listener):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-class _Cancel:
-    """Whether Ctrl-C or SIGTERM came, and what is cancelled by it.
-
-    Attributes
-    ----------
-    is_asked_for : bool
-    """
-
-    def __init__(self) -> None:
-        self.is_asked_for = False
-        self._job: Job | None = None
-
-    def take(self, job: Job) -> None:
-        """Cancel this engine when it is asked for, or now if it was."""
-        self._job = job
-        if self.is_asked_for:
-            job.cancel()
-
-    def ask(self) -> None:
-        """Cancel."""
-        # Noted here, too: the job may have ended already while its files are being written.
-        self.is_asked_for = True
-        if self._job is not None:
-            self._job.cancel()
-
-
-@contextlib.contextmanager
-def _cancelling() -> Iterator[_Cancel]:
-    """Let Ctrl-C and SIGTERM cancel the job instead of tearing this process down."""
-    cancel = _Cancel()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        cancel.ask()
-        # A second signal is taken by the usual handler.
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-    before = {name: signal.signal(name, on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield cancel
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

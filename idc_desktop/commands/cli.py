@@ -96,15 +96,22 @@ def _parser() -> argparse.ArgumentParser:
 
     analyze = commands.add_parser("analyze", help="compute the map of slides and write six files")
     _add_run_options(analyze)
-    analyze.add_argument(
-        "--threads",
-        metavar="N",
-        type=count,
-        default=usable_threads(),
-        help="blocks at work at once; does not change the results",
-    )
+    _add_threads(analyze)
     analyze.add_argument("--restart", action="store_true", help="forget what was computed before")
     analyze.set_defaults(run=analyze_slides, recall=False)
+
+    cohort = commands.add_parser(
+        "cohort",
+        help="analyze folders of slides, and put all figures into one table",
+        description="Analyzes every slide as analyze does, into folders that lie as the slides do, "
+        "and writes cohort.csv and cohort.html. The same command goes on where it stopped, and "
+        "takes up new slides.",
+    )
+    _add_run_options(cohort, slides="SLIDE|FOLDER|LIST.csv")
+    _add_threads(cohort)
+    cohort.add_argument("--restart", action="store_true", help="forget what was computed before")
+    cohort.add_argument("--retry", choices=("failed",), help="try again what was refused or failed")
+    cohort.set_defaults(run=_analyze_cohort, recall=False)
 
     export = commands.add_parser(
         "export",
@@ -153,9 +160,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run_options(command: argparse.ArgumentParser, *, is_export: bool = False) -> None:
+def _add_threads(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--threads",
+        metavar="N",
+        type=count,
+        default=usable_threads(),
+        help="blocks at work at once; does not change the results",
+    )
+
+
+def _add_run_options(
+    command: argparse.ArgumentParser, *, slides: str = "SLIDE", is_export: bool = False
+) -> None:
     """Add what names a run, and what is to be written of it."""
-    command.add_argument("slides", metavar="SLIDE", nargs="+", help="slide file or DICOM folder")
+    command.add_argument("slides", metavar=slides, nargs="+", help="slide file or DICOM folder")
     command.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
     default = "default: that of the newest analysis" if is_export else "default: baseline"
     command.add_argument("--model", metavar="NAME|FILE.onnx", default="baseline", help=default)
@@ -204,6 +223,12 @@ def _add_run_options(command: argparse.ArgumentParser, *, is_export: bool = Fals
         "--overwrite", action="store_true", help="replace results of another slide, too"
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _analyze_cohort(options: argparse.Namespace) -> int:
+    from idc_desktop.commands.cohort import analyze_cohort
+
+    return analyze_cohort(options)
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,8 @@ class JobOptions:
         Whether what was computed before is forgotten.
     recalls : bool
         Whether only what is stored is taken, and nothing computed.
+    folder : str or None
+        Name of the slide's folder in `out`; None is that of the slide.
     """
 
     out: Path
@@ -81,6 +83,7 @@ class JobOptions:
     overwrites: bool = False
     restarts: bool = False
     recalls: bool = False
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,9 @@ class Listener:
 
     def end(self) -> None:
         """Hear that the engine has ended; files are written next, if all went well."""
+
+    def written(self, analysis: Analysis, regions: Sequence[Region]) -> None:
+        """Hear what the files that were written are of."""
 
 
 @dataclass
@@ -291,6 +297,7 @@ def _work(
     report.seconds = round(time.monotonic() - began, 3)
     report.patches_per_second = round(counts["ok"] / max(report.seconds, 1e-3), 1)
     report.remarks = _remarks(report.slide.name, analysis, regions, outdated)
+    listener.written(analysis, regions)
 
 
 def _remarks(
@@ -342,6 +349,8 @@ def _placed(read: ReadRegions, analysis: Analysis, options: JobOptions) -> list[
 
 
 def _folder(slide: Path, description: SlideDescription, options: JobOptions) -> Path:
+    if options.folder is not None:
+        return options.out / options.folder
     return results_folder(options.out, slide, description, anonymous=options.is_anonymous)
 
 

@@ -21,13 +21,15 @@ _LONGEST_BYTES = 240
 """A name may have 255 bytes, and files are named after the folder, with a suffix."""
 
 
-def results_name(slide: Path) -> str:
+def results_name(slide: Path, has_suffix: bool = False) -> str:
     """Return what a slide's results go by: its file's name without the suffix, or its folder's.
+
+    `has_suffix` keeps the suffix, to tell slides apart that differ in nothing else.
 
     A name that some system refuses, hides or takes for another folder (``..``, ``CON``, ``a:b``,
     a trailing dot) is made safe and ends with a part of its hash, so that no two become one.
     """
-    return _safe(slide.name if _is_folder(slide) else slide.stem)
+    return _safe(slide.name if has_suffix or _is_folder(slide) else slide.stem)
 
 
 def results_folder(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,40 @@ def slides_in(path: Path, most: int) -> Found:
     if not slides:
         notes.append(f"{path.name}: There is no slide in this folder.")
     return Found(tuple(slides[:most]), tuple(notes))
+
+
+def slides_below(folder: Path, is_left_out: Callable[[Path], bool]) -> Found:
+    """Return the slides in a folder and in all folders below it, as `slides_in` takes them.
+
+    Parameters
+    ----------
+    folder : Path
+    is_left_out : callable
+        Whether a folder is not looked into.
+
+    Raises
+    ------
+    OSError
+        The folder itself cannot be read.
+    """
+    slides, notes = list[Path](), list[str]()
+    seen: set[tuple[int, int]] = set()  # a link may lead back up
+    waiting = [folder]
+    for place in waiting:  # which grows meanwhile
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in seen or (place != folder and is_left_out(place)):
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            files, folders = _entries(place)
+        except OSError as error:
+            if place == folder:
+                raise
+            notes.append(f"{place.name}: The folder cannot be read ({error.strerror}).")
+            continue
+        slides += _slides_among(place, files)
+        waiting += folders
+    return Found(tuple(sorted(slides)), tuple(notes))
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
