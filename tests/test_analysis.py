@@ -242,7 +242,7 @@ class ReplacingReader(PatchReader):
     def __init__(
         self, slide: Slide, at: int, after: bool, replace: Callable[[Path, int], None]
     ) -> None:
-        super().__init__(slide, 8.0, TissueSettings())
+        super().__init__(slide, PatchSize(50, 8.0), TissueSettings())
         self._path, self._at, self._after, self._replace = slide.path, at, after, replace
 
     def read(self, block: Block) -> tuple[np.ndarray, Patches]:

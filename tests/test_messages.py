@@ -7,6 +7,7 @@ import json
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 
 from idc_desktop.errors import GarbledMessageError, ModelError
@@ -14,7 +15,14 @@ from idc_desktop.maps.grid import MAX_CELLS, PatchGrid
 from idc_desktop.maps.layers import PATCH
 from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.models.provider import ProviderChoice
-from idc_desktop.processes import decoder_messages, engine_messages, message, region_messages
+from idc_desktop.processes import (
+    cut_messages,
+    decoder_messages,
+    engine_messages,
+    message,
+    region_messages,
+)
+from idc_desktop.processes.cut_messages import BlockCut, CutJob, GridLaid, WantedCells
 from idc_desktop.processes.decoder_messages import (
     Pixels,
     ReadAssociated,
@@ -80,6 +88,10 @@ SAID: tuple[Message, ...] = (
     ReadTile(1, 2, 3, 4),
     ReadPatch(1, PatchSize(50, 8.0), 2, 3),
     ReadAssociated(1, "label"),
+    CutJob("a.svs", PatchSize(96, 4.0), None, 2, careful=(1,), crashed=((4, "died"),)),
+    WantedCells.of(np.eye(3, 5, dtype=bool)),
+    GridLaid(GRID),
+    BlockCut(0, 0, 0, 1, 2, 32, 1, ((0, 1, "torn"),), payload=b"\1\3" + bytes(32 * 32 * 3)),
     Failure("SlideError", "a.svs: It is none."),
     Started(-1),
     SlideOpened(description_of(), ("label", "macro")),
@@ -107,7 +119,7 @@ SAID: tuple[Message, ...] = (
 def classes(base: type[Message]) -> list[type[Message]]:
     return [
         it
-        for module in (message, engine_messages, decoder_messages, region_messages)
+        for module in (message, cut_messages, engine_messages, decoder_messages, region_messages)
         for it in vars(module).values()
         if isinstance(it, type) and issubclass(it, base) and it.__module__ == module.__name__
         if it not in (Message, JobMessage, Command, Event)
@@ -143,7 +155,7 @@ def test_every_kind_of_message_was_tried() -> None:
     known = {it for base in (JobMessage, Command, Event) for it in classes(base)}
 
     assert {type(it) for it in SAID} == known
-    assert {*ENGINE_JOBS, ViewJob, ReadRegionsJob} == set(classes(JobMessage))
+    assert {*ENGINE_JOBS, CutJob, ViewJob, ReadRegionsJob} == set(classes(JobMessage))
 
 
 @pytest.mark.parametrize("base", [JobMessage, Command, Event])
@@ -154,7 +166,13 @@ def test_names_are_told_apart(base: type[Message]) -> None:
 
 
 SLIDE, BLOCK, STRIP, PIXELS = (
-    plain(it) for it in (SAID[12], block_of(), SAID[22], Pixels(7, 2, 1, payload=bytes(8)))
+    plain(it)
+    for it in (
+        SlideOpened(description_of(), ("label", "macro")),
+        block_of(),
+        OverviewStrip(3, 5, 2.5, row=1, rows=2, payload=bytes(18)),
+        Pixels(7, 2, 1, payload=bytes(8)),
+    )
 )
 LEVEL = SLIDE["slide"]["levels"][0]
 ANSWERS = (SlideOpened, Plan, BlockDone, OverviewStrip, Pixels, Note, Started, Reading)

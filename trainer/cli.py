@@ -19,6 +19,7 @@ from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import one_line
 from idc_desktop.streams import give_up, is_broken_pipe, open_missing_streams
+from trainer.cutting import verb as cutting
 from trainer.options import (
     add_balance,
     add_card,
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         with warnings_told(_complain):
-            arguments.run(arguments)
+            return int(arguments.run(arguments) or OK)
     except IdcError as error:
         _complain(str(error))
         return error.exit_code
@@ -72,7 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UsageError.exit_code
     except Exception:  # noqa: BLE001 - the outermost frame: whatever arrives here is our defect
         return _defect()
-    return OK
 
 
 def _defect() -> int:
@@ -372,6 +372,10 @@ def _parser() -> argparse.ArgumentParser:
             description=text,
             formatter_class=_HelpFormatter,
         )
+
+    patches = verb("patches", "cut patches out of slides, labelled by outlines")
+    cutting.add_options(patches)
+    patches.set_defaults(run=lambda given: cutting.cut(given, _say, _complain))
 
     prepare = verb("prepare", "index a folder of patches and store them in one array file")
     prepare.add_argument("data", type=Path, help="folder of case folders")

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from idc_desktop.arguments import decimal, whole
+from idc_desktop.errors import UsageError
+from idc_desktop.models.patch_size import SIDE_RANGE_PX, SPACING_RANGE_UM_PX, PatchSize
 from trainer.settings import OPTIONS, SPLITS
 
 
@@ -28,6 +30,30 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         "--counts", type=Path, help="CSV of natural counts per case (default: those at hand)"
     )
+
+
+def add_patch_size(parser: argparse.ArgumentParser) -> None:
+    """Add what a patch is; `patch_size` reads it."""
+    parser.add_argument(
+        "--size", metavar="PX", type=whole, default=50, help="side of a patch, 32 to 512 px"
+    )
+    parser.add_argument(
+        "--spacing", metavar="UM", type=decimal, default=8.0, help="its resolution, µm per pixel"
+    )
+
+
+def patch_size(arguments: argparse.Namespace) -> PatchSize:
+    """Return the patch that was asked for; `UsageError` where no model could see it."""
+    for option, value, (low, high) in (
+        ("--size", arguments.size, SIDE_RANGE_PX),
+        ("--spacing", arguments.spacing, SPACING_RANGE_UM_PX),
+    ):
+        if not low <= value <= high:
+            raise UsageError(f"{option} must be {low:g} to {high:g}.")
+    try:
+        return PatchSize(arguments.size, arguments.spacing)
+    except ValueError as error:
+        raise UsageError(f"--size and --spacing: {error}.") from error
 
 
 def add_card(parser: argparse.ArgumentParser) -> None:

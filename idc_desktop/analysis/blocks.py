@@ -63,13 +63,7 @@ def analyze_blocks(
     ModelError
         The model failed to run.
     """
-
-    def read(block: Block) -> _Reading:
-        on_start(block)
-        slide.check_unchanged()
-        reading = _read(reader, block)
-        slide.check_unchanged()
-        return reading
+    read = _reads(slide, reader, on_start)
 
     def analyze(block: Block) -> BlockResult:
         return next(_classify([read(block)], classifier))
@@ -80,6 +74,22 @@ def analyze_blocks(
             yield from _classify_together(readings, classifier)
         else:
             yield from _in_order(pool, threads, analyze, blocks, cancel)
+    if cancel.is_set():
+        raise cancelled(slide.name)
+
+
+def read_blocks(
+    slide: Slide,
+    reader: PatchReader,
+    blocks: Iterable[Block],
+    *,
+    threads: int,
+    cancel: threading.Event,
+    on_start: Callable[[Block], None],
+) -> Iterator[BlockReading]:
+    """Read blocks, yielding each in the order of `blocks`; parameters and errors as above."""
+    with ThreadPoolExecutor(threads) as pool:
+        yield from _in_order(pool, threads, _reads(slide, reader, on_start), blocks, cancel)
     if cancel.is_set():
         raise cancelled(slide.name)
 
@@ -125,7 +135,7 @@ class OutputCheck:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class BlockReading:
     """What was read of a block.
 
     Attributes
@@ -141,6 +151,12 @@ class _Reading:
     tissue: npt.NDArray[np.bool_]
     patches: Patches
     failed: Mapping[int, str]
+
+    @classmethod
+    def failed_whole(cls, block: Block, reader: PatchReader, reason: str) -> BlockReading:
+        """Return the reading of a block of which nothing can be read."""
+        nowhere = np.zeros(block.cells, np.bool_)
+        return cls(block, nowhere, reader.no_patches(), dict.fromkeys(range(block.cells), reason))
 
 
 _Made = TypeVar("_Made")
@@ -180,18 +196,33 @@ def _done(future: Future[_Made | None]) -> Iterator[_Made]:
         yield made
 
 
-def _read(reader: PatchReader, block: Block) -> _Reading:
+def _reads(
+    slide: Slide, reader: PatchReader, on_start: Callable[[Block], None]
+) -> Callable[[Block], BlockReading]:
+    """Return what reads a block of a slide that must stay what it is."""
+
+    def read(block: Block) -> BlockReading:
+        on_start(block)
+        slide.check_unchanged()
+        reading = _read(reader, block)
+        slide.check_unchanged()
+        return reading
+
+    return read
+
+
+def _read(reader: PatchReader, block: Block) -> BlockReading:
     try:
-        return _Reading(block, *reader.read(block), {})
+        return BlockReading(block, *reader.read(block), {})
     except SlideReadError as error:
         if block.cells == 1:
-            return _Reading(block, np.zeros(1, np.bool_), reader.no_patches(), {0: str(error)})
+            return BlockReading(block, np.zeros(1, np.bool_), reader.no_patches(), {0: str(error)})
     # Something in the block is damaged: find out what, patch by patch.
     parts = [
         _read(reader, Block(block.number, block.row + row, block.col + col, 1, 1))
         for row, col in np.ndindex(block.rows, block.cols)
     ]
-    return _Reading(
+    return BlockReading(
         block,
         np.concatenate([part.tissue for part in parts]),
         np.concatenate([part.patches for part in parts]),
@@ -200,10 +231,10 @@ def _read(reader: PatchReader, block: Block) -> _Reading:
 
 
 def _classify_together(
-    readings: Iterable[_Reading], classifier: PatchClassifier
+    readings: Iterable[BlockReading], classifier: PatchClassifier
 ) -> Iterator[BlockResult]:
     """Classify blocks as soon as there are patches for a whole batch, or one has waited long."""
-    waiting: list[_Reading] = []
+    waiting: list[BlockReading] = []
     patches, since = 0, time.monotonic()
     for reading in readings:
         is_full = patches + len(reading.patches) > classifier.batch_size
@@ -215,7 +246,7 @@ def _classify_together(
     yield from _classify(waiting, classifier)
 
 
-def _classify(readings: list[_Reading], classifier: PatchClassifier) -> Iterator[BlockResult]:
+def _classify(readings: list[BlockReading], classifier: PatchClassifier) -> Iterator[BlockResult]:
     """Classify the patches of some blocks at once."""
     if not readings:
         return
@@ -227,7 +258,7 @@ def _classify(readings: list[_Reading], classifier: PatchClassifier) -> Iterator
         done += len(reading.patches)
 
 
-def _result(reading: _Reading, probabilities: npt.NDArray[np.float64]) -> BlockResult:
+def _result(reading: BlockReading, probabilities: npt.NDArray[np.float64]) -> BlockResult:
     block, tissue = reading.block, reading.tissue
     states = np.where(tissue, PatchState.OK, PatchState.BACKGROUND).astype(np.uint8)
     values = np.full(block.cells, np.nan)

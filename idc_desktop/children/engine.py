@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from idc_desktop.children.serving import Listen, Outbox, serve
 from idc_desktop.errors import ModelError, cancelled
+from idc_desktop.processes.cut_messages import CutJob
 from idc_desktop.processes.engine_messages import (
     ENGINE_JOBS,
     OVERVIEW_SIDE_PX,
@@ -65,11 +66,16 @@ _LONGEST_RUN_LOOKS = 40  # VGG-16 takes a quarter of a second for a batch on two
 
 def main() -> None:
     """Run the job that arrives on stdin."""
-    serve(run_job, ENGINE_JOBS)
+    serve(run_job, (*ENGINE_JOBS, CutJob))
 
 
 def run_job(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
     """Run a job and send what answers it."""
+    if isinstance(job, CutJob):
+        from idc_desktop.children.cutting import cut_patches
+
+        cut_patches(job, outbox, listen)
+        return
     cancel = threading.Event()
     listen(lambda command: cancel.set() if isinstance(command, Cancel) else None)
     match job:

@@ -33,6 +33,7 @@ from idc_desktop.errors import (
     no_room_for_temporary_files,
     reader_lost,
 )
+from idc_desktop.processes.cut_messages import BlockCut, GridLaid
 from idc_desktop.processes.engine_messages import BlockDone, Plan, Tried, Trying
 from idc_desktop.processes.memory import MEMORY_VARIABLE, MemoryWatch, memory_limit
 from idc_desktop.processes.message import (
@@ -364,7 +365,7 @@ class Job:
                     for event in child.events():
                         if isinstance(event, Started):
                             started.add(event.number)
-                        elif isinstance(event, BlockDone):
+                        elif isinstance(event, BlockDone | BlockCut):
                             if event.number in started:
                                 fruitless = 0
                             started.discard(event.number)
@@ -377,7 +378,7 @@ class Job:
                         elif isinstance(event, Tried):
                             trying, doubt = None, 0.0
                             child.deadline_s = self._deadline_s
-                        elif isinstance(event, Plan):
+                        elif isinstance(event, Plan | GridLaid):
                             planned = True
                         yield event
                 return
@@ -421,6 +422,10 @@ class Job:
         """
         self._cancelled = True
         self._child.cancel()
+
+    def tell(self, command: Command) -> None:
+        """Send a command to the engine that is at work now; one that follows it knows nothing."""
+        self._child.tell(command)
 
     def close(self) -> None:
         """End the engine if it still runs."""

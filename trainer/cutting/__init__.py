@@ -1,0 +1,1 @@
+"""From slides and outlines to patches with labels."""
