@@ -335,6 +335,29 @@ def _export(arguments: argparse.Namespace) -> None:
     _say_release(done)
 
 
+def _quantize(arguments: argparse.Namespace) -> None:
+    _import_tensorflow()
+    from trainer.files import make_folder
+    from trainer.release.about import read_about
+    from trainer.release.quantization import quantize
+    from trainer.release.steps import KeptBack
+
+    for path in filter(None, (arguments.out, arguments.report, arguments.test_log)):
+        make_folder(path.parent)
+    done = quantize(
+        arguments.source,
+        None if arguments.data is None else _sources(arguments),
+        arguments.out,
+        arguments.name,
+        arguments.version,
+        None if arguments.about is None else read_about(arguments.about),
+        arguments.report,
+        KeptBack(arguments.test_log, {}, arguments.elsewhere),
+    )
+    for line in done.lines():
+        _say(line)
+
+
 def _say_release(done: Release) -> None:
     _say(f"{done.exported.path}  {done.exported.size:,} bytes  SHA-256 {done.exported.sha256}")
     _say(f"calibration a {done.platt.a:.4f} b {done.platt.b:.4f}  threshold {done.threshold:.4f}")
@@ -459,4 +482,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_elsewhere(export)
     export.set_defaults(run=_export)
+
+    quantize = verb("quantize", "write the int8 form of a model: smaller, several times as fast")
+    quantize.add_argument("source", metavar="RUN|FILE", type=Path, help="run folder, or ONNX file")
+    quantize.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    quantize.add_argument("--name", help="name of the model (default: that of FILE, or of --out)")
+    quantize.add_argument("--version", help="version of the model (default: FILE's, and -int8)")
+    quantize.add_argument("--about", type=Path, help="as of export; of a run only")
+    add_sources(quantize, required=False)
+    quantize.add_argument("--report", type=Path, help="Markdown report to write")
+    quantize.add_argument("--test-log", type=Path, help="CSV that gets the looks at --elsewhere")
+    add_elsewhere(quantize)
+    quantize.set_defaults(run=_quantize)
     return parser

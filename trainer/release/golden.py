@@ -10,19 +10,24 @@ from numpy.typing import NDArray
 from trainer.data.dataset import PatchArray
 from trainer.data.painting import paint_background, paint_tissue
 
+Predict = Callable[[PatchArray], NDArray[np.float64]]
+"""uint8 (n, 50, 50, 3) to calibrated probabilities (n,)."""
+
 COUNT = 12
 CANDIDATES = 1000
 
 
 def choose_golden(
-    predict: Callable[[PatchArray], NDArray[np.float64]], seed: int = 0
+    predict: Predict, seed: int = 0, again: Predict | None = None
 ) -> tuple[PatchArray, NDArray[np.float64]]:
     """Paint candidates and keep those spread most evenly over the probability range.
 
     Parameters
     ----------
     predict : callable
-        uint8 (n, 50, 50, 3) to calibrated probabilities (n,).
+    again : callable, optional
+        The same by other arithmetic, as another processor may have it: the half of the candidates
+        that the two agree on worst, which hang on the rounding of single values, are left out.
 
     Returns
     -------
@@ -35,6 +40,10 @@ def choose_golden(
         [paint_tissue(rng, CANDIDATES), paint_background(rng, CANDIDATES // 10)]
     )
     probability = predict(patches)
+    if again is not None:
+        steady = np.argsort(np.abs(again(patches) - probability), kind="stable")
+        steady = np.sort(steady[: len(steady) // 2])
+        patches, probability = patches[steady], probability[steady]
     free = np.ones(len(patches), bool)
     chosen: list[int] = []
     for target in np.linspace(probability.min(), probability.max(), COUNT):

@@ -175,7 +175,7 @@ def convert(model: keras.Model, platt: Platt) -> Converted:
             )
         proto = onnx.load(target)
     canonicalize(proto.graph)
-    _store_as_float16(proto.graph)
+    store_as_float16(proto.graph)
     clean = helper.make_model(
         proto.graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -186,13 +186,22 @@ def convert(model: keras.Model, platt: Platt) -> Converted:
     return Converted(model, platt, clean)
 
 
-def open_session(data: bytes) -> Session:
-    """Open a model from its bytes on the CPU, one thread, without telemetry."""
+def open_session(data: bytes, literally: bool = False) -> Session:
+    """Open a model from its bytes on the CPU, one thread, without telemetry.
+
+    Parameters
+    ----------
+    literally : bool
+        Run each node as it stands: slow, and an int8 file computes in rounded float32.
+    """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    if literally:
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
@@ -284,8 +293,14 @@ def canonicalize(graph: onnx.GraphProto) -> None:
     graph.output.extend(values[1:])
 
 
-def _store_as_float16(graph: onnx.GraphProto) -> None:
-    """Halve the initializers that float16 holds exactly; a Cast restores float32 at load."""
+def store_as_float16(graph: onnx.GraphProto, fewest: int = 64) -> None:
+    """Halve initializers that float16 holds exactly; a Cast restores float32 at load.
+
+    Parameters
+    ----------
+    fewest : int
+        Values that an initializer must have for that.
+    """
     casts = []
     for tensor in graph.initializer:
         if tensor.data_type != TensorProto.FLOAT:
@@ -293,7 +308,7 @@ def _store_as_float16(graph: onnx.GraphProto) -> None:
         value = numpy_helper.to_array(tensor)
         with np.errstate(over="ignore"):
             half = value.astype(np.float16)
-        if value.size < 64 or not np.array_equal(half.astype(np.float32), value):
+        if value.size < fewest or not np.array_equal(half.astype(np.float32), value):
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_f16"))
@@ -301,6 +316,21 @@ def _store_as_float16(graph: onnx.GraphProto) -> None:
             helper.make_node("Cast", [f"{name}_f16"], [name], f"cast_{name}", to=TensorProto.FLOAT)
         )
     nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def restore_float32(graph: onnx.GraphProto) -> None:
+    """Undo `store_as_float16`, in place."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        half = tensors.get(node.input[0]) if node.op_type == "Cast" else None
+        if half is None or half.data_type != TensorProto.FLOAT16:
+            nodes.append(node)
+            continue
+        value = numpy_helper.to_array(half).astype(np.float32)
+        half.CopyFrom(numpy_helper.from_array(value, node.output[0]))
     del graph.node[:]
     graph.node.extend(nodes)
 

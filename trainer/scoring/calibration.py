@@ -50,13 +50,16 @@ def calibrate(
 
 
 def fit_platt(
-    logit: NDArray[np.float64], label: NDArray[np.uint8], weight: NDArray[np.float64]
+    logit: NDArray[np.float64],
+    label: NDArray[np.uint8] | NDArray[np.float64],
+    weight: NDArray[np.float64],
 ) -> Platt:
     """Fit by weighted logistic regression (Newton's method).
 
     Parameters
     ----------
     logit, label, weight : ndarray, shape (n,)
+        A label may be a probability, such as another network's.
 
     Raises
     ------
@@ -78,7 +81,9 @@ def fit_platt(
 # are told apart completely, as those of small data are, have no minimum: a of four such patches is
 # 6.1 here and whatever the tolerance stops at there.
 def _fit(
-    logit: NDArray[np.float64], label: NDArray[np.uint8], weight: NDArray[np.float64]
+    logit: NDArray[np.float64],
+    label: NDArray[np.uint8] | NDArray[np.float64],
+    weight: NDArray[np.float64],
 ) -> tuple[float, float]:
     x = np.stack([logit, np.ones_like(logit)], axis=1)
     share = weight / weight.sum()
