@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from idc_desktop.errors import ModelError
 from idc_desktop.models.card import ModelCard, encode_golden, figure_text, parse_card
-from tests.support.models import TinyModel, golden_patches
+from tests.support.models import CONTEXT, TinyModel, golden_patches
 
 ABSENT = object()
 
@@ -43,7 +43,8 @@ def test_card_is_read_with_all_that_it_says(tiny_model: TinyModel) -> None:
     assert card.golden_probabilities == pytest.approx(
         tiny_model.probability(golden_patches()), abs=1e-12
     )
-    assert not card.has_context_map
+    assert card.context is None
+    assert (card.best_map, card.operation("context").threshold) == ("patch", 0.5)
     assert card.document == tiny_model.card
 
 
@@ -58,9 +59,35 @@ def test_card_without_golden_pixels_is_small_and_otherwise_whole(tiny_model: Tin
 
 
 def test_block_for_a_context_map_is_optional(tiny_model: TinyModel) -> None:
-    card = changed(tiny_model.card, "idc.context", {"kernel": 3})
+    card = parse_card(json.dumps(changed(tiny_model.card, "idc.context", CONTEXT)), "x")
 
-    assert parse_card(json.dumps(card), "x").has_context_map
+    assert card.context is not None
+    assert (card.context.sigma_patches, card.context.discount) == (1.4, 0.25)
+    assert (card.context.a, card.context.b) == (1.2, -0.5)
+    assert (card.best_map, card.prevalence) == ("context", 0.3)
+    assert (card.operation("context").threshold, card.operation("patch").threshold) == (0.4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("sigma_patches", 0.0),
+        ("sigma_patches", 6.0),
+        ("discount", -0.1),
+        ("calibration.a", 0.0),
+        ("margins", [1.0]),
+        ("threshold", 1.5),
+        ("curve", [{"threshold": 0.5}]),
+        ("fitted_on", ABSENT),
+    ],
+)
+def test_block_for_a_context_map_that_makes_no_sense_is_refused(
+    tiny_model: TinyModel, path: str, value: Any
+) -> None:
+    card = changed(tiny_model.card, "idc.context", CONTEXT)
+
+    with pytest.raises(ModelError, match="breaks the schema"):
+        parse_card(json.dumps(changed(card, f"idc.context.{path}", value)), "x")
 
 
 ELSEWHERE = {

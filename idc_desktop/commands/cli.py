@@ -205,8 +205,8 @@ def _add_run_options(
     command.add_argument(
         "--map",
         choices=("patch", "context"),
-        default="patch",
-        help="context: smoothed by the neighbours, for models that bring its parameters",
+        help="what figures are of: context, patches seen together with those around them (the "
+        "default of models that can), or patch, each by itself",
     )
     command.add_argument("--mpp", metavar="UM", type=decimal, help="µm per level-0 pixel")
     command.add_argument(
@@ -295,6 +295,9 @@ def _show_model(options: argparse.Namespace) -> int:
     print_line(f"  training     {training['patches']:,} patches of {training['cases']} cases")
     print_line(f"  calibration  {calibration['method']}, fitted on {calibration['fitted_on']}")
     print_line(f"  threshold    {card.threshold}")
+    if card.context is not None:
+        context = idc["context"]
+        print_line(f"  context      threshold {context['threshold']}, {context['fitted_on']}")
     for sentence in card.beyond_its_archive():
         print_line(f"  beyond       {sentence}")
     for cases, figures in idc["metrics"].items():

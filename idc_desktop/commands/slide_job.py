@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from idc_desktop.console import EXIT_CANCELLED, EXIT_DEFECT, EXIT_OUTPUT, EXIT_PARTIAL, absolute
 from idc_desktop.errors import DefectError, ExportError, IdcError, ModelError, not_written
 from idc_desktop.export.results import refuse_scan_folder, results_folder
+from idc_desktop.models.card import CONTEXT_MAP
 from idc_desktop.models.provider import Provider
 from idc_desktop.processes.engine_messages import AnalyzeJob, BlockDone, Plan, RecallJob
 from idc_desktop.processes.supervisor import Job, usable_threads
@@ -47,7 +48,8 @@ class JobOptions:
         Where (0, 0) of that file is.
     threshold : float or None
         None is the model's.
-    map : {"patch", "context"}
+    map : {"patch", "context"} or None
+        None is the best that the model has.
     mpp : float or None
         Resolution given by the user, µm per pixel.
     provider : {"auto", "cpu", "cuda"}
@@ -73,7 +75,7 @@ class JobOptions:
     regions: Path | None = None
     regions_origin: str = "image"
     threshold: float | None = None
-    map: str = "patch"
+    map: str | None = None
     mpp: float | None = None
     provider: Provider = "auto"
     threads: int = field(default_factory=usable_threads)
@@ -332,13 +334,8 @@ def _remarks(
 
 
 def _refuse_context(model: Model, file: str, options: JobOptions) -> None:
-    if options.map == "context":
-        if not model.card.has_context_map:
-            raise ModelError(f"{file}: The model has no context map. Leave out --map context.")
-        raise ModelError(
-            f"{file}: This version of IDC Desktop computes no context maps. Leave out "
-            "--map context."
-        )
+    if options.map == CONTEXT_MAP and model.card.context is None:
+        raise ModelError(f"{file}: The model has no context map. Leave out --map context.")
 
 
 def _placed(read: ReadRegions, analysis: Analysis, options: JobOptions) -> list[Region]:
@@ -385,7 +382,7 @@ def _collect(
     from idc_desktop.export.content import Analysis
     from idc_desktop.processes.record import RunRecord
 
-    record = RunRecord()
+    record = RunRecord(inputs.model.card if inputs.model is not None else None)
     try:
         _follow(record, slide, job, options, inputs, listener)
     finally:
@@ -408,8 +405,10 @@ def _collect(
             f"{slide.name}: The newest analysis is by {model.words} ({model.sha256[:12]}){when}."
         )
     image = record.slide.pseudonym if options.is_anonymous else slide.name
-    threshold = model.card.threshold if options.threshold is None else options.threshold
-    return Analysis.of(record, model, image, threshold, options.map, slide)
+    name = options.map or model.card.best_map
+    own = model.card.operation(name).threshold
+    threshold = own if options.threshold is None else options.threshold
+    return Analysis.of(record, model, image, threshold, name, slide)
 
 
 def _follow(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
+from idc_desktop.maps.layers import UNCERTAINTY
 from idc_desktop.maps.probability_map import MapLayer, ProbabilityMap
 from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models.card import Model
@@ -172,6 +173,18 @@ class Content:
         analysis = self.analysis
         meter = RegionMeter(analysis.layer, analysis.mpp)
         return meter.measure([it.shape for it in self.rows], analysis.threshold)
+
+    @cached_property
+    def uncertainties(self) -> list[float | None]:
+        """The mean uncertainty by area of each of `figures`; None where it is not defined."""
+        analysis = self.analysis
+        layer = next((it for it in analysis.map.layers if it.name == UNCERTAINTY), None)
+        if layer is None:
+            return [None] * len(self.rows)
+        found = RegionMeter(layer, analysis.mpp).measure(
+            [it.shape for it in self.rows], layer.kind.high
+        )
+        return [it.mean_probability for it in found]
 
     @property
     def patches_analyzed(self) -> str:

@@ -160,9 +160,10 @@ def _parametric_map(place: _Place, analysis: Analysis) -> Dataset:
     values: npt.NDArray[np.float32] = np.where(
         analysis.layer.analyzed, analysis.layer.values, _NOT_ANALYZED
     ).astype(np.float32)
+    kind = analysis.layer.kind
     mapping = highdicom.pm.RealWorldValueMapping(
         lut_label="P(IDC)",
-        lut_explanation="Probability of invasive ductal carcinoma; research use only",
+        lut_explanation=f"{kind.title} ({kind.name} map); research use only",
         unit=codes.UCUM.NoUnits,
         # With the padding: highdicom, as it reads by default, refuses a value that is outside.
         value_range=(_NOT_ANALYZED, 1.0),

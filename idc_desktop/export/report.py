@@ -36,7 +36,7 @@ from idc_desktop.export.content import Analysis, Content
 from idc_desktop.export.lettering import font_file, runs
 from idc_desktop.export.overlay import paint_map
 from idc_desktop.maps.colormap import lookup_table, round_length_um
-from idc_desktop.maps.layers import LayerKind
+from idc_desktop.maps.layers import CONTEXT, LayerKind
 from idc_desktop.models.card import figure_text
 from idc_desktop.plain_text import one_line
 from idc_desktop.regions.editing import by_class
@@ -128,7 +128,8 @@ def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
     yield Paragraph(
         _text(
             f"Probability of invasive ductal carcinoma (IDC) per patch of "
-            f"{card.patch_size_um:g} µm. Model {card.name} {card.version}. "
+            f"{card.patch_size_um:g} µm{_seen_with(analysis)}. "
+            f"Model {card.name} {card.version}. "
             f"Outlined in black: p at or above {analysis.threshold:.3f}; in colour: regions. "
             "Numbers: foci."
         ),
@@ -149,6 +150,7 @@ def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
         ("IDC area", f"{whole.idc_area_um2 / 1e6:.2f} mm²"),
         ("IDC, of the analyzed area", _percent(whole.idc_fraction)),
         ("Mean, median, max probability", _probabilities(whole)),
+        *_uncertainty(content.uncertainties[-1]),
         ("Analyzed on", _moment(analysis.analyzed)),
         ("Patches analyzed", content.patches_analyzed),
         ("Background, not analyzed", f"{counts['background']:,}"),
@@ -162,6 +164,10 @@ def _front(content: Content, foci: Sequence[Focus]) -> Iterable[Flowable]:
     yield _facts(rows)
     for note in analysis.notes:
         yield Paragraph(_text(f"Note: {note}"), _BODY)
+
+
+def _seen_with(analysis: Analysis) -> str:
+    return ", each seen together with those around it" if analysis.map_kind == CONTEXT else ""
 
 
 def _drawn_map(content: Content, foci: Sequence[Focus]) -> Image.Image:
@@ -183,6 +189,11 @@ def _drawn_map(content: Content, foci: Sequence[Focus]) -> Image.Image:
         x, y = (outline[outline[:, 0].argmax()] - origin) / px_l0
         draw.text((x + 4, y), str(number), "black", font, stroke_width=3, stroke_fill="white")
     return picture
+
+
+def _uncertainty(mean: float | None) -> Iterable[tuple[str, str]]:
+    if mean is not None:
+        yield "Mean uncertainty", f"{mean:.2f} (0 certain, 1 at the model's threshold)"
 
 
 def _closed(points: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
@@ -290,11 +301,15 @@ def _model(analysis: Analysis) -> Iterable[Flowable]:
         ("SHA-256", analysis.model.sha256),
         ("Input", f"{card.spacing_um_px:g} µm/px, patches of {card.patch_size_um:g} µm"),
         ("Intended for", "; ".join(str(it) for it in use.values())),
-        ("Model's operating point", f"{card.threshold:g}"),
+        (
+            "Model's operating point",
+            f"{card.operation(analysis.map_kind).threshold:g} ({analysis.map_kind} map)",
+        ),
     ]
     for key in ("auc", "sensitivity", "specificity", "precision"):
         if key in figures:
-            title = "AUC" if key == "auc" else f"{key.capitalize()} at {card.threshold:.3f}"
+            at = f"at {card.threshold:.3f}, patch map"
+            title = "AUC, patch map" if key == "auc" else f"{key.capitalize()} {at}"
             rows.append((f"{title} ({name.replace('_', ', ')})", figure_text(figures[key])))
     rows += [("Beyond its archive", it) for it in card.beyond_its_archive()]
     rows += [("Limit", str(limit)) for limit in about.get("limitations", [])]

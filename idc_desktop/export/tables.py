@@ -84,7 +84,7 @@ _FIGURES = {
 _WSINFER_COLUMNS = PATCH_COLUMNS[:6]
 _PROBABILITIES = PATCH_COLUMNS[4:6]
 _FURTHER_LAYERS = PATCH_COLUMNS[9:11]
-_NO_LAYERS = _NO_VERDICT = ("",) * 2
+_NO_VERDICT = ("",) * 2
 
 _QUPATH_COLUMNS = (
     "Image",
@@ -138,14 +138,15 @@ def regions_csv(content: Content) -> str:
         analysis.slide.mpp_source,
         analysis.provider.used,
         analysis.map_kind,
-        *_NO_LAYERS,
     )
     rows = []
-    for region, figures in zip(content.rows, content.figures, strict=True):
+    each = zip(content.rows, content.figures, content.uncertainties, strict=True)
+    for region, figures, uncertainty in each:
         head = (analysis.image, region.name, region.classification, region.shape.roi)
         numbers = (number_cell(it(figures)) for it in _FIGURES.values())
         longest = number_cell(diameter_of([region.shape], analysis.mpp).length)
-        rows.append((*map(text_cell, head), *numbers, *tail, *_NO_VERDICT, longest, ""))
+        layers = (number_cell(uncertainty), "")
+        rows.append((*map(text_cell, head), *numbers, *tail, *layers, *_NO_VERDICT, longest, ""))
     return csv_text(REGION_COLUMNS, rows)
 
 

@@ -17,6 +17,7 @@ from idc_desktop.export.content import Content
 from idc_desktop.export.patches import shown_patches
 from idc_desktop.export.tables import wsinfer_csv
 from idc_desktop.export.writers import Put, Writer, text_writer
+from idc_desktop.maps.layers import PATCH
 from idc_desktop.maps.probability_map import PatchState
 from idc_desktop.regions.geojson import compact
 
@@ -76,7 +77,10 @@ def _write_mask(file: BinaryIO, content: Content) -> None:
 
 
 def _run_metadata(content: Content) -> dict[str, Any]:
-    """Return WSInfer's keys; what would tell of this machine, user or hour is empty."""
+    """Return WSInfer's keys; what would tell of this machine, user or hour is empty.
+
+    The probabilities are those of the patch map, whichever map the other files are of.
+    """
     analysis = content.analysis
     card = analysis.model.card.without_golden()
     return {
@@ -99,5 +103,6 @@ def _run_metadata(content: Content) -> dict[str, Any]:
             "wsinfer_zoo_version": None,
         },
         "timestamp": None,
+        "map": PATCH,
         "notice": RESEARCH_USE_NOTICE,
     }

@@ -32,6 +32,9 @@ VALUE_BYTES = 4
 PATCH = "patch"
 """The layer that every map has: what the model says of a patch alone."""
 
+CONTEXT, UNCERTAINTY = "context", "uncertainty"
+"""Layers that are made of the patch layer, by models that bring the settings (`context`)."""
+
 
 @dataclass(frozen=True)
 class LayerKind:
@@ -49,6 +52,10 @@ class LayerKind:
         What stands beside its scale, and before a value, such as ``P(IDC)`` and ``p``.
     low, high : float
         The range of its values; those beyond it are not kept.
+    is_derived : bool
+        Whether it is made of other layers, and never stored.
+    is_of_idc : bool
+        Whether its values say how likely IDC is, so that a threshold and figures make sense.
     """
 
     name: str
@@ -58,6 +65,8 @@ class LayerKind:
     symbol: str
     low: float = 0.0
     high: float = 1.0
+    is_derived: bool = False
+    is_of_idc: bool = True
 
     def stored(self, values: npt.NDArray[np.float64]) -> Stored:
         """Return values as they are kept: rounded, and `NO_VALUE` where one is not in the range."""
@@ -90,8 +99,30 @@ class LayerKind:
 
 KINDS: Mapping[str, LayerKind] = {
     PATCH: LayerKind(PATCH, "prob_IDC", "Probability of IDC", "P(IDC)", "p"),
+    CONTEXT: LayerKind(
+        CONTEXT,
+        "prob_IDC_context",
+        "Probability of IDC in context",
+        "P(IDC) in context",
+        "p",
+        is_derived=True,
+    ),
+    UNCERTAINTY: LayerKind(
+        UNCERTAINTY,
+        "uncertainty",
+        "Uncertainty",
+        "uncertainty",
+        "u",
+        is_derived=True,
+        is_of_idc=False,
+    ),
 }
 """The layers that there can be, by name, in the order in which they are listed."""
+
+
+def is_stored(name: str) -> bool:
+    """Whether runs keep a layer, and engines tell it."""
+    return name in KINDS and not KINDS[name].is_derived
 
 
 def pack(layers: Mapping[str, Stored]) -> bytes:
@@ -101,6 +132,8 @@ def pack(layers: Mapping[str, Stored]) -> bytes:
 
 def unpack(names: Sequence[str], data: bytes, shape: tuple[int, int]) -> dict[str, Stored]:
     """Return the layers of some bytes by name; those that this version does not know are left out.
+
+    So are those that it makes itself.
 
     Raises
     ------
@@ -112,4 +145,4 @@ def unpack(names: Sequence[str], data: bytes, shape: tuple[int, int]) -> dict[st
     stored = np.frombuffer(data, "<i4").astype(np.int32).reshape(len(names), *shape)
     if stored.size and (stored.min() < NO_VALUE or stored.max() > STEPS):
         raise ValueError("a value is not within its range")
-    return {name: it for name, it in zip(names, stored, strict=True) if name in KINDS}
+    return {name: it for name, it in zip(names, stored, strict=True) if is_stored(name)}

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from idc_desktop.maps.context import context_values
 from idc_desktop.maps.grid import Block, PatchGrid
-from idc_desktop.maps.layers import KINDS, NO_VALUE, PATCH, LayerKind
+from idc_desktop.maps.layers import CONTEXT, KINDS, NO_VALUE, PATCH, UNCERTAINTY, LayerKind
+from idc_desktop.models.context_settings import ContextSettings
 
 if TYPE_CHECKING:
     from idc_desktop.maps.layers import Stored
@@ -72,6 +74,12 @@ class BlockResult:
 class ProbabilityMap:
     """Patch states and layers of a whole grid, filled block by block.
 
+    Parameters
+    ----------
+    grid : PatchGrid
+    context : ContextSettings or None
+        How the layers are made that follow from the patch layer; None: there are none.
+
     Attributes
     ----------
     states : ndarray of uint8, shape (rows, cols)
@@ -84,7 +92,7 @@ class ProbabilityMap:
         Rises with each result that is added, and each exclusion.
     """
 
-    def __init__(self, grid: PatchGrid) -> None:
+    def __init__(self, grid: PatchGrid, context: ContextSettings | None = None) -> None:
         self.grid = grid
         self.version = 0
         self.states = np.full((grid.rows, grid.cols), PatchState.PENDING, np.uint8)
@@ -92,6 +100,11 @@ class ProbabilityMap:
         self.exclusions: dict[tuple[int, int], str] = {}
         self._is_excluded = np.zeros(self.states.shape, np.bool_)
         self._layers = {PATCH: self._no_values()}
+        self._context = context
+        self._derived: dict[str, Stored] = {}
+        self._derived_version = -1
+        if context is not None:
+            self._derived = {name: self._no_values() for name in (CONTEXT, UNCERTAINTY)}
 
     def add(self, result: BlockResult) -> None:
         """Take over a block's result."""
@@ -121,16 +134,37 @@ class ProbabilityMap:
 
     def layer(self, name: str = PATCH) -> MapLayer:
         """Return a layer; `KeyError` if the map has none of this name."""
-        return MapLayer(self, KINDS[name], self._layers[name])
+        if name not in self._derived and name not in self._layers:
+            raise KeyError(name)
+        return MapLayer(self, KINDS[name])
+
+    def stored(self, name: str) -> Stored:
+        """Return a layer's values as `LayerKind.stored`: always the same array, as it is now."""
+        if name not in self._derived:
+            return self._layers[name]
+        if self._derived_version != self.version:
+            self._derive()
+            self._derived_version = self.version
+        return self._derived[name]
+
+    def _derive(self) -> None:
+        """Make the layers that follow from the patch layer."""
+        assert self._context is not None
+        patch = self.layer()
+        found = context_values(patch.values, patch.analyzed, self._context)
+        for (name, stored), values in zip(self._derived.items(), found, strict=True):
+            stored[:] = KINDS[name].stored(values)
 
     @property
     def layers(self) -> tuple[MapLayer, ...]:
         """All layers, in the order of `KINDS`."""
-        return tuple(self.layer(name) for name in KINDS if name in self._layers)
+        return tuple(
+            self.layer(name) for name in KINDS if name in self._layers.keys() | self._derived.keys()
+        )
 
     def copy(self) -> ProbabilityMap:
         """Return a map that stays as this one is now."""
-        copied = ProbabilityMap(self.grid)
+        copied = ProbabilityMap(self.grid, self._context)
         copied.version, copied.states = self.version, self.states.copy()
         copied.reasons, copied.exclusions = dict(self.reasons), dict(self.exclusions)
         copied._is_excluded = self._is_excluded.copy()
@@ -183,13 +217,15 @@ class MapLayer:
     ----------
     map : ProbabilityMap
     kind : LayerKind
-    stored : ndarray of int32, shape (rows, cols)
-        As `LayerKind.stored`.
     """
 
     map: ProbabilityMap
     kind: LayerKind
-    stored: Stored
+
+    @property
+    def stored(self) -> Stored:
+        """The values as `LayerKind.stored`, shape (rows, cols)."""
+        return self.map.stored(self.kind.name)
 
     @property
     def name(self) -> str:

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.errors import ModelError
+from idc_desktop.models.context_settings import ContextSettings
+from idc_desktop.models.operation import Operation
 from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.strict_json import load_strictly
 
@@ -27,6 +29,9 @@ CARD_KEY = "idc.card"
 """Key of the card in an ONNX file's ``metadata_props``."""
 
 CLASS_NAMES = ("Other", "IDC")
+
+PATCH_MAP, CONTEXT_MAP = "patch", "context"
+"""Names of the maps that a model has, as layers and options name them."""
 
 _MOST_CHARS = 16 << 20  # nearly all of them pixels of golden patches
 _MOST_CHARS_WITHOUT_GOLDEN = 1 << 20
@@ -44,8 +49,10 @@ class ModelCard:
         Identity of the model; `created` is a UTC date.
     patch : PatchSize
         What the model sees at once.
-    threshold : float
-        Default operating point on the calibrated probability: IDC is p >= threshold.
+    patch_operation : Operation
+        Of the patch map, whose values are the calibrated probabilities.
+    context : ContextSettings or None
+        Of the context map, if the model brings one.
     golden_patches : ndarray of uint8, shape (n, side, side, 3)
         RGB patches that every installation must classify alike.
     golden_probabilities : ndarray of float64, shape (n,)
@@ -59,7 +66,8 @@ class ModelCard:
     recipe: str
     created: str
     patch: PatchSize
-    threshold: float
+    patch_operation: Operation
+    context: ContextSettings | None
     golden_patches: npt.NDArray[np.uint8]
     golden_probabilities: npt.NDArray[np.float64]
     document: Mapping[str, Any]
@@ -75,9 +83,27 @@ class ModelCard:
         return self.patch.spacing_um_px
 
     @property
-    def has_context_map(self) -> bool:
-        """Whether the model brings the parameters of a context map."""
-        return "context" in self.document["idc"]
+    def threshold(self) -> float:
+        """Default operating point of the patch map."""
+        return self.patch_operation.threshold
+
+    @property
+    def best_map(self) -> str:
+        """Name of the map that is shown and measured unless another is asked for."""
+        return PATCH_MAP if self.context is None else CONTEXT_MAP
+
+    def operation(self, name: str) -> Operation:
+        """Return what thresholds of a map mean; the patch map's for one that has none."""
+        if name == CONTEXT_MAP and self.context is not None:
+            return self.context.operation
+        return self.patch_operation
+
+    @property
+    def prevalence(self) -> float | None:
+        """Share of IDC among the patches of the archive that the model is of, if it is known."""
+        idc = self.document["idc"]
+        share = idc.get("context", {}).get("prevalence")
+        return None if share is None else float(share)
 
     def beyond_its_archive(self) -> tuple[str, ...]:
         """Say in plain words how the model does on slides unlike those of its own data.
@@ -187,7 +213,8 @@ def _card(
         recipe=idc["recipe"],
         created=idc["created"],
         patch=patch,
-        threshold=float(idc["threshold"]),
+        patch_operation=Operation.from_document(idc["threshold"], idc["validation_curve"]),
+        context=ContextSettings.from_document(idc["context"]) if "context" in idc else None,
         golden_patches=np.array(patches, np.uint8).reshape(shape),
         golden_probabilities=np.array(expected, float),
         document=document,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
 from idc_desktop.maps.grid import MAX_CELLS, PatchGrid
-from idc_desktop.maps.layers import KINDS, VALUE_BYTES
+from idc_desktop.maps.layers import VALUE_BYTES, is_stored
 from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models.provider import Provider, ProviderChoice, UsedProvider
 from idc_desktop.processes.message import (
@@ -155,8 +155,8 @@ class BlockDone(Event):
     layers: Annotated[tuple[Name, ...], Sized(0, 1 << 4)]
 
     def __post_init__(self) -> None:
-        if unknown := set(self.layers) - KINDS.keys():
-            raise ValueError(f"no layer has the name {min(unknown)!r}")
+        if unknown := [name for name in self.layers if not is_stored(name)]:
+            raise ValueError(f"no layer has the name {unknown[0]!r}")
         for row, col, _ in self.reasons:
             if not (0 <= row - self.row < self.rows and 0 <= col - self.col < self.cols):
                 raise ValueError(f"a reason for row {row}, column {col} is not of this block")

@@ -14,7 +14,7 @@ from idc_desktop.errors import GarbledMessageError, ModelError
 from idc_desktop.maps.grid import Block
 from idc_desktop.maps.layers import pack, unpack
 from idc_desktop.maps.probability_map import BlockResult, PatchState, ProbabilityMap
-from idc_desktop.models.card import Model, card_without_golden
+from idc_desktop.models.card import Model, ModelCard, card_without_golden
 from idc_desktop.processes.engine_messages import (
     BlockDone,
     Done,
@@ -32,6 +32,11 @@ class RunRecord:
     """The state of one analysis, message by message.
 
     After a restart the engine repeats what it said before: messages are states, not increments.
+
+    Parameters
+    ----------
+    card : ModelCard or None
+        Of the model that was chosen; None if it is to be that of a stored run.
 
     Attributes
     ----------
@@ -53,7 +58,8 @@ class RunRecord:
         What the user should know, each once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, card: ModelCard | None = None) -> None:
+        self._card = card
         self.slide: SlideDescription | None = None
         self.plan: Plan | None = None
         self.model: Model | None = None
@@ -97,16 +103,17 @@ class RunRecord:
     def _take_plan(self, plan: Plan) -> None:
         if self.slide is None:
             raise GarbledMessageError("plan: no slide is open")
-        if self.map is None:
-            self.map = ProbabilityMap(plan.grid)
-        elif self.map.grid != plan.grid:
-            raise GarbledMessageError("plan: another grid than before")
-        self.plan = plan
         if plan.card is not None:
             try:
                 self.model = Model(plan.model, card_without_golden(json.loads(plan.card)))
             except (ValueError, RecursionError) as error:
                 raise GarbledMessageError(f"plan: {error}") from error
+        card = self.model.card if self.model is not None else self._card
+        if self.map is None:
+            self.map = ProbabilityMap(plan.grid, card.context if card is not None else None)
+        elif self.map.grid != plan.grid:
+            raise GarbledMessageError("plan: another grid than before")
+        self.plan = plan
 
     def _take_block(self, event: BlockDone) -> None:
         if self.map is None:

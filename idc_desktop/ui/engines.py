@@ -200,7 +200,7 @@ class EngineRun(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.record = RunRecord()
+        self.record = RunRecord(model.card)
         self._inbox: deque[Event | _End] = deque()
         self._abandoned = False
         woken: HandOver[None] = HandOver(self._take_portion)

@@ -51,6 +51,22 @@ DEFECTS: tuple[Defect, ...] = get_args(Defect)
 Trap = Literal["endless", "greedy"]
 """What a model does on one number of patches: it never ends, or takes 5 GB."""
 
+CONTEXT: dict[str, Any] = {
+    "sigma_patches": 1.4,
+    "discount": 0.25,
+    "calibration": {"a": 1.2, "b": -0.5},
+    "threshold": 0.4,
+    "curve": [
+        {"threshold": 0.2, "sensitivity": 0.97, "specificity": 0.6},
+        {"threshold": 0.4, "sensitivity": 0.9, "specificity": 0.9},
+        {"threshold": 0.6, "sensitivity": 0.7, "specificity": 0.96},
+    ],
+    "margins": [0.0, 0.5, 1.0, 2.0, 4.0],
+    "prevalence": 0.3,
+    "fitted_on": "painted slides",
+}
+"""A block that gives a model a context map."""
+
 _WEIGHTS = (3, -1, -3)  # thirds of the channels
 _OPSET = 18
 
@@ -70,6 +86,7 @@ class TinyModel:
     nan_color: tuple[int, int, int] | None = None
     side_px: int = 50
     spacing_um_px: float = 8.0
+    context: dict[str, Any] | None = field(default=None, compare=False, repr=False)
     card: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -178,6 +195,7 @@ def _card(model: TinyModel, golden_shift: float) -> dict[str, Any]:
             "intended_use": {"tissue": "painted", "stain": "painted", "scanner": "none"},
             "licence": "Apache-2.0",
             "attribution": "",
+            **({} if model.context is None else {"context": model.context}),
             "golden": [
                 {
                     "pixels": base64.b64encode(patch.tobytes()).decode("ascii"),

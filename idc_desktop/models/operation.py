@@ -1,0 +1,118 @@
+"""What a threshold means: its sensitivity and specificity, as a model's card tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a threshold does on labelled patches; 95 % intervals where the card has them."""
+
+    threshold: float
+    sensitivity: float
+    specificity: float
+    sensitivity_95ci: Interval | None = None
+    specificity_95ci: Interval | None = None
+
+    @classmethod
+    def from_document(cls, entry: Mapping[str, Any]) -> OperatingPoint:
+        """Take an entry of a card's curve."""
+
+        def interval(name: str) -> Interval | None:
+            ends = entry.get(f"{name}_95ci")
+            return None if ends is None else (float(ends[0]), float(ends[1]))
+
+        return cls(
+            threshold=float(entry["threshold"]),
+            sensitivity=float(entry["sensitivity"]),
+            specificity=float(entry["specificity"]),
+            sensitivity_95ci=interval("sensitivity"),
+            specificity_95ci=interval("specificity"),
+        )
+
+    def predictive_values(self, prevalence: float) -> tuple[float, float]:
+        """Return which share of the patches called IDC is IDC, and of the others is not.
+
+        Parameters
+        ----------
+        prevalence : float
+            Share of IDC among all patches. A share of nothing is 1: nothing is wrong there.
+        """
+        found, missed = (prevalence * it for it in (self.sensitivity, 1 - self.sensitivity))
+        other = 1 - prevalence
+        false, right = (other * it for it in (1 - self.specificity, self.specificity))
+        return _share(found, found + false), _share(right, right + missed)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A model's own threshold for one of its maps, and what others would do.
+
+    Attributes
+    ----------
+    threshold : float
+        IDC is p >= threshold, unless the user sets another.
+    curve : tuple of OperatingPoint
+        By threshold, ascending.
+    """
+
+    threshold: float
+    curve: tuple[OperatingPoint, ...]
+
+    @classmethod
+    def from_document(cls, threshold: float, curve: Iterable[Mapping[str, Any]]) -> Operation:
+        """Take what a card says."""
+        points = sorted(map(OperatingPoint.from_document, curve), key=lambda it: it.threshold)
+        return cls(float(threshold), tuple(points))
+
+    def at(self, threshold: float) -> OperatingPoint | None:
+        """Return what a threshold does, interpolated between the curve's points.
+
+        None if the curve does not reach so far, or has a single point elsewhere.
+        """
+        for low, high in zip(self.curve, (*self.curve[1:], *self.curve[-1:]), strict=True):
+            if low.threshold == threshold:
+                return low
+            if low.threshold < threshold < high.threshold:
+                part = (threshold - low.threshold) / (high.threshold - low.threshold)
+                return _between(low, high, part)
+        return None
+
+    def nearest(self, threshold: float) -> OperatingPoint | None:
+        """Return the curve's point with the nearest threshold; None if it has no points."""
+        return min(self.curve, key=lambda it: abs(it.threshold - threshold), default=None)
+
+    def with_sensitivity(self, least: float) -> float | None:
+        """Return the highest known threshold that misses no more; None if there is none."""
+        found = (it.threshold for it in self.curve if it.sensitivity >= least)
+        return max(found, default=None)
+
+    def with_specificity(self, least: float) -> float | None:
+        """Return the lowest known threshold that alarms no more; None if there is none."""
+        found = (it.threshold for it in self.curve if it.specificity >= least)
+        return min(found, default=None)
+
+
+def _between(low: OperatingPoint, high: OperatingPoint, part: float) -> OperatingPoint:
+    def mean(a: float, b: float) -> float:
+        return a + (b - a) * part
+
+    def means(a: Interval | None, b: Interval | None) -> Interval | None:
+        return None if a is None or b is None else (mean(a[0], b[0]), mean(a[1], b[1]))
+
+    return OperatingPoint(
+        mean(low.threshold, high.threshold),
+        mean(low.sensitivity, high.sensitivity),
+        mean(low.specificity, high.specificity),
+        means(low.sensitivity_95ci, high.sensitivity_95ci),
+        means(low.specificity_95ci, high.specificity_95ci),
+    )
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 1.0
