@@ -35,3 +35,15 @@ def probability(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a probability from 0 to 1")
     return value
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Read which part of how many, such as ``2/8``."""
+    number, _, total = text.partition("/")
+    try:
+        found = int(number), int(total)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, such as 2/8") from None
+    if not 1 <= found[0] <= found[1]:
+        raise argparse.ArgumentTypeError(f"{text}: the first number is not from 1 to the second")
+    return found

@@ -75,13 +75,11 @@ class PageRow(Protocol):
         """The cells of the table."""
 
 
-def page_text(name: str, columns: Sequence[str], rows: Sequence[PageRow]) -> str:
+def page_text(columns: Sequence[str], rows: Sequence[PageRow]) -> str:
     """Return the page.
 
     Parameters
     ----------
-    name : str
-        Of the cohort's folder.
     columns : sequence of str
         What the cells of the rows are.
     """
@@ -95,8 +93,8 @@ def page_text(name: str, columns: Sequence[str], rows: Sequence[PageRow]) -> str
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
             f"img-src data:; style-src '{_digest(_STYLE)}'; script-src '{_digest(_SCRIPT)}'\">\n",
             '<meta name="viewport" content="width=device-width">\n',
-            f"<title>{escape(name)}</title>\n<style>{_STYLE}</style>\n",
-            f"<h1>{escape(name)}</h1>\n<p>{summary or 'no slides'}</p>\n",
+            f"<title>Cohort</title>\n<style>{_STYLE}</style>\n",
+            f"<h1>Cohort</h1>\n<p>{summary or 'no slides'}</p>\n",
             f"<p><strong>{escape(RESEARCH_USE_NOTICE)}</strong></p>\n",
             f'<div class="scroll"><table>\n<thead><tr><th>Map</th>{head}</tr></thead>\n<tbody>\n',
             *_body(columns, rows),

@@ -86,7 +86,7 @@ def write_tables(out: Path) -> list[Row]:
         texts = {COHORT: csv_text(COHORT_COLUMNS, (it.cells for it in rows))}
         if any(it.state.regions for it in rows):
             texts[COHORT_REGIONS] = csv_text(REGION_COLUMNS, _region_rows(out, rows))
-        texts[COHORT_PAGE] = page_text(out.name, COHORT_COLUMNS, rows)
+        texts[COHORT_PAGE] = page_text(COHORT_COLUMNS, rows)
         try:
             with FileGroup(out) as group:
                 for name, text in texts.items():

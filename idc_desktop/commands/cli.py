@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
-from idc_desktop.arguments import count, decimal, probability
+from idc_desktop.arguments import count, decimal, probability, shard
 from idc_desktop.commands.batch import FORMAT_NAMES, analyze_slides
 from idc_desktop.console import (
     EXIT_CANCELLED,
@@ -111,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_threads(cohort)
     cohort.add_argument("--restart", action="store_true", help="forget what was computed before")
     cohort.add_argument("--retry", choices=("failed",), help="try again what was refused or failed")
+    cohort.add_argument(
+        "--shard",
+        metavar="I/N",
+        type=shard,
+        help="one of N commands that share the work: begin with the I-th part of the slides",
+    )
     cohort.set_defaults(run=_analyze_cohort, recall=False)
 
     export = commands.add_parser(

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import queue
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from idc_desktop import RESEARCH_USE_NOTICE
+from idc_desktop.cohorts.claims import Claims
 from idc_desktop.cohorts.members import Member, find_members
 from idc_desktop.cohorts.states import STATUSES, CohortFolder, Listed, SlideState
 from idc_desktop.commands.batch import job_options
 from idc_desktop.commands.cancelling import Cancel, cancelling
+from idc_desktop.commands.cohort_local import LocalRun, Turns
 from idc_desktop.commands.cohort_progress import Progress
-from idc_desktop.commands.cohort_work import CohortListener, CohortWork
+from idc_desktop.commands.cohort_work import CohortWork
 from idc_desktop.commands.slide_job import JobOptions, read_inputs
 from idc_desktop.console import absolute, complain, print_json, print_line, severest
 from idc_desktop.errors import UsageError
-from idc_desktop.processes.engine_messages import Doctor, DoctorJob
-from idc_desktop.processes.supervisor import Job, ask
-
-_TABLES_EVERY_S = 30.0
-_LOOK_EVERY_S = 0.25
+from idc_desktop.storage.user_data import data_folder, network_drive
 
 
 @dataclass(frozen=True)
@@ -51,25 +43,27 @@ class Cohort:
 
 def analyze_cohort(given: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
+    if given.shard is not None:
+        _refuse_for_shards(given)
     cohort, notes = _cohort(given)
     for note in notes:
         complain(f"note: {note}")
     slides = [it.slide for it in cohort.members]
     inputs = read_inputs(cohort.options, slides, lambda text: complain(f"note: {text}"))
-    work = CohortWork(cohort.options, inputs, retries=given.retry is not None)
+    work = CohortWork(cohort.options, inputs)
     _list(cohort, work)
-    if given.restart:
-        for member in cohort.members:
-            cohort.folder.forget(member.id)
-    known = {it.id: state for it in cohort.members if (state := work.finished(it)) is not None}
-    todo = [it for it in cohort.members if it.id not in known]
-    progress = Progress(len(cohort.members), len(known), is_silent=given.json)
+    _forget(cohort, is_all=given.restart, is_failed=given.retry is not None)
+    todo = [it for it in cohort.members if work.finished(it) is None]
+    total = len(cohort.members)
+    progress = Progress(total, total - len(todo), is_silent=given.json)
     with cancelling() as cancel:
         try:
-            _Local(work, todo, progress, cancel, cohort.options).run()
+            with Claims(cohort.options.out) as claims:
+                turns = Turns(_from(todo, given.shard), claims, work, cancel)
+                LocalRun(work, turns, progress, cancel, cohort.options).run()
         finally:
             progress.end()
-            _write_tables(cohort.options.out)
+            work.write_tables()
     return _tell(cohort, cancel, is_json=given.json)
 
 
@@ -89,6 +83,20 @@ def _cohort(given: argparse.Namespace) -> tuple[Cohort, list[str]]:
     return Cohort(members, options), notes
 
 
+def _refuse_for_shards(given: argparse.Namespace) -> None:
+    if given.restart:
+        raise UsageError(
+            "--restart and --shard: Each shard would forget what the others did. Run once with "
+            "--restart alone, or choose another folder with --out."
+        )
+    kind = network_drive(data_folder())
+    if kind is not None:
+        raise UsageError(
+            f"{data_folder()}: The data folder lies on a network drive ({kind}), which several "
+            "machines must not share. Name a folder on a local disk in IDC_DESKTOP_DATA_DIR."
+        )
+
+
 def _list(cohort: Cohort, work: CohortWork) -> None:
     folder = cohort.folder
     folder.list(
@@ -102,114 +110,20 @@ def _list(cohort: Cohort, work: CohortWork) -> None:
     )
 
 
-class _Local:
-    """Does slides in this process, several at a time, each with an engine of its own.
-
-    On two cores two slides overlap: one is read while the other is classified.
-    """
-
-    def __init__(
-        self,
-        work: CohortWork,
-        todo: Sequence[Member],
-        progress: Progress,
-        cancel: Cancel,
-        options: JobOptions,
-    ) -> None:
-        self._work = work
-        self._todo = list(reversed(todo))
-        self._progress = progress
-        self._cancel = cancel
-        self._options = options
-        # Only the main thread prints: the others say what it is to do.
-        self._told: queue.Queue[Callable[[], None]] = queue.Queue()
-
-    def run(self) -> None:
-        """Do all of them; raise what ends the whole."""
-        count = self._slots()
-        threads = max(1, self._options.threads // max(count, 1))
-        slots = [
-            threading.Thread(target=self._work_on, args=(threads,), daemon=True)
-            for _ in range(count)
-        ]
-        for slot in slots:
-            slot.start()
-        written = time.monotonic()
-        try:
-            while any(it.is_alive() for it in slots) or not self._told.empty():
-                with contextlib.suppress(queue.Empty):
-                    self._told.get(timeout=_LOOK_EVERY_S)()
-                if time.monotonic() - written >= _TABLES_EVERY_S:
-                    _write_tables(self._options.out)
-                    written = time.monotonic()
-        except BaseException:
-            self._cancel.ask()
-            for slot in slots:
-                slot.join()
-            raise
-
-    def _slots(self) -> int:
-        most = min(self._options.threads, len(self._todo))
-        if most <= 1 or self._options.provider == "cpu":
-            return most
-        # Slides that share a graphics card would only share its memory, too.
-        return most if ask(DoctorJob(), Doctor, "doctor").cuda_problem else 1
-
-    def _work_on(self, threads: int) -> None:
-        while not self._cancel.is_asked_for:
-            try:
-                member = self._todo.pop()
-            except IndexError:
-                return
-            listener = _Listener(member, self._options.is_anonymous, self._cancel, self._tell)
-            try:
-                state = self._work.do(member, threads, listener)
-            except Exception as error:  # noqa: BLE001 - raised again where the others are ended
-                self._told.put(partial(_raise, error))
-                return
-            if state is not None:
-                self._told.put(partial(self._progress.finish, state))
-
-    def _tell(self, say: Callable[[Progress], None]) -> None:
-        self._told.put(lambda: say(self._progress))
+def _forget(cohort: Cohort, *, is_all: bool, is_failed: bool) -> None:
+    """Forget what is to be done again, whatever became of it."""
+    folder = cohort.folder
+    for member in cohort.members if is_all or is_failed else ():
+        state = folder.state(member.id)
+        if is_all or (state is not None and state.status in ("refused", "failed")):
+            folder.forget(member.id)
 
 
-class _Listener(CohortListener):
-    """Passes on what is heard of one slide."""
-
-    def __init__(
-        self,
-        member: Member,
-        is_anonymous: bool,
-        cancel: Cancel,
-        tell: Callable[[Callable[[Progress], None]], None],
-    ) -> None:
-        super().__init__(member, is_anonymous=is_anonymous)
-        self._cancel = cancel
-        self._say = tell
-        self._reached: int | None = None
-
-    def started(self, job: Job) -> None:
-        self._cancel.take(job)
-
-    def note(self, text: str) -> None:
-        self._say(lambda progress: progress.note(text))
-
-    def reach(self, done: int) -> None:
-        if self._reached is not None and done > self._reached:
-            more = done - self._reached
-            self._say(lambda progress: progress.add_patches(more))
-        self._reached = done
-
-
-def _raise(error: Exception) -> None:
-    raise error
-
-
-def _write_tables(out: Path) -> None:
-    from idc_desktop.cohorts.tables import write_tables
-
-    write_tables(out)
+def _from(todo: list[Member], shard: tuple[int, int] | None) -> list[Member]:
+    """Return the slides in the order in which a shard takes them: each begins elsewhere."""
+    number, count = shard or (1, 1)
+    start = (number - 1) * len(todo) // count
+    return [*todo[start:], *todo[:start]]
 
 
 def _tell(cohort: Cohort, cancel: Cancel, *, is_json: bool) -> int:

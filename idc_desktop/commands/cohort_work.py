@@ -41,14 +41,11 @@ class CohortWork:
         Of all slides.
     inputs : JobInputs
         What is read once.
-    retries : bool
-        Slides that were refused, or failed, are tried again.
     """
 
-    def __init__(self, options: JobOptions, inputs: JobInputs, *, retries: bool = False) -> None:
+    def __init__(self, options: JobOptions, inputs: JobInputs) -> None:
         self._options = options
         self._inputs = inputs
-        self._retries = retries
         self._folder = CohortFolder(options.out)
 
     def image(self, member: Member) -> str:
@@ -61,7 +58,7 @@ class CohortWork:
         if state is None or (state.task, state.stamp) != (self._task(member), member.stamp):
             return None
         if state.status in ("refused", "failed"):
-            return None if self._retries else state
+            return state
         return state if self._provenance(state.folder) == state.provenance else None
 
     def do(self, member: Member, threads: int, listener: CohortListener) -> SlideState | None:
@@ -113,6 +110,12 @@ class CohortWork:
             )
         self._folder.keep(member.id, state)
         return state
+
+    def write_tables(self) -> None:
+        """Write the tables of all slides, as far as there are states."""
+        from idc_desktop.cohorts.tables import write_tables
+
+        write_tables(self._options.out)
 
     def _report(self, member: Member, threads: int, listener: CohortListener) -> Report:
         try:

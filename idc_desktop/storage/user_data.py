@@ -13,6 +13,10 @@ import platformdirs
 
 PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
+_NETWORK_DRIVES = (
+    *("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "glusterfs"),
+    *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.rclone", "fuse.s3fs", "pvfs2", "panfs"),
+)
 
 
 def data_folder() -> Path:
@@ -20,6 +24,24 @@ def data_folder() -> Path:
     override = os.environ.get("IDC_DESKTOP_DATA_DIR")
     folder = override or platformdirs.user_data_dir("idc-desktop", False)
     return Path(folder).absolute()  # the engine, which is told of it, stands elsewhere
+
+
+def network_drive(path: Path) -> str | None:
+    """Return the kind of network drive that a path lies on, such as ``nfs4``; None if on none.
+
+    Only Linux tells.
+    """
+    try:
+        mounts = Path("/proc/self/mounts").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return None
+    place, best, kind = os.path.realpath(path), "", ""
+    for line in mounts:
+        _, at, its_kind, *_ = line.split(" ")
+        at = at.replace("\\040", " ")
+        if Path(place).is_relative_to(at) and len(at) >= len(best):
+            best, kind = at, its_kind
+    return kind if kind.startswith(_NETWORK_DRIVES) else None
 
 
 def slide_folder(folder: Path, slide_identity: str) -> Path:

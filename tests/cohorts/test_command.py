@@ -247,3 +247,48 @@ def test_ctrl_c_keeps_what_was_done_and_the_same_command_goes_on(
     assert counts.keys() == {"done", "pending"}
     assert cohort.run() == 0
     assert set(cohort.statuses.values()) == {"done"}
+
+
+def test_shards_share_the_slides_and_make_the_same_tables(
+    cohort: TinyCohort, data_dir: Path, tmp_path: Path
+) -> None:
+    cohort.add("a.tiff", "b.tiff", "sub/c.tiff", "sub/d.tiff")
+    assert cohort.run() == 0
+    wanted, cohort.out = digests(cohort.out), tmp_path / "shared"
+
+    shards = [
+        subprocess.Popen(
+            [sys.executable, "-m", "idc_desktop", *cohort.arguments("--shard", shard)],
+            env=environment(data_dir / shard[0]),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for shard in ("1/2", "2/2")
+    ]
+    said = [it.communicate(timeout=60)[0] for it in shards]
+
+    assert [it.returncode for it in shards] == [0, 0]
+    assert digests(cohort.out) == wanted
+    assert not list((cohort.out / ".cohort" / "claims").iterdir())
+    # Each has done some of them; none was done twice.
+    runs = [list(data_dir.glob(f"{it}/slides/*/run-*.sqlite")) for it in "12"]
+    assert all(it.count("done") >= 4 for it in said)
+    assert all(runs)
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b"])
+def test_shard_that_is_none_is_refused(
+    cohort: TinyCohort, shard: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cohort.run("--shard", shard)
+    assert end.value.code == 2
+    assert "--shard" in capsys.readouterr().err
+
+
+def test_shards_cannot_forget_what_others_do(
+    cohort: TinyCohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort.add("a.tiff")
+    assert cohort.run("--shard", "1/2", "--restart") == 2
+    assert "Run once with --restart alone" in capsys.readouterr().err
