@@ -23,6 +23,7 @@ from idc_desktop.regions.shape import Region, rectangle, shape_of
 from tests.support import crashing_engine, crashing_region_reader, lying_process
 from tests.support.crashing_engine import Crash
 from tests.support.lying_process import Lie
+from tests.support.messages import description_of
 
 REGIONS = [
     Region("Größe, µm", rectangle(10.5, 20, 30, 40.25), "Tumor", (1, 2, 3), is_locked=True),
@@ -59,7 +60,7 @@ def test_what_the_file_holds_arrives_whole(file: Path) -> None:
     assert read.regions == REGIONS
     assert read.notes == ()
     assert read.states_origin
-    assert read.placed((1000, 500)) == REGIONS
+    assert read.placed(description_of(), (1000, 500)) == REGIONS
 
 
 def test_file_that_says_no_origin_is_moved_to_the_bounds(tmp_path: Path) -> None:
@@ -68,10 +69,31 @@ def test_file_that_says_no_origin_is_moved_to_the_bounds(tmp_path: Path) -> None
 
     read = RegionReading(path).result()
 
-    (moved,) = read.placed((1000, 500))
+    (moved,) = read.placed(description_of(), (1000, 500))
     assert moved.shape.bounds == (1000, 500, 1009, 509)
     assert moved.id == read.regions[0].id
     assert "was repaired" in read.notes[0]
+
+
+NDPA = (
+    "<annotations><ndpviewstate><title>T</title><annotation type='freehand'><pointlist>"
+    + "".join(f"<point><x>{x}</x><y>{y}</y></point>" for x, y in ((0, 0), (4000, 0), (4000, 8000)))
+    + "</pointlist></annotation></ndpviewstate></annotations>"
+)
+
+
+def test_nanometres_of_the_glass_are_laid_on_a_slide_that_says_where_its_middle_is(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.ndpi.ndpa"
+    path.write_text(NDPA)
+    read = RegionReading(path).result()
+
+    (placed,) = read.placed(description_of(glass_middle_l0=(100.5, -20.0)), (7, 7))
+
+    assert placed.shape.bounds == pytest.approx((100.5, -20, 101.5, -18))  # 4 µm/px
+    with pytest.raises(RegionsError, match=r"a\.svs does not say where that is"):
+        read.placed(description_of(), (0, 0))
 
 
 def test_many_regions_come_in_several_messages(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from idc_desktop.slides.levels import Level
 from idc_desktop.slides.reader import Slide
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
-from tests.support.scans import write_dicom, write_mirax
+from tests.support.scans import write_dicom, write_mirax, write_vmu
 from tests.support.slides import PINK, Canvas, Rgb, damage_tile, pyramid, write_svs, write_tiff
 
 TILE = 128
@@ -492,3 +492,14 @@ def test_truncated_slide_is_refused_or_warned_about_with_the_byte(tmp_path: Path
 
     for size, text in said:
         assert f"ends at byte {size:,}" in text
+
+
+def test_hamamatsus_slides_say_where_the_middle_of_the_glass_is(tmp_path: Path) -> None:
+    path = write_vmu(tmp_path / "scan.vmu", np.full((120, 200, 3), 200, np.uint8))
+    with path.open("a", encoding="ascii") as file:
+        file.write("XOffsetFromSlideCentre=8000\nYOffsetFromSlideCentre=-4000\n")
+
+    with Slide(path, 4.0) as slide:
+        assert slide.describe().glass_middle_l0 == (100 - 2, 60 + 1)
+    with Slide(path) as slide:
+        assert slide.describe().glass_middle_l0 is None

@@ -46,7 +46,7 @@ def run(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
     for batch in _batches(file):
         outbox.send(RegionsFound.of(batch))
     notes = tuple(note[:MAX_TEXT] for note in file.notes())
-    outbox.send(RegionsDone(notes, file.states_origin))
+    outbox.send(RegionsDone(notes, file.states_origin, file.in_nm_of_glass))
 
 
 def _batches(file: RegionsFile) -> Iterator[list[Region]]:

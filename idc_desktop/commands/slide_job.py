@@ -341,7 +341,8 @@ def _refuse_context(model: Model, file: str, options: JobOptions) -> None:
 def _placed(read: ReadRegions, analysis: Analysis, options: JobOptions) -> list[Region]:
     """Return the regions in level-0 pixels of this slide."""
     return read.placed(
-        (0.0, 0.0) if options.regions_origin == "image" else analysis.slide.bounds_origin_l0
+        analysis.slide,
+        (0.0, 0.0) if options.regions_origin == "image" else analysis.slide.bounds_origin_l0,
     )
 
 

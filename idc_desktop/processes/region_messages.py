@@ -118,12 +118,13 @@ class CheckingArea(Event):
 
 @dataclass(frozen=True)
 class RegionsDone(Event):
-    """The file is read: what should be known of it, and whether it says where it counts from."""
+    """The file is read: what should be known of it, and where it counts from (`ReadRegions`)."""
 
     NAME = "regions done"
 
     notes: tuple[Text, ...]
     states_origin: bool
+    in_nm_of_glass: bool = False
 
 
 @dataclass(frozen=True)

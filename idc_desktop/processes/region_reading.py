@@ -17,6 +17,7 @@ from idc_desktop.processes.region_messages import (
 )
 from idc_desktop.processes.supervisor import Child, ChildCrashedError
 from idc_desktop.regions.shape import Point, Region
+from idc_desktop.slides.description import SlideDescription
 
 _DEADLINE_S = 60.0  # the child speaks twice a second, but for the seconds that JSON is parsed
 _SHARE_OF_MEMORY = 0.5
@@ -33,21 +34,45 @@ class ReadRegions:
         What was left out, repaired or taken otherwise than it stands in the file.
     states_origin : bool
         The file says where it counts from: the regions are in level-0 pixels.
+    in_nm_of_glass : bool
+        They are in nanometres from the middle of the glass, as in the files of Hamamatsu's viewer.
+    name : str
+        Of the file.
     """
 
     regions: list[Region]
     notes: tuple[str, ...]
     states_origin: bool
+    in_nm_of_glass: bool = False
+    name: str = ""
 
-    def placed(self, origin_l0: Point) -> list[Region]:
-        """Return the regions in level-0 pixels.
+    def placed(self, slide: SlideDescription | None, origin_l0: Point) -> list[Region]:
+        """Return the regions in level-0 pixels of a slide.
 
         Parameters
         ----------
+        slide : SlideDescription or None
+            None: it is not open yet.
         origin_l0 : (x, y)
             Where the file's (0, 0) lies on the slide: for a file of QuPath, which crops a slide
             to its bounds, the corner of the bounds. A file that says its own is right.
+
+        Raises
+        ------
+        RegionsError
+            The file counts from the middle of the glass, and the slide does not say where that is.
         """
+        if self.in_nm_of_glass:
+            if slide is None or slide.glass_middle_l0 is None or slide.mpp_xy is None:
+                which = "the slide" if slide is None else slide.file
+                raise RegionsError(
+                    f"{self.name}: Its coordinates are nanometres from the middle of the glass, "
+                    f"and {which} does not say where that is; only Hamamatsu's own slides do. "
+                    "Export the annotations as GeoJSON, for instance from QuPath."
+                )
+            (x, y), (mpp_x, mpp_y) = slide.glass_middle_l0, slide.mpp_xy
+            scale = 1e-3 / mpp_x, 1e-3 / mpp_y
+            return [replace(it, shape=it.shape.resized(*scale).moved(x, y)) for it in self.regions]
         if self.states_origin or not any(origin_l0):
             return self.regions
         return [replace(it, shape=it.shape.moved(*origin_l0)) for it in self.regions]
@@ -91,7 +116,10 @@ class RegionReading(Closing):
                             raise GarbledMessageError(f"{points:,} corners")
                         regions += self._checked(event)
                     elif isinstance(event, RegionsDone):
-                        return ReadRegions(regions, event.notes, event.states_origin)
+                        return ReadRegions(
+                            *(regions, event.notes, event.states_origin),
+                            *(event.in_nm_of_glass, self._name),
+                        )
         except ChildCrashedError as crash:
             if not self._is_cancelled:
                 raise self._lost(crash, at) from crash

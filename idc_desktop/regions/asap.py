@@ -49,6 +49,9 @@ class AsapReader:
             if color is not None:
                 self._colors[attributes.get("Name", "")] = color
 
+    def end(self, tag: str, text: str) -> None:
+        """Take an element that ends; none of them has a text."""
+
     def file(self) -> FoundFile:
         """Return what was found, once the whole file was read."""
         left_out, splines, entries = Tally(), Tally(), []

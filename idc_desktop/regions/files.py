@@ -1,4 +1,4 @@
-"""Regions from files: GeoJSON of QuPath, WSInfer and ourselves, XML of ASAP and ImageScope.
+"""Regions from files: GeoJSON of QuPath, WSInfer and us, XML of ASAP, ImageScope and Hamamatsu.
 
 All may be gzipped. Areas are taken; what is none is left out and told in one note. A file with a
 coordinate that is none is damaged, and refused whole.
@@ -42,6 +42,9 @@ class RegionsFile:
         Of the file.
     states_origin : bool
         The file says where its (0, 0) lies on the slide: its regions are in level-0 pixels.
+    in_nm_of_glass : bool
+        Coordinates are nanometres from the middle of the glass: only a slide that says where that
+        is can have them.
     at : str
         The entry that is being checked, such as ``Feature 3 (annotation 'Tumor')``.
 
@@ -61,6 +64,7 @@ class RegionsFile:
         except RegionsError as error:
             raise RegionsError(f"{path.name}: {error}") from error
         self.states_origin = file.origin_l0 is not None
+        self.in_nm_of_glass = file.in_nm_of_glass
         self._origin = file.origin_l0 or (0.0, 0.0)
         self._entries = deque(file.entries)
         self._notes = file.notes

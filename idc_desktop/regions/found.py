@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from idc_desktop.regions.shape import Point, Rgb, Roi
 
@@ -66,12 +66,28 @@ class FoundFile:
     left_out : Tally
         Entries that are no areas: points, lines, things unknown.
     notes : tuple of str
+    in_nm_of_glass : bool
+        Coordinates are nanometres from the middle of the glass, not pixels.
     """
 
     entries: list[Found]
     origin_l0: Point | None = None
     left_out: Tally = field(default_factory=Tally)
     notes: tuple[str, ...] = ()
+    in_nm_of_glass: bool = False
+
+
+class ElementReader(Protocol):
+    """Collects the annotations of one kind of XML file."""
+
+    def start(self, tag: str, attributes: dict[str, str], line: int) -> None:
+        """Take an element that begins."""
+
+    def end(self, tag: str, text: str) -> None:
+        """Take an element that ends, with the text in it."""
+
+    def file(self) -> FoundFile:
+        """Return what was found, once the whole file was read."""
 
 
 def quoted(text: str) -> str:

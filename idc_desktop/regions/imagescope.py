@@ -46,6 +46,9 @@ class ImageScopeReader:
         elif tag in ("Vertex", "V"):
             self._add_point(attributes, line)
 
+    def end(self, tag: str, text: str) -> None:
+        """Take an element that ends; none of them has a text."""
+
     def file(self) -> FoundFile:
         """Return what was found, once the whole file was read."""
         left_out, entries = Tally(), []

@@ -166,6 +166,12 @@ class Shape:
             [[np.add(ring, (dx, dy)) for ring in polygon] for polygon in self.polygons], self.roi
         )
 
+    def resized(self, across: float, down: float) -> Shape:
+        """Return the shape with all coordinates multiplied; factors above 0."""
+        return shape_of(
+            [[ring * (across, down) for ring in polygon] for polygon in self.polygons], self.roi
+        )
+
     def scaled(self, across: float, down: float) -> Shape:
         """Return the shape stretched around the middle of its bounds; factors above 0."""
         left, top, right, bottom = self.bounds

@@ -6,28 +6,20 @@ import codecs
 import re
 import xml.parsers.expat
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from idc_desktop.errors import RegionsError
 from idc_desktop.regions.asap import AsapReader
-from idc_desktop.regions.found import FoundFile, quoted
+from idc_desktop.regions.found import ElementReader, FoundFile, quoted
+from idc_desktop.regions.hamamatsu import HamamatsuReader
 from idc_desktop.regions.imagescope import ImageScopeReader
 
-
-class Reader(Protocol):
-    """Collects the annotations of one kind of file."""
-
-    def start(self, tag: str, attributes: dict[str, str], line: int) -> None:
-        """Take an element that begins."""
-
-    def file(self) -> FoundFile:
-        """Return what was found, once the whole file was read."""
-
-
-_READERS: dict[str, Callable[[], Reader]] = {
+_READERS: dict[str, Callable[[], ElementReader]] = {
     "ASAP_Annotations": AsapReader,
     "Annotations": ImageScopeReader,
+    "annotations": HamamatsuReader,
 }
+_MOST_TEXT_CHARS = 1 << 12
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -55,12 +47,22 @@ def parse(data: bytes) -> FoundFile:
         It is no XML, of a program that is not known here, or a coordinate is no number.
     """
     parser = xml.parsers.expat.ParserCreate("utf-8")
-    readers: list[Reader] = []
+    readers: list[ElementReader] = []
+    texts: list[str] = []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         if not readers:
             readers.append(_reader_of(tag, parser.CurrentLineNumber))
+        texts.clear()
         readers[0].start(tag, attributes, parser.CurrentLineNumber)
+
+    def end(tag: str) -> None:
+        readers[0].end(tag, "".join(texts)[:_MOST_TEXT_CHARS].strip())
+        texts.clear()
+
+    def text(part: str) -> None:
+        if len(texts) < _MOST_TEXT_CHARS:  # parts come in lines, none of them endless
+            texts.append(part[:_MOST_TEXT_CHARS])
 
     def refuse_type(*_: object) -> NoReturn:
         # An entity can unfold without end, or name another file.
@@ -68,6 +70,8 @@ def parse(data: bytes) -> FoundFile:
         raise RegionsError(f"It has a document type (line {line}), which no annotations need.")
 
     parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = refuse_type
     try:
         parser.Parse(_utf8(data), True)
@@ -77,17 +81,13 @@ def parse(data: bytes) -> FoundFile:
     return readers[0].file()
 
 
-def _reader_of(tag: str, line: int) -> Reader:
+def _reader_of(tag: str, line: int) -> ElementReader:
     if tag in _READERS:
         return _READERS[tag]()
-    if tag == "annotations":
-        raise RegionsError(
-            "This is a file of Hamamatsu's viewer (NDPA), whose coordinates are nanometres from "
-            "the middle of the glass. Import it in QuPath and export the annotations as GeoJSON."
-        )
     raise RegionsError(
-        f"This is neither a file of ASAP nor of ImageScope (line {line}: <{quoted(tag)[1:-1]}>). "
-        "Save the annotations as GeoJSON, for instance with QuPath."
+        "This is no file of ASAP, ImageScope or Hamamatsu's viewer "
+        f"(line {line}: <{quoted(tag)[1:-1]}>). Save the annotations as GeoJSON, for instance "
+        "with QuPath."
     )
 
 

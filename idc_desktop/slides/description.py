@@ -17,6 +17,7 @@ _PSEUDONYM_DIGITS = 12
 
 _SidePx = Annotated[int, Within(1, MAX_SIDE_PX)]
 _PlacePx = Annotated[int, Within(0, MAX_SIDE_PX)]
+_AnywherePx = Annotated[float, Within(-1e9, 1e9)]
 _Scale = Annotated[float, Within(1e-3, 2 * MAX_SIDE_PX)]
 _Mpp = Annotated[float, Within(*MPP_RANGE)]
 _LevelMpp = Annotated[float, Within(MPP_RANGE[0] * 1e-3, MPP_RANGE[1] * 2 * MAX_SIDE_PX)]
@@ -56,6 +57,8 @@ class SlideDescription:
         The rule by which it was found.
     warnings : tuple of str
         What a user should know before trusting a result.
+    glass_middle_l0 : (x, y) or None
+        Where the middle of the glass lies, level-0 pixels, if the file says so (Hamamatsu).
     """
 
     file: str
@@ -71,10 +74,13 @@ class SlideDescription:
     identity: Annotated[str, Matching("[0-9a-f]{64}")]
     identity_kind: Annotated[str, Matching("[ -~]{1,200}")]
     warnings: tuple[str, ...]
+    glass_middle_l0: tuple[_AnywherePx, _AnywherePx] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
+        """Return what ``info --json`` prints of it."""
+        said = asdict(self)
+        del said["glass_middle_l0"]
+        return said
 
     @property
     def bounds_origin_l0(self) -> tuple[int, int]:

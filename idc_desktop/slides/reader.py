@@ -372,6 +372,7 @@ class Slide(Closing):
             identity=self.identity(),
             identity_kind=self._files.identity_kind,
             warnings=self.warnings,
+            glass_middle_l0=self._glass_middle(),
         )
 
     def close(self) -> None:
@@ -454,6 +455,21 @@ class Slide(Closing):
         with self._lock:
             if self._handle is failed:
                 self._handle = fresh
+
+    def _glass_middle(self) -> tuple[float, float] | None:
+        """Find the middle of the glass, which Hamamatsu's scanners say in nm from the image's."""
+        if self.mpp is None:
+            return None
+        try:
+            x_nm, y_nm = (
+                float(self._handle.properties[f"hamamatsu.{axis}OffsetFromSlideCentre"])
+                for axis in "XY"
+            )
+        except (KeyError, ValueError):
+            return None
+        x = self.width_l0 / 2 - x_nm / (1000 * self.mpp.x)
+        y = self.height_l0 / 2 - y_nm / (1000 * self.mpp.y)
+        return (x, y) if max(abs(x), abs(y)) <= 1e9 else None
 
     def _read_bounds(self) -> tuple[int, int, int, int] | None:
         names = (

@@ -595,7 +595,10 @@ def test_spline_is_taken_as_a_polygon_and_said(tmp_path: Path) -> None:
         (('X="8"', 'X="eight"'), "Annotation 2, line 11, has no valid coordinates (line 13"),
         (('Y="9"', 'Z="9"'), "Annotation 2, line 11, has no valid coordinates (line 14"),
         (('X="8"', 'X="nan"'), "Annotation 2, line 11, has a coordinate that is not finite"),
-        (("ASAP_Annotations>", "svg>"), "neither a file of ASAP nor of ImageScope (line 2: <svg>"),
+        (
+            ("ASAP_Annotations>", "svg>"),
+            "or Hamamatsu's viewer (line 2: <svg>",
+        ),
         (
             ("<ASAP_Annotations>", '<!DOCTYPE a [<!ENTITY b "c">]><ASAP_Annotations>'),
             "document type (line 2)",
@@ -708,9 +711,47 @@ def test_hole_of_nothing_is_told(tmp_path: Path) -> None:
     assert "2 entries were left out" in notes[0]
 
 
-def test_file_of_hamamatsus_viewer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RegionsError, match=r"NDPA.*export the annotations as GeoJSON"):
-        read_xml(tmp_path, "<annotations><ndpviewstate id='1'/></annotations>")
+HAMAMATSU = """<?xml version="1.0" encoding="utf-8"?>
+<annotations>
+ <ndpviewstate id="1"><title>Tumor</title><x>1</x><y>2</y><lens>5</lens>
+  <annotation type="freehand" displayname="AnnotateFreehand" color="#ff0010"><closed>1</closed>
+   <pointlist><point><x>-2000</x><y>-1000</y></point><point><x>2000</x><y>-1000</y></point>
+   <point><x>2000</x><y>1000</y></point></pointlist></annotation></ndpviewstate>
+ <ndpviewstate id="2"><title/>
+  <annotation type="circle" color="x"><x>0</x><y>5000</y><radius>1000</radius></annotation>
+ </ndpviewstate>
+ <ndpviewstate id="3"><title>Edge</title><annotation type="freehand"><closed>0</closed>
+  <pointlist><point><x>0</x><y>0</y></point></pointlist></annotation></ndpviewstate>
+ <ndpviewstate id="4"><annotation type="pin"><x>0</x><y>0</y></annotation></ndpviewstate>
+</annotations>"""
+
+
+def test_areas_of_hamamatsus_viewer_are_taken_in_its_own_unit(tmp_path: Path) -> None:
+    (tumor, circle), notes = read_xml(tmp_path, HAMAMATSU)
+
+    assert (tumor.name, tumor.classification, tumor.color) == ("Tumor", "", (255, 0, 16))
+    assert tumor.shape.bounds == (-2000, -1000, 2000, 1000)
+    assert tumor.shape.area_px == 4000 * 2000 / 2
+    assert (circle.name, circle.shape.roi) == ("Region 2", "Ellipse")
+    assert circle.shape.bounds == pytest.approx((-1000, 4000, 1000, 6000), abs=2)
+    assert "2 entries were left out, the first: Annotation 3, line 10, is an open line." in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("<x>-2000</x>", "<x>west</x>", "line 5: could not convert"),
+        ("<radius>1000</radius>", "", "not enough values"),
+        ("<radius>1000</radius>", "<radius>-1</radius>", "a radius of -1"),
+        ("<radius>1000</radius>", "<radius>nan</radius>", "a radius of nan"),
+        ("<x>-2000</x>", "", "cannot reshape"),
+    ],
+)
+def test_damaged_file_of_hamamatsus_viewer_is_refused(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    with pytest.raises(RegionsError, match=said):
+        read_xml(tmp_path, HAMAMATSU.replace(old, new))
 
 
 def test_empty_asap_file_holds_no_regions(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ class _Cutting:
         assert self._description is not None
         read = reading.result()
         origin = self._description.bounds_origin_l0 if self._options.counts_from_bounds else (0, 0)
-        self._regions = read.placed(origin)
+        self._regions = read.placed(self._description, origin)
         self._found.notes += read.notes
         self._found.classes = dict(Counter(map(class_of, self._regions)))
         self._grid = grid

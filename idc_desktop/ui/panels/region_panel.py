@@ -48,7 +48,7 @@ from idc_desktop.ui.verbs import Verb
 _MENU = "&Regions"
 _CLASSES = ("", "IDC", "Other", "Stroma", "Necrosis", "Immune cells")
 _SHARE_OF_VIEW = 0.3
-_READABLE = "Regions (*.geojson *.json *.geojson.gz *.gz *.xml);;All files (*)"
+_READABLE = "Regions (*.geojson *.json *.geojson.gz *.gz *.xml *.ndpa);;All files (*)"
 _WRITABLE = "GeoJSON (*.geojson);;GeoJSON, packed (*.geojson.gz)"
 
 
@@ -140,7 +140,7 @@ class RegionPanel(QWidget):
 
         `origin_l0` is where the file's (0, 0) lies on the slide, if it does not say so itself.
         """
-        slide = self._document.path
+        slide, description = self._document.path, self._document.slide
         reading, running = RegionReading(path), self._readings
         running.add(reading)
 
@@ -149,7 +149,7 @@ class RegionPanel(QWidget):
                 read = reading.result()
             finally:
                 running.discard(reading)
-            return slide, read.placed(origin_l0), read.notes
+            return slide, read.placed(description, origin_l0), read.notes
 
         self._reading.start(work, may_hang=True)
 
