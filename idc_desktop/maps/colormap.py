@@ -17,6 +17,9 @@ _ANCHORS = {
     "cividis": "00224e 1a386f 434e6c 61656f 7d7c78 9b9476 bcae6c dfca57 fee838",
     "magma": "000004 1d1147 51127c 822681 b73779 e75263 fc8961 fec488 fcfdbf",
     "inferno": "000004 210c4a 57106e 8a226a bc3754 e45a31 f98e09 f9cb35 fcffa4",
+    # Made for H&E: green over its pinks and purples stays what it is with every kind of colour
+    # blindness, where violets, blues, yellows and whites fall together with some tissue.
+    "leaf": "295020 2e6a18 348410 3a9f08 3fb900 4cca20 5adc40 67ee61 74ff81",
     "greys": "101010 2d2d2d 4b4b4b 696969 878787 a5a5a5 c3c3c3 e1e1e1 ffffff",
 }
 
@@ -54,12 +57,19 @@ def lookup_table(name: str = DEFAULT) -> npt.NDArray[np.uint8]:
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
+def opacity_weights() -> npt.NDArray[np.float64]:
+    """Return what part of the opacity the colours of `lookup_table` get, shape (256,).
+
+    The lower the value, the more transparent, so that the stain of benign tissue stays readable.
+    """
+    return np.linspace(_LEAST_OPACITY, 1, 256)
+
+
 def colorize(layer: MapLayer, opacity: float, name: str = DEFAULT) -> npt.NDArray[np.uint8]:
     """Return a layer as RGBA, one pixel per patch, shape (rows, cols, 4).
 
-    The lower the value, the more transparent, so that the stain of benign tissue stays readable.
-    What was not analyzed is wholly transparent, never painted as 0; what failed has a colour of
-    its own.
+    Opacity is weighted by `opacity_weights`. What was not analyzed is wholly transparent, never
+    painted as 0; what failed has a colour of its own.
     """
     rgba = np.zeros((*layer.stored.shape, 4), np.uint8)
     analyzed = layer.analyzed
@@ -67,8 +77,7 @@ def colorize(layer: MapLayer, opacity: float, name: str = DEFAULT) -> npt.NDArra
     rgba[analyzed, :3] = lookup_table(name)[index]
     failed = layer.map.failed
     rgba[failed, :3] = FAILED_RGB
-    weight = _LEAST_OPACITY + (1 - _LEAST_OPACITY) * index / 255
-    rgba[analyzed, 3] = np.round(255 * opacity * weight)
+    rgba[analyzed, 3] = np.round(255 * opacity * opacity_weights()[index])
     rgba[failed, 3] = round(255 * opacity)
     return rgba
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -12,6 +13,18 @@ from PySide6.QtGui import QUndoCommand
 from idc_desktop.maps.colormap import DEFAULT, NAMES
 from idc_desktop.maps.layers import KINDS, PATCH
 
+EXTENTS = {
+    "all": "Every patch",
+    "positive": "At or above the threshold",
+    "outline": "Outline only",
+}
+"""What can be painted of a map, the most first, and how it is called."""
+
+FADES = (0.0, 10.0, 20.0, 40.0)
+"""The magnifications at which the map may have faded away; 0 is none."""
+
+_FADES_OVER = 4.0  # from a quarter of that magnification on
+_UM_AT_1X = 10.0
 _ONE_GESTURE_S = 1.0
 _LABELS = {
     "layer": "Show another layer",
@@ -21,6 +34,9 @@ _LABELS = {
     "visible": "Show or hide the map",
     "smooth": "Smooth the map",
     "outlined": "Outline the map",
+    "extent": "Paint more or less of the map",
+    "fades_at": "Change where the map fades",
+    "regions": "Show or hide the regions",
     "legend": "Show or hide the legend",
 }
 
@@ -41,6 +57,13 @@ class Display:
     visible, smooth, outlined : bool
         Whether the map is painted, interpolated between patches, and with the outline of what is
         at or above the threshold.
+    extent : str
+        One of `EXTENTS`.
+    fades_at : float
+        One of `FADES`: enlarged so many times, the slide is seen without the colours of the map.
+        The outline stays.
+    regions : bool
+        Whether regions are painted.
     legend : bool
         Whether its colours are explained in a corner of the view.
     layer : str
@@ -53,6 +76,9 @@ class Display:
     visible: bool = True
     smooth: bool = False
     outlined: bool = True
+    extent: str = "all"
+    fades_at: float = 40.0
+    regions: bool = True
     legend: bool = True
     layer: str = PATCH
 
@@ -69,18 +95,32 @@ class Display:
         if not isinstance(found.thresholds, dict):
             return None
         numbers = (found.opacity, *found.thresholds.values())
-        flags = (found.visible, found.smooth, found.outlined, found.legend)
+        flags = (found.visible, found.smooth, found.outlined, found.legend, found.regions)
         is_sound = (
             found.colormap in NAMES
             and found.layer in KINDS
+            and found.extent in EXTENTS
+            and found.fades_at in FADES
             and all(isinstance(it, int | float) and 0 <= it <= 1 for it in numbers)
             and all(isinstance(it, bool) for it in flags)
         )
         return found if is_sound else None
 
+    @property
+    def has_outline(self) -> bool:
+        """Whether what is at or above the threshold is outlined."""
+        return self.outlined or self.extent == "outline"
+
+    def opacity_at(self, um_per_px: float | None) -> float:
+        """Return the opacity where a pixel of the screen is so many µm (None: unknown) wide."""
+        if not self.fades_at or um_per_px is None:
+            return self.opacity
+        left = math.log(self.fades_at * um_per_px / _UM_AT_1X) / math.log(_FADES_OVER)
+        return self.opacity * min(max(left, 0.0), 1.0)
+
     def for_another_slide(self) -> Display:
         """Return how another slide's map is shown at first: alike, at the model's threshold."""
-        return replace(self, thresholds={}, visible=True)
+        return replace(self, thresholds={}, visible=True, regions=True)
 
 
 class DisplayStep(QUndoCommand):

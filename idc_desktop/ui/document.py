@@ -157,14 +157,6 @@ class SlideDocument(SlideScene):
         if "layer" in changes:
             self.map_changed.emit()
 
-    def show_or_hide_map(self) -> None:
-        """Hide the map if it is shown, else show it."""
-        self.show(visible=not self._display.visible)
-
-    def show_or_hide_legend(self) -> None:
-        """Take the legend off what lies beneath it, or bring it back."""
-        self.show(legend=not self._display.legend)
-
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide; what is open now stays until the new one can be shown."""
         if self._candidate is not None and self._candidate[1:] == (path, mpp):

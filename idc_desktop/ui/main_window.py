@@ -38,13 +38,14 @@ from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.theme import THEMES, apply_theme
 from idc_desktop.ui.verbs import SEPARATOR, NumberFieldKeys, Verb, Verbs
+from idc_desktop.ui.view.look_verbs import VIEW, camera_verbs, map_verbs
 from idc_desktop.ui.view.slide_view import SlideView
 from idc_desktop.ui.view.toolbox import tool_verbs
 from idc_desktop.ui.view.veil import Veil
 
 _NOTE_MS = 10_000
 _PATIENCE_MS = 10_000
-_FILE, _EDIT, _VIEW, _ANALYSIS, _HELP = "&File", "&Edit", "&View", "&Analysis", "&Help"
+_FILE, _EDIT, _ANALYSIS, _HELP = "&File", "&Edit", "&Analysis", "&Help"
 
 
 class MainWindow(QMainWindow):
@@ -186,7 +187,6 @@ class MainWindow(QMainWindow):
 
     def _table(self) -> list[Verb | None]:
         slides, document, dialogs = self.slides, self.document, self.dialogs
-        camera = document.camera
 
         def dock_verb(text: str, keys: str) -> Verb:
             dock = self.docks[text.replace("&", "")]
@@ -195,7 +195,7 @@ class MainWindow(QMainWindow):
                 dock.setVisible(dock.isHidden())
                 dock.raise_()
 
-            return Verb(_VIEW, text, toggle, keys, is_on=lambda: not dock.isHidden())
+            return Verb(VIEW, text, toggle, keys, is_on=lambda: not dock.isHidden())
 
         return [
             Verb(_FILE, "&Open slide …", lambda: dialogs.ask_slide(self.open), "Ctrl+O", "open"),
@@ -211,36 +211,15 @@ class MainWindow(QMainWindow):
             Verb(_EDIT, "&Undo", document.history.undo, "Ctrl+Z", "undo"),
             Verb(_EDIT, "&Redo", document.history.redo, "Ctrl+Shift+Z", "redo"),
             SEPARATOR,
-            Verb(_VIEW, "&Fit slide", camera.fit, "F", "fit"),
-            Verb(_VIEW, "&1:1", camera.show_pixels, "1", "pixels"),
-            Verb(_VIEW, "Rotate &left", lambda: camera.rotate(-90), "[", "rotate-left"),
-            Verb(_VIEW, "Rotate &right", lambda: camera.rotate(90), "]", "rotate-right"),
-            Verb(_VIEW, "Turn left a little", lambda: camera.rotate(-5), "{"),
-            Verb(_VIEW, "Turn right a little", lambda: camera.rotate(5), "}"),
-            Verb(_VIEW, "Flip left and ri&ght", camera.flip_across, "P", "flip-across"),
-            Verb(_VIEW, "Flip top and &bottom", camera.flip_down, "Shift+P", "flip-down"),
-            Verb(_VIEW, "&Upright", camera.set_upright, "Shift+F"),
+            *camera_verbs(document),
             SEPARATOR,
-            Verb(
-                _VIEW,
-                "Show the &map",
-                document.show_or_hide_map,
-                "M",
-                "map",
-                is_on=lambda: document.display.visible,
-            ),
-            Verb(
-                _VIEW,
-                "Show the l&egend",
-                document.show_or_hide_legend,
-                "Shift+M",
-                is_on=lambda: document.display.legend,
-            ),
+            *map_verbs(document),
+            SEPARATOR,
             dock_verb("&Slides", "F5"),
             dock_verb("&Inspector", "F6"),
             dock_verb("Re&gions", "F7"),
             dock_verb("F&oci", "F8"),
-            Verb(_VIEW, "&Label and macro image …", dialogs.show_associated),
+            Verb(VIEW, "&Label and macro image …", dialogs.show_associated),
             Verb(_ANALYSIS, "&Analyze", document.analyze_or_pause, "Ctrl+R", "analyze"),
             Verb(_ANALYSIS, "&Cancel the analysis", document.cancel, "Ctrl+."),
             *self.slide_panel.verbs(),
@@ -259,7 +238,7 @@ class MainWindow(QMainWindow):
         ]
 
     def _add_theme_menu(self) -> None:
-        menu = self.verbs.menu(self, _VIEW).addMenu("&Theme")
+        menu = self.verbs.menu(self, VIEW).addMenu("&Theme")
         group = QActionGroup(self)
         for name in THEMES:
             action = menu.addAction(name.capitalize(), partial(self._set_theme, name))
@@ -391,8 +370,10 @@ class MainWindow(QMainWindow):
         """Show the list of regions before the first one is drawn: later the view would jump."""
         self._hint.say(self.view.hint)
         self.statusBar().clearMessage()
-        if self.view.tool is not self.view.pan_tool and self.docks["Foci"].isHidden():
-            self.docks["Regions"].show()
+        if self.view.tool is not self.view.pan_tool:
+            self.document.show(regions=True)
+            if self.docks["Foci"].isHidden():
+                self.docks["Regions"].show()
 
     def _show_regions(self) -> None:
         self.docks["Regions"].show()

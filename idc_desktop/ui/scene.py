@@ -45,6 +45,8 @@ class SlideScene(QObject):
         The patch that was clicked.
     regions : RegionModel
     camera : Camera
+    is_bare : bool
+        Whether the slide is seen with nothing over it, as long as a key is held.
     """
 
     slide_changed = Signal()
@@ -52,6 +54,8 @@ class SlideScene(QObject):
     display_changed = Signal()
     """How the map is shown."""
     selection_changed = Signal()
+    bared = Signal()
+    """What lies over the slide was taken off it for a moment, or is back."""
     pointed = Signal(object)
     """The level-0 point under the mouse (QPointF), or None."""
     pointed_out = Signal(object)
@@ -65,7 +69,7 @@ class SlideScene(QObject):
         self.slide: SlideDescription | None = None
         self.tiles: TileLoader | None = None
         self.pyramid: TilePyramid | None = None
-        self.is_outdated = False
+        self.is_outdated = self.is_bare = False
         self.selected: tuple[int, int] | None = None
         self.regions = regions
         self.camera = Camera(self)
@@ -158,6 +162,12 @@ class SlideScene(QObject):
     def point_out(self, shape: Shape | None) -> None:
         """Point out a shape until another one is, or map or display change."""
         self.pointed_out.emit(shape)
+
+    def bare(self, is_bare: bool) -> None:
+        """Take off the slide what lies over it, for a moment, or put it back."""
+        if is_bare != self.is_bare:
+            self.is_bare = is_bare
+            self.bared.emit()
 
     def select(self, cell: tuple[int, int] | None) -> None:
         """Select a patch (row, col) of the map, or none."""

@@ -240,10 +240,14 @@ def test_legend_names_failed_patches_where_there_are_any(analyzed: MainWindow) -
         legend = pixels_of(analyzed.view)[-80:, -210:]
         return bool((legend == colour).all(axis=2).any())
 
+    document = analyzed.document
+    document.show(opacity=1.0)  # so that the legend shows the colour as it is
     assert not legend_holds(FAILED_RGB)
     current.add(BlockResult.failed(Block(0, 2, 3, 1, 1), "tile 7 cannot be decoded"))
-    analyzed.document.map_changed.emit()
+    document.map_changed.emit()
     assert legend_holds(FAILED_RGB)
+    document.show(opacity=0.5)
+    assert not legend_holds(FAILED_RGB)
 
 
 def test_figures_tell_background_once_nothing_is_left_to_analyze(

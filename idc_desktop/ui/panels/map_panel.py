@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import (
@@ -16,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.maps.colormap import NAMES
 from idc_desktop.models.card import ModelCard
+from idc_desktop.ui.display import EXTENTS, FADES
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.flow_layout import FlowLayout
@@ -58,11 +62,15 @@ class MapPanel(QWidget):
             self._colormap.addItem(QIcon(swatch), name)
         self._colormap.textActivated.connect(lambda name: document.show(colormap=name))
         form.addRow("Colours", self._colormap)
+        self._extent = self._chooser("Paint", "extent", EXTENTS)
         self._opacity = QSlider(Qt.Orientation.Horizontal)
         self._opacity.setRange(0, 100)
         self._opacity.setAccessibleName("Opacity of the map")
         self._opacity.valueChanged.connect(self._on_opacity)
         form.addRow("Opacity", self._opacity)
+        fades = {it: f"At {it:g}x" if it else "Never" for it in FADES}
+        self._fades_at = self._chooser("Fades away", "fades_at", fades)
+        self._fades_at.setToolTip("Enlarged so many times, the slide is seen without the colours.")
         self.threshold_control = ThresholdControl(document)
         form.addRow(self.threshold_control)
         self._threshold = NumberField()
@@ -84,6 +92,15 @@ class MapPanel(QWidget):
         document.map_changed.connect(self._offer_layers)
         document.model_changed.connect(self._refresh)
         self._refresh()
+
+    def _chooser(self, label: str, field: str, choices: Mapping[Any, str]) -> QComboBox:
+        """Add a row that chooses the value of a field of the display."""
+        chooser = QComboBox()
+        for value, words in choices.items():
+            chooser.addItem(words, value)
+        chooser.activated.connect(lambda _: self._document.show(**{field: chooser.currentData()}))
+        self._form.addRow(label, chooser)
+        return chooser
 
     def _on_opacity(self, value: int) -> None:
         if round(self._document.display.opacity * 100) != value:
@@ -110,6 +127,8 @@ class MapPanel(QWidget):
         for name, box in self._boxes.items():
             box.setChecked(getattr(document.display, name))
         self._colormap.setCurrentText(document.display.colormap)
+        self._extent.setCurrentIndex(self._extent.findData(document.display.extent))
+        self._fades_at.setCurrentIndex(self._fades_at.findData(document.display.fades_at))
         self._opacity.setValue(round(document.display.opacity * 100))
         self._threshold.setValue(document.threshold)
         self._reset.setEnabled(document.threshold != document.card.threshold)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen
 
-from idc_desktop.maps.colormap import FAILED_RGB, lookup_table, round_length_um
+from idc_desktop.maps.colormap import (
+    FAILED_RGB,
+    lookup_table,
+    opacity_weights,
+    round_length_um,
+)
 from idc_desktop.maps.layers import LayerKind
+from idc_desktop.ui.display import Display
 from idc_desktop.ui.numbers import number_text
 
 _PAPER = QColor(255, 255, 255, 225)
 _INK = QColor(25, 25, 28)
 _THRESHOLD = QColor(200, 30, 30)
+_TISSUE = np.array((220.0, 164.0, 191.0))  # H&E at its most usual
+_OUTLINE = QColor(20, 20, 20)
 _MARGIN = 14
 _HEIGHT = 40
 _LINE = 18
@@ -29,8 +40,24 @@ def length_text(length_um: float) -> str:
 
 def colour_bar(colormap: str) -> QImage:
     """Return the colours of a range as a picture of 256 x 1 pixels."""
-    table = np.ascontiguousarray(lookup_table(colormap))
-    return QImage(table.tobytes(), 256, 1, 768, QImage.Format.Format_RGB888).copy()
+    return _strip(lookup_table(colormap))
+
+
+def bar_on_tissue(display: Display, opacity: float, threshold: float) -> QImage:
+    """Return the colours of a range as they appear on stained tissue, 256 x 1 pixels.
+
+    Parameters
+    ----------
+    opacity : float
+        As `Display.opacity_at` says.
+    threshold : float
+        As a fraction of the range.
+    """
+    is_painted = np.full(256, display.extent != "outline")
+    if display.extent == "positive":
+        is_painted &= np.arange(256) >= 255 * threshold
+    alpha = (opacity * opacity_weights() * is_painted)[:, np.newaxis]
+    return _strip(alpha * lookup_table(display.colormap) + (1 - alpha) * _TISSUE)
 
 
 def paint_scale_bar(painter: QPainter, area: QRectF, um_per_px: float) -> None:
@@ -53,11 +80,12 @@ def paint_legend(
     painter: QPainter,
     area: QRectF,
     kind: LayerKind,
-    colormap: str,
+    display: Display,
+    opacity: float,
     threshold: float,
     has_failed: bool,
 ) -> None:
-    """Draw the colour bar of a layer with its threshold at the lower right of `area`.
+    """Draw the colours of a layer as they appear, with its threshold, at the lower right of `area`.
 
     Above it stands the colour of patches that failed, where there are any. Where there is no room
     beside the scale bar, it stands over that one.
@@ -73,6 +101,8 @@ def paint_legend(
     words = box.adjusted(12, 3, -12, -18)
     low, high = f"{kind.low:g}", f"{kind.high:g}"
     title, ends = kind.title, painter.fontMetrics().horizontalAdvance(f"{low}   {high}")
+    if not opacity:
+        title = f"Faded at {display.fades_at:g}x" if display.opacity else "Transparent"
     if painter.fontMetrics().horizontalAdvance(title) + ends > words.width():
         title = kind.unit
     painter.drawText(words, Qt.AlignmentFlag.AlignHCenter, title)
@@ -80,11 +110,16 @@ def paint_legend(
     painter.drawText(words, Qt.AlignmentFlag.AlignRight, high)
     if has_failed:
         swatch = QRectF(words.left(), words.top() - _LINE + 3, 12, 12)
-        painter.fillRect(swatch, QColor(*FAILED_RGB))
+        seen = opacity * np.array(FAILED_RGB) + (1 - opacity) * _TISSUE
+        painter.fillRect(swatch, QColor(*seen.round().astype(int).tolist()))
         painter.drawText(words.translated(18, -_LINE), Qt.AlignmentFlag.AlignLeft, "Failed")
     bar = QRectF(box.left() + 12, box.bottom() - 17, box.width() - 24, 9)
-    painter.drawImage(bar, colour_bar(colormap))
-    at = bar.left() + kind.fraction(threshold) * bar.width()
+    fraction = kind.fraction(threshold)
+    painter.drawImage(bar, bar_on_tissue(display, opacity, fraction))
+    at = bar.left() + fraction * bar.width()
+    if display.has_outline:
+        painter.setPen(QPen(_OUTLINE, 2))
+        painter.drawRect(QRectF(QPointF(at, bar.top()), bar.bottomRight()))
     painter.fillRect(QRectF(at - 2, bar.top() - 3, 4, bar.height() + 6), _PAPER)
     painter.fillRect(QRectF(at - 1, bar.top() - 3, 2, bar.height() + 6), _THRESHOLD)
 
@@ -114,6 +149,12 @@ def paint_label(painter: QPainter, at: QPointF, text: str) -> None:
     _paint_paper(painter, box)
     painter.setPen(_INK)
     painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+
+
+def _strip(colours: npt.NDArray[Any]) -> QImage:
+    """Return colours, shape (256, 3), as a picture of one row."""
+    pixels = np.ascontiguousarray(np.round(colours).astype(np.uint8))
+    return QImage(pixels.tobytes(), 256, 1, 768, QImage.Format.Format_RGB888).copy()
 
 
 def _longest_bar(area: QRectF) -> float:

@@ -29,6 +29,8 @@ class MapRaster:
     threshold : float
         The outline encloses cells whose value is at least this.
     colormap : str
+    extent : str
+        One of `display.EXTENTS`. What failed is painted in each: it is not known to be negative.
 
     Attributes
     ----------
@@ -37,10 +39,15 @@ class MapRaster:
         Whether patches are shown that were tried in vain.
     """
 
-    def __init__(self, layer: MapLayer, threshold: float, colormap: str) -> None:
+    def __init__(
+        self, layer: MapLayer, threshold: float, colormap: str, extent: str = "all"
+    ) -> None:
         self._grid, self.kind = layer.grid, layer.kind
         self.has_failed = layer.map.failed_patches > 0
         rgba = colorize(layer, 1.0, colormap)
+        if extent != "all":
+            kept = layer.positive(threshold) if extent == "positive" else False
+            rgba[layer.analyzed & ~np.asarray(kept), 3] = 0
         height, width = rgba.shape[:2]
         self._is_shown = rgba[..., 3] > 0
         self._image = QImage(
@@ -56,6 +63,7 @@ class MapRaster:
         to_device: QTransform,
         visible_l0: QRectF,
         display: Display,
+        opacity: float,
         is_moving: bool = False,
     ) -> None:
         """Draw the visible part.
@@ -67,7 +75,9 @@ class MapRaster:
         visible_l0 : QRectF
             What can be seen, level-0 pixels.
         display : Display
-            Opacity, smoothness and outline.
+            Smoothness and outline.
+        opacity : float
+            Of the highest values, as `Display.opacity_at` says.
         is_moving : bool
             Whether speed matters more than smoothness.
         """
@@ -77,12 +87,15 @@ class MapRaster:
         seen = back.mapRect(visible_l0)
         painter.save()
         painter.setTransform(cells * to_device)
-        self._paint_cells(painter, seen, display, display.smooth and not is_moving)
-        if display.outlined:
+        if opacity:
+            painter.setOpacity(opacity)
+            self._paint_cells(painter, seen, display.smooth and not is_moving)
+            painter.setOpacity(1)
+        if display.has_outline:
             self._paint_outline(painter, seen)
         painter.restore()
 
-    def _paint_cells(self, painter: QPainter, seen: QRectF, display: Display, smooth: bool) -> None:
+    def _paint_cells(self, painter: QPainter, seen: QRectF, smooth: bool) -> None:
         grid = self._grid
         first_col, first_row = max(0, int(seen.left())), max(0, int(seen.top()))
         last_col = min(grid.cols, int(seen.right()) + 1)
@@ -90,7 +103,6 @@ class MapRaster:
         if first_col >= last_col or first_row >= last_row:
             return
         painter.save()
-        painter.setOpacity(display.opacity)
         extent = (grid.width_l0 / grid.step_x_l0, grid.height_l0 / grid.step_y_l0)
         painter.setClipRect(QRectF(0, 0, *extent))
         transform = painter.transform()

@@ -79,6 +79,7 @@ class SlideView(QWidget):
         scene.map_changed.connect(self._on_map_changed)
         scene.display_changed.connect(self._on_map_changed)
         scene.selection_changed.connect(self.update)
+        scene.bared.connect(self.update)
         scene.regions.changed.connect(self.update)
         scene.regions.choice_changed.connect(self.update)
         scene.camera.moved.connect(self._on_moved)
@@ -163,9 +164,9 @@ class SlideView(QWidget):
         if self.scene.slide:
             to_device = self.camera.to_device()
             self._paint_slide(painter, to_device)
-            self._paint_map(painter, to_device)
-            handles = self._tool.shows_handles
-            self._regions.paint(painter, to_device, self.camera.seen_l0, handles=handles)
+            if not self.scene.is_bare:
+                self._paint_map(painter, to_device)
+                self._paint_regions(painter, to_device)
             if self._marked is not None:
                 paint_mark(painter, to_device, self._marked)
             self._tool.paint(painter, to_device)
@@ -249,8 +250,9 @@ class SlideView(QWidget):
             self.setCursor(self._tool.cursor)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        """Take the space bar for released: its release goes elsewhere."""
+        """Take the keys that are held for released: their release goes elsewhere."""
         self._space_is_down = False
+        self.scene.bare(False)
         self.setCursor(self._tool.cursor)
         super().focusOutEvent(event)
 
@@ -261,7 +263,7 @@ class SlideView(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Give keys to crosshair and tool; else pan by arrows, zoom by plus and minus.
 
-        The space bar makes the mouse pan.
+        The space bar makes the mouse pan; H shows the slide with nothing over it.
         """
         if self.scene.slide and self._is_for_tool(event):
             return
@@ -283,14 +285,18 @@ class SlideView(QWidget):
         elif key == Qt.Key.Key_Space:
             self._space_is_down = True
             self.setCursor(Qt.CursorShape.OpenHandCursor)
+        elif key == Qt.Key.Key_H:
+            self.scene.bare(True)
         else:
             super().keyPressEvent(event)
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
-        """Give the mouse back to the tool."""
+        """Give the mouse back to the tool, and the slide what lies over it."""
         if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
             self._space_is_down = False
             self.setCursor(self._tool.cursor)
+        elif event.key() == Qt.Key.Key_H and not event.isAutoRepeat():
+            self.scene.bare(False)
         else:
             super().keyReleaseEvent(event)
 
@@ -321,10 +327,16 @@ class SlideView(QWidget):
         display = self.scene.display
         raster = self._current_raster() if display.visible else None
         if raster is not None:
-            raster.paint(painter, to_device, self.camera.seen_l0, display, self._is_moving)
+            seen, opacity = self.camera.seen_l0, display.opacity_at(self.camera.um_per_px)
+            raster.paint(painter, to_device, seen, display, opacity, self._is_moving)
         grid, cell = self.scene.grid, self.scene.selected
         if grid is not None and cell is not None:
             paint_cell(painter, to_device, grid, cell)
+
+    def _paint_regions(self, painter: QPainter, to_device: QTransform) -> None:
+        if self.scene.display.regions:
+            seen, handles = self.camera.seen_l0, self._tool.shows_handles
+            self._regions.paint(painter, to_device, seen, handles=handles)
 
     def _paint_guides(self, painter: QPainter) -> None:
         scene, area = self.scene, QRectF(self.rect())
@@ -335,8 +347,9 @@ class SlideView(QWidget):
         display = scene.display
         raster = self._current_raster() if display.visible and display.legend else None
         if raster is not None:
+            opacity = display.opacity_at(self.camera.um_per_px)
             kind, has_failed = raster.kind, raster.has_failed
-            paint_legend(painter, area, kind, display.colormap, scene.threshold, has_failed)
+            paint_legend(painter, area, kind, display, opacity, scene.threshold, has_failed)
 
     def _tell_size(self) -> None:
         self.camera.resize(QSizeF(self.size()), self.devicePixelRatioF())
@@ -395,9 +408,10 @@ class SlideView(QWidget):
 
     def _current_raster(self) -> MapRaster | None:
         if self._raster_is_stale:
-            layer, colormap = self.scene.layer, self.scene.display.colormap
+            layer, display = self.scene.layer, self.scene.display
             self._raster = None
             if layer is not None:
-                self._raster = MapRaster(layer, self.scene.threshold, colormap)
+                colours = display.colormap, display.extent
+                self._raster = MapRaster(layer, self.scene.threshold, *colours)
             self._raster_is_stale = False
         return self._raster

@@ -1,0 +1,58 @@
+"""The verbs of the View menu: where one looks, and what is painted over the slide."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from idc_desktop.ui.display import EXTENTS
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.verbs import Verb
+
+VIEW = "&View"
+_STEP = 0.1  # of opacity
+
+
+def camera_verbs(document: SlideDocument) -> list[Verb]:
+    """Return the verbs that look elsewhere."""
+    camera = document.camera
+    return [
+        Verb(VIEW, "&Fit slide", camera.fit, "F", "fit"),
+        Verb(VIEW, "&1:1", camera.show_pixels, "1", "pixels"),
+        Verb(VIEW, "Rotate &left", partial(camera.rotate, -90), "[", "rotate-left"),
+        Verb(VIEW, "Rotate &right", partial(camera.rotate, 90), "]", "rotate-right"),
+        Verb(VIEW, "Turn left a little", partial(camera.rotate, -5), "{"),
+        Verb(VIEW, "Turn right a little", partial(camera.rotate, 5), "}"),
+        Verb(VIEW, "Flip left and ri&ght", camera.flip_across, "P", "flip-across"),
+        Verb(VIEW, "Flip top and &bottom", camera.flip_down, "Shift+P", "flip-down"),
+        Verb(VIEW, "&Upright", camera.set_upright, "Shift+F"),
+    ]
+
+
+def map_verbs(document: SlideDocument) -> list[Verb]:
+    """Return the verbs that paint more or less over the slide."""
+
+    def flag(text: str, field: str, keys: str, icon: str = "") -> Verb:
+        def is_on() -> bool:
+            return bool(getattr(document.display, field))
+
+        return Verb(
+            VIEW, text, lambda: document.show(**{field: not is_on()}), keys, icon, is_on=is_on
+        )
+
+    def paint_less() -> None:
+        extents = list(EXTENTS)
+        following = extents.index(document.display.extent) + 1
+        document.show(extent=extents[following % len(extents)], visible=True)
+
+    def add_opacity(step: float) -> None:
+        opacity = round(document.display.opacity + step, 2)
+        document.show(opacity=min(max(opacity, 0.0), 1.0))
+
+    return [
+        flag("Show the &map", "visible", "M", "map"),
+        Verb(VIEW, "&Paint less of the map, or all again", paint_less, "T"),
+        Verb(VIEW, "Map more &opaque", partial(add_opacity, _STEP), "Alt+Up"),
+        Verb(VIEW, "Map more &transparent", partial(add_opacity, -_STEP), "Alt+Down"),
+        flag("Show the l&egend", "legend", "Shift+M"),
+        flag("Sho&w the regions", "regions", "A"),
+    ]

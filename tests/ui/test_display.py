@@ -1,0 +1,136 @@
+"""The map out of the way: how much of it is painted, and when."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QImage
+from pytestqt.qtbot import QtBot
+
+from idc_desktop.maps.colormap import lookup_table, opacity_weights
+from idc_desktop.regions.shape import rectangle
+from idc_desktop.ui.display import FADES, Display
+from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.view.guides import bar_on_tissue
+from tests.ui.support import pixels_of, take
+
+
+def colours(bar: QImage) -> np.ndarray:
+    """Return the colours of a picture of one row, shape (256, 3)."""
+    return np.array([bar.pixelColor(x, 0).getRgb()[:3] for x in range(256)], float)
+
+
+def cell_colours(window: MainWindow) -> dict[str, np.ndarray]:
+    """Return the colour in the middle of the most and the least probable patch."""
+    layer = window.document.layer
+    assert layer is not None
+    values, picture = layer.values, pixels_of(window.view)
+    found = {}
+    for name, place in (("high", np.nanargmax(values)), ("low", np.nanargmin(values))):
+        row, col = map(int, np.unravel_index(int(place), values.shape))
+        at = window.view.camera.to_device().map(QPointF(*layer.grid.cell_centre_l0(row, col)))
+        found[name] = picture[round(at.y()), round(at.x())].astype(int)
+    return found
+
+
+def test_map_fades_away_as_the_slide_is_enlarged() -> None:
+    display = Display(opacity=0.6, fades_at=20.0)
+    assert display.opacity_at(None) == 0.6
+    assert display.opacity_at(8.0) == display.opacity_at(2.0) == 0.6  # 5x
+    assert display.opacity_at(1.0) == pytest.approx(0.3)  # 10x, half the way
+    assert display.opacity_at(0.5) == display.opacity_at(0.25) == 0
+    assert replace(display, fades_at=0.0).opacity_at(0.1) == 0.6
+
+
+def test_display_of_another_version_is_taken_with_sense_only() -> None:
+    kept = Display(extent="outline", fades_at=FADES[1], regions=False)
+    assert Display.from_dict(asdict(kept)) == kept
+    assert Display.from_dict({"opacity": 0.5}) == Display()
+    for wrong in ({"extent": "much"}, {"fades_at": 7}, {"fades_at": math.nan}, {"regions": 1}):
+        assert Display.from_dict(wrong) is None
+
+
+def test_legend_has_the_colours_that_are_seen_on_tissue() -> None:
+    tissue = colours(bar_on_tissue(Display(extent="outline"), 1.0, 0.5))
+    assert (tissue == tissue[0]).all()
+    whole = colours(bar_on_tissue(Display(), 0.5, 0.5))
+    alpha = (0.5 * opacity_weights())[:, np.newaxis]
+    expected = alpha * lookup_table() + (1 - alpha) * tissue
+    assert np.abs(whole - expected).max() <= 0.5
+    upper = colours(bar_on_tissue(Display(extent="positive"), 0.5, 0.5))
+    assert (upper[:127] == tissue[:127]).all()
+    assert (upper[128:] == whole[128:]).all()
+    assert (colours(bar_on_tissue(Display(), 0.0, 0.5)) == tissue).all()
+
+
+def test_less_of_the_map_is_painted_step_by_step(analyzed: MainWindow) -> None:
+    document = analyzed.document
+    document.show(threshold=0.5, opacity=1.0, outlined=False, legend=False)
+    whole = cell_colours(analyzed)
+    document.show(visible=False)
+    bare = cell_colours(analyzed)
+    assert all(np.abs(whole[name] - bare[name]).max() > 10 for name in whole)
+
+    take(analyzed, "Paint less of the map, or all again")
+    assert document.display.visible
+    positive = cell_colours(analyzed)
+    assert (positive["high"] == whole["high"]).all()
+    assert (positive["low"] == bare["low"]).all()
+
+    with_cells = pixels_of(analyzed.view)
+    take(analyzed, "Paint less of the map, or all again")
+    assert all((cell_colours(analyzed)[name] == bare[name]).all() for name in bare)
+    outlined = pixels_of(analyzed.view)
+    assert (outlined == (20, 20, 20)).all(axis=2).any()
+    assert not np.array_equal(outlined, with_cells)
+
+    take(analyzed, "Paint less of the map, or all again")
+    assert (document.display.extent, document.display.visible) == ("all", True)
+    take(analyzed, "Undo")  # one gesture, one step
+    assert not document.display.visible
+
+
+def test_opacity_has_keys(analyzed: MainWindow) -> None:
+    display = analyzed.document.display
+    for words, expected in (("opaque", 0.6), ("opaque", 0.7), ("transparent", 0.6)):
+        take(analyzed, f"Map more {words}")
+        assert analyzed.document.display.opacity == pytest.approx(expected)
+    for _ in range(12):
+        take(analyzed, "Map more transparent")
+    assert analyzed.document.display.opacity == 0
+    take(analyzed, "Undo")
+    assert analyzed.document.display == display  # one gesture, one step
+
+
+def test_key_that_is_held_bares_the_slide(analyzed: MainWindow, qtbot: QtBot) -> None:
+    document, view = analyzed.document, analyzed.view
+    document.regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
+    document.show(legend=False)
+    covered = pixels_of(view)
+    document.show(visible=False, regions=False)
+    bare = pixels_of(view)
+    document.show(visible=True, regions=True)
+
+    view.setFocus()
+    qtbot.keyPress(view, Qt.Key.Key_H)
+    assert np.array_equal(pixels_of(view), bare)
+    qtbot.keyRelease(view, Qt.Key.Key_H)
+    assert np.array_equal(pixels_of(view), covered)
+    qtbot.keyPress(view, Qt.Key.Key_H)
+    analyzed.slides.setFocus()  # the release goes elsewhere
+    assert not document.is_bare
+
+
+def test_regions_are_hidden_by_a_key_until_one_is_drawn(analyzed: MainWindow) -> None:
+    document, view = analyzed.document, analyzed.view
+    without = pixels_of(view)
+    document.regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
+    assert not np.array_equal(pixels_of(view), without)
+    take(analyzed, "Show the regions")
+    assert np.array_equal(pixels_of(view), without)
+    take(analyzed, "Draw rectangle")
+    assert document.display.regions
