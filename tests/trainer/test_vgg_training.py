@@ -29,7 +29,16 @@ from trainer.release.onnx_file import load_file, run_session
 from trainer.settings import Settings, recipe_settings
 from trainer.training import checkpoint
 from trainer.training.checkpoint import CHECKPOINT, LOG_CSV, LOG_JSON, Epoch, best_epoch
-from trainer.training.loop import CURVES, FROZEN_WEIGHTS, Means, load_best, train
+from trainer.training.fitting import fit_network
+from trainer.training.loop import (
+    CURVES,
+    FROZEN_WEIGHTS,
+    Means,
+    compiled,
+    load_best,
+    logits,
+    train,
+)
 from trainer.training.runs import Data, Run, Sources, load_data
 
 
@@ -291,3 +300,25 @@ def test_limitations_are_those_of_the_split_and_recipe(data: Data, leaky: bool) 
     assert "never saw them" in lines
     assert "blocks 4 and 5" in lines.lower()
     assert "literal settings" in lines
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("mixed", [False, True])
+def test_patches_that_are_cached_are_judged_without_the_frozen_part(
+    mixed: bool,
+    sources: Sources,
+    few: Data,
+    imagenet: Weights,
+    tmp_path: Path,
+) -> None:
+    settings = _settings("vgg16-features", epochs=1, mixed_precision=mixed)
+    cache = tmp_path / "cache"
+    means = Means(imagenet, cache)
+    fitted = fit_network(sources, settings, few, tmp_path / "run", means, lambda line: None)
+    held_out = few.validation.store
+    network, _ = load_best(settings, tmp_path / "run", few.train, few.validation)
+    before = set(cache.iterdir())
+    said = fitted.predict(held_out)
+    # In bfloat16 the training cached what no file will compute.
+    assert (set(cache.iterdir()) == before) != mixed
+    assert np.allclose(said, logits(compiled(network.whole), held_out), atol=2e-3)

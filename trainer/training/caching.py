@@ -33,6 +33,12 @@ Vary = Callable[[int, PatchIds, PatchArray], PatchArray]
 """(variant, ids, patches) to that variant of each patch; the same for a patch whoever is beside."""
 
 
+def as_they_are(variant: int, ids: PatchIds, patches: PatchArray) -> PatchArray:
+    """Vary nothing: what patches are judged by."""
+    del variant, ids
+    return patches
+
+
 @dataclass(frozen=True)
 class Frozen:
     """A frozen network as the cache needs it.

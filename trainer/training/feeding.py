@@ -24,7 +24,7 @@ from trainer.data.dataset import PATCH, PatchArray, PatchStore
 from trainer.data.painting import paint_background
 from trainer.data.weighting import loss_weights
 from trainer.settings import Settings
-from trainer.training.caching import Frozen, PatchIds, PatchSet, Vary, cached
+from trainer.training.caching import Frozen, PatchIds, PatchSet, Vary, as_they_are, cached
 
 PAINTED_POOL = 2000
 """Painted patches are made once and turned anew each time: painting costs more than a step."""
@@ -165,10 +165,6 @@ def make_feed(
         )
         return np.concatenate([*each])
 
-    def same(variant: int, ids: PatchIds, patches: PatchArray) -> PatchArray:
-        del variant, ids
-        return patches
-
     def run(what: str, by: Frozen, patches: PatchSet, of: Vary = vary) -> Draw:
         if not patches.count:
             return lambda rng, epoch, rows: np.empty((0, *by.shape), np.float16)
@@ -183,7 +179,7 @@ def make_feed(
     nothing = np.random.default_rng(0)
     if frozen is not None:
         seen = PatchSet(validation.store.read, len(validation.store.index))
-        judged = run("frozen part, validation", frozen, seen, same)
+        judged = run("frozen part, validation", frozen, seen, as_they_are)
         return Feed(
             run("frozen part, training", frozen, real),
             lambda epoch, rows: label[rows],

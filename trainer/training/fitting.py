@@ -19,7 +19,7 @@ from trainer.data.handcrafted import FEATURES, Extract
 from trainer.errors import DataError
 from trainer.scoring.metrics import Scored
 from trainer.settings import Settings
-from trainer.training.loop import Means, Outcome, compiled, load_best, logits, train
+from trainer.training.loop import Means, Outcome, load_best, logits_by_cache, train
 from trainer.training.runs import PARTS, RUN_FILE, Data, Run, Sources, load_data, load_run
 
 TREES = 500
@@ -144,9 +144,10 @@ def fit_network(
     run = _kept(sources, settings, folder, means, outcome)
     # Judged as it would be exported: in float32, whatever it was trained in.
     network, _ = load_best(settings, folder, *parts)
-    forward = compiled(network.whole)
+    cache = means.cache or folder / "cache"
+    predict = logits_by_cache(network, settings, run.imagenet, cache)
     last = outcome.history[outcome.best_epoch]
     detail = f"recipe {settings.recipe}, epoch {last.epoch + 1} of {len(outcome.history)}"
     if last.collapsed:
         detail += f", COLLAPSED: {last.collapsed}"
-    return Fitted(lambda store: logits(forward, store), detail, run.minutes)
+    return Fitted(predict, detail, run.minutes)

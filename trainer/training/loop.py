@@ -27,7 +27,7 @@ from trainer.files import make_folder, replacing, sole_user
 from trainer.networks.building import Network, Weights, build, digest
 from trainer.networks.optimizers import Optimizers
 from trainer.settings import ASSUMPTIONS, Settings
-from trainer.training.caching import Frozen
+from trainer.training.caching import Frozen, PatchSet, as_they_are, cached
 from trainer.training.checkpoint import (
     CHECKPOINT,
     LOG_JSON,
@@ -127,6 +127,33 @@ def compiled_frozen(model: keras.Model) -> Callable[[PatchArray], NDArray[np.flo
 def logits(forward: Forward, store: PatchStore, batch: int = 256) -> NDArray[np.float64]:
     """Run a network over a store; float64, shape (n,)."""
     return _run(forward, store.read, len(store.index), batch)
+
+
+def logits_by_cache(
+    network: Network, settings: Settings, imagenet: str | None, cache: Path
+) -> Callable[[PatchStore], NDArray[np.float64]]:
+    """Return what runs a network over a store as `logits` does.
+
+    What its frozen part makes of patches is read from a training's cache, or put there; in
+    float32, as files compute, whatever the training computed in.
+
+    Parameters
+    ----------
+    imagenet : str or None
+        Digest of the frozen part's weights.
+    """
+    frozen = _frozen(network, replace(settings, mixed_precision=False), imagenet)
+    if frozen is None:
+        whole = compiled(network.whole)
+        return lambda store: logits(whole, store)
+    forward = compiled(network.trained)
+
+    def run(store: PatchStore) -> NDArray[np.float64]:
+        count = len(store.index)
+        [features] = cached(frozen, PatchSet(store.read, count), 1, as_they_are, cache)
+        return _run(forward, features.__getitem__, count)
+
+    return run
 
 
 def _run(
