@@ -31,6 +31,7 @@ from idc_desktop.console import (
 )
 from idc_desktop.errors import DefectError, DisplayError, IdcError, ModelError, UsageError
 from idc_desktop.export.results import results_name
+from idc_desktop.models import DEFAULT_MODEL
 from idc_desktop.processes.engine_messages import (
     Doctor,
     DoctorJob,
@@ -182,8 +183,10 @@ def _add_run_options(
     """Add what names a run, and what is to be written of it."""
     command.add_argument("slides", metavar=slides, nargs="+", help="slide file or DICOM folder")
     command.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
-    default = "default: that of the newest analysis" if is_export else "default: baseline"
-    command.add_argument("--model", metavar="NAME|FILE.onnx", default="baseline", help=default)
+    default = "that of the newest analysis" if is_export else DEFAULT_MODEL
+    command.add_argument(
+        "--model", metavar="NAME|FILE.onnx", default=DEFAULT_MODEL, help=f"default: {default}"
+    )
     command.add_argument(
         "--format",
         metavar="NAME",

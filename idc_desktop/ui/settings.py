@@ -9,6 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
+from idc_desktop.models import DEFAULT_MODEL
 from idc_desktop.storage.atomic import replacing
 from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, make_folder
 from idc_desktop.ui.display import Display
@@ -46,7 +47,7 @@ class Settings:
 
     slides: list[str] = field(default_factory=list)
     display: Display = field(default_factory=Display)
-    model: str = "baseline"
+    model: str = DEFAULT_MODEL
     theme: str = "system"
     geometry: str = ""
     layout: str = ""

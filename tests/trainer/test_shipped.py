@@ -6,6 +6,8 @@ that it computes what was trained. What it is worth is in its card's figures, wh
 
 from __future__ import annotations
 
+import csv
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,7 +110,17 @@ def _score(session: InferenceSession, card: ModelCard, part: Part, stride: int) 
 def test_shipped_files_are_those_promised_and_not_too_large() -> None:
     files = {path.stem: path.stat().st_size for path in MODELS.glob("*.onnx")}
     assert files.keys() == PROMISES.keys()
-    assert sum(files.values()) <= LARGEST_BYTES
+    assert sum(path.stat().st_size for path in MODELS.rglob("*.onnx")) <= LARGEST_BYTES
+
+
+def test_float_weights_of_an_int8_file_ship_with_it(name: str, card: ModelCard) -> None:
+    quantized = card.document["idc"].get("quantized")
+    float_file = MODELS / "float" / f"{name}.onnx"
+    assert float_file.is_file() == (quantized is not None)
+    if quantized is not None:
+        assert quantized["from_sha256"] == hashlib.sha256(float_file.read_bytes()).hexdigest()
+        was, now = quantized["auc"]
+        assert now >= was - 0.003
 
 
 def test_validation_cases_reach_what_the_card_promises(
@@ -160,11 +172,11 @@ def test_card_tells_of_cases_and_laboratories_that_the_file_never_saw(
         assert idc["elsewhere"]["worst_slide_auc"] >= worst
 
 
-def test_test_cases_were_scored_once_per_shipped_file(name: str) -> None:
-    import csv
-    import hashlib
-
-    digest = hashlib.sha256((MODELS / f"{name}.onnx").read_bytes()).hexdigest()
+def test_test_cases_were_scored_once_per_shipped_file(name: str, card: ModelCard) -> None:
+    # An int8 file has the figures of the float file that it comes of.
+    quantized = "quantized" in card.document["idc"]
+    file_of_figures = MODELS / ("float" if quantized else "") / f"{name}.onnx"
+    digest = hashlib.sha256(file_of_figures.read_bytes()).hexdigest()
     with (MODELS / "reports" / "test_scores.csv").open(encoding="utf-8", newline="") as file:
         # Files that shipped before stay in the log: those looks at the test cases happened.
         scored = [
