@@ -33,8 +33,19 @@ def test_intervals_are_interpolated_where_both_ends_have_them() -> None:
 
 
 def test_presets_are_the_thresholds_that_keep_what_they_promise() -> None:
-    assert (CURVE.with_sensitivity(0.95), CURVE.with_specificity(0.95)) == (0.2, 0.6)
+    screening, specific = CURVE.with_sensitivity(0.95), CURVE.with_specificity(0.95)
+
+    assert screening == pytest.approx(0.2 + 0.2 * 2 / 7)
+    assert specific == pytest.approx(0.4 + 0.2 * 5 / 6)
+    assert screening is not None
+    assert specific is not None
+    for threshold, name in ((screening, "sensitivity"), (specific, "specificity")):
+        found = CURVE.at(threshold)
+        assert getattr(found, name) == pytest.approx(0.95)
     assert CURVE.with_sensitivity(0.99) is CURVE.with_specificity(0.99) is None
+    assert (CURVE.with_sensitivity(0.6), CURVE.with_specificity(0.6)) == (0.6, 0.2)
+    assert CURVE.balanced() == 0.4
+    assert Operation(0.3, ()).balanced() == 0.3
 
 
 @pytest.mark.parametrize(

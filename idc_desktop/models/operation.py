@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,14 +88,30 @@ class Operation:
         return min(self.curve, key=lambda it: abs(it.threshold - threshold), default=None)
 
     def with_sensitivity(self, least: float) -> float | None:
-        """Return the highest known threshold that misses no more; None if there is none."""
-        found = (it.threshold for it in self.curve if it.sensitivity >= least)
-        return max(found, default=None)
+        """Return the highest threshold that misses no more; None if none is known."""
+        return self._crossing(self.curve[::-1], lambda it: it.sensitivity - least)
 
     def with_specificity(self, least: float) -> float | None:
-        """Return the lowest known threshold that alarms no more; None if there is none."""
-        found = (it.threshold for it in self.curve if it.specificity >= least)
-        return min(found, default=None)
+        """Return the lowest threshold that alarms no more; None if none is known."""
+        return self._crossing(self.curve, lambda it: it.specificity - least)
+
+    def balanced(self) -> float:
+        """Return the threshold of the largest Youden index that is known; else the model's own."""
+        best = max(self.curve, key=lambda it: it.sensitivity + it.specificity, default=None)
+        return self.threshold if best is None else best.threshold
+
+    @staticmethod
+    def _crossing(
+        points: Sequence[OperatingPoint], over: Callable[[OperatingPoint], float]
+    ) -> float | None:
+        """Return where, from the first of the points on, a figure first reaches what is asked."""
+        for before, point in zip((None, *points), points, strict=False):
+            if over(point) >= 0:
+                if before is None:
+                    return point.threshold
+                part = over(before) / (over(before) - over(point))
+                return before.threshold + (point.threshold - before.threshold) * part
+        return None
 
 
 def _between(low: OperatingPoint, high: OperatingPoint, part: float) -> OperatingPoint:

@@ -48,8 +48,8 @@ class Display:
     Attributes
     ----------
     thresholds : mapping of str to float
-        By a model's SHA-256: a patch is IDC if its probability is at least this. A model that is
-        not in it is shown at its own threshold.
+        By model and map (`threshold_key`): a patch is IDC if its probability is at least this. A
+        map that is not in it is shown at its model's own threshold.
     colormap : str
         A name of `colormap.NAMES`.
     opacity : float
@@ -66,8 +66,8 @@ class Display:
         Whether regions are painted.
     legend : bool
         Whether its colours are explained in a corner of the view.
-    layer : str
-        Name of the layer that is shown and measured, of a map that has it; else the patch layer is.
+    layer : str or None
+        Name of the layer that is shown; None, and of a map that does not have it, is the best.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Display:
     fades_at: float = 40.0
     regions: bool = True
     legend: bool = True
-    layer: str = PATCH
+    layer: str | None = None
 
     @classmethod
     def from_dict(cls, values: object) -> Display | None:
@@ -98,7 +98,7 @@ class Display:
         flags = (found.visible, found.smooth, found.outlined, found.legend, found.regions)
         is_sound = (
             found.colormap in NAMES
-            and found.layer in KINDS
+            and (found.layer is None or found.layer in KINDS)
             and found.extent in EXTENTS
             and found.fades_at in FADES
             and all(isinstance(it, int | float) and 0 <= it <= 1 for it in numbers)
@@ -121,6 +121,11 @@ class Display:
     def for_another_slide(self) -> Display:
         """Return how another slide's map is shown at first: alike, at the model's threshold."""
         return replace(self, thresholds={}, visible=True, regions=True)
+
+
+def threshold_key(sha256: str, name: str) -> str:
+    """Return under what the threshold of a model's map is kept: the patch map's by the model."""
+    return sha256 if name == PATCH else f"{sha256} {name}"
 
 
 class DisplayStep(QUndoCommand):

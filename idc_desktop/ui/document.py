@@ -17,7 +17,7 @@ from idc_desktop.regions.shape import Region
 from idc_desktop.regions.statistics import whole_slide
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.storage.user_data import data_folder, slide_folder
-from idc_desktop.ui.display import Display, DisplayStep
+from idc_desktop.ui.display import Display, DisplayStep, threshold_key
 from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.region_model import RegionModel
 from idc_desktop.ui.run import Run, RunState
@@ -136,10 +136,11 @@ class SlideDocument(SlideScene):
     def show(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of `Display`
         """Change how the map is shown; names and values as in `Display`.
 
-        ``threshold`` is that of the current model; None is the model's own.
+        ``threshold`` is that of the current model and map; None is the model's own.
         """
         if "threshold" in changes:
-            chosen = {**self._display.thresholds, self.model.sha256: changes.pop("threshold")}
+            key = threshold_key(self.model.sha256, self.measured_map)
+            chosen = {**self._display.thresholds, key: changes.pop("threshold")}
             changes["thresholds"] = {it: at for it, at in chosen.items() if at is not None}
         self._step(changes)
 
@@ -156,6 +157,12 @@ class SlideDocument(SlideScene):
         self.display_changed.emit()
         if "layer" in changes:
             self.map_changed.emit()
+
+    def show_next_layer(self) -> None:
+        """Show the layer that follows in the list, after the last the first."""
+        if self.map is not None and self.layer is not None:
+            names = [it.name for it in self.map.layers]
+            self.show(layer=names[(names.index(self.layer.name) + 1) % len(names)])
 
     def open(self, path: Path, mpp: float | None = None) -> None:
         """Open a slide; what is open now stays until the new one can be shown."""

@@ -61,13 +61,13 @@ class Export:
         """
         assert document.path is not None
         assert document.slide is not None
-        assert document.layer is not None
+        assert document.map is not None
         analysis = Analysis.of(
             document.record,
             document.model,
             document.slide.pseudonym if anonymous else document.path.name,
             document.threshold,
-            document.layer.name,
+            document.measured_map,
             source=document.path,
         )
         folder = export_folder(document, out, anonymous)

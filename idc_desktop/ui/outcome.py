@@ -11,6 +11,8 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from idc_desktop.maps.layers import PATCH
+from idc_desktop.models.card import ModelCard
 from idc_desktop.models.model_file import ModelFile
 from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.statistics import RegionMeter, whole_slide
@@ -34,6 +36,8 @@ class Outcome:
         Of the analyzed area; None if nothing was analyzed.
     idc_area_um2 : float
     failed_patches : int
+    map : str
+        Name of the map that they are of.
     """
 
     model: str
@@ -41,14 +45,15 @@ class Outcome:
     idc_fraction: float | None
     idc_area_um2: float
     failed_patches: int
+    map: str = PATCH
 
     @classmethod
-    def of(cls, record: RunRecord, model: ModelFile, threshold: float) -> Outcome:
-        """Measure a finished run."""
+    def of(cls, record: RunRecord, model: ModelFile, threshold: float, name: str) -> Outcome:
+        """Measure one of the maps of a finished run."""
         assert record.map is not None
         assert record.slide is not None
         assert record.slide.mpp_xy is not None
-        meter = RegionMeter(record.map.layer(), record.slide.mpp_xy)
+        meter = RegionMeter(record.map.layer(name), record.slide.mpp_xy)
         (found,) = meter.measure([whole_slide(record.map.grid).shape], threshold)
         return cls(
             model.card.name,
@@ -56,15 +61,18 @@ class Outcome:
             found.idc_fraction,
             found.idc_area_um2,
             record.map.failed_patches,
+            name,
         )
 
-    def text(self, own_threshold: float) -> str:
-        """Return a few words for a list, with the threshold if it is not the model's own."""
+    def text(self, card: ModelCard) -> str:
+        """Return a few words for a list, with map and threshold if they are not the model's own."""
         if self.idc_fraction is None:
             return "all failed" if self.failed_patches else "no tissue"
         text = f"IDC {100 * self.idc_fraction:.0f} %"
-        if self.threshold != own_threshold:
+        if self.threshold != card.operation(self.map).threshold:
             text += f" at {self.threshold:.3f}"
+        if self.map != card.best_map:
+            text += f" ({self.map} map)"
         return f"{text}, {self.failed_patches:,} failed" if self.failed_patches else text
 
     @classmethod

@@ -7,15 +7,17 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QRectF, Signal
 
 from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.layers import KINDS, PATCH
 from idc_desktop.maps.probability_map import MapLayer, ProbabilityMap
 from idc_desktop.models.card import ModelCard
 from idc_desktop.models.model_file import ModelFile
+from idc_desktop.models.operation import Operation
 from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.shape import Shape
 from idc_desktop.regions.statistics import RegionMeter
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.ui.camera import Camera
-from idc_desktop.ui.display import Display
+from idc_desktop.ui.display import Display, threshold_key
 from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.region_model import RegionModel
 from idc_desktop.ui.run import Run, RunState
@@ -111,8 +113,23 @@ class SlideScene(QObject):
         """The layer of the map that is shown."""
         if self.map is None:
             return None
-        wanted = (it for it in self.map.layers if it.name == self._display.layer)
-        return next(wanted, self.map.layer())
+        layers = {it.name: it for it in self.map.layers}
+        return layers.get(self._display.layer or "") or layers[self.measured_map]
+
+    @property
+    def measured(self) -> MapLayer | None:
+        """The layer that threshold and figures are of: the one that is shown, if they can be."""
+        return None if self.map is None else self.map.layer(self.measured_map)
+
+    @property
+    def measured_map(self) -> str:
+        """Its name, that of the best map unless another one is shown."""
+        best = self.card.best_map
+        known = {PATCH, best} if self.map is None else {it.name for it in self.map.layers}
+        chosen = self._display.layer
+        if chosen in known and KINDS[chosen].is_of_idc:
+            return chosen
+        return best if best in known else PATCH
 
     @property
     def grid(self) -> PatchGrid | None:
@@ -131,13 +148,19 @@ class SlideScene(QObject):
 
     @property
     def threshold(self) -> float:
-        """The operating point: the user's for this slide and model, else the model's."""
-        return self._display.thresholds.get(self.model.sha256, self.card.threshold)
+        """The operating point: the user's for this slide, model and map, else the model's."""
+        key = threshold_key(self.model.sha256, self.measured_map)
+        return self._display.thresholds.get(key, self.operation.threshold)
+
+    @property
+    def operation(self) -> Operation:
+        """The model's own threshold, and what others mean."""
+        return self.card.operation(self.measured_map)
 
     @property
     def meter(self) -> RegionMeter | None:
-        """What measures regions on the layer that is shown; None without a map."""
-        layer = self.layer
+        """What measures regions on the map; None without one."""
+        layer = self.measured
         if layer is None or self.mpp_xy is None:
             self._meter = None
         elif self._meter is None or self._meter.layer.stored is not layer.stored:

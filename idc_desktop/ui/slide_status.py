@@ -44,7 +44,8 @@ class SlideStatuses(QObject):
         self._unreadable: dict[Path, str] = {}
         # By the SHA-256 of models; None: whatever is stored is no longer so.
         self._outcomes: dict[Path, dict[str, Outcome | None]] = {}
-        self._due: tuple[Run, float] | None = None  # a run to measure, and at which threshold
+        # A run to measure, at which threshold, and which of its maps.
+        self._due: tuple[Run, float, str] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(_MEASURE_AFTER_MS)
@@ -75,7 +76,7 @@ class SlideStatuses(QObject):
         model, outcomes = document.model, self._outcomes[slide]
         outcome = outcomes.get(model.sha256)
         if outcome is not None:
-            return SlideStatus(outcome.text(model.card.threshold), _detail(outcome))
+            return SlideStatus(outcome.text(model.card), _detail(outcome))
         missing = f"Not analyzed with {model.card.name}"
         others = [it for it in outcomes.values() if it is not None]
         if not others:
@@ -103,7 +104,7 @@ class SlideStatuses(QObject):
         self._failures.pop(slide, None)
         if run.state is RunState.DONE:
             self._measure()
-            self._due = (run, self._threshold_of(run))
+            self._due = self._how_to_measure(run)
             self._measure()
             self._unreadable.pop(slide, None)
         elif run.state is RunState.RUNNING:  # it would outlive a restart that is cancelled
@@ -135,24 +136,27 @@ class SlideStatuses(QObject):
 
     def _on_display_changed(self) -> None:
         """Measure the open slide at the threshold that is set by now."""
-        document, run = self._document, self._document.run
+        run = self._document.run
         if run is None or run.state is not RunState.DONE:
             return
         known = self._outcomes.get(run.slide, {}).get(run.model.sha256)
-        if known is None or known.threshold != document.threshold:
-            self._due = (run, document.threshold)
+        due = self._how_to_measure(run)
+        if known is None or (known.threshold, known.map) != due[1:]:
+            self._due = due
             self._rest.start()
 
-    def _threshold_of(self, run: Run) -> float:
-        is_open = run is self._document.run
-        return self._document.threshold if is_open else run.model.card.threshold
+    def _how_to_measure(self, run: Run) -> tuple[Run, float, str]:
+        if run is self._document.run:
+            return run, self._document.threshold, self._document.measured_map
+        name = run.model.card.best_map
+        return run, run.model.card.operation(name).threshold, name
 
     def _measure(self) -> None:
         """Take the figures of the run that is due, and keep them."""
         self._rest.stop()
         if self._due is not None:
-            (run, threshold), self._due = self._due, None
-            outcome = Outcome.of(run.record, run.model, threshold)
+            (run, threshold, name), self._due = self._due, None
+            outcome = Outcome.of(run.record, run.model, threshold, name)
             self._outcomes.setdefault(run.slide, {})[run.model.sha256] = outcome
             outcome.store(run.slide, run.model)
             self.changed.emit(run.slide)

@@ -22,7 +22,7 @@ from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.magnification_field import parse_magnification
-from idc_desktop.ui.panels.map_panel import operating_point_text
+from idc_desktop.ui.panels.operating_point import operating_point_text, preset
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme
@@ -165,9 +165,9 @@ def test_threshold_is_set_by_mouse_keys_and_number(
     assert document.threshold == 1.0
     panel._threshold.setValue(0.3)
     assert document.threshold == 0.3
-    panel._reset.click()
+    panel.operating_point.buttons["Model's"].click()
     assert document.threshold == document.card.threshold
-    assert not panel._reset.isEnabled()
+    assert not panel.operating_point.buttons["Model's"].isEnabled()
 
 
 def test_model_threshold_is_not_rounded_by_showing_it(window: MainWindow) -> None:
@@ -181,12 +181,21 @@ def test_operating_point_says_what_a_threshold_means() -> None:
     from idc_desktop.models.model_file import read_model
 
     card = read_model(bundled_models()["baseline"]).card
-    at_default = operating_point_text(card, card.threshold)
-    assert "At this threshold" in at_default
+    operation = card.operation("patch")
+    at_default = operating_point_text(operation, card.threshold, "validation patches", 0.284)
+    assert "At this threshold on validation patches" in at_default
     curve = card.document["idc"]["validation_curve"]
     [known] = [it for it in curve if abs(it["threshold"] - card.threshold) < 5e-4]
     assert f"sensitivity {known['sensitivity']:.2f} (" in at_default
-    assert "nearest known" in operating_point_text(card, 0.412)
+    assert "Where 28 % of the patches are IDC" in at_default
+    assert "nearest known" in operating_point_text(operation, 0.999, "x", None)
+    for name in ("Screening", "Specific"):
+        threshold = preset(operation, name)
+        assert threshold is not None
+        point = operation.at(threshold)
+        assert point is not None
+        kept = point.sensitivity if name == "Screening" else point.specificity
+        assert 0.95 <= kept < 0.96
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -78,7 +78,10 @@ def card_page(card: ModelCard, sha256: str) -> str:
         f"at {card.spacing_um_px:g} µm per pixel",
         "Trained on": f"{training['patches']:,} patches of {training['cases']:,} cases: "
         f"{training['data']} (split {training['split']})",
-        "Threshold": f"{card.threshold:.4f}",
+        **{
+            f"Threshold of the {name} map": f"{card.operation(name).threshold:.4f}"
+            for name in dict.fromkeys(("patch", card.best_map))
+        },
         "Calibration": f"{calibration['method']}, fitted on {calibration['fitted_on']}; "
         f"{calibration['weighting']}",
         "Meant for": f"{use['tissue']}; {use['stain']}; {use['scanner']}",
@@ -105,7 +108,7 @@ def provenance_page(document: SlideDocument) -> str:
     facts |= {
         "Model": f"{document.card.name} {document.card.version}",
         "Model SHA-256": document.model.sha256,
-        "Threshold": repr(document.threshold),
+        "Map, threshold": f"{document.measured_map}, {document.threshold!r}",
     }
     if document.map is not None:
         counts = document.map.counts()

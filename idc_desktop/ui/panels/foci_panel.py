@@ -174,11 +174,15 @@ class FociPanel(QWidget):
     def _find(self) -> None:
         """Look for foci, once the map stands still; in the background."""
         document = self._document
-        if document.layer is None or document.mpp_xy is None or document.state is RunState.RUNNING:
+        if (
+            document.measured is None
+            or document.mpp_xy is None
+            or document.state is RunState.RUNNING
+        ):
             self._key = None
             self._show([])
             return
-        layer, mpp, threshold = document.layer, document.mpp_xy, document.threshold
+        layer, mpp, threshold = document.measured, document.mpp_xy, document.threshold
         current, name = layer.map, layer.name
         key = (current, current.version, name, document.state, threshold, self.rules())
         if key == self._key:

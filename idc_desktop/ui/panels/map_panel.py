@@ -12,19 +12,17 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
     QHBoxLayout,
-    QPushButton,
     QSlider,
     QWidget,
 )
 
 from idc_desktop.maps.colormap import NAMES
-from idc_desktop.models.card import ModelCard
 from idc_desktop.ui.display import EXTENTS, FADES
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.flow_layout import FlowLayout
+from idc_desktop.ui.panels.operating_point import OperatingPointPanel
 from idc_desktop.ui.panels.threshold_control import ThresholdControl
-from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.view.guides import colour_bar
 
 _SWATCH = QSize(56, 12)
@@ -53,7 +51,7 @@ class MapPanel(QWidget):
         form.addRow(boxes)
         self._layer = QComboBox()
         self._layer.activated.connect(lambda _: document.show(layer=self._layer.currentData()))
-        form.addRow("Layer", self._layer)
+        form.addRow("Layer (Y)", self._layer)
         form.setRowVisible(self._layer, False)
         self._colormap = QComboBox()
         self._colormap.setIconSize(_SWATCH)
@@ -79,15 +77,13 @@ class MapPanel(QWidget):
         self._threshold.setSingleStep(0.01)
         self._threshold.setKeyboardTracking(False)
         self._threshold.valueChanged.connect(self._on_threshold)
-        self._reset = QPushButton("Model's")
-        self._reset.setToolTip("Go back to the model's own threshold")
-        self._reset.clicked.connect(lambda: document.show(threshold=None))
+        self.operating_point = OperatingPointPanel(document)
         row = QHBoxLayout()
         row.addWidget(self._threshold, 1)
-        row.addWidget(self._reset)
+        row.addWidget(self.operating_point.buttons["Model's"])
         form.addRow("Threshold", row)
-        self._operating_point = WrappedLabel()
-        form.addRow(self._operating_point)
+        form.addRow(self.operating_point)
+        form.addRow(self.operating_point.text)
         document.display_changed.connect(self._refresh)
         document.map_changed.connect(self._offer_layers)
         document.model_changed.connect(self._refresh)
@@ -121,6 +117,7 @@ class MapPanel(QWidget):
         if layer is not None:
             self._layer.setCurrentIndex(self._layer.findData(layer.name))
         self._form.setRowVisible(self._layer, len(kinds) > 1)
+        self._threshold.setValue(self._document.threshold)  # each map has its own
 
     def _refresh(self) -> None:
         document = self._document
@@ -131,23 +128,3 @@ class MapPanel(QWidget):
         self._fades_at.setCurrentIndex(self._fades_at.findData(document.display.fades_at))
         self._opacity.setValue(round(document.display.opacity * 100))
         self._threshold.setValue(document.threshold)
-        self._reset.setEnabled(document.threshold != document.card.threshold)
-        self._operating_point.setText(operating_point_text(document.card, document.threshold))
-
-
-def operating_point_text(card: ModelCard, threshold: float) -> str:
-    """Say what a threshold means on the model's validation cases."""
-    curve = sorted(card.document["idc"]["validation_curve"], key=lambda it: it["threshold"])
-    if not curve:
-        return "The model's card has no operating points."
-    nearest = min(curve, key=lambda it: abs(it["threshold"] - threshold))
-    exact = abs(nearest["threshold"] - threshold) < 5e-4
-    figures = []
-    for name in ("sensitivity", "specificity"):
-        text = f"{name} {nearest[name]:.2f}"
-        if f"{name}_95ci" in nearest:
-            low, high = nearest[f"{name}_95ci"]
-            text += f" ({low:.2f}–{high:.2f})"
-        figures.append(text)
-    where = "At this threshold" if exact else f"At {nearest['threshold']:.2f}, the nearest known,"
-    return f"{where} on validation patches: {', '.join(figures)}."

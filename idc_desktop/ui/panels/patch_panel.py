@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
@@ -114,11 +116,23 @@ class PatchPanel(QWidget):
         side = self._document.card.patch.side_px
         self._caption.setText(f"The pixels that the model saw, {side} × {side} per patch, resized.")
         row, col = cell
-        value = layer.value_at(row, col)
-        if value is not None:
-            is_idc = value >= self._document.threshold
-            said = f"{layer.kind.symbol} = {value:.6f}, " + ("IDC" if is_idc else "not IDC")
+        measured = self._document.measured
+        assert measured is not None
+        if measured.value_at(row, col) is not None:
+            said = ", ".join(_values_text(measured, *cell))
+            is_idc = measured.positive(self._document.threshold)[cell]
+            said += ", IDC" if is_idc else ", not IDC"
             said += f" at threshold {self._document.threshold:.3f}"
         else:
             said = layer.map.state_text(*cell)
         self.text.setText(f"Row {row}, column {col}: {said}")
+
+
+def _values_text(measured: MapLayer, row: int, col: int) -> Iterator[str]:
+    """Say what each layer has of a patch; the names of the layers where there are several."""
+    layers = measured.map.layers
+    for layer in layers:
+        value = layer.value_at(row, col)
+        name = layer.kind.symbol if len(layers) == 1 else layer.kind.unit
+        if value is not None:
+            yield f"{name} = {value:.6f}"

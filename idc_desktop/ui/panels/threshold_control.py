@@ -43,7 +43,8 @@ class ThresholdControl(QWidget):
         self.setAccessibleName("Threshold")
         self.setToolTip(
             "Drag, or use the arrow keys. The bars show how much area has each probability "
-            "(square root), in the chosen region or on the whole slide."
+            "(square root), in the chosen region or on the whole slide. The dotted line is the "
+            "model's own threshold."
         )
         for changed in (
             document.map_changed,
@@ -130,6 +131,9 @@ class ThresholdControl(QWidget):
         return QRectF(_MARGIN, _HANDLE + 2, self.width() - 2 * _MARGIN, bottom - _HANDLE - 2)
 
     def _paint_handle(self, painter: QPainter, area: QRectF, bottom: float) -> None:
+        own = area.left() + self._document.operation.threshold * area.width()
+        painter.setPen(QPen(_LINE, 1, Qt.PenStyle.DotLine))
+        painter.drawLine(QPointF(own, area.top()), QPointF(own, bottom))
         x = area.left() + self._document.threshold * area.width()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.fillRect(QRectF(x - 1, 2, 2, bottom), _LINE)

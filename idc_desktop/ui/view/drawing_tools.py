@@ -327,8 +327,8 @@ class WandTool(Tool):
         document, point = self.view.document, self.point(event)
         cell = None if document.grid is None else document.grid.cell_at(*point)
         shape = None
-        if document.layer is not None and cell is not None:
-            shape = wand(document.layer, cell, document.threshold)
+        if document.measured is not None and cell is not None:
+            shape = wand(document.measured, cell, document.threshold)
         if shape is None:
             document.noted.emit("There is no patch at or above the threshold here.")
             return

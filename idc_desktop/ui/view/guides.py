@@ -82,10 +82,10 @@ def paint_legend(
     kind: LayerKind,
     display: Display,
     opacity: float,
-    threshold: float,
+    threshold: float | None,
     has_failed: bool,
 ) -> None:
-    """Draw the colours of a layer as they appear, with its threshold, at the lower right of `area`.
+    """Draw the colours of a layer as they appear, with its threshold if it has one, lower right.
 
     Above it stands the colour of patches that failed, where there are any. Where there is no room
     beside the scale bar, it stands over that one.
@@ -114,8 +114,10 @@ def paint_legend(
         painter.fillRect(swatch, QColor(*seen.round().astype(int).tolist()))
         painter.drawText(words.translated(18, -_LINE), Qt.AlignmentFlag.AlignLeft, "Failed")
     bar = QRectF(box.left() + 12, box.bottom() - 17, box.width() - 24, 9)
-    fraction = kind.fraction(threshold)
+    fraction = 0.0 if threshold is None else kind.fraction(threshold)
     painter.drawImage(bar, bar_on_tissue(display, opacity, fraction))
+    if threshold is None:
+        return
     at = bar.left() + fraction * bar.width()
     if display.has_outline:
         painter.setPen(QPen(_OUTLINE, 2))

@@ -51,6 +51,7 @@ def map_verbs(document: SlideDocument) -> list[Verb]:
     return [
         flag("Show the &map", "visible", "M", "map"),
         Verb(VIEW, "&Paint less of the map, or all again", paint_less, "T"),
+        Verb(VIEW, "Next la&yer of the map", document.show_next_layer, "Y"),
         Verb(VIEW, "Map more &opaque", partial(add_opacity, _STEP), "Alt+Up"),
         Verb(VIEW, "Map more &transparent", partial(add_opacity, -_STEP), "Alt+Down"),
         flag("Show the l&egend", "legend", "Shift+M"),

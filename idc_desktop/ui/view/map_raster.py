@@ -26,8 +26,9 @@ class MapRaster:
     Parameters
     ----------
     layer : MapLayer
+    measured : MapLayer
+        The outline encloses cells whose value in this layer is at least the threshold.
     threshold : float
-        The outline encloses cells whose value is at least this.
     colormap : str
     extent : str
         One of `display.EXTENTS`. What failed is painted in each: it is not known to be negative.
@@ -40,20 +41,25 @@ class MapRaster:
     """
 
     def __init__(
-        self, layer: MapLayer, threshold: float, colormap: str, extent: str = "all"
+        self,
+        layer: MapLayer,
+        measured: MapLayer,
+        threshold: float,
+        colormap: str,
+        extent: str = "all",
     ) -> None:
         self._grid, self.kind = layer.grid, layer.kind
         self.has_failed = layer.map.failed_patches > 0
         rgba = colorize(layer, 1.0, colormap)
         if extent != "all":
-            kept = layer.positive(threshold) if extent == "positive" else False
+            kept = measured.positive(threshold) if extent == "positive" else False
             rgba[layer.analyzed & ~np.asarray(kept), 3] = 0
         height, width = rgba.shape[:2]
         self._is_shown = rgba[..., 3] > 0
         self._image = QImage(
             rgba.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888
         ).convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
-        upper, left = outline(layer, threshold)
+        upper, left = outline(measured, threshold)
         self._across = _Borders(upper, lambda row, first, last: QLineF(first, row, last, row))
         self._down = _Borders(left[:, ::-1], lambda col, first, last: QLineF(col, first, col, last))
 

@@ -349,7 +349,8 @@ class SlideView(QWidget):
         if raster is not None:
             opacity = display.opacity_at(self.camera.um_per_px)
             kind, has_failed = raster.kind, raster.has_failed
-            paint_legend(painter, area, kind, display, opacity, scene.threshold, has_failed)
+            threshold = scene.threshold if kind.is_of_idc else None
+            paint_legend(painter, area, kind, display, opacity, threshold, has_failed)
 
     def _tell_size(self) -> None:
         self.camera.resize(QSizeF(self.size()), self.devicePixelRatioF())
@@ -408,10 +409,11 @@ class SlideView(QWidget):
 
     def _current_raster(self) -> MapRaster | None:
         if self._raster_is_stale:
-            layer, display = self.scene.layer, self.scene.display
+            scene, display = self.scene, self.scene.display
+            layer, measured = scene.layer, scene.measured
             self._raster = None
-            if layer is not None:
+            if layer is not None and measured is not None:
                 colours = display.colormap, display.extent
-                self._raster = MapRaster(layer, self.scene.threshold, *colours)
+                self._raster = MapRaster(layer, measured, scene.threshold, *colours)
             self._raster_is_stale = False
         return self._raster

@@ -1,0 +1,118 @@
+"""What the threshold means, and thresholds for a purpose."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from idc_desktop.maps.layers import CONTEXT
+from idc_desktop.models.operation import OperatingPoint, Operation
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.panels.wrapped_label import WrappedLabel
+
+_OWN = "Model's"
+_PROMISE = 0.95
+_DIGITS = 1000  # of a threshold that the panel shows
+_SAME = 0.5 / _DIGITS
+
+
+class OperatingPointPanel(QWidget):
+    """Presets of the threshold, and the figures of the one that is set.
+
+    Attributes
+    ----------
+    buttons : dict of str to QPushButton
+        By name. That of the model's own threshold is laid out elsewhere, beside the number.
+    text : WrappedLabel
+        The figures; laid out elsewhere, too: only its own layout gives a text its height.
+    """
+
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        tips = {
+            "Screening": f"The highest threshold of a sensitivity of {_PROMISE:g}: misses few",
+            "Balanced": "The largest sum of sensitivity and specificity",
+            "Specific": f"The lowest threshold of a specificity of {_PROMISE:g}: alarms rarely",
+            _OWN: "Go back to the model's own threshold",
+        }
+        self.buttons = {name: QPushButton(name) for name in tips}
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for name, button in self.buttons.items():
+            button.setToolTip(tips[name])
+            button.clicked.connect(lambda _checked=False, name=name: self._choose(name))
+            if name != _OWN:
+                row.addWidget(button)
+        self.text = WrappedLabel()
+        for changed in (document.display_changed, document.map_changed, document.model_changed):
+            changed.connect(self._show)
+        self._show()
+
+    def _choose(self, name: str) -> None:
+        self._document.show(threshold=preset(self._document.operation, name))
+
+    def _show(self) -> None:
+        document = self._document
+        operation, threshold = document.operation, document.threshold
+        for name, button in self.buttons.items():
+            at = operation.threshold if name == _OWN else preset(operation, name)
+            button.setEnabled(at is not None and abs(at - threshold) > _SAME)
+        where = "labelled slides" if document.measured_map == CONTEXT else "validation patches"
+        said = operating_point_text(operation, threshold, where, document.card.prevalence)
+        self.text.setText(said)
+
+
+def preset(operation: Operation, name: str) -> float | None:
+    """Return the threshold of a preset; None if it is not known, and for the model's own."""
+    if name == "Balanced":
+        return operation.balanced()
+    if name == "Screening":
+        found = operation.with_sensitivity(_PROMISE)
+        return None if found is None else math.floor(found * _DIGITS) / _DIGITS
+    if name == "Specific":
+        found = operation.with_specificity(_PROMISE)
+        return None if found is None else math.ceil(found * _DIGITS) / _DIGITS
+    return None
+
+
+def operating_point_text(
+    operation: Operation, threshold: float, where: str, prevalence: float | None
+) -> str:
+    """Say what a threshold does on the patches that the model was tried on.
+
+    Parameters
+    ----------
+    where : str
+        What these patches are, for people.
+    prevalence : float or None
+        Share of IDC in the archive, if it is known.
+    """
+    point = operation.at(threshold)
+    said = "At this threshold"
+    if point is None:
+        point = operation.nearest(threshold)
+        if point is None:
+            return "The model's card has no operating points."
+        said = f"At {point.threshold:.2f}, the nearest known,"
+    text = f"{said} on {where}: {_figures(point)}."
+    if prevalence is not None:
+        right, clear = point.predictive_values(prevalence)
+        text += (
+            f" Where {100 * prevalence:.0f} % of the patches are IDC, as in the model's archive, "
+            f"{100 * right:.0f} % of those called IDC are, and {100 * clear:.0f} % of the others "
+            "are not."
+        )
+    return text
+
+
+def _figures(point: OperatingPoint) -> str:
+    each = (
+        ("sensitivity", point.sensitivity, point.sensitivity_95ci),
+        ("specificity", point.specificity, point.specificity_95ci),
+    )
+    return ", ".join(
+        f"{name} {value:.2f}" + ("" if ends is None else f" ({ends[0]:.2f}–{ends[1]:.2f})")
+        for name, value, ends in each
+    )
