@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from idc_desktop.errors import ModelError
 from idc_desktop.models.card import ModelCard, encode_golden, figure_text, parse_card
+from idc_desktop.models.model_file import bundled_models, read_model
 from tests.support.models import CONTEXT, TinyModel, golden_patches
 
 ABSENT = object()
@@ -301,3 +302,9 @@ def test_schema_in_the_repository_is_valid_json() -> None:
     path = Path(__file__).resolve().parents[1] / "resources" / "card.schema.json"
 
     assert json.loads(path.read_text(encoding="utf-8"))["type"] == "object"
+
+
+def test_what_operating_points_are_of_is_said() -> None:
+    cards = {name: read_model(path).card for name, path in bundled_models().items()}
+    assert cards["baseline"].curve_of == "validation patches"
+    assert cards["vgg16-features"].curve_of == "patches held out in folds"

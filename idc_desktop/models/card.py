@@ -99,6 +99,12 @@ class ModelCard:
         return self.patch_operation
 
     @property
+    def curve_of(self) -> str:
+        """What patches the patch map's operating points are of, for people."""
+        in_folds = "out_of_fold_weighted" in self.document["idc"]["metrics"]
+        return "patches held out in folds" if in_folds else "validation patches"
+
+    @property
     def prevalence(self) -> float | None:
         """Share of IDC among the patches of the archive that the model is of, if it is known."""
         idc = self.document["idc"]

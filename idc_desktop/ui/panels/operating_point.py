@@ -59,8 +59,9 @@ class OperatingPointPanel(QWidget):
         for name, button in self.buttons.items():
             at = operation.threshold if name == _OWN else preset(operation, name)
             button.setEnabled(at is not None and abs(at - threshold) > _SAME)
-        where = "labelled slides" if document.measured_map == CONTEXT else "validation patches"
-        said = operating_point_text(operation, threshold, where, document.card.prevalence)
+        card = document.card
+        where = "labelled slides" if document.measured_map == CONTEXT else card.curve_of
+        said = operating_point_text(operation, threshold, where, card.prevalence)
         self.text.setText(said)
 
 
