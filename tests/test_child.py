@@ -17,10 +17,11 @@ import pytest
 from idc_desktop.errors import ModelError, SlideError, UsageError
 from idc_desktop.models.inference import CPU_BATCH
 from idc_desktop.processes import supervisor
+from idc_desktop.processes.child import Child
 from idc_desktop.processes.engine_messages import AnalyzeJob, BlockDone, Done, InfoJob, VerifyJob
 from idc_desktop.processes.memory import MEMORY_VARIABLE, resident_bytes
 from idc_desktop.processes.message import Event, JobMessage
-from idc_desktop.processes.supervisor import Child, Job
+from idc_desktop.processes.supervisor import Job
 from tests.support.crashing_engine import VARIABLE, Crash
 from tests.support.models import TinyModel, Trap, write_tiny_model
 from tests.support.processes import ends_within

@@ -12,9 +12,9 @@ import pytest
 
 from idc_desktop.children import decoder
 from idc_desktop.models.patch_size import PatchSize
+from idc_desktop.processes.child import Child
 from idc_desktop.processes.decoder_messages import Pixels, Reading, ReadPatch, ReadTile, ViewJob
 from idc_desktop.processes.message import Command, Event, SlideOpened, Started
-from idc_desktop.processes.supervisor import Child
 from tests.support.scenes import Scene
 
 

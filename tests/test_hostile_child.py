@@ -12,8 +12,9 @@ import pytest
 from idc_desktop.commands.cli import main
 from idc_desktop.errors import GarbledMessageError
 from idc_desktop.processes import supervisor
+from idc_desktop.processes.child import Child
 from idc_desktop.processes.decoder_messages import ViewJob
-from idc_desktop.processes.supervisor import Child, Job
+from idc_desktop.processes.supervisor import Job
 from tests.support.lying_process import MODULE, VARIABLE, Lie
 from tests.support.processes import is_alive
 from tests.support.scenes import Scene

@@ -12,8 +12,9 @@ import pytest
 
 from idc_desktop.errors import OutputError
 from idc_desktop.export.verify import verify_folder
+from idc_desktop.processes.child import Child
 from idc_desktop.processes.engine_messages import DoctorJob
-from idc_desktop.processes.supervisor import Child, Job
+from idc_desktop.processes.supervisor import Job
 from tests.support.command import environment, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene

@@ -27,6 +27,7 @@ from idc_desktop.errors import (
     SlideError,
 )
 from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
+from idc_desktop.processes.child import Child, ChildCrashedError
 from idc_desktop.processes.engine_messages import (
     AnalyzeJob,
     BlockDone,
@@ -39,7 +40,7 @@ from idc_desktop.processes.engine_messages import (
 )
 from idc_desktop.processes.message import Event, SlideOpened, Started
 from idc_desktop.processes.record import block_result
-from idc_desktop.processes.supervisor import Child, ChildCrashedError, Job, ask
+from idc_desktop.processes.supervisor import Job, ask
 from tests.support.crashing_engine import VARIABLE, Crash
 from tests.support.models import TinyModel
 from tests.support.processes import ends_within, engines_of, is_alive

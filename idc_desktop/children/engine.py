@@ -1,8 +1,9 @@
-"""The engine: a child process that opens slides and models, and runs one job.
+"""The engine: a child process that opens slides and models, and runs one job after the other.
 
 It is started by `supervisor` only, gets its job as the first message on stdin and answers on
-stdout. When stdin closes, the parent is gone and the engine ends at once, losing nothing that was
-committed. Jobs and their answers are in `engine_messages`.
+stdout; unless the job says that it is to stay for another, it ends with it. When stdin closes, the
+parent is gone and the engine ends at once, losing nothing that was committed. Jobs and their
+answers are in `engine_messages`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,16 +100,27 @@ def _info(job: InfoJob, outbox: Outbox) -> None:
 
 
 def _verify(job: VerifyJob, outbox: Outbox) -> None:
-    from idc_desktop.models.model_file import find_model, read_model
-
-    classifier = _try_model(read_model(find_model(job.model)), job.provider, outbox)
+    classifier = _try_model(job.model, job.provider, outbox)
     outbox.send(ModelVerified(classifier.provider, classifier.golden_error))
 
 
-def _try_model(model: ModelFile, provider: Provider, outbox: Outbox) -> PatchClassifier:
-    """Load a model and run it; if that is the end of this process, the parent knows of what."""
+@lru_cache(maxsize=1)
+def _read_model(named: str) -> ModelFile:
+    """Read a model, once for all jobs of this process: that it is the right one, its hash says."""
+    from idc_desktop.models.model_file import find_model, read_model
+
+    return read_model(find_model(named))
+
+
+@lru_cache(maxsize=1)
+def _try_model(named: str, provider: Provider, outbox: Outbox) -> PatchClassifier:
+    """Load a model and run it, once for all jobs of this process.
+
+    If that is the end of the process, the parent knows of what.
+    """
     from idc_desktop.models.inference import PatchClassifier
 
+    model = _read_model(named)
     name = model.path.name
     classifier = PatchClassifier(model, provider, lambda on: outbox.send(Trying(name, on)))
     outbox.send(Tried())
@@ -299,7 +311,6 @@ class _Analysis(_SlideJob):
         from idc_desktop.analysis.blocks import OutputCheck
         from idc_desktop.analysis.tiling import PatchReader
         from idc_desktop.maps.tissue import TissueSettings
-        from idc_desktop.models.model_file import find_model, read_model
         from idc_desktop.processes.record import block_done
         from idc_desktop.slides.reader import Slide
         from idc_desktop.storage.run_files import RunFacts, RunStore, adopt
@@ -309,10 +320,10 @@ class _Analysis(_SlideJob):
             slide.require_mpp()
             description = slide.describe()
             outbox.send(SlideOpened(description))
-            model = read_model(find_model(job.model))
+            model = _read_model(job.model)
             tissue = TissueSettings(enabled=job.tissue)
             reader = PatchReader(slide, model.card.patch, tissue)
-            classifier = _try_model(model, job.provider, outbox)
+            classifier = _try_model(job.model, job.provider, outbox)
             choice = classifier.provider
             if choice.requested == "cuda" and choice.fallback_reason:
                 text = f"CUDA cannot be used ({choice.fallback_reason}); running on the CPU."

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO, NoReturn
 
 from idc_desktop.errors import IdcError
@@ -20,6 +21,7 @@ from idc_desktop.processes.message import (
     Event,
     Failure,
     JobMessage,
+    JobOver,
     receive,
     send,
 )
@@ -57,7 +59,7 @@ def serve(
 ) -> None:
     """Run `work` on the job that arrives on stdin, report how it fails, and end the process.
 
-    `jobs` are those that this process can do.
+    `jobs` are those that this process can do. One that says so is followed by another.
 
     Once `work` listens, the process ends as soon as stdin closes: the parent is gone.
     """
@@ -65,14 +67,15 @@ def serve(
     # Native libraries may print to stdout; keep the pipe to ourselves and give them stderr.
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
-        outbox = Outbox(answers)
-        job = receive(sys.stdin.buffer, jobs)
-        if job is None:
-            return
-        try:
-            work(job, outbox, partial(_listen, job.COMMANDS))
-        except Exception as error:  # noqa: BLE001 - the edge of the process: the parent reports it
-            outbox.send(failure_of(error))
+        outbox, inbox = Outbox(answers), _Inbox(jobs)
+        while (job := inbox.next_job()) is not None:
+            try:
+                work(job, outbox, partial(inbox.listen, job.COMMANDS))
+            except Exception as error:  # noqa: BLE001 - the edge of the process: the parent reports it
+                outbox.send(failure_of(error))
+            if not job.stays:
+                break
+            outbox.send(JobOver())
     # Skip the interpreter's and the libraries' tear-down: everything is committed and said.
     sys.stderr.flush()
     os._exit(0)
@@ -85,13 +88,52 @@ def failure_of(error: Exception) -> Failure:
     return Failure("DefectError", traceback.format_exc()[-MAX_TEXT:])
 
 
-def _listen(commands: tuple[type[Command], ...], on_command: Callable[[Command], None]) -> None:
-    def follow() -> None:
-        while (command := receive(sys.stdin.buffer, commands)) is not None:
-            on_command(command)
-        _end_orphaned()
+class _Inbox:
+    """Takes what the parent says: jobs one after the other, and commands for the one under way."""
 
-    threading.Thread(target=follow, daemon=True).start()
+    def __init__(self, jobs: tuple[type[JobMessage], ...]) -> None:
+        self._kinds = jobs
+        self._jobs: SimpleQueue[JobMessage] | None = None  # once a thread reads
+        self._changing = threading.Lock()
+        self._on_command: Callable[[Command], None] | None = None
+        self._early: list[Command] = []  # for a job that does not listen yet
+
+    def next_job(self) -> JobMessage | None:
+        """Wait for a job; None if the parent is gone."""
+        if self._jobs is not None:
+            return self._jobs.get()
+        return receive(sys.stdin.buffer, self._kinds)
+
+    def listen(
+        self, commands: tuple[type[Command], ...], on_command: Callable[[Command], None]
+    ) -> None:
+        """Pass commands for the present job on from now, also those that came already."""
+        with self._changing:
+            self._on_command = on_command
+            early, self._early = self._early, []
+        for command in early:
+            on_command(command)
+        if self._jobs is None:
+            self._jobs = SimpleQueue()
+            kinds = (*commands, *self._kinds)
+            threading.Thread(target=self._follow, args=(kinds, self._jobs), daemon=True).start()
+
+    def _follow(
+        self, kinds: tuple[type[Command | JobMessage], ...], jobs: SimpleQueue[JobMessage]
+    ) -> None:
+        while (message := receive(sys.stdin.buffer, kinds)) is not None:
+            if isinstance(message, JobMessage):
+                with self._changing:
+                    self._on_command = None
+                jobs.put(message)
+                continue
+            with self._changing:
+                on_command = self._on_command
+                if on_command is None:
+                    self._early.append(message)
+            if on_command is not None:
+                on_command(message)
+        _end_orphaned()
 
 
 def _end_orphaned() -> NoReturn:

@@ -50,13 +50,12 @@ def analyze_cohort(given: argparse.Namespace) -> int:
         complain(f"note: {note}")
     slides = [it.slide for it in cohort.members]
     inputs = read_inputs(cohort.options, slides, lambda text: complain(f"note: {text}"))
-    work = CohortWork(cohort.options, inputs)
-    _list(cohort, work)
-    _forget(cohort, is_all=given.restart, is_failed=given.retry is not None)
-    todo = [it for it in cohort.members if work.finished(it) is None]
-    total = len(cohort.members)
-    progress = Progress(total, total - len(todo), is_silent=given.json)
-    with cancelling() as cancel:
+    with CohortWork(cohort.options, inputs) as work, cancelling() as cancel:
+        _list(cohort, work)
+        _forget(cohort, is_all=given.restart, is_failed=given.retry is not None)
+        todo = [it for it in cohort.members if work.finished(it) is None]
+        total = len(cohort.members)
+        progress = Progress(total, total - len(todo), is_silent=given.json)
         try:
             with Claims(cohort.options.out) as claims:
                 turns = Turns(_from(todo, given.shard), claims, work, cancel)

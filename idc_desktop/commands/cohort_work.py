@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idc_desktop import __version__
+from idc_desktop.closing import Closing
 from idc_desktop.cohorts.members import Member
 from idc_desktop.cohorts.states import CohortFolder, SlideState, Status
 from idc_desktop.commands.slide_job import (
@@ -22,6 +23,7 @@ from idc_desktop.commands.slide_job import (
 from idc_desktop.console import EXIT_CANCELLED, complaint
 from idc_desktop.errors import IdcError, ModelError
 from idc_desktop.export.verify import PROVENANCE
+from idc_desktop.processes.child import IdleChildren
 
 if TYPE_CHECKING:
     from idc_desktop.export.content import Analysis
@@ -32,8 +34,10 @@ _WITHOUT_INFLUENCE = ("out", "folder", "model", "regions", "mpp", "threads", "ov
 _DEEDS = ("restarts", "recalls")  # what is asked for once, and is no property of the results
 
 
-class CohortWork:
+class CohortWork(Closing):
     """Does slides of a cohort, each as `analyze` would; safe to use from several threads.
+
+    Its engines stay, each with the model at hand, until it is closed.
 
     Parameters
     ----------
@@ -47,6 +51,11 @@ class CohortWork:
         self._options = options
         self._inputs = inputs
         self._folder = CohortFolder(options.out)
+        self._idle = IdleChildren()
+
+    def close(self) -> None:
+        """End the engines."""
+        self._idle.close()
 
     def image(self, member: Member) -> str:
         """Return what stands for a slide in the tables as long as it was not opened."""
@@ -125,7 +134,7 @@ class CohortWork:
             report.fail(error)
             return report
         options = replace(self._options_of(member), threads=threads)
-        return analyze_one(member.slide, options, inputs, listener=listener)
+        return analyze_one(member.slide, options, inputs, idle=self._idle, listener=listener)
 
     def _options_of(self, member: Member) -> JobOptions:
         options = self._options

@@ -19,6 +19,7 @@ from idc_desktop.errors import DefectError, ExportError, IdcError, ModelError, n
 from idc_desktop.export.results import refuse_scan_folder, results_folder
 from idc_desktop.models.card import CONTEXT_MAP
 from idc_desktop.models.provider import Provider
+from idc_desktop.processes.child import IdleChildren
 from idc_desktop.processes.engine_messages import AnalyzeJob, BlockDone, Plan, RecallJob
 from idc_desktop.processes.supervisor import Job, usable_threads
 
@@ -186,8 +187,8 @@ class Report:
         }
 
 
-def start_engine(slide: Path, options: JobOptions) -> Job:
-    """Have an engine begin with a slide."""
+def start_engine(slide: Path, options: JobOptions, idle: IdleChildren | None = None) -> Job:
+    """Have an engine begin with a slide, one of those that wait where there are any."""
     from idc_desktop.storage.user_data import data_folder
 
     if options.model is None:
@@ -199,7 +200,7 @@ def start_engine(slide: Path, options: JobOptions) -> Job:
             threads=options.threads,
             tissue=None if options.has_tissue_mask else False,
         )
-        return Job(recall, slide.name)
+        return Job(recall, slide.name, idle=idle)
     # Wherever the engine stands, a file is found by its absolute path.
     is_file = options.model.lower().endswith(".onnx")
     job = AnalyzeJob(
@@ -213,7 +214,7 @@ def start_engine(slide: Path, options: JobOptions) -> Job:
         restart=options.restarts,
         recall=options.recalls,
     )
-    return Job(job, slide.name)
+    return Job(job, slide.name, idle=idle)
 
 
 def read_inputs(
@@ -253,6 +254,7 @@ def analyze_one(
     inputs: JobInputs,
     *,
     job: Job | None = None,
+    idle: IdleChildren | None = None,
     listener: Listener | None = None,
 ) -> Report:
     """Analyze a slide and write its files; whatever ends that stands in the report.
@@ -261,12 +263,14 @@ def analyze_one(
     ----------
     job : Job or None
         The engine, if it was started already (`start_engine`).
+    idle : IdleChildren or None
+        Engines that wait for a job, where the one of this job is left afterwards.
     listener : Listener or None
         Hears how it goes; what it raises as `BrokenPipeError` ends the job and is raised here.
     """
     report, listener = Report(slide), listener or Listener()
     try:
-        _work(report, job or start_engine(slide, options), options, inputs, listener)
+        _work(report, job or start_engine(slide, options, idle), options, inputs, listener)
     except BrokenPipeError:
         raise
     except IdcError as error:

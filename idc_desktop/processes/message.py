@@ -67,12 +67,20 @@ class Command(Message):
 
 @dataclass(frozen=True)
 class JobMessage(Message):
-    """The first message that a child gets."""
+    """The first message that a child gets.
+
+    Attributes
+    ----------
+    stays : bool
+        The child does not end with the job: it says `JobOver` and waits for the next one.
+    """
 
     KEY = "job"
     ANSWERS: ClassVar[tuple[type[Event], ...]]
-    """What the child may say, besides `Failure`."""
+    """What the child may say, besides `Failure` and `JobOver`."""
     COMMANDS: ClassVar[tuple[type[Command], ...]]
+
+    stays: bool = field(default=False, kw_only=True)
 
     def after_crash(
         self, careful: Iterable[int], crashed: Mapping[int, str], *, has_planned: bool
@@ -99,6 +107,13 @@ class Failure(Event):
 
     kind: Name
     message: Text
+
+
+@dataclass(frozen=True)
+class JobOver(Event):
+    """The job is over, whatever came of it, and the child waits for the next one."""
+
+    NAME = "over"
 
 
 @dataclass(frozen=True)
@@ -157,7 +172,7 @@ def receive(stream: IO[bytes], kinds: tuple[type[AnyMessage], ...]) -> AnyMessag
     Parameters
     ----------
     kinds : tuple of classes
-        What may be said now, all of them jobs, commands or events.
+        What may be said now.
 
     Raises
     ------
@@ -168,23 +183,25 @@ def receive(stream: IO[bytes], kinds: tuple[type[AnyMessage], ...]) -> AnyMessag
     if received is None:
         return None
     head, payload_bytes = received
-    name: object = None
+    what = "message"
     try:
         said = decode(head)
-        name = said.pop(kinds[0].KEY, None)
-        message = build(_named(kinds, name), said)
+        kind = _kind_of(said, kinds)
+        what = kind.NAME
+        del said[kind.KEY]
+        message = build(kind, said)
         if payload_bytes != message.payload_bytes:
             raise MismatchError(f"{payload_bytes:,} bytes for {message.payload_bytes:,} follow")
     except MismatchError as error:
-        raise GarbledMessageError(f"{name or 'message'}: {error}") from error
+        raise GarbledMessageError(f"{what}: {error}") from error
     if payload_bytes == 0:
         return message
     payload = wire.receive_payload(stream, payload_bytes)
     return None if payload is None else replace(message, payload=payload)
 
 
-def _named(kinds: tuple[type[AnyMessage], ...], name: object) -> type[AnyMessage]:
+def _kind_of(said: Mapping[str, object], kinds: tuple[type[AnyMessage], ...]) -> type[AnyMessage]:
     for kind in kinds:
-        if name == kind.NAME:
+        if said.get(kind.KEY) == kind.NAME:
             return kind
     raise MismatchError("not expected here")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from idc_desktop.closing import Closing
 from idc_desktop.errors import GarbledMessageError, RegionsError
+from idc_desktop.processes.child import Child, ChildCrashedError
 from idc_desktop.processes.memory import MEMORY_VARIABLE
 from idc_desktop.processes.region_messages import (
     MAX_POINTS,
@@ -15,7 +16,6 @@ from idc_desktop.processes.region_messages import (
     RegionsDone,
     RegionsFound,
 )
-from idc_desktop.processes.supervisor import Child, ChildCrashedError
 from idc_desktop.regions.shape import Point, Region
 from idc_desktop.slides.description import SlideDescription
 

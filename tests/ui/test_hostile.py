@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from idc_desktop.processes.supervisor import Child, Job
+from idc_desktop.processes.child import Child
+from idc_desktop.processes.supervisor import Job
 from idc_desktop.ui import engines
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState

@@ -16,6 +16,7 @@ from idc_desktop.console import report_defect
 from idc_desktop.errors import DefectError, GarbledMessageError, reader_lost, slide_replaced
 from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.plain_text import in_a_line
+from idc_desktop.processes.child import Child, ChildCrashedError
 from idc_desktop.processes.decoder_messages import (
     TILE_PX,
     Pixels,
@@ -27,7 +28,6 @@ from idc_desktop.processes.decoder_messages import (
     ViewJob,
 )
 from idc_desktop.processes.message import Event, SlideOpened, Started
-from idc_desktop.processes.supervisor import Child, ChildCrashedError
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.storage.user_data import data_folder
 from idc_desktop.ui.hand_over import HandOver
