@@ -20,6 +20,7 @@ from idc_desktop.models.provider import ProviderChoice
 from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.shape import Region
 from idc_desktop.regions.statistics import RegionMeter, RegionStatistics, whole_slide
+from idc_desktop.regions.verdicts import Accepted
 from idc_desktop.slides.description import SlideDescription
 
 _NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e01")
@@ -185,6 +186,18 @@ class Content:
             [it.shape for it in self.rows], layer.kind.high
         )
         return [it.mean_probability for it in found]
+
+    @cached_property
+    def accepted(self) -> Accepted:
+        """What was judged to be tumour."""
+        return Accepted(self.regions)
+
+    @cached_property
+    def accepted_um2(self) -> list[float | None]:
+        """How much accepted tumour is in each region, and last in the whole slide."""
+        analysis = self.analysis
+        meter = RegionMeter(analysis.layer, analysis.mpp)
+        return self.accepted.areas_um2(self.rows, meter, analysis.threshold)
 
     @property
     def patches_analyzed(self) -> str:

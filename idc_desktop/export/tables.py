@@ -84,7 +84,6 @@ _FIGURES = {
 _WSINFER_COLUMNS = PATCH_COLUMNS[:6]
 _PROBABILITIES = PATCH_COLUMNS[4:6]
 _FURTHER_LAYERS = PATCH_COLUMNS[9:11]
-_NO_VERDICT = ("",) * 2
 
 _QUPATH_COLUMNS = (
     "Image",
@@ -140,13 +139,17 @@ def regions_csv(content: Content) -> str:
         analysis.map_kind,
     )
     rows = []
-    each = zip(content.rows, content.figures, content.uncertainties, strict=True)
-    for region, figures, uncertainty in each:
+    each = zip(
+        content.rows, content.figures, content.uncertainties, content.accepted_um2, strict=True
+    )
+    for region, figures, uncertainty, accepted in each:
         head = (analysis.image, region.name, region.classification, region.shape.roi)
         numbers = (number_cell(it(figures)) for it in _FIGURES.values())
-        longest = number_cell(diameter_of([region.shape], analysis.mpp).length)
         layers = (number_cell(uncertainty), "")
-        rows.append((*map(text_cell, head), *numbers, *tail, *layers, *_NO_VERDICT, longest, ""))
+        said = (region.verdict, text_cell(region.note))
+        longest = number_cell(diameter_of([region.shape], analysis.mpp).length)
+        own = (*layers, *said, longest, number_cell(accepted))
+        rows.append((*map(text_cell, head), *numbers, *tail, *own))
     return csv_text(REGION_COLUMNS, rows)
 
 

@@ -10,7 +10,15 @@ from typing import Annotated, Self
 import numpy as np
 
 from idc_desktop.processes.message import Cancel, Event, JobMessage, Text
-from idc_desktop.regions.shape import MAX_COORDINATE, MAX_NAME_CHARS, Region, Roi, Shape
+from idc_desktop.regions.shape import (
+    MAX_COORDINATE,
+    MAX_NAME_CHARS,
+    MAX_NOTE_CHARS,
+    Region,
+    Roi,
+    Shape,
+    Verdict,
+)
 from idc_desktop.typed_json import Matching, Sized, Within
 
 MAX_POINTS = 4_000_000
@@ -41,6 +49,8 @@ class RegionHead:
     color: tuple[Byte, Byte, Byte] | None
     id: Uuid
     is_locked: bool
+    verdict: Verdict
+    note: Annotated[str, Sized(0, MAX_NOTE_CHARS)]
     roi: Roi
     rings: Annotated[tuple[PolygonRings, ...], Sized(1, MAX_POINTS)]
 
@@ -67,6 +77,8 @@ class RegionsFound(Event):
                 it.color,
                 it.id,
                 it.is_locked,
+                it.verdict,
+                it.note,
                 it.shape.roi,
                 tuple(tuple(map(len, polygon)) for polygon in it.shape.polygons),
             )
@@ -104,6 +116,8 @@ class RegionsFound(Event):
                 head.color,
                 head.id,
                 is_locked=head.is_locked,
+                verdict=head.verdict,
+                note=head.note,
             )
 
 

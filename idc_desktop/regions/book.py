@@ -1,11 +1,10 @@
-"""The regions of one slide and their file.
+"""What is drawn and written on one slide, and its file.
 
-All that is drawn is kept as it happens, in the slide's folder of the user's data folder.
+All of it is kept as it happens, in the slide's folder of the user's data folder.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -15,54 +14,30 @@ from typing import Any
 
 from idc_desktop.closing import Closing
 from idc_desktop.errors import OutputError, RegionsError, not_written
-from idc_desktop.regions.shape import Region, shape_of
+from idc_desktop.regions.kept import FILE, KIND, Kept, account, changes, read, wrong_counts
+from idc_desktop.regions.marks import Mark
+from idc_desktop.regions.shape import Region
+from idc_desktop.regions.sheet import Sheet
 from idc_desktop.storage.database import (
     FACTS,
-    Damage,
-    FileKind,
     OpenedFile,
-    Rows,
-    Version,
     as_os_error,
-    fact,
-    facts_of,
     is_held,
-    is_sealed,
     open_file,
     put,
-    sealed,
     transaction,
 )
-from idc_desktop.storage.salvage import Table
-
-_FILE = "regions.sqlite"
-_REGIONS = Table(
-    "CREATE TABLE region (id TEXT PRIMARY KEY, place INTEGER NOT NULL, text TEXT NOT NULL, "
-    "crc INTEGER NOT NULL)",
-    is_sealed,
-)
-_VIEW = Table(
-    "CREATE TABLE view (name TEXT PRIMARY KEY, text TEXT NOT NULL, crc INTEGER NOT NULL)", is_sealed
-)
-_KIND = FileKind(
-    "regions file",
-    "region",
-    0x49444332,  # IDC2
-    {1: Version((_REGIONS, _VIEW)), 3: Version((FACTS, _REGIONS, _VIEW))},
-)
-_COUNT = "regions"
-"""The fact that tells how many regions there are: so it is known how many are lost."""
 
 _RETRY_S = 2.0
 _PATIENCE_S = 2.0
-_SLOW = f"{_FILE}: The regions are not written yet: the disk does not answer."
+_SLOW = f"{FILE}: The regions are not written yet: the disk does not answer."
 
 
 class RegionBook(Closing):
-    """The regions of a slide and their file, and how the slide is looked at.
+    """The regions of a slide, its marks and sheet, their file, and how the slide is looked at.
 
-    Edits are values: each replaces the tuple of regions by another, so that whoever keeps the
-    former one can go back to it. The file follows in a thread of its own, within milliseconds, so
+    Edits are values: each replaces what is `kept` by another, so that whoever has the former one
+    can go back to it. The file follows in a thread of its own, within milliseconds, so
     that a slow disk never stops the window; what `flush` has seen survives any kill.
 
     Not for two threads at once, `problem`, `flush` and `settle` apart.
@@ -88,7 +63,7 @@ class RegionBook(Closing):
     --------
     >>> with RegionBook(slide_folder(data_folder(), identity)) as book:
     ...     book.edit(put=[Region("Region 1", shape)])
-    ...     before = book.regions
+    ...     before = book.kept
     ...     book.edit(put=[replace(one, shape=united)], remove=[other.id])
     ...     book.go_back(before)
     """
@@ -96,28 +71,32 @@ class RegionBook(Closing):
     def __init__(
         self, folder: Path, on_problem: Callable[[str], object] = lambda problem: None
     ) -> None:
-        self._path = folder / _FILE
+        self._path = folder / FILE
         try:
-            opened = open_file(self._path, _KIND, {}, lambda rows: None)
+            opened = open_file(self._path, KIND, {}, lambda rows: None)
             _count(opened)
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise self._failure(error) from error
-        regions, self._view, unread = _read(opened.rows)
+        self._kept, self._view, unread = read(opened.rows)
         self.notes: tuple[str, ...] = ()
         if opened.damage is not None:
-            self.notes += (_account(opened.damage, opened.rows),)
+            self.notes += (account(opened),)
         if unread:
             self.notes += (
-                f"{_FILE}: {unread} stored region(s) are of a kind that this version does not "
+                f"{FILE}: {unread} stored region(s) are of a kind that this version does not "
                 "know; they stay in the file.",
             )
-        self._regions = regions
-        self._saver = _Saver(opened.database, regions, self._view, self._failure, on_problem)
+        self._saver = _Saver(opened.database, self._kept, self._view, self._failure, on_problem)
+
+    @property
+    def kept(self) -> Kept:
+        """All that is drawn and written now."""
+        return self._kept
 
     @property
     def regions(self) -> tuple[Region, ...]:
         """The regions, in the order in which they are painted."""
-        return self._regions
+        return self._kept.regions
 
     @property
     def view(self) -> Mapping[str, Any]:
@@ -164,21 +143,34 @@ class RegionBook(Closing):
         for identifier in remove:
             _check_lock(regions.get(identifier), None)
             regions.pop(identifier, None)
-        changed = tuple(regions.values())
-        if changed == self.regions:
+        return self._change(regions=tuple(regions.values()))
+
+    def edit_marks(self, put: Iterable[Mark] = (), remove: Iterable[str] = ()) -> bool:
+        """Change the marks, as `edit` does the regions."""
+        gone = set(remove)
+        marks = {it.id: it for it in (*self._kept.marks, *put) if it.id not in gone}
+        return self._change(marks=tuple(marks.values()))
+
+    def write_sheet(self, sheet: Sheet) -> bool:
+        """Keep what is written about the slide; return whether it is new."""
+        return self._change(sheet=sheet)
+
+    def _change(self, **changes: Any) -> bool:  # noqa: ANN401 - the fields of `Kept`
+        changed = replace(self._kept, **changes)
+        if changed == self._kept:
             return False
         self.go_back(changed)
         return True
 
-    def go_back(self, regions: tuple[Region, ...]) -> None:
-        """Have the regions of another moment again: what `regions` was then, locked or not."""
-        self._regions = regions
-        self._saver.save(self.regions, self._view)
+    def go_back(self, kept: Kept) -> None:
+        """Have all as it was at another moment: what `kept` was then, locked or not."""
+        self._kept = kept
+        self._saver.save(kept, self._view)
 
     def save_view(self, view: Mapping[str, Any]) -> None:
         """Keep how the slide is looked at: any JSON values, by name; not a step to undo."""
         self._view = dict(view)
-        self._saver.save(self.regions, self._view)
+        self._saver.save(self._kept, self._view)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until all is in the file; return whether it is."""
@@ -190,7 +182,8 @@ class RegionBook(Closing):
         Returns
         -------
         str
-            Why regions are not in it; empty if all are. How the slide is looked at is no loss.
+            Why what is drawn or written is not in it; empty if all is. How the slide is looked at
+            is no loss.
         """
         return self._saver.settle(_PATIENCE_S)
 
@@ -201,11 +194,11 @@ class RegionBook(Closing):
     def _failure(self, error: Exception) -> OutputError:
         if is_held(error):
             return OutputError(
-                f"{_FILE}: Another window has this slide open, and its regions can be drawn in "
+                f"{FILE}: Another window has this slide open, and its regions can be drawn in "
                 "one window only. Close the other one."
             )
         return not_written(
-            f"{_FILE}: The regions cannot be saved",
+            f"{FILE}: The regions cannot be saved",
             as_os_error(error),
             "use another data folder",
             "nothing that was saved before is lost",
@@ -218,7 +211,7 @@ class _Saver:
     def __init__(
         self,
         database: sqlite3.Connection,
-        regions: tuple[Region, ...],
+        kept: Kept,
         view: Mapping[str, Any],
         failure: Callable[[Exception], OutputError],
         on_problem: Callable[[str], object],
@@ -227,16 +220,16 @@ class _Saver:
         self._database = database
         self._failure = failure
         self._on_problem = on_problem
-        self._wanted = self._saved = (regions, view)
+        self._wanted = self._saved = (kept, view)
         self._is_closing = self._is_hurried = False
         self._tries = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="regions", daemon=True)
         self._thread.start()
 
-    def save(self, regions: tuple[Region, ...], view: Mapping[str, Any]) -> None:
+    def save(self, kept: Kept, view: Mapping[str, Any]) -> None:
         with self._changed:
-            self._wanted = regions, view
+            self._wanted = kept, view
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
@@ -290,27 +283,19 @@ class _Saver:
                 break
         self._database.close()
 
-    def _write(self, wanted: tuple[tuple[Region, ...], Mapping[str, Any]]) -> str:
+    def _write(self, wanted: tuple[Kept, Mapping[str, Any]]) -> str:
         """Write what differs from the file; return what went wrong."""
-        regions, view = wanted
-        before = {region.id: (place, region) for place, region in enumerate(self._saved[0])}
-        now = {region.id: (place, region) for place, region in enumerate(regions)}
-        changed = [
-            sealed(identifier, place, _to_text(region))
-            for identifier, (place, region) in now.items()
-            if before.get(identifier) != (place, region)
-        ]
-        gone = [(identifier,) for identifier in before.keys() - now.keys()]
+        (kept, view), (before, former_view) = wanted, self._saved
         try:
             with transaction(self._database):
-                self._database.executemany("DELETE FROM region WHERE id = ?", gone)
-                put(self._database, _REGIONS, changed)
-                if len(now) != len(before):
-                    put(self._database, FACTS, [fact(_COUNT, len(now))])
-                if view is not self._saved[1]:
-                    self._database.execute("DELETE FROM view")
-                    rows = [sealed(name, json.dumps(value)) for name, value in view.items()]
-                    put(self._database, _VIEW, rows)
+                for it in changes(before, kept, former_view, view):
+                    key = it.table.statement.partition("(")[2].split()[0]
+                    self._database.executemany(
+                        f"DELETE FROM {it.table.name} WHERE {key} = ?",
+                        [(gone,) for gone in it.gone],
+                    )
+                    put(self._database, it.table, it.rows)
+                    put(self._database, FACTS, it.facts)
         except sqlite3.Error as error:
             return str(self._failure(error))
         return ""
@@ -325,65 +310,12 @@ def _check_lock(region: Region | None, wanted: Region | None) -> None:
         raise RegionsError(f"Nothing was changed: {region.name!r} is locked. Unlock it first.")
 
 
-def _to_text(region: Region) -> str:
-    entry = {
-        "name": region.name,
-        "classification": region.classification,
-        "color": region.color,
-        "is_locked": region.is_locked,
-        "is_hidden": region.is_hidden,
-        "roi": region.shape.roi,
-        "polygons": [[ring.tolist() for ring in polygon] for polygon in region.shape.polygons],
-    }
-    return json.dumps(entry, separators=(",", ":"))
-
-
-def _from_text(identifier: str, text: str) -> Region:
-    entry = json.loads(text)
-    shape = shape_of(entry["polygons"], entry["roi"])
-    return Region(
-        entry["name"],
-        shape,
-        entry["classification"],
-        tuple(entry["color"]) if entry["color"] else None,
-        identifier,
-        entry["is_locked"],
-        entry["is_hidden"],
-    )
-
-
-def _read(rows: Rows) -> tuple[tuple[Region, ...], dict[str, Any], int]:
-    """Return the regions in their order, the view, and how many rows cannot be understood."""
-    regions, unread = [], 0
-    for key, _, text, _ in sorted(rows[_REGIONS.name], key=lambda row: row[1]):
-        try:
-            regions.append(_from_text(key, text))
-        except (ValueError, TypeError, KeyError, IndexError):
-            unread += 1
-    return tuple(regions), {name: json.loads(text) for name, text, _ in rows[_VIEW.name]}, unread
-
-
 def _count(opened: OpenedFile) -> None:
-    """Say in the file how many regions it holds, where it says something else or nothing."""
-    count = fact(_COUNT, len(opened.rows[_REGIONS.name]))
-    if count not in opened.rows[FACTS.name]:
+    """Say in the file how many rows its tables hold, where it says something else or nothing."""
+    if counts := wrong_counts(opened.rows):
         try:
             with transaction(opened.database):
-                put(opened.database, FACTS, [count])
+                put(opened.database, FACTS, counts)
         except BaseException:
             opened.database.close()
             raise
-
-
-def _account(damage: Damage, rows: Rows) -> str:
-    """Say what a damaged file has cost."""
-    saved, count = len(rows[_REGIONS.name]), facts_of(rows).get(_COUNT)
-    lost = (
-        f", lost: {max(0, count - saved):,}"
-        if isinstance(count, int)
-        else "; whether there were more is not known"
-    )
-    return (
-        f"{_FILE}: The stored regions were damaged ({damage.reason}). Regions saved: {saved:,}"
-        f"{lost}. The file as it was is kept as {damage.kept} in the slide's data folder."
-    )

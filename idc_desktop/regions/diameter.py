@@ -42,7 +42,12 @@ def diameter_of(shapes: Iterable[Shape], scale: Point = (1.0, 1.0)) -> Diameter:
         Size of a pixel, for instance in µm.
     """
     outlines = [polygon[0] for shape in shapes for polygon in shape.polygons]
-    corners = np.unique(np.concatenate(outlines), axis=0)  # holes lie inside
+    return farthest(np.concatenate(outlines), scale)  # holes lie inside
+
+
+def farthest(points_l0: Points, scale: Point = (1.0, 1.0)) -> Diameter:
+    """Return the two of some points, shape (n, 2) with n >= 1, that lie farthest apart."""
+    corners = np.unique(points_l0, axis=0)
     # Near the origin the products below lose no digits.
     points = (corners - corners.mean(axis=0)) * scale
     one, two = _all_pairs(points) if len(points) <= _FEW else _antipodes(points)

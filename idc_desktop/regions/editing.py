@@ -122,6 +122,26 @@ def by_class(regions: Iterable[Region]) -> list[Region]:
     ]
 
 
+def intersect(shape: Shape, other: Shape) -> Shape | None:
+    """Return what two shapes have in common; None if that is no area."""
+    common = to_shapely(shape).intersection(to_shapely(other))
+    areas = shapely.union_all(_polygons(common))
+    return from_shapely(areas) if _has_area(areas) else None
+
+
+def common_corners(shape: Shape, boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the corners, shape (n, 2), of what a shape has in common with each of many boxes.
+
+    Parameters
+    ----------
+    boxes : ndarray of float, shape (m, 4)
+        Left, top, right, bottom.
+    """
+    common = shapely.intersection(shapely.box(*boxes.T), to_shapely(shape))
+    corners: npt.NDArray[np.float64] = shapely.get_coordinates(common)
+    return corners
+
+
 def subtract(shape: Shape, others: Iterable[Shape]) -> Shape | None:
     """Return what is left of a shape without the others; None if nothing is."""
     left = to_shapely(shape).difference(shapely.union_all([to_shapely(it) for it in others]))

@@ -20,7 +20,7 @@ from idc_desktop.errors import RegionsError
 from idc_desktop.regions import geojson, xml_files
 from idc_desktop.regions.editing import CoordinateError, repaired_rings, rings_of
 from idc_desktop.regions.found import Found, FoundFile, Tally
-from idc_desktop.regions.shape import MAX_NAME_CHARS, Region, Shape
+from idc_desktop.regions.shape import MAX_NAME_CHARS, MAX_NOTE_CHARS, Region, Shape
 
 _MAX_BYTES = 128 << 20
 _MAX_POINTS = 3_000_000
@@ -134,7 +134,8 @@ class RegionsFile:
         return shape.moved(*self._origin) if any(self._origin) else shape
 
     def _region(self, found: Found, shape: Shape, identifier: str) -> Region:
-        if max(len(found.name), len(found.classification)) > MAX_NAME_CHARS:
+        names = len(found.name), len(found.classification)
+        if max(names) > MAX_NAME_CHARS or len(found.note) > MAX_NOTE_CHARS:
             self._long_names.add(found.what)
         if shape.roi == "Polygon" and _fills_its_bounds(shape):
             shape = Shape(shape.polygons, "Rectangle")
@@ -145,6 +146,8 @@ class RegionsFile:
             found.color,
             identifier,
             is_locked=found.is_locked,
+            verdict=found.verdict,
+            note=_short(found.note, MAX_NOTE_CHARS),
         )
 
 
@@ -205,8 +208,8 @@ def _uuid5(name: str) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def _short(text: str) -> str:
-    """Return a name that every program can show: without lone surrogates, and not endless."""
-    if len(text) > MAX_NAME_CHARS:
-        text = f"{text[: MAX_NAME_CHARS - 1]}…"
+def _short(text: str, most: int = MAX_NAME_CHARS) -> str:
+    """Return a text that every program can show: without lone surrogates, and not endless."""
+    if len(text) > most:
+        text = f"{text[: most - 1]}…"
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

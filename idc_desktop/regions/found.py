@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from idc_desktop.regions.shape import Point, Rgb, Roi
+from idc_desktop.regions.shape import Point, Rgb, Roi, Verdict
 
 _QUOTED_CHARS = 40
 
@@ -31,6 +31,8 @@ class Found:
     id: str | None = None
     roi: Roi = "Polygon"
     is_locked: bool = False
+    verdict: Verdict = ""
+    note: str = ""
 
 
 @dataclass

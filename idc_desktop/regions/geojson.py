@@ -13,7 +13,7 @@ from typing import Any
 
 from idc_desktop.errors import RegionsError
 from idc_desktop.regions.found import Found, FoundFile, Tally, quoted
-from idc_desktop.regions.shape import Point, Region, Rgb, Ring
+from idc_desktop.regions.shape import VERDICTS, Point, Region, Rgb, Ring, Verdict
 
 ORIGIN_KEY = "idcDesktop"
 """Member of a file of ours that says where its (0, 0) lies; GeoJSON allows it, QuPath skips it."""
@@ -94,10 +94,14 @@ def _feature(region: Region, origin_l0: Point, measurements: Mapping[str, float]
         "name": region.name,
         "isLocked": region.is_locked,
     }
-    if region.classification:
-        properties["classification"] = {"name": region.classification, "color": list(region.rgb)}
+    name, rgb = region.known_as
+    if name:
+        properties["classification"] = {"name": name, "color": list(rgb)}
     else:
-        properties["color"] = list(region.rgb)
+        properties["color"] = list(rgb)
+    said = {"Verdict": region.verdict, "Note": region.note}
+    if any(said.values()):
+        properties["metadata"] = {name: text for name, text in said.items() if text}
     if measurements:
         properties["measurements"] = dict(measurements)
     return {"type": "Feature", "id": region.id, "geometry": geometry, "properties": properties}
@@ -159,6 +163,7 @@ def _found(feature: Any, number: int, left_out: Tally) -> Found | None:  # noqa:
         _uuid(feature.get("id")),
         "Ellipse" if geometry.get("isEllipse") is True else "Polygon",
         properties.get("isLocked") is True,
+        *_judgement(properties.get("metadata")),
     )
 
 
@@ -212,6 +217,13 @@ def _most_probable(measurements: Any) -> str:  # noqa: ANN401
         if name.startswith("prob_") and isinstance(value, int | float)
     }
     return max(found, key=lambda name: found[name], default="")
+
+
+def _judgement(metadata: Any) -> tuple[Verdict, str]:  # noqa: ANN401
+    """Return verdict and note of a region that we wrote; empty where there is none."""
+    said, note = _member(metadata, "Verdict"), _member(metadata, "Note")
+    verdict: Verdict = next((it for it in VERDICTS if it == said), "")
+    return verdict, note if isinstance(note, str) else ""
 
 
 def _color(value: Any) -> Rgb | None:  # noqa: ANN401

@@ -27,17 +27,29 @@ Roi = Literal["Polygon", "Rectangle", "Ellipse"]
 Rgb = tuple[int, int, int]
 Point = tuple[float, float]
 
+Verdict = Literal["", "IDC", "DCIS", "benign", "artefact", "unsure"]
+"""What a pathologist judges an area to be; empty before that."""
+
+VERDICTS: tuple[Verdict, ...] = ("IDC", "DCIS", "benign", "artefact", "unsure")
+
 MAX_COORDINATE = 1e8
 """px; far beyond any slide, and its square is still exact enough."""
 
 MAX_NAME_CHARS = 300
 """What a file names longer is cut."""
 
+MAX_NOTE_CHARS = 4_000
+"""A longer note is cut, too."""
+
 _ROUNDING_PX = 1e-6
 _CLASS_RGB = {
     "": (30, 90, 220),
     "idc": (200, 0, 0),
     "tumor": (200, 0, 0),
+    "dcis": (240, 130, 0),
+    "benign": (0, 150, 110),
+    "artefact": (110, 110, 122),
+    "unsure": (130, 70, 200),
     "stroma": (150, 200, 150),
     "immune cells": (160, 90, 160),
     "necrosis": (50, 50, 50),
@@ -234,6 +246,12 @@ class Region:
         It can be hidden, shown and unlocked, nothing else.
     is_hidden : bool
         It is not painted; statistics know it nevertheless.
+    verdict : {"", "IDC", "DCIS", "benign", "artefact", "unsure"}
+        What a pathologist judged it to be.
+    note : str
+        What the pathologist wrote about it.
+    is_focus : bool
+        It is a focus of the map, kept as it was when it was judged: nobody drew it.
     """
 
     name: str
@@ -243,16 +261,31 @@ class Region:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     is_locked: bool = False
     is_hidden: bool = False
+    verdict: Verdict = ""
+    note: str = ""
+    is_focus: bool = False
 
     @property
     def rgb(self) -> Rgb:
-        """The colour to paint it with."""
+        """The colour to paint it with: once it is judged, that of the verdict."""
+        return class_rgb(self.verdict) if self.verdict else self.drawn_rgb
+
+    @property
+    def drawn_rgb(self) -> Rgb:
+        """Its colour before any verdict: its own, or its class's."""
         return self.color or class_rgb(self.classification)
+
+    @property
+    def known_as(self) -> tuple[str, Rgb]:
+        """The class, and its colour, that other programs know it by: without one, its verdict."""
+        if self.classification or not self.verdict:
+            return self.classification, self.drawn_rgb
+        return self.verdict, self.rgb
 
     def agrees_with(self, other: Region) -> bool:
         """Whether a file that has one of them says nothing new of the other."""
         mine, others = (
-            (it.id, it.name, it.classification, it.rgb, it.is_locked) for it in (self, other)
+            (it.id, it.name, it.known_as, it.is_locked, it.verdict, it.note) for it in (self, other)
         )
         return mine == others and self.shape.is_close(other.shape)
 

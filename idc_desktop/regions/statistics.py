@@ -210,11 +210,12 @@ class RegionMeter:
     Attributes
     ----------
     layer : MapLayer
+    mpp : (x, y)
     """
 
     def __init__(self, layer: MapLayer, mpp: tuple[float, float]) -> None:
         self.layer = layer
-        self._mpp = mpp
+        self.mpp = mpp
         self._overlaps: dict[Shape, tuple[Overlap, Moments]] = {}
         self._profiles: dict[Shape, _Profile] = {}
         self._together: Collection[Shape] = ()
@@ -245,7 +246,7 @@ class RegionMeter:
         if self._version != layer.map.version:
             self._profiles.clear()
             self._version, self._order = layer.map.version, _Order.of(layer)
-        px_um2 = self._mpp[0] * self._mpp[1]
+        px_um2 = self.mpp[0] * self.mpp[1]
         wanted = dict.fromkeys(shapes)
         if len(wanted) > 1:
             self._together, self._alone = wanted.keys(), {}
@@ -255,7 +256,7 @@ class RegionMeter:
         for shape in wanted:
             if shape not in self._overlaps:
                 overlap = Overlap.of(shape, layer.grid)
-                self._overlaps[shape] = overlap, shape.moments(self._mpp)
+                self._overlaps[shape] = overlap, shape.moments(self.mpp)
             if shape not in self._profiles:
                 overlap, moments = self._overlaps[shape]
                 self._profiles[shape] = _Profile.of(

@@ -14,11 +14,13 @@ import errno
 import json
 import os
 import sqlite3
+import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from idc_desktop.errors import OutputError
 from idc_desktop.storage.atomic import locked, replacing, require_file_place
@@ -193,6 +195,47 @@ def open_file(
         return _rebuild(path, kind, first, check)
 
 
+def read_copy(path: Path, kind: FileKind) -> Rows | None:
+    """Return the rows of a file as the newest version has them; None if there is no file.
+
+    Nothing is changed: what has to be recovered or upgraded for that is a copy.
+
+    Raises
+    ------
+    OutputError
+        A newer version wrote the file.
+    OSError, sqlite3.Error
+        The file cannot be read, or another process holds it (`is_held`).
+    """
+    if not path.exists():
+        return None
+    with tempfile.TemporaryDirectory() as folder, _shared(path):
+        copy = Path(folder, "copy", path.name)
+        copy.parent.mkdir()
+        for name in (path.name, f"{path.name}-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                copy.with_name(name).write_bytes(path.with_name(name).read_bytes())
+        opened = open_file(copy, kind, {}, lambda rows: None)
+        opened.database.close()
+        return opened.rows
+
+
+@contextlib.contextmanager
+def _shared(path: Path) -> Iterator[None]:
+    """Keep others from writing a file for a moment; `sqlite3.Error` if one holds it."""
+    where = f"file:{quote(str(path))}?mode=ro"
+    with contextlib.closing(sqlite3.connect(where, timeout=0.2, uri=True)) as database:
+        database.isolation_level = None
+        try:
+            database.execute("BEGIN")
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            if is_held(error):
+                raise
+            # It is damaged, or a kill left it half written: in a copy that is put right.
+        yield
+
+
 @contextlib.contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
     """Make what is written inside durable as a whole, or nothing of it."""
@@ -210,6 +253,12 @@ def put(database: sqlite3.Connection, table: Table, rows: list[Row]) -> None:
     """Write rows; each takes the place of one with the same key."""
     marks = ", ".join("?" * len(table.columns))
     database.executemany(f"INSERT OR REPLACE INTO {table.name} VALUES ({marks})", rows)
+
+
+def take_out(database: sqlite3.Connection, table: Table, keys: Iterable[object]) -> None:
+    """Delete the rows of these keys."""
+    key = table.statement.partition("(")[2].split()[0]
+    database.executemany(f"DELETE FROM {table.name} WHERE {key} = ?", [(it,) for it in keys])
 
 
 def is_held(error: Exception) -> bool:

@@ -12,11 +12,14 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from idc_desktop.errors import OutputError, RegionsError
-from idc_desktop.regions.shape import Point, Region, Shape
+from idc_desktop.regions.marks import Mark
+from idc_desktop.regions.shape import Point, Region, Shape, Verdict
+from idc_desktop.regions.sheet import Sheet
 from idc_desktop.ui.hand_over import HandOver
 
 if TYPE_CHECKING:
     from idc_desktop.regions.book import RegionBook
+    from idc_desktop.regions.kept import Kept
 
 _NUMBERED = re.compile("Region ([0-9]{1,9})")
 
@@ -27,7 +30,7 @@ def count_text(count: int) -> str:
 
 
 class RegionModel(QObject):
-    """Regions, which of them are chosen, and the edits that change them.
+    """What is drawn and judged on a slide, what of it is chosen, and the edits that change it.
 
     Every edit goes into the document's history and into the slide's file as it happens.
 
@@ -35,6 +38,8 @@ class RegionModel(QObject):
     ----------
     new_class : str
         Class of what is drawn next.
+    focus : (str, Shape) or None
+        Name and shape of the focus that is looked at: it is what a verdict is given for.
     refusal : str
         Why the regions of the open slide cannot be had; empty if they can.
     """
@@ -43,6 +48,8 @@ class RegionModel(QObject):
     """Regions came, went, or are others."""
     choice_changed = Signal()
     """Others are chosen."""
+    pointed_out = Signal(object)
+    """A shape is pointed out; None points out nothing any more."""
     noted = Signal(str)
     """Something to tell the user, such as why an edit was refused."""
     warned = Signal(str)
@@ -58,12 +65,23 @@ class RegionModel(QObject):
         self._chosen: tuple[str, ...] = ()
         self._last_number = 0  # a name that became free is not given again
         self.new_class = self.refusal = ""
+        self.focus: tuple[str, Shape] | None = None
         self._problem: HandOver[str] = HandOver(self._on_problem)
 
     @property
     def all(self) -> tuple[Region, ...]:
         """The regions in the order in which they are painted."""
         return self._book.regions if self._book is not None else ()
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The measurements and marks."""
+        return self._book.kept.marks if self._book is not None else ()
+
+    @property
+    def sheet(self) -> Sheet:
+        """What is written about the slide."""
+        return self._book.kept.sheet if self._book is not None else Sheet()
 
     @property
     def chosen(self) -> tuple[Region, ...]:
@@ -120,6 +138,7 @@ class RegionModel(QObject):
         self.refusal, self._last_number = "", 0
         if book is not None:
             book.close()
+            self.point_out()
             self.changed.emit()
             self.choice_changed.emit()
 
@@ -136,22 +155,72 @@ class RegionModel(QObject):
         """Choose these regions and no others."""
         chosen = tuple(dict.fromkeys(identifiers))
         if chosen != self._chosen:
+            if self.focus is not None and not set(chosen) <= set(self._chosen):
+                self.point_out()  # who chooses a region looks at that one now
             self._chosen = chosen
             self.choice_changed.emit()
 
+    def point_out(self, name: str = "", shape: Shape | None = None) -> None:
+        """Look at a focus, or at none any more."""
+        self.focus = None if shape is None else (name, shape)
+        self.pointed_out.emit(shape)
+
     def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
         """Change regions in one step, as `RegionBook.edit`; what that refuses is noted."""
+        return self._take_step(label, lambda book: book.edit(put, remove))
+
+    def edit_marks(self, label: str, put: Iterable[Mark] = (), remove: Iterable[str] = ()) -> bool:
+        """Change marks in one step."""
+        return self._take_step(label, lambda book: book.edit_marks(put, remove))
+
+    def write_sheet(self, sheet: Sheet) -> bool:
+        """Keep what is written about the slide."""
+        return self._take_step("Report text", lambda book: book.write_sheet(sheet))
+
+    def judge(self, verdict: Verdict) -> bool:
+        """Judge the focus that is looked at, else the chosen regions; return whether it is new."""
+        label = f"Verdict {verdict}" if verdict else "Take the verdict back"
+        return self._judge(label, lambda region: replace(region, verdict=verdict), verdict)
+
+    def write_note(self, note: str) -> bool:
+        """Write a note on the focus that is looked at, else on the chosen regions."""
+        return self._judge("Note", lambda region: replace(region, note=note))
+
+    @property
+    def note(self) -> str:
+        """The note on what would be judged now; of several, the first that there is."""
+        return next((it.note for it in self.subjects if it.note), "")
+
+    @property
+    def subjects(self) -> tuple[Region, ...]:
+        """What would be judged now, as far as it is a region already."""
+        if self.focus is None:
+            return self.chosen
+        return tuple(it for it in self.all if it.shape == self.focus[1])
+
+    def _judge(
+        self, label: str, change: Callable[[Region], Region], verdict: Verdict | None = None
+    ) -> bool:
+        subjects = self.subjects
+        if self.focus is None or (subjects and verdict is None):
+            return self.edit(label, put=map(change, subjects))
+        from idc_desktop.regions.verdicts import judge_focus
+
+        region, put, remove = judge_focus(self.all, *self.focus, verdict or "")
+        return self.edit(label, [*put, change(region)], remove)
+
+    def _take_step(self, label: str, change: Callable[[RegionBook], bool]) -> bool:
         self.try_again()
         if self._book is None:
             return False
         try:
-            before = self.all
-            changed = self._book.edit(put, remove)
+            before = self._book.kept
+            changed = change(self._book)
         except RegionsError as error:
             self.noted.emit(str(error))
             return False
         if changed:
-            self._history.push(_Edit(label, before, self.all, self._go_to))
+            self._history.push(_Edit(label, before, self._book.kept, self._go_to))
         return changed
 
     def add(self, label: str, shapes: Collection[Shape], classification: str | None = None) -> bool:
@@ -189,12 +258,12 @@ class RegionModel(QObject):
         if self.edit(label, put=put):
             self.choose(region.id for region in put)
 
-    def _go_to(self, regions: tuple[Region, ...], is_back: bool) -> None:
-        """Show the regions of another moment of the history."""
+    def _go_to(self, kept: Kept, is_back: bool) -> None:
+        """Show what was kept at another moment of the history."""
         if self._book is None:
             return
-        if regions is not self.all:
-            self._book.go_back(regions)
+        if kept is not self._book.kept:
+            self._book.go_back(kept)
         if is_back:
             self._last_number = 0  # what was taken back leaves no trace
         self._announce()
@@ -206,14 +275,14 @@ class RegionModel(QObject):
 
 
 class _Edit(QUndoCommand):
-    """A step of the history: the regions before it and after it."""
+    """A step of the history: what was kept before it and after it."""
 
     def __init__(
         self,
         text: str,
-        before: tuple[Region, ...],
-        after: tuple[Region, ...],
-        go_to: Callable[[tuple[Region, ...], bool], None],
+        before: Kept,
+        after: Kept,
+        go_to: Callable[[Kept, bool], None],
     ) -> None:
         super().__init__(text)
         self._before, self._after, self._go_to = before, after, go_to

@@ -60,8 +60,6 @@ class SlideScene(QObject):
     """What lies over the slide was taken off it for a moment, or is back."""
     pointed = Signal(object)
     """The level-0 point under the mouse (QPointF), or None."""
-    pointed_out = Signal(object)
-    """A shape is pointed out; None points out nothing any more."""
 
     def __init__(
         self, regions: RegionModel, display: Display, parent: QObject | None = None
@@ -181,10 +179,6 @@ class SlideScene(QObject):
     def look_at(self, area_l0: QRectF) -> None:
         """Bring a part of the slide into sight; whoever asks needs to know of no view."""
         self.camera.show_area(area_l0)
-
-    def point_out(self, shape: Shape | None) -> None:
-        """Point out a shape until another one is, or map or display change."""
-        self.pointed_out.emit(shape)
 
     def bare(self, is_bare: bool) -> None:
         """Take off the slide what lies over it, for a moment, or put it back."""

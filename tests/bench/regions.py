@@ -72,7 +72,7 @@ def _longest_undo(shapes: list[Shape]) -> float:
         steps = []
         for step in range(1_000):
             region = book.regions[step]
-            steps.append(book.regions)
+            steps.append(book.kept)
             book.edit(put=[replace(region, shape=region.shape.moved(3, 3))])
         return max(_seconds(partial(book.go_back, former)) for former in reversed(steps))
 

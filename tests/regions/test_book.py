@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -18,7 +19,10 @@ import pytest
 from idc_desktop.errors import OutputError, RegionsError
 from idc_desktop.regions.book import RegionBook
 from idc_desktop.regions.editing import draw_ellipse, subtract
+from idc_desktop.regions.kept import Kept, read_kept
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region, rectangle
+from idc_desktop.regions.sheet import Sheet
 from tests.support.command import environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,7 +41,7 @@ def test_edits_change_regions_and_a_former_state_is_taken_back(tmp_path: Path) -
     with RegionBook(tmp_path) as book:
         assert book.edit(put=[region(1)])
         assert book.edit(put=[region(2), region(3)])
-        before = book.regions
+        before = book.kept
         assert book.edit(put=[replace(region(2), name="both")], remove=["id 3"])
         assert names(book) == ["Region 1", "both"]
         assert not book.edit(put=[region(1)])
@@ -57,11 +61,11 @@ def test_thousand_regions_go_back_a_thousand_steps_fast(tmp_path: Path) -> None:
             Region(str(n), draw_ellipse((n, 0), (n + 9, 9)), id=str(n)) for n in range(1_000)
         ]
         book.edit(put=regions)
-        steps = [book.regions]
+        steps = [book.kept]
         for step in range(1_000):
             moved = book.regions[step].shape.moved(*outline[step % 60])
             book.edit(put=[replace(book.regions[step], shape=moved)])
-            steps.append(book.regions)
+            steps.append(book.kept)
         longest = 0.0
         for state in (*reversed(steps), *steps):
             began = time.process_time()
@@ -97,19 +101,64 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     regions = (
         Region('Größe "µ"\n\ud800', hollow, "Tumor", (1, 2, 3), is_locked=True),
         Region("", draw_ellipse((0, 0), (10, 1 / 3)), is_hidden=True),
-        region(5),
+        replace(region(5), verdict="unsure", note="two\nlines", is_focus=True),
     )
+    marks = (Mark("angle", ((0, 0), (1 / 3, 4), (5, 6)), "α"), Mark("point", ((7, 8),), ""))
+    sheet = Sheet(case="C-1", conclusion="no IDC")
     with RegionBook(tmp_path / "slide") as book:
         book.edit(put=regions)
+        book.edit_marks(put=[*marks, Mark("point", ((0, 0),), "", id="gone")])
+        book.edit_marks(remove=["gone"])
+        book.write_sheet(sheet)
         book.save_view({"threshold": 0.25, "centre": [1.5, 2], "model": None})
-        before = book.regions
+        before = book.kept
         book.edit(put=[region(6)])
         book.go_back(before)
 
     with RegionBook(tmp_path / "slide") as book:
-        assert book.regions == regions
+        assert book.kept == Kept(regions, marks, sheet)
         assert book.view == {"threshold": 0.25, "centre": [1.5, 2], "model": None}
         assert book.notes == ()
+
+
+def test_others_read_it_and_change_nothing_unless_a_window_has_it_open(tmp_path: Path) -> None:
+    assert read_kept(tmp_path / "no such slide") == Kept()
+    assert not (tmp_path / "no such slide").exists()
+    with RegionBook(tmp_path) as book:
+        book.edit(put=[replace(region(1), verdict="IDC")])
+        book.flush()
+        script = (
+            "import sys; from pathlib import Path; from idc_desktop.regions.kept import read_kept; "
+            "read_kept(Path(sys.argv[1]))"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", script, tmp_path], cwd=REPOSITORY, env=environment(tmp_path),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "database is locked" in found.stderr
+    before = {it.name: it.read_bytes() for it in tmp_path.iterdir()}
+
+    assert read_kept(tmp_path).regions == (replace(region(1), verdict="IDC"),)
+    assert {it.name: it.read_bytes() for it in tmp_path.iterdir()} == before
+
+
+def test_what_a_kill_left_half_written_is_read_as_it_was_before(tmp_path: Path) -> None:
+    with RegionBook(tmp_path / "work") as book:
+        book.edit(put=[region(n) for n in range(200)])
+    sound = (tmp_path / "work" / FILE).read_bytes()
+    (tmp_path / "left").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "work" / FILE)) as database:
+        database.isolation_level = None
+        database.execute("PRAGMA cache_size = 1")
+        database.execute("BEGIN EXCLUSIVE")
+        database.execute("UPDATE region SET text = text || ' ', crc = 0")
+        for name in (FILE, f"{FILE}-journal"):
+            data = (tmp_path / "work" / name).read_bytes()
+            (tmp_path / "left" / name).write_bytes(data)
+    assert (tmp_path / "left" / FILE).read_bytes() != sound
+
+    assert len(read_kept(tmp_path / "left").regions) == 200
+    assert (tmp_path / "left" / f"{FILE}-journal").exists()
 
 
 def test_order_is_kept(tmp_path: Path) -> None:

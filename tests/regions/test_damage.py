@@ -8,6 +8,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +17,14 @@ import pytest
 
 from idc_desktop.errors import OutputError
 from idc_desktop.regions.book import RegionBook
+from idc_desktop.regions.kept import Kept
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region, rectangle, shape_of
+from idc_desktop.regions.sheet import Sheet
 from idc_desktop.storage.database import FACTS, fact, put, sealed
 from tests.support.command import environment
 from tests.support.damage import DAMAGES, PAGE, flip, overwrite
-from tests.support.older_files import write_regions_1
+from tests.support.older_files import write_regions_1, write_regions_3
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILE = "regions.sqlite"
@@ -162,9 +166,9 @@ def write_version(path: Path, header: int, says: int | None) -> None:
 @pytest.mark.parametrize(
     ("header", "says", "damaged_bit"),
     [
-        (4, None, None),
+        (8, None, None),
         (99, None, None),
-        (4, 4, None),
+        (8, 8, None),
         (5, 5, None),  # one bit away from 1
         (7, 7, None),  # and from 3
         (7, 7, 8 * 0 + 2),
@@ -189,8 +193,11 @@ def test_newer_version_is_refused_by_name_and_left_alone(
     assert {it.name: it.read_bytes() for it in tmp_path.iterdir()} == {FILE: data}
 
 
-def test_older_version_is_upgraded_and_kept(tmp_path: Path) -> None:
-    write_regions_1(tmp_path / FILE, REGIONS, VIEW)
+@pytest.mark.parametrize("write_older", [write_regions_1, write_regions_3])
+def test_older_version_is_upgraded_and_kept(
+    tmp_path: Path, write_older: Callable[[Path, tuple[Region, ...], dict[str, float]], None]
+) -> None:
+    write_older(tmp_path / FILE, REGIONS, VIEW)
     older = (tmp_path / FILE).read_bytes()
 
     with RegionBook(tmp_path) as book:
@@ -200,7 +207,7 @@ def test_older_version_is_upgraded_and_kept(tmp_path: Path) -> None:
         assert (book.regions, book.view, book.notes) == (REGIONS[1:], VIEW, ())
 
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (3,)
+        assert database.execute("PRAGMA user_version").fetchone() == (4,)
     names = sorted(it.name for it in tmp_path.iterdir())
     assert names == ["regions.older-1.sqlite", FILE]
     assert (tmp_path / "regions.older-1.sqlite").read_bytes() == older
@@ -234,6 +241,21 @@ def test_row_that_this_version_does_not_understand_stays(tmp_path: Path) -> None
         book.edit(put=[REGIONS[5]])
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
         assert database.execute("SELECT COUNT(*) FROM region").fetchone() == (3,)
+
+
+def test_marks_and_what_was_written_survive_damage(tmp_path: Path) -> None:
+    marks = (Mark("line", ((0, 0), (30, 40)), "A"), Mark("text", ((5, 5.5),), "here"))
+    sheet = Sheet("C 7", "Dr. Who", "first\nsecond", "benign")
+    judged = replace(REGIONS[0], verdict="DCIS", note="necrosis", is_focus=True)
+    with RegionBook(tmp_path) as book:
+        book.edit(put=[judged])
+        book.edit_marks(put=marks)
+        book.write_sheet(sheet)
+    put_file(tmp_path, flip((tmp_path / FILE).read_bytes(), 3)[0])
+
+    with RegionBook(tmp_path) as book:
+        assert book.kept == Kept((judged,), marks, sheet)
+        assert "Regions saved: 1, lost: 0. Marks saved: 2, lost: 0." in book.notes[0]
 
 
 SECOND = """

@@ -30,7 +30,22 @@ _FACTS = "CREATE TABLE fact (name TEXT PRIMARY KEY, text TEXT NOT NULL, crc INTE
 
 def write_regions_1(path: Path, regions: Iterable[Region], view: Mapping[str, Any]) -> None:
     """Write a regions file of version 1."""
-    with _making(path, _REGIONS_1, 0x49444332) as database:
+    _write_regions(path, regions, view, 1)
+
+
+def write_regions_3(path: Path, regions: Iterable[Region], view: Mapping[str, Any]) -> None:
+    """Write a regions file of version 3, in which nothing was judged, marked or written."""
+    _write_regions(path, regions, view, 3)
+
+
+def _write_regions(
+    path: Path, regions: Iterable[Region], view: Mapping[str, Any], version: int
+) -> None:
+    regions = list(regions)
+    schema = _REGIONS_1 if version == 1 else (_FACTS, *_REGIONS_1)
+    with _making(path, schema, 0x49444332, version) as database:
+        if version == 3:
+            _write_facts(database, {"format": "3", "regions": str(len(regions))})
         for place, region in enumerate(regions):
             entry = {
                 "name": region.name,
@@ -64,8 +79,7 @@ def _write_run(
     schema = _RUN_1 if version == 1 else (_FACTS, *_RUN_1)
     with _making(path, schema, 0x49444331, version) as database:
         if version == 3:
-            crc = zlib.crc32(repr(("fact", "format", "3")).encode())
-            database.execute("INSERT INTO fact VALUES (?, ?, ?)", ("format", "3", crc))
+            _write_facts(database, {"format": "3"})
         run = (run_key(settings), json.dumps(settings, sort_keys=True))
         database.execute("INSERT INTO run (key, settings) VALUES (?, ?)", run)
         for result in results:
@@ -76,6 +90,12 @@ def _write_run(
             crc = zlib.crc32(repr(head).encode() + b"".join(body) + reasons.encode())
             row = (*head, *body, reasons, crc)
             database.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _write_facts(database: sqlite3.Connection, facts: Mapping[str, str]) -> None:
+    for name, text in facts.items():
+        crc = _crc(("fact", name, text))
+        database.execute("INSERT INTO fact VALUES (?, ?, ?)", (name, text, crc))
 
 
 @contextlib.contextmanager

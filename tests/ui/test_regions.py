@@ -69,9 +69,9 @@ def test_table_shows_the_figures_and_edits_the_regions(analyzed: MainWindow, qtb
     assert found.idc_fraction is not None
     table = panel.table
     text = f"{100 * found.idc_fraction:.1f}"
-    qtbot.waitUntil(lambda: table.index(1, 6).data() == text, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: table.index(1, 9).data() == text, timeout=WAIT_MS)
     document.show(threshold=0.999)
-    qtbot.waitUntil(lambda: table.index(1, 6).data() != text, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: table.index(1, 9).data() != text, timeout=WAIT_MS)
 
     assert table.setData(table.index(0, 0), "Tumour A")
     assert table.setData(table.index(0, 1), "IDC")
@@ -79,14 +79,14 @@ def test_table_shows_the_figures_and_edits_the_regions(analyzed: MainWindow, qtb
     assert "IDC: 1" in panel._summary.text()
 
     check = Qt.ItemDataRole.CheckStateRole
-    assert table.setData(table.index(0, 3), Qt.CheckState.Checked.value, check)
+    assert table.setData(table.index(0, 5), Qt.CheckState.Checked.value, check)
     regions.choose([regions.all[0].id])
     take(analyzed, "Delete")
     assert len(regions.all) == 2  # it is locked
     said = analyzed.statusBar().currentMessage()
     assert said == "Nothing was changed: 'Tumour A' is locked. Unlock it first."
 
-    panel._sorted.sort(4, Qt.SortOrder.DescendingOrder)
+    panel._sorted.sort(6, Qt.SortOrder.DescendingOrder)
     assert panel._sorted.index(0, 0).data() == regions.all[1].name
     panel.list.selectRow(0)
     assert regions.chosen == (regions.all[1],)
@@ -99,8 +99,8 @@ def test_region_in_which_nothing_is_analyzed_has_an_idc_area_of_zero_as_in_the_e
 ) -> None:
     document, panel = analyzed.document, analyzed.regions
     document.regions.add("Draw", [rectangle(-900, 0, -300, 600)])  # beside the slide
-    qtbot.waitUntil(lambda: panel.table.index(0, 5).data() != "", timeout=WAIT_MS)
-    assert [panel.table.index(0, it).data() for it in (5, 6, 7, 8, 9)] == [
+    qtbot.waitUntil(lambda: panel.table.index(0, 8).data() != "", timeout=WAIT_MS)
+    assert [panel.table.index(0, it).data() for it in (8, 9, 10, 11, 12)] == [
         "0.000", "–", "–", "–", "0",
     ]  # fmt: skip
     figures = analyzed.inspector.statistics.figures
@@ -116,7 +116,7 @@ def test_hidden_regions_are_not_painted(analyzed: MainWindow) -> None:
     assert (pixels_of(analyzed.view) != without).any()
     check = Qt.ItemDataRole.CheckStateRole
     table = analyzed.regions.table
-    table.setData(table.index(0, 2), Qt.CheckState.Unchecked.value, check)
+    table.setData(table.index(0, 4), Qt.CheckState.Unchecked.value, check)
     assert (pixels_of(analyzed.view) == without).all()
 
 
@@ -296,8 +296,8 @@ def test_area_of_a_region_needs_no_analysis(
     qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
     table = RegionTable(document)
-    assert table.index(0, 4).data() == "0.720"
-    assert table.index(0, 5).data() == ""
+    assert table.index(0, 6).data() == "0.720"
+    assert table.index(0, 8).data() == ""
 
 
 def test_importing_says_what_is_new_and_what_is_replaced(
@@ -431,7 +431,7 @@ def test_work_on_one_slide_does_not_reach_another(
     with (export.write().folder / "regions.csv").open(encoding="utf-8", newline="") as file:
         assert [row["Name"] for row in csv.DictReader(file)] == ["Region 1", "Whole slide"]
     qtbot.waitUntil(lambda: not analyzed.foci.foci, timeout=WAIT_MS)
-    analyzed.foci._on_found(("the map of the other slide", foci))
+    analyzed.foci._on_found(("the map of the other slide", foci, []))
     assert analyzed.foci.foci == []
 
 

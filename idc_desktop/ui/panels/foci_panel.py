@@ -1,8 +1,9 @@
-"""The foci of the map: its connected positive areas, ranked, to step through."""
+"""The foci of the map: its connected positive areas, ranked, to step through and to judge."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -13,17 +14,21 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from idc_desktop.regions.diameter import diameter_of
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
+from idc_desktop.regions.shape import Verdict, class_rgb
+from idc_desktop.regions.verdicts import verdicts_of
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.flow_layout import FlowLayout
+from idc_desktop.ui.panels.verdict_bar import VerdictBar, swatch
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 
-_MENU = "&Regions"
+_MENU, _REGIONS_MENU = "Re&view", "&Regions"
 _FIND_AFTER_MS = 250
 _MOST_ROWS = 1_000
 _COLUMNS = {
@@ -31,11 +36,14 @@ _COLUMNS = {
     "Area, mm²": "Of the outline, filled gaps included",
     "Max p": "Highest probability",
     "Mean p": "Mean probability by area, without filled gaps",
+    "Longest, mm": "Its longest diameter, from corner to corner",
+    "Verdict": "Of the regions that cover at least half of it; its note beside it",
 }
+_VERDICT = len(_COLUMNS) - 1
 
 
 class FociPanel(QWidget):
-    """Lists foci by area; choosing one takes the view there."""
+    """Lists foci by area; choosing one takes the view there, and a verdict is given for it."""
 
     regions_made = Signal()
     """Regions were made of foci."""
@@ -44,6 +52,10 @@ class FociPanel(QWidget):
         super().__init__(parent)
         self._document = document
         self.foci: list[Focus] = []
+        self.verdicts: list[Verdict] = []
+        self.verdict_bar = VerdictBar(document)
+        self.verdict_bar.judged.connect(self._say_how_far)
+        self._found = ""
         self._least = self._spin(0.16, "Smaller foci are left out")
         self._hole = self._spin(0.0, "Gaps inside a focus up to this size are filled")
         self._neighbours = QComboBox()
@@ -82,13 +94,17 @@ class FociPanel(QWidget):
         self._key: object = None
         for changed in (document.map_changed, document.display_changed, document.state_changed):
             changed.connect(self._find_soon)
+        document.regions.changed.connect(self._show_verdicts)
+        document.regions.pointed_out.connect(self._on_pointed_out)
 
     def verbs(self) -> list[Verb]:
         """Return the verbs for the menu."""
         return [
             Verb(_MENU, "Ne&xt focus", lambda: self.step(1), "N"),
             Verb(_MENU, "Pre&vious focus", lambda: self.step(-1), "Shift+N"),
-            Verb(_MENU, "Make regions of the &foci", self.make_regions, "Ctrl+Shift+F"),
+            Verb(_MENU, "Next focus that is not &judged", self.step_to_unjudged, "J"),
+            *self.verdict_bar.verbs(),
+            Verb(_REGIONS_MENU, "Make regions of the &foci", self.make_regions, "Ctrl+Shift+F"),
         ]
 
     def rules(self) -> FocusRules:
@@ -105,13 +121,27 @@ class FociPanel(QWidget):
             row = self.list.currentRow() + by if self.list.currentRow() >= 0 else 0
             self.list.setCurrentCell(row % self.list.rowCount(), 0)
 
+    def step_to_unjudged(self) -> None:
+        """Go to the next focus in rank that has no verdict yet."""
+        count, current = len(self.foci), self.list.currentRow()
+        rows = [(current + 1 + ahead) % count for ahead in range(count)]
+        row = next((it for it in rows if not self.verdicts[it]), None)
+        if row is not None:
+            self.list.setCurrentCell(row, 0)
+            self._go_to(row)  # also where it is the current one already
+        elif count:
+            self._document.noted.emit("All foci of the list are judged.")
+
     def leave(self) -> None:
         """Select no focus any more and point out none."""
         if self.list.currentRow() >= 0:
             self._document.noted.emit("")  # what was said of it
-        self.list.clearSelection()
-        self.list.setCurrentCell(-1, -1)
-        self._document.point_out(None)
+        self._document.regions.point_out()
+
+    def _on_pointed_out(self, shape: object) -> None:
+        if shape is None:
+            self.list.clearSelection()
+            self.list.setCurrentCell(-1, -1)
 
     def make_regions(self) -> None:
         """Make regions of the class IDC of the selected foci, or of all; but none twice."""
@@ -164,6 +194,7 @@ class FociPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
         column.addLayout(row)
+        column.addWidget(self.verdict_bar)
         column.addWidget(self.list, 1)
         self._say_what_is_made()
 
@@ -180,7 +211,7 @@ class FociPanel(QWidget):
             or document.state is RunState.RUNNING
         ):
             self._key = None
-            self._show([])
+            self._show([], [])
             return
         layer, mpp, threshold = document.measured, document.mpp_xy, document.threshold
         current, name = layer.map, layer.name
@@ -192,21 +223,27 @@ class FociPanel(QWidget):
             return
         self._key = key
         snapshot, rules = current.copy().layer(name), self.rules()
-        self._finding.start(lambda: (key, find_foci(snapshot, mpp, threshold, rules)))
 
-    def _on_found(self, found: tuple[object, list[Focus]]) -> None:
-        key, foci = found
+        def work() -> tuple[object, list[Focus], list[float]]:
+            foci = find_foci(snapshot, mpp, threshold, rules)
+            longest = [diameter_of([it.shape], mpp).length for it in foci[:_MOST_ROWS]]
+            return key, foci, longest
+
+        self._finding.start(work)
+
+    def _on_found(self, found: tuple[object, list[Focus], list[float]]) -> None:
+        key, foci, longest_um = found
         if key == self._key:  # else they are of another map or other rules
-            self._show(foci)
+            self._show(foci, longest_um)
 
     def _on_ended(self) -> None:
         if self._is_stale:
             self._is_stale = False
             self._find()
 
-    def _show(self, foci: list[Focus]) -> None:
+    def _show(self, foci: list[Focus], longest_um: list[float]) -> None:
         self.leave()
-        self.foci = foci[:_MOST_ROWS]
+        self.foci, self.verdicts = foci[:_MOST_ROWS], [""] * len(longest_um)
         self.list.setRowCount(len(self.foci))
         for row, focus in enumerate(self.foci):
             texts = (
@@ -214,19 +251,44 @@ class FociPanel(QWidget):
                 f"{focus.area_um2 / 1e6:.2f}",
                 f"{focus.max_probability:.3f}",
                 f"{focus.mean_probability:.3f}",
+                f"{longest_um[row] / 1e3:.2f}",
             )
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.list.setItem(row, column, item)
+            self.list.setItem(row, _VERDICT, QTableWidgetItem())
         area = sum(focus.area_um2 for focus in foci) / 1e6
-        self._count.setText(f"{len(foci)} foci, {area:.2f} mm²" if foci else "No foci")
+        self._found = f"{len(foci)} foci, {area:.2f} mm²" if foci else "No foci"
+        self._show_verdicts()
         self._say_what_is_made()
+
+    def _show_verdicts(self) -> None:
+        """Mark what is judged."""
+        regions, grid = self._document.regions.all, self._document.grid
+        if self.foci and grid is not None:
+            self.verdicts = verdicts_of([it.shape for it in self.foci], regions, grid)
+        notes = {it.shape: it.note for it in regions if it.note}
+        for row, (focus, verdict) in enumerate(zip(self.foci, self.verdicts, strict=True)):
+            item, note = self.list.item(row, _VERDICT), notes.get(focus.shape, "")
+            text = ": ".join(filter(None, (verdict, " ".join(note.split()))))
+            if item is not None and item.text() != text:
+                item.setText(text)
+                item.setIcon(swatch(class_rgb(verdict)) if verdict else QIcon())
+                item.setToolTip(plain_tip(note))
+        count = sum(map(bool, self.verdicts))
+        self._count.setText(f"{self._found}, {count} judged" if count else self._found)
+
+    def _say_how_far(self) -> None:
+        """Say what a verdict has come to; the next one is a key away."""
+        count = sum(map(bool, self.verdicts))
+        if self._document.regions.focus is not None:
+            self._document.noted.emit(f"{count} of {len(self.foci)} foci are judged. Next: J")
 
     def _go_to(self, row: int) -> None:
         if 0 <= row < len(self.foci):
             focus = self.foci[row]
-            self._document.point_out(focus.shape)
+            self._document.regions.point_out(f"Focus {row + 1}", focus.shape)
             self._document.noted.emit(
                 f"Focus {row + 1} of {len(self.foci)}: {focus.area_um2 / 1e6:.2f} mm², "
                 f"max p {focus.max_probability:.3f}, mean p {focus.mean_probability:.3f}"

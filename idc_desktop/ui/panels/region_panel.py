@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import (
+    QAbstractItemModel,
     QItemSelection,
     QItemSelectionModel,
     QModelIndex,
+    QPersistentModelIndex,
     QPoint,
     QRectF,
     QSortFilterProxyModel,
@@ -26,6 +28,8 @@ from PySide6.QtWidgets import (
     QMenu,
     QMessageBox,
     QPushButton,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
     QTableView,
     QVBoxLayout,
     QWidget,
@@ -35,18 +39,21 @@ from idc_desktop.export.folder import write_regions
 from idc_desktop.export.results import results_name
 from idc_desktop.processes.region_reading import RegionReading
 from idc_desktop.regions import editing
-from idc_desktop.regions.shape import Point, Region, rectangle
+from idc_desktop.regions.shape import VERDICTS, Point, Region, rectangle
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
 from idc_desktop.ui.panels.flow_layout import FlowLayout
-from idc_desktop.ui.panels.region_table import SORT_ROLE, RegionTable
+from idc_desktop.ui.panels.region_table import SORT_ROLE, VERDICT, RegionTable
+from idc_desktop.ui.panels.verdict_bar import VerdictBar
 from idc_desktop.ui.plain import Label, MessageBox, plain_tip
 from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 
 _MENU = "&Regions"
-_CLASSES = ("", "IDC", "Other", "Stroma", "Necrosis", "Immune cells")
+_CLASSES = (
+    "", "IDC", "DCIS", "Benign", "Artefact", "Other", "Stroma", "Necrosis", "Immune cells",
+)  # fmt: skip
 _SHARE_OF_VIEW = 0.3
 _READABLE = "Regions (*.geojson *.json *.geojson.gz *.gz *.xml *.ndpa);;All files (*)"
 _WRITABLE = "GeoJSON (*.geojson);;GeoJSON, packed (*.geojson.gz)"
@@ -78,8 +85,12 @@ class RegionPanel(QWidget):
             lambda at: self.show_menu(self.list.viewport().mapToGlobal(at))
         )
         self.list.selectionModel().selectionChanged.connect(self._on_selected)
-        for column, width in enumerate((200, 120, 60, 60, 84, 84, 130, 66, 60, 70, 96)):
+        for column, width in enumerate(
+            (160, 110, 90, 120, 60, 60, 84, 90, 84, 130, 66, 60, 70, 96)
+        ):
             self.list.setColumnWidth(column, width)
+        self.list.setItemDelegateForColumn(VERDICT, _VerdictDelegate(self.list))
+        self._verdict_bar = VerdictBar(document)
         self._classes = QComboBox()
         self._classes.setEditable(True)
         self._classes.addItems(_CLASSES)
@@ -198,6 +209,7 @@ class RegionPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
         column.addLayout(row)
+        column.addWidget(self._verdict_bar)
         column.addWidget(self.list, 1)
 
     def _on_class(self, name: str) -> None:
@@ -253,6 +265,9 @@ class RegionPanel(QWidget):
         for name in self._known_classes():
             classes.addAction(name.replace("&", "&&") or "no class", partial(self.set_class, name))
         classes.addAction("Another …", self._ask_class)
+        verdicts = menu.addMenu("&Verdict")
+        for verdict in (*VERDICTS, ""):
+            verdicts.addAction(verdict or "none", partial(self._regions.judge, verdict))
         for label, name, value in (
             ("Hide", "is_hidden", True),
             ("Show", "is_hidden", False),
@@ -346,7 +361,9 @@ class RegionPanel(QWidget):
     def _colour(self) -> None:
         chosen = self._regions.chosen
         if chosen:
-            colour = QColorDialog.getColor(QColor(*chosen[0].rgb), self, "Colour of the regions")
+            colour = QColorDialog.getColor(
+                QColor(*chosen[0].drawn_rgb), self, "Colour of the regions"
+            )
             if colour.isValid():
                 rgb = (colour.red(), colour.green(), colour.blue())
                 self._set("Change colour", color=rgb)
@@ -387,3 +404,34 @@ class RegionPanel(QWidget):
         if not fresh or self._regions.edit("Import regions", put=fresh):
             self._regions.choose(region.id for region in regions)
             self._document.noted.emit("; ".join([said, *notes]))
+
+
+class _VerdictDelegate(QStyledItemDelegate):
+    """Has a verdict chosen from those that there are."""
+
+    def createEditor(
+        self,
+        parent: QWidget,
+        option: QStyleOptionViewItem,
+        index: QModelIndex | QPersistentModelIndex,
+    ) -> QWidget:
+        """Return a list of the verdicts."""
+        box = QComboBox(parent)
+        box.addItems(["", *VERDICTS])
+        box.activated.connect(lambda _: self.commitData.emit(box))
+        return box
+
+    def setEditorData(self, editor: QWidget, index: QModelIndex | QPersistentModelIndex) -> None:
+        """Begin with the one that was given."""
+        assert isinstance(editor, QComboBox)
+        editor.setCurrentText(str(index.data(Qt.ItemDataRole.EditRole)))
+
+    def setModelData(
+        self,
+        editor: QWidget,
+        model: QAbstractItemModel,
+        index: QModelIndex | QPersistentModelIndex,
+    ) -> None:
+        """Give the chosen one."""
+        assert isinstance(editor, QComboBox)
+        model.setData(index, editor.currentText())

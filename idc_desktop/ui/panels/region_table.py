@@ -15,11 +15,12 @@ from PySide6.QtCore import (
     Qt,
     QTimer,
 )
-from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 
-from idc_desktop.regions.shape import Region
+from idc_desktop.regions.diameter import diameter_of
+from idc_desktop.regions.shape import VERDICTS, Region
 from idc_desktop.regions.statistics import RegionStatistics
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.panels.verdict_bar import swatch
 from idc_desktop.ui.plain import plain_tip
 
 _MEASURE_AFTER_MS = 40
@@ -41,9 +42,12 @@ class _Column:
 _COLUMNS = (
     _Column("Name", "Double click to rename"),
     _Column("Class", "Double click to change"),
+    _Column("Verdict", "What it was judged to be: IDC, DCIS, benign, artefact or unsure"),
+    _Column("Note", "Double click to write"),
     _Column("Shown", "Whether it is painted; its figures stay"),
     _Column("Locked", "Whether it is safe from changes"),
     _Column("Area, mm²", "The region's own area", text="{:,.3f}"),
+    _Column("Longest, mm", "Its longest diameter, from corner to corner", text="{:,.2f}"),
     _Column(
         "IDC, mm²",
         "Area of its patches at or above the threshold",
@@ -68,7 +72,8 @@ _COLUMNS = (
         "Coverage, %", "Share of it that was analyzed", lambda it: it.coverage_percent, "{:.1f}"
     ),
 )
-_NAME, _CLASS, _SHOWN, _LOCKED, _AREA = range(5)
+_NAME, _CLASS, VERDICT, _NOTE, _SHOWN, _LOCKED, _AREA, _LONGEST = range(8)
+_TEXTS = {_NAME: "name", _CLASS: "classification", VERDICT: "verdict", _NOTE: "note"}
 _NO_CLASS = "no class"
 _UNDEFINED = "–"
 
@@ -135,14 +140,11 @@ class RegionTable(QAbstractTableModel):
             is_on = region.is_locked if column == _LOCKED else not region.is_hidden
             return Qt.CheckState.Checked if is_on else Qt.CheckState.Unchecked
         if role == Qt.ItemDataRole.DecorationRole and column == _CLASS:
-            swatch = QPixmap(14, 14)
-            swatch.fill(QColor(255, 255, 255))  # a rim that shows on a selected row
-            painter = QPainter(swatch)
-            painter.fillRect(1, 1, 12, 12, QColor(*region.rgb))
-            painter.end()
-            icon = QIcon(swatch)
-            icon.addPixmap(swatch, QIcon.Mode.Selected)  # else it takes on the colour of the row
-            return icon
+            return swatch(region.drawn_rgb)
+        if role == Qt.ItemDataRole.DecorationRole and column == VERDICT and region.verdict:
+            return swatch(region.rgb)
+        if role == Qt.ItemDataRole.ToolTipRole and column == _NOTE:
+            return plain_tip(region.note)
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= _AREA:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None
@@ -163,6 +165,10 @@ class RegionTable(QAbstractTableModel):
         elif column == _CLASS:
             label = "Change class"
             changed = replace(region, classification=str(value).strip(), color=None)
+        elif column == VERDICT and value in ("", *VERDICTS):
+            label, changed = f"Verdict {value}".strip(), replace(region, verdict=value)
+        elif column == _NOTE:
+            label, changed = "Note", replace(region, note=str(value).strip())
         elif column == _SHOWN:
             label, changed = "Show or hide region", replace(region, is_hidden=not is_on)
         elif column == _LOCKED:
@@ -174,7 +180,7 @@ class RegionTable(QAbstractTableModel):
     def flags(self, index: _Index) -> Qt.ItemFlag:
         """Say what can be done with a cell."""
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        if index.column() in (_NAME, _CLASS):
+        if index.column() in _TEXTS:
             flags |= Qt.ItemFlag.ItemIsEditable
         if index.column() in (_SHOWN, _LOCKED):
             flags |= Qt.ItemFlag.ItemIsUserCheckable
@@ -182,23 +188,27 @@ class RegionTable(QAbstractTableModel):
 
     def _text(self, row: int, column: int) -> str:
         region = self._regions[row]
-        if column in (_NAME, _CLASS):
-            return region.name if column == _NAME else region.classification
-        if column < _AREA or (column > _AREA and row >= len(self._figures)):
+        if column in _TEXTS:
+            return str(getattr(region, _TEXTS[column]))
+        if column < _AREA or (column > _LONGEST and row >= len(self._figures)):
             return ""
         value = self._figure(row, column)
         return _UNDEFINED if value is None else _COLUMNS[column].text.format(value)
 
     def _figure(self, row: int, column: int) -> float | None:
-        if column == _AREA:  # needs no map
-            mpp = self._document.mpp_xy
-            return None if mpp is None else self._regions[row].shape.area_px * mpp[0] * mpp[1] / 1e6
+        if column in (_AREA, _LONGEST):  # need no map
+            mpp, shape = self._document.mpp_xy, self._regions[row].shape
+            if mpp is None:
+                return None
+            if column == _LONGEST:
+                return diameter_of([shape], mpp).length / 1e3
+            return shape.area_px * mpp[0] * mpp[1] / 1e6
         figure = _COLUMNS[column].figure
         return figure(self._figures[row]) if figure and row < len(self._figures) else None
 
     def _sort_value(self, row: int, column: int) -> float | str:
         region = self._regions[row]
-        if column in (_NAME, _CLASS):
+        if column in _TEXTS:
             return self._text(row, column).casefold()
         if column in (_SHOWN, _LOCKED):
             return float(region.is_locked if column == _LOCKED else region.is_hidden)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QFormLayout, QPushButton, QWidget
 
+from idc_desktop.regions.diameter import Diameter, diameter_of
+from idc_desktop.regions.shape import Region
+from idc_desktop.regions.verdicts import Accepted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 
@@ -15,7 +18,9 @@ _TIPS = {
     "Area": "All of it, analyzed or not",
     "Analyzed area": "Part of it whose patches have a probability",
     "IDC area": "Analyzed area with a probability at or above the threshold",
+    "Accepted IDC area": "IDC area in what was judged IDC; unknown before the first verdict",
     "IDC, of analyzed area": "Share of the analyzed area that is IDC area",
+    "Longest diameter": "Of the region; of the slide, the accepted tumour's, its parts together",
     "Mean probability": "Mean over the patches, each weighted by its area in it",
     "Median probability": "Half of the analyzed area has this probability or less",
     "Patches analyzed": "Patches with a probability and with their centre in it",
@@ -58,11 +63,18 @@ class StatisticsPanel(QWidget):
         ):
             changed.connect(self._on_changed)
         document.state_changed.connect(self._show)
+        self._accepted: tuple[Accepted, tuple[Region, ...]] = Accepted(()), ()
         self._show()
 
     def _on_changed(self) -> None:
         if not self._refresh.isActive():
             self._refresh.start()
+
+    def _current_accepted(self) -> Accepted:
+        regions = self._document.regions.all
+        if self._accepted[1] is not regions:
+            self._accepted = Accepted(regions), regions
+        return self._accepted[0]
 
     def _show(self) -> None:
         document = self._document
@@ -70,7 +82,14 @@ class StatisticsPanel(QWidget):
         failed = 0
         meter, subject = document.meter, document.subject
         if document.map is not None and meter is not None and subject is not None:
-            (found,) = meter.measure([subject.shape], document.threshold)
+            threshold, accepted = document.threshold, self._current_accepted()
+            (found,) = meter.measure([subject.shape], threshold)
+            (accepted_um2,) = accepted.areas_um2([subject], meter, threshold)
+            longest: Diameter | None
+            if len(document.regions.chosen) == 1:
+                longest = diameter_of([subject.shape], meter.mpp)
+            else:
+                longest = accepted.diameter(meter.layer, meter.mpp, threshold)
             failed = document.map.failed_patches
             fraction = found.idc_fraction
             is_complete = bool(document.map.states.all())
@@ -85,9 +104,13 @@ class StatisticsPanel(QWidget):
                 "Area": _area_text(found.area_um2),
                 "Analyzed area": _area_text(found.area_um2 * (found.coverage_percent or 0) / 100),
                 "IDC area": _area_text(found.idc_area_um2),
+                "Accepted IDC area": _text(
+                    None if accepted_um2 is None else accepted_um2 / 1e6, "{:,.3f} mm²"
+                ),
                 "IDC, of analyzed area": _text(
                     None if fraction is None else 100 * fraction, "{:.1f} %"
                 ),
+                "Longest diameter": _text(longest and longest.length / 1e3, "{:,.2f} mm"),
                 "Mean probability": _text(found.mean_probability, "{:.3f}"),
                 "Median probability": _text(found.median_probability, "{:.3f}"),
                 "Patches analyzed": f"{found.patches_analyzed:,}",

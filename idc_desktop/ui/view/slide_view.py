@@ -83,7 +83,7 @@ class SlideView(QWidget):
         scene.regions.changed.connect(self.update)
         scene.regions.choice_changed.connect(self.update)
         scene.camera.moved.connect(self._on_moved)
-        scene.pointed_out.connect(self.mark)
+        scene.regions.pointed_out.connect(self.mark)
 
     @property
     def document(self) -> SlideDocument:
@@ -147,7 +147,7 @@ class SlideView(QWidget):
         return "" if self._patience.isActive() else found.value
 
     def mark(self, shape: Shape | None) -> None:
-        """Point out a shape until another one is, or map or display change."""
+        """Point out a shape until another one is, or none."""
         self._marked = shape
         self.update()
 
@@ -404,7 +404,6 @@ class SlideView(QWidget):
     def _on_map_changed(self) -> None:
         # Blocks may arrive faster than frames are painted: the raster is made once a frame.
         self._raster_is_stale = True
-        self._marked = None
         self.update()
 
     def _current_raster(self) -> MapRaster | None:
