@@ -9,7 +9,9 @@ import pytest
 
 from idc_desktop.commands.slide_job import JobOptions, _placed, read_inputs
 from idc_desktop.export.folder import write_regions
-from idc_desktop.regions.shape import Region, rectangle
+from idc_desktop.regions.book import RegionBook
+from idc_desktop.regions.shape import Region, Verdict, rectangle
+from idc_desktop.storage.user_data import slide_folder
 from tests.support.command import SIX_FILES, read_csv, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
@@ -63,6 +65,48 @@ def test_export_writes_more_from_the_stored_run(
     assert (folder / "patches.csv").read_bytes() == (first / "patches.csv").read_bytes()
     assert outcome.document["slides"][0]["status"] == "done"
     assert run_cli("verify", folder, data_dir=data_dir).code == 0
+
+
+def test_verdicts_of_the_window_are_exported_unless_it_is_open(
+    analyzed: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    def export(name: str) -> tuple[list[dict[str, str]], bytes, str]:
+        outcome = run_cli("export", analyzed, "--out", tmp_path / name, data_dir=data_dir)
+        assert outcome.code == 0, outcome
+        table = tmp_path / name / "tiny" / "regions.csv"
+        return read_csv(table), table.read_bytes(), outcome.stderr
+
+    identity = run_cli("info", analyzed, "--json", data_dir=data_dir).document["identity"]
+    place = slide_folder(data_dir, identity)
+    _, before, _ = export("before")
+    shapes = (rectangle(0, 0, 700, 900), rectangle(0, 0, 1320, 900), rectangle(0, 0, 50, 50))
+    verdicts: tuple[Verdict, ...] = ("IDC", "benign", "")
+    with RegionBook(place) as book:
+        book.edit(put=[Region("drawn", shapes[2])])
+        book.flush()
+        rows, while_open, said = export("open")
+        assert while_open == before
+        assert "A window has this slide open. Close it and export again" in said
+    assert export("drawn")[1] == before  # what is only drawn is no verdict
+    with RegionBook(place) as book:
+        book.edit(
+            put=[
+                Region(verdict, shape, verdict=verdict, note=f"{verdict}!")
+                for verdict, shape in zip(verdicts, shapes, strict=True)
+            ]
+        )
+    kept = {it.name: it.read_bytes() for it in place.iterdir()}
+    rows, _, said = export("judged")
+    assert said == export("again")[2]
+    assert [(it["Name"], it["Verdict"], it["Note"]) for it in rows] == [
+        ("IDC", "IDC", "IDC!"),
+        ("benign", "benign", "benign!"),
+        ("Whole slide", "", ""),
+    ]
+    idc = rows[0]["IDC area µm^2"]
+    assert 0 < float(idc) < float(rows[1]["IDC area µm^2"])
+    assert {it["Accepted IDC area µm^2"] for it in rows} == {idc}
+    assert {it.name: it.read_bytes() for it in place.iterdir()} == kept
 
 
 @pytest.mark.parametrize("change", [["--mpp", "2.5"], ["--no-tissue-mask"]])

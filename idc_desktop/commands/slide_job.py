@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from idc_desktop.models.model_file import ModelFile
     from idc_desktop.processes.record import RunRecord
     from idc_desktop.processes.region_reading import ReadRegions
+    from idc_desktop.regions.kept import Kept
     from idc_desktop.regions.shape import Region
     from idc_desktop.slides.description import SlideDescription
 
@@ -290,10 +291,20 @@ def _work(
         from idc_desktop.export.folder import write_folder
 
         analysis = _collect(report.slide, job, options, inputs, listener)
-        regions = _placed(inputs.regions, analysis, options)
+        kept = _kept(report.slide.name, analysis, listener)
+        judged = [it for it in kept.regions if it.verdict]
+        known = {it.id for it in judged}
+        placed = _placed(inputs.regions, analysis, options)
+        regions = [*judged, *(it for it in placed if it.id not in known)]
         out = _folder(report.slide, analysis.slide, options)
         outdated = write_folder(
-            out, analysis, regions, options.formats, overwrite=options.overwrites
+            out,
+            analysis,
+            regions,
+            options.formats,
+            marks=kept.marks,
+            sheet=kept.sheet.nameless if options.is_anonymous else kept.sheet,
+            overwrite=options.overwrites,
         )
     counts = report.counts = analysis.map.counts()
     failed = analysis.map.failed_patches
@@ -304,6 +315,29 @@ def _work(
     report.patches_per_second = round(counts["ok"] / max(report.seconds, 1e-3), 1)
     report.remarks = _remarks(report.slide.name, analysis, regions, outdated)
     listener.written(analysis, regions)
+
+
+def _kept(name: str, analysis: Analysis, listener: Listener) -> Kept:
+    """Return what was judged, measured and written of a slide in the window; nothing is changed."""
+    import sqlite3
+
+    from idc_desktop.errors import OutputError, cause_of
+    from idc_desktop.regions.kept import Kept, read_kept
+    from idc_desktop.storage.database import as_os_error, is_held
+    from idc_desktop.storage.user_data import data_folder, slide_folder
+
+    try:
+        return read_kept(slide_folder(data_folder(), analysis.slide.identity))
+    except OutputError as error:
+        why = str(error)
+    except (OSError, sqlite3.Error) as error:
+        why = (
+            "A window has this slide open. Close it and export again, or export there."
+            if is_held(error)
+            else f"They cannot be read ({cause_of(as_os_error(error))})."
+        )
+    listener.note(f"{name}: What was judged and measured in the window is left out: {why}")
+    return Kept()
 
 
 def _remarks(

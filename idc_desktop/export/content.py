@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models.card import Model
 from idc_desktop.models.provider import ProviderChoice
 from idc_desktop.processes.record import RunRecord
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region
+from idc_desktop.regions.sheet import Sheet
 from idc_desktop.regions.statistics import RegionMeter, RegionStatistics, whole_slide
 from idc_desktop.regions.verdicts import Accepted
 from idc_desktop.slides.description import SlideDescription
@@ -160,6 +162,10 @@ class Content:
 
     Attributes
     ----------
+    marks : tuple of Mark
+        What was measured and marked on the slide.
+    sheet : Sheet
+        What was written about it.
     stem : str
         Names the slide in file names; the folder's name.
     """
@@ -167,6 +173,8 @@ class Content:
     analysis: Analysis
     regions: tuple[Region, ...]
     stem: str
+    marks: tuple[Mark, ...] = ()
+    sheet: Sheet = field(default_factory=Sheet)
 
     @cached_property
     def figures(self) -> list[RegionStatistics]:

@@ -15,7 +15,9 @@ from idc_desktop.export.results import refuse_scan_folder
 from idc_desktop.export.verify import PROVENANCE, name_of
 from idc_desktop.export.writers import Writer, text_writer
 from idc_desktop.regions.geojson import write
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region
+from idc_desktop.regions.sheet import Sheet
 from idc_desktop.storage.atomic import FileGroup, replacing
 
 
@@ -25,6 +27,8 @@ def write_folder(
     regions: Iterable[Region],
     formats: Sequence[str] = (),
     *,
+    marks: Iterable[Mark] = (),
+    sheet: Sheet | None = None,
     overwrite: bool = False,
 ) -> list[str]:
     """Write the six files, and those of further formats.
@@ -37,6 +41,9 @@ def write_folder(
     ----------
     formats : sequence of str
         Of `FORMATS`.
+    marks : iterable of Mark
+    sheet : Sheet, optional
+        What was written about the slide.
     overwrite : bool
         Results of another slide may be replaced.
 
@@ -62,7 +69,7 @@ def write_folder(
             require_replaceable(folder, analysis.slide, formats, analysis.source)
 
     check()
-    content = Content(analysis, tuple(regions), folder.name)
+    content = Content(analysis, tuple(regions), folder.name, tuple(marks), sheet or Sheet())
     writers = six_files(content)
     for name in formats:
         writers |= FORMATS[name].files(content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 
@@ -24,6 +24,11 @@ class Sheet:
     reader: str = ""
     comment: str = ""
     conclusion: str = ""
+
+    @property
+    def nameless(self) -> Self:
+        """What of it names neither case nor reader."""
+        return replace(self, case="", reader="")
 
     @classmethod
     def from_dict(cls, values: object) -> Self:

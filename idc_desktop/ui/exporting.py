@@ -9,7 +9,9 @@ from pathlib import Path
 from idc_desktop.export.content import Analysis
 from idc_desktop.export.folder import write_folder
 from idc_desktop.export.results import results_folder
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region
+from idc_desktop.regions.sheet import Sheet
 from idc_desktop.ui.document import SlideDocument
 
 
@@ -38,6 +40,8 @@ class Export:
     folder: Path
     analysis: Analysis
     regions: tuple[Region, ...]
+    marks: tuple[Mark, ...]
+    sheet: Sheet
     formats: tuple[str, ...]
 
     @classmethod
@@ -71,12 +75,20 @@ class Export:
             source=document.path,
         )
         folder = export_folder(document, out, anonymous)
-        return cls(folder, analysis, tuple(document.regions.all), tuple(formats))
+        kept = document.regions
+        sheet = kept.sheet.nameless if anonymous else kept.sheet
+        return cls(folder, analysis, kept.all, kept.marks, sheet, tuple(formats))
 
     def write(self, overwrite: bool = False) -> Exported:
         """Write the files; parameters and errors as of `idc_desktop.export.folder.write_folder`."""
         left = write_folder(
-            self.folder, self.analysis, self.regions, self.formats, overwrite=overwrite
+            self.folder,
+            self.analysis,
+            self.regions,
+            self.formats,
+            marks=self.marks,
+            sheet=self.sheet,
+            overwrite=overwrite,
         )
         return Exported(self.folder, tuple(left))
 

@@ -65,7 +65,7 @@ def test_foci_are_judged_by_keys_and_that_is_undone(three: MainWindow, qtbot: Qt
 
 def test_verdict_is_changed_and_taken_back(three: MainWindow, qtbot: QtBot) -> None:
     regions = three.document.regions
-    for key in (Qt.Key.Key_N, Qt.Key.Key_A, Qt.Key.Key_K):
+    for key in (Qt.Key.Key_N, Qt.Key.Key_0, Qt.Key.Key_K):
         press(three, qtbot, key)
     (region,) = regions.all
     assert region.verdict == "benign"
@@ -121,7 +121,7 @@ def test_note_is_written_on_a_focus_and_exported(
     three: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     press(three, qtbot, Qt.Key.Key_N)
-    press(three, qtbot, Qt.Key.Key_T)
+    press(three, qtbot, Qt.Key.Key_F4)
     dialog = three.findChild(QInputDialog)
     assert dialog is not None
     assert "focus 1" in dialog.labelText()
@@ -150,7 +150,7 @@ def test_step_to_the_next_that_is_not_judged(three: MainWindow, qtbot: QtBot) ->
     for _ in range(3):
         press(three, qtbot, Qt.Key.Key_J)
         rows.append(three.foci.list.currentRow())
-        press(three, qtbot, Qt.Key.Key_A)
+        press(three, qtbot, Qt.Key.Key_0)
     assert rows == [0, 1, 2]
     assert "3 of 3 foci are judged" in said[-1]
     press(three, qtbot, Qt.Key.Key_J)

@@ -19,7 +19,7 @@ _TEXTS: dict[Verdict, tuple[str, str]] = {
     "IDC": ("Verdict: &IDC", "I"),
     "DCIS": ("Verdict: in situ (&DCIS)", "C"),
     "benign": ("Verdict: &benign", "K"),
-    "artefact": ("Verdict: &artefact", "A"),
+    "artefact": ("Verdict: &artefact", "0"),
     "unsure": ("Verdict: &unsure", "Q"),
     "": ("&Take the verdict back", "Shift+Q"),
 }
@@ -49,7 +49,7 @@ class VerdictBar(QWidget):
             row.addWidget(button)
             self.buttons[verdict] = button
         self.note = QPushButton("Note …")
-        self.note.setToolTip("Write a note on it (T)")
+        self.note.setToolTip("Write a note on it (F4)")
         self.note.clicked.connect(self.ask_note)
         row.addWidget(self.note)
         for changed in (
@@ -66,7 +66,7 @@ class VerdictBar(QWidget):
             Verb(_MENU, text, partial(self.judge, verdict), keys)
             for verdict, (text, keys) in _TEXTS.items()
         ]
-        return [*verbs, Verb(_MENU, "&Note …", self.ask_note, "T")]
+        return [*verbs, Verb(_MENU, "&Note …", self.ask_note, "F4")]
 
     def judge(self, verdict: Verdict) -> None:
         """Give a verdict."""
