@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import sys
-import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import one_line
 from idc_desktop.streams import give_up, is_broken_pipe, open_missing_streams
+from trainer.cutting import prepare_verb as preparing
 from trainer.cutting import verb as cutting
 from trainer.options import (
     add_balance,
@@ -94,32 +94,6 @@ def _import_tensorflow() -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _prepare(arguments: argparse.Namespace) -> None:
-    import numpy as np
-
-    from trainer.data.dataset import load_store, prepare
-    from trainer.files import make_folder
-    from trainer.training.figures import draw_distribution, draw_samples
-
-    started = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        if sys.stderr.isatty() and (done % 500 == 0 or done == total):
-            left = (time.monotonic() - started) / done * (total - done)
-            end = "\n" if done == total else "\r"
-            print(f"{done:,}/{total:,} files, {left:.0f} s left ", end=end, file=sys.stderr)
-
-    for line in prepare(arguments.data, arguments.out, progress).lines():
-        _say(line)
-    store = load_store(arguments.out)
-    figures = arguments.out / "figures"
-    make_folder(figures)
-    draw_samples(store, figures / "samples.png")
-    before = np.bincount(store.index.label, minlength=2).tolist()
-    draw_distribution(before, [max(before)] * 2, figures / "class_distribution.png")
-    _say(f"figures: {figures}")
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -400,10 +374,9 @@ def _parser() -> argparse.ArgumentParser:
     cutting.add_options(patches)
     patches.set_defaults(run=lambda given: cutting.cut(given, _say, _complain))
 
-    prepare = verb("prepare", "index a folder of patches and store them in one array file")
-    prepare.add_argument("data", type=Path, help="folder of case folders")
-    prepare.add_argument("--out", type=Path, required=True, help="prepared data folder to write")
-    prepare.set_defaults(run=_prepare)
+    prepare = verb("prepare", "index patches and store them in one array file")
+    preparing.add_options(prepare)
+    prepare.set_defaults(run=lambda given: preparing.prepare_store(given, _say))
 
     train = verb("train", "train a network; the same command resumes an interrupted training")
     add_sources(train)

@@ -8,7 +8,7 @@ from pathlib import Path
 from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import UsageError
 from idc_desktop.models.patch_size import SIDE_RANGE_PX, SPACING_RANGE_UM_PX, PatchSize
-from trainer.settings import OPTIONS, SPLITS
+from trainer.settings import OPTIONS, SPLITS, USUAL
 
 
 def add_elsewhere(parser: argparse.ArgumentParser) -> None:
@@ -32,26 +32,31 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     )
 
 
-def add_patch_size(parser: argparse.ArgumentParser) -> None:
-    """Add what a patch is; `patch_size` reads it."""
+def add_patch_size(parser: argparse.ArgumentParser, usual: str = "50 and 8") -> None:
+    """Add what a patch is; `patch_size` reads it. `usual` says what holds where it is not given."""
+    parser.add_argument("--size", metavar="PX", type=whole, help="side of a patch, 32 to 512 px")
     parser.add_argument(
-        "--size", metavar="PX", type=whole, default=50, help="side of a patch, 32 to 512 px"
-    )
-    parser.add_argument(
-        "--spacing", metavar="UM", type=decimal, default=8.0, help="its resolution, µm per pixel"
+        "--spacing",
+        metavar="UM",
+        type=decimal,
+        help=f"its resolution, µm per pixel (default of both: {usual})",
     )
 
 
-def patch_size(arguments: argparse.Namespace) -> PatchSize:
-    """Return the patch that was asked for; `UsageError` where no model could see it."""
+def patch_size(arguments: argparse.Namespace) -> PatchSize | None:
+    """Return the patch that was asked for, if any; `UsageError` where no model could see it."""
+    if arguments.size is None and arguments.spacing is None:
+        return None
+    size = USUAL.side_px if arguments.size is None else arguments.size
+    spacing = USUAL.spacing_um_px if arguments.spacing is None else arguments.spacing
     for option, value, (low, high) in (
-        ("--size", arguments.size, SIDE_RANGE_PX),
-        ("--spacing", arguments.spacing, SPACING_RANGE_UM_PX),
+        ("--size", size, SIDE_RANGE_PX),
+        ("--spacing", spacing, SPACING_RANGE_UM_PX),
     ):
         if not low <= value <= high:
             raise UsageError(f"{option} must be {low:g} to {high:g}.")
     try:
-        return PatchSize(arguments.size, arguments.spacing)
+        return PatchSize(size, spacing)
     except ValueError as error:
         raise UsageError(f"--size and --spacing: {error}.") from error
 

@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from idc_desktop.errors import UsageError
+from idc_desktop.models.patch_size import PatchSize
+
+USUAL = PatchSize(50, 8.0)
+"""What a patch of the public data set is (the ``ps50`` of its layout; pages of 32:1)."""
 
 SPLITS = ("official", "grouped-kfold", "held-out", "all-cases", "random-patch")
 IMBALANCES = ("none", "class-weights", "oversample", "smote", "smote-before-split")

@@ -141,7 +141,7 @@ def crossvalidated(small_data: SmallData, tmp_path_factory: pytest.TempPathFacto
     """Two epochs of the baseline in each fold; returns the command, which ends with its folder."""
     pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
     from trainer.cli import main
-    from trainer.data.dataset import prepare
+    from trainer.data.preparing import prepare
 
     root = tmp_path_factory.mktemp("folds")
     prepare(small_data.patches, root / "store")

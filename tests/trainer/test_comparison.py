@@ -18,9 +18,10 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 from sklearn.ensemble import RandomForestClassifier
 
 from trainer.cli import main
-from trainer.data.dataset import load_store, prepare
+from trainer.data.dataset import load_store
 from trainer.data.handcrafted import FEATURES
 from trainer.data.imbalance import COMPONENTS, NEIGHBOURS
+from trainer.data.preparing import prepare
 from trainer.data.splits import LEAKY
 from trainer.data.weighting import DESCRIPTION
 from trainer.networks.building import build

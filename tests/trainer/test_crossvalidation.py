@@ -19,7 +19,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from idc_desktop.models.card import CARD_KEY, parse_card
 from trainer.cli import main
-from trainer.data.dataset import load_store, prepare
+from trainer.data.dataset import load_store
+from trainer.data.preparing import prepare
 from trainer.data.splits import FOLDS
 from trainer.release import golden, steps
 from trainer.release.onnx_file import load_file

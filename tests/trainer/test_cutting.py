@@ -256,9 +256,9 @@ def test_one_bad_slide_stops_no_other(
     [
         (("--min-cover", "0"), 2, "--min-cover must be above 0"),
         (("--min-cover", "inf"), 2, "--min-cover must be above 0"),
-        (("--size", "20"), 2, "--size must be 32 to 512"),
-        (("--spacing", "nan"), 2, "--spacing must be 0.25 to 16"),
-        (("--size", "512"), 2, "edge of 4096 µm"),
+        (("--size", "20", "--spacing", "8"), 2, "--size must be 32 to 512"),
+        (("--spacing", "nan", "--size", "50"), 2, "--spacing must be 0.25 to 16"),
+        (("--size", "512", "--spacing", "8"), 2, "edge of 4096 µm"),
         (("--case-from", "("), 2, "no regular expression"),
         (("--case-from", "x(.)"), 3, "case 7.tiff: --case-from x(.) finds no case"),
         (("--negative", "IDC"), 2, "either --positive or --negative"),

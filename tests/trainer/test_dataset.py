@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from tests.trainer.conftest import CASES, SmallData, write_case
-from trainer.data import dataset
-from trainer.data.dataset import Status, load_store, prepare
+from trainer.data import preparing
+from trainer.data.dataset import load_store
+from trainer.data.patch_files import Status
+from trainer.data.preparing import prepare
 from trainer.errors import BusyError, DataError
 from trainer.files import sole_user
 
@@ -60,7 +62,9 @@ def test_each_flaw_is_counted_and_left_out(tmp_path: Path) -> None:
         Status.NESTED_COPY: 0,
         Status.BAD_NAME: 3,
         Status.LABEL_DISAGREEMENT: 2,
+        Status.MISSING: 0,
         Status.UNREADABLE: 2,
+        Status.NOT_RGB: 0,
         Status.ODD_SIZE: 1,
         Status.DUPLICATE: 1,
         Status.CONTRADICTION: 2,
@@ -168,7 +172,7 @@ def test_no_old_index_lies_beside_new_pixels(
     def killed(*given: object) -> None:
         raise KeyboardInterrupt(given)
 
-    monkeypatch.setattr(dataset, "write_csv", killed)
+    monkeypatch.setattr(preparing, "write_csv", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "data", tmp_path / "store")
     with pytest.raises(DataError, match="no prepared data"):

@@ -14,7 +14,8 @@ from tests.trainer.conftest import SmallData
 pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'")
 from trainer.cli import main
 from trainer.data.case_layout import THUMBNAIL, lay_out
-from trainer.data.dataset import PatchStore, load_store, prepare
+from trainer.data.dataset import PatchStore, load_store
+from trainer.data.preparing import prepare
 from trainer.data.shifts import MILD, STRONG
 from trainer.errors import DataError
 from trainer.release.embedding import hidden_features, plane

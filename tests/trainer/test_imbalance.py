@@ -11,7 +11,8 @@ import pytest
 
 from idc_desktop.errors import UsageError
 from tests.trainer.conftest import SmallData
-from trainer.data.dataset import PatchStore, load_store, prepare
+from trainer.data.dataset import PatchStore, load_store
+from trainer.data.preparing import prepare
 from trainer.errors import DataError
 from trainer.settings import IMBALANCES
 

@@ -19,8 +19,8 @@ import onnx
 
 from idc_desktop.commands.cli import main as desktop
 from trainer.cli import main
-from trainer.data.dataset import prepare
 from trainer.data.painting import paint_background, paint_tissue
+from trainer.data.preparing import prepare
 from trainer.release import steps
 from trainer.release.assessment import load_model
 from trainer.release.onnx_file import run_session

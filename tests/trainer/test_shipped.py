@@ -79,7 +79,7 @@ def card(session: InferenceSession, name: str) -> ModelCard:
 
 @pytest.fixture(scope="session")
 def validation(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Part:
-    from trainer.data.dataset import prepare
+    from trainer.data.preparing import prepare
     from trainer.training.runs import Sources, load_data
 
     data, official = shared_data / "data", shared_data / "data" / "splits"

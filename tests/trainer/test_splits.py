@@ -12,7 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from idc_desktop.errors import UsageError
 from tests.trainer.conftest import CASES, SmallData
-from trainer.data.dataset import PatchIndex, load_store, prepare
+from trainer.data.dataset import PatchIndex, load_store
+from trainer.data.preparing import prepare
 from trainer.data.splits import (
     ENOUGH_CASES,
     ENOUGH_PATCHES,

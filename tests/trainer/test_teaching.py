@@ -13,7 +13,7 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 
 from tests.trainer.conftest import SmallData
 from trainer.cli import main
-from trainer.data.dataset import prepare
+from trainer.data.preparing import prepare
 from trainer.errors import RunError
 from trainer.settings import recipe_settings
 from trainer.training.caching import Frozen

@@ -30,8 +30,9 @@ import onnx
 
 from trainer import cli
 from trainer.cli import main
-from trainer.data.dataset import load_store, prepare
+from trainer.data.dataset import load_store
 from trainer.data.imbalance import NEIGHBOURS
+from trainer.data.preparing import prepare
 from trainer.data.shifts import STRONG
 from trainer.data.splits import LEAKY
 from trainer.networks.building import build

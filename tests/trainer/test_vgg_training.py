@@ -19,7 +19,7 @@ import keras
 
 from idc_desktop.errors import OutputError
 from trainer.cli import main
-from trainer.data.dataset import prepare
+from trainer.data.preparing import prepare
 from trainer.errors import RunError
 from trainer.networks.building import Weights, read_imagenet
 from trainer.release import golden, steps

@@ -42,7 +42,7 @@ from idc_desktop.processes.supervisor import Job
 from idc_desktop.regions.shape import Region
 from idc_desktop.slides.description import SlideDescription
 from trainer.cutting.labels import AMBIGUOUS, CellLabels, LabelRules, class_of, label_cells
-from trainer.data.manifest import COLUMNS, MANIFEST
+from trainer.data.manifest import COLUMNS, MANIFEST, write_patch_size
 from trainer.errors import DataError
 from trainer.files import make_folder, replacing, write_csv
 
@@ -140,7 +140,7 @@ def cut_slide(
     return _Cutting(slide, outlines, case, options, out, progress).run()
 
 
-def write_manifest(slides: list[Path], out: Path) -> None:
+def write_manifest(slides: list[Path], out: Path, patch: PatchSize) -> None:
     """Put the lists of slides together to ``OUT/manifest.csv``, as far as they are there."""
 
     def rows() -> Iterator[list[str]]:
@@ -153,6 +153,7 @@ def write_manifest(slides: list[Path], out: Path) -> None:
             ):
                 yield from csv.reader(file)
 
+    write_patch_size(out, patch)
     write_csv(out / MANIFEST, rows())
 
 

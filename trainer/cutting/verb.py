@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import re
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
+from trainer.cutting.progress import Progress, Say
 from trainer.errors import DataError, named
 from trainer.options import add_patch_size, patch_size
+from trainer.settings import USUAL
 
 if TYPE_CHECKING:
     from trainer.cutting.slides import CutOptions, CutSlide
 
-Say = Callable[[str], None]
-
 DONE_IN_PART, INPUT_REFUSED = 4, 3
 _MOST_SLIDES = 100_000
-_SAID_EVERY_S = 5.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +91,7 @@ def cut(arguments: argparse.Namespace, say: Say, complain: Say) -> int:
     found: list[CutSlide] = []
     with sole_user(arguments.out):
         for number, (slide, outlines) in enumerate(matched.outlines.items(), 1):
-            progress = _Progress(f"{number}/{len(matched.outlines)} {slide.name}", say)
+            progress = Progress(f"{number}/{len(matched.outlines)} {slide.name}", say)
             try:
                 done = cut_slide(slide, outlines, cases[slide], options, arguments.out, progress)
             except OSError as error:
@@ -116,7 +111,7 @@ def cut(arguments: argparse.Namespace, say: Say, complain: Say) -> int:
                 complain(f"note: {note}")
             say(done.line())
             codes.append(DONE_IN_PART if done.failed else 0)
-        write_manifest([*matched.outlines], arguments.out)
+        write_manifest([*matched.outlines], arguments.out, options.patch)
     _sum_up(found, arguments, say, complain)
     return next((code for code in (OutputError.exit_code, 3, 4) if code in codes), 0)
 
@@ -142,7 +137,7 @@ def _options(arguments: argparse.Namespace) -> CutOptions:
         arguments.unlabelled == "negative",
     )
     return CutOptions(
-        patch_size(arguments),
+        patch_size(arguments) or USUAL,
         rules,
         arguments.mpp,
         arguments.regions_origin == "bounds",
@@ -201,37 +196,3 @@ def _sum_up(found: list[CutSlide], arguments: argparse.Namespace, say: Say, comp
             else "see the classes above, and --min-cover"
         )
         complain(f"WARNING: no patch is {lacking}; training needs both: {way}.")
-
-
-class _Progress:
-    """A bar on a terminal, a plain line now and then elsewhere."""
-
-    def __init__(self, name: str, say: Say) -> None:
-        self._name, self._say = re.sub(r"\s", " ", name), say
-        self._bar: Any = None
-        self._started = self._said = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._first is None:
-            self._first = done
-        if sys.stderr.isatty():
-            if self._bar is None:
-                from tqdm import tqdm
-
-                self._bar = tqdm(
-                    total=total, desc=self._name, unit="patch", initial=done, dynamic_ncols=True
-                )
-            self._bar.update(done - self._bar.n)
-            return
-        now = time.monotonic()
-        if now - self._said >= _SAID_EVERY_S:
-            self._said = now
-            rate = (done - self._first) / (now - self._started)
-            left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
-            self._say(f"{self._name}: {done:,} of {total:,} patches, {rate:,.0f}/s{left}")
-
-    def end(self) -> None:
-        """Leave the terminal."""
-        if self._bar is not None:
-            self._bar.close()

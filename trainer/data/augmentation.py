@@ -225,9 +225,10 @@ def paper(rng: np.random.Generator, patches: PatchArray, kinds: Kinds | None = N
     for number, patch in enumerate(patches):
         matrix = affine(
             rng.uniform(-ROTATION_DEG, ROTATION_DEG),
-            rng.uniform(-SHIFT, SHIFT, 2) * PATCH,
+            rng.uniform(-SHIFT, SHIFT, 2) * len(patch),
             rng.uniform(-SHEAR_DEG, SHEAR_DEG),
             rng.uniform(1 - ZOOM, 1 + ZOOM, 2),
+            len(patch),
         )
         for channel in range(3):
             values = ndimage.affine_transform(
@@ -238,7 +239,11 @@ def paper(rng: np.random.Generator, patches: PatchArray, kinds: Kinds | None = N
 
 
 def affine(
-    rotation_deg: float, shift_px: NDArray[np.float64], shear_deg: float, zoom: NDArray[np.float64]
+    rotation_deg: float,
+    shift_px: NDArray[np.float64],
+    shear_deg: float,
+    zoom: NDArray[np.float64],
+    side_px: int = PATCH.side_px,
 ) -> NDArray[np.float64]:
     """Compose the Keras 2 generator's steps about the patch's centre; its arguments are (x, y).
 
@@ -253,7 +258,7 @@ def affine(
     shift = np.array([[1, 0, shift_px[0]], [0, 1, shift_px[1]], [0, 0, 1]])
     shear = np.array([[1, -np.sin(sheared), 0], [0, np.cos(sheared), 0], [0, 0, 1]])
     scale = np.diag([*zoom, 1.0])
-    centre = PATCH / 2 - 0.5
+    centre = side_px / 2 - 0.5
     to_centre = np.array([[1, 0, centre], [0, 1, centre], [0, 0, 1]])
     whole = to_centre @ rotate @ shift @ shear @ scale @ np.linalg.inv(to_centre)
     # The steps are in (x, y), the array's axes are (row, col).

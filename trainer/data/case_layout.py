@@ -1,4 +1,4 @@
-"""A case laid out as it lies on the slide: cell (row, col) = ((y - 1) / 50, (x - 1) / 50)."""
+"""A case laid out as it lies on the slide: cell (row, col) = ((y - 1) / side, (x - 1) / side)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.dataset import PATCH, PatchArray, PatchStore
+from trainer.data.dataset import PatchArray, PatchStore
 from trainer.errors import DataError
 
 THUMBNAIL = 5
@@ -53,16 +53,18 @@ def lay_out(store: PatchStore, probability: NDArray[np.float64], case: str) -> C
     which = np.flatnonzero(store.index.case == case)
     if not len(which):
         raise DataError(f"Case {case} has no patch in this part of the data.")
-    row = (store.index.y[which] - 1) // PATCH
-    col = (store.index.x[which] - 1) // PATCH
+    side = store.patch.side_px
+    row = (store.index.y[which] - 1) // side
+    col = (store.index.x[which] - 1) // side
     shape = (int(row.max()) + 1, int(col.max()) + 1)
     label = np.full(shape, -1, np.int8)
     label[row, col] = store.index.label[which]
     values = np.full(shape, np.nan)
     values[row, col] = probability[which]
     tiles = np.full((*shape, THUMBNAIL, THUMBNAIL, 3), 255, np.uint8)
-    step = PATCH // THUMBNAIL
-    patches = store.read(which).reshape(-1, THUMBNAIL, step, THUMBNAIL, step, 3)
+    step = side // THUMBNAIL
+    seen = store.read(which)[:, : THUMBNAIL * step, : THUMBNAIL * step]
+    patches = seen.reshape(-1, THUMBNAIL, step, THUMBNAIL, step, 3)
     tiles[row, col] = patches.mean(axis=(2, 4)).round()
     thumbnail = tiles.swapaxes(1, 2).reshape(shape[0] * THUMBNAIL, shape[1] * THUMBNAIL, 3)
     return CaseMap(case, label, values, thumbnail)

@@ -27,7 +27,11 @@ from scipy.spatial import ConvexHull, Delaunay, QhullError, Voronoi, cKDTree
 from skimage.color import rgb2gray, rgb2hed, rgb2hsv, rgb2ycbcr
 from skimage.feature import local_binary_pattern, peak_local_max
 
-from trainer.data.dataset import PATCH, PatchArray
+from trainer.data.dataset import PATCH as PATCH_SIZE
+from trainer.data.dataset import PatchArray
+
+PATCH = PATCH_SIZE.side_px
+"""The features are those of the public set's patches."""
 
 Features = NDArray[np.float32]
 Extract = Callable[[PatchArray], Features]

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from idc_desktop.models.patch_size import PatchSize
 from trainer.data.dataset import PATCH, PatchArray
 
 HEMATOXYLIN = np.array([0.65, 0.70, 0.29])
@@ -18,38 +20,42 @@ EOSIN = np.array([0.07, 0.99, 0.11])
 
 Field = NDArray[np.float64]
 
+_SIDE = PATCH.side_px
 
-def paint_background(rng: np.random.Generator, count: int) -> PatchArray:
+
+def paint_background(rng: np.random.Generator, count: int, patch: PatchSize = PATCH) -> PatchArray:
     """Paint what a slide holds beside tissue: glass, dim glass, fat, blurred margins, ink.
 
     Returns
     -------
-    ndarray of uint8, shape (count, 50, 50, 3)
+    ndarray of uint8, shape (count, side, side, 3)
+        Painted for the public set's patches; for others that picture is enlarged or reduced.
     """
     painters = (_glass, _dim, _fat, _margin, _flat)
     kinds = rng.choice(len(painters), size=count, p=(0.3, 0.15, 0.3, 0.15, 0.1))
-    return _finish(rng, np.stack([painters[kind](rng) for kind in kinds]))
+    return _sized(_finish(rng, np.stack([painters[kind](rng) for kind in kinds])), patch)
 
 
-def paint_tissue(rng: np.random.Generator, count: int) -> PatchArray:
+def paint_tissue(rng: np.random.Generator, count: int, patch: PatchSize = PATCH) -> PatchArray:
     """Paint H&E-like tissue from loose pink stroma to dense sheets of dark nuclei.
 
     Returns
     -------
-    ndarray of uint8, shape (count, 50, 50, 3)
+    ndarray of uint8, shape (count, side, side, 3)
+        Painted for the public set's patches; for others that picture is enlarged or reduced.
     """
-    return _finish(rng, np.stack([_tissue(rng) for _ in range(count)]))
+    return _sized(_finish(rng, np.stack([_tissue(rng) for _ in range(count)])), patch)
 
 
 def _field(rng: np.random.Generator, cells: int) -> Field:
     """Smooth noise in 0..1, shape (50, 50), with about `cells` hills per side."""
     coarse = rng.random((cells + 1, cells + 1))
-    at = np.linspace(0, cells, PATCH)
+    at = np.linspace(0, cells, _SIDE)
     low = np.minimum(at.astype(int), cells - 1)
-    ramp = np.zeros((PATCH, cells + 1))
+    ramp = np.zeros((_SIDE, cells + 1))
     part = at - low
-    ramp[np.arange(PATCH), low] = 1 - part
-    ramp[np.arange(PATCH), low + 1] = part
+    ramp[np.arange(_SIDE), low] = 1 - part
+    ramp[np.arange(_SIDE), low + 1] = part
     return ramp @ coarse @ ramp.T
 
 
@@ -76,10 +82,10 @@ def _dim(rng: np.random.Generator) -> Field:
 def _fat(rng: np.random.Generator) -> Field:
     """Empty round cells of 6-10 px with thin pink walls: distance to the nearest two centres."""
     spacing = rng.uniform(6, 10)
-    side = int(np.ceil(PATCH / spacing)) + 2
+    side = int(np.ceil(_SIDE / spacing)) + 2
     grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2) - 0.5
     centres = (grid + rng.uniform(-0.35, 0.35, grid.shape)) * spacing
-    yx = np.arange(PATCH)
+    yx = np.arange(_SIDE)
     squared = (yx[:, None, None] - centres[:, 0]) ** 2 + (yx[:, None] - centres[:, 1]) ** 2
     squared.partition(1, axis=-1)
     distance = np.sqrt(squared[..., :2])
@@ -91,7 +97,7 @@ def _fat(rng: np.random.Generator) -> Field:
 
 def _margin(rng: np.random.Generator) -> Field:
     """Paint a pale, out-of-focus edge of tissue that fades into glass."""
-    yx = np.moveaxis(np.mgrid[:PATCH, :PATCH], 0, -1) / PATCH - 0.5
+    yx = np.moveaxis(np.mgrid[:_SIDE, :_SIDE], 0, -1) / _SIDE - 0.5
     angle = rng.uniform(0, 2 * np.pi)
     along = yx @ (np.cos(angle), np.sin(angle)) - rng.uniform(-0.3, 0.45)
     cover = 1 / (1 + np.exp(-along / rng.uniform(0.01, 0.15)))
@@ -109,7 +115,7 @@ def _tissue(rng: np.random.Generator) -> Field:
     cellularity = rng.uniform(0, 1)
     nests = np.clip((_field(rng, int(rng.integers(2, 7))) - 0.5) * 6 + 6 * cellularity - 3, 0, 1)
     # Nuclei are about 1 px at 8 um/px: a dense grain, darker inside nests than in stroma.
-    grain = rng.random((PATCH, PATCH)) < 0.12 + 0.5 * nests
+    grain = rng.random((_SIDE, _SIDE)) < 0.12 + 0.5 * nests
     dark = rng.uniform(0.3, 1.3)
     hematoxylin = dark * (0.08 + grain * (0.35 + 0.4 * nests) + 0.25 * nests)
     fibres = _field(rng, int(rng.integers(4, 16)))
@@ -126,6 +132,14 @@ def _finish(rng: np.random.Generator, patches: Field) -> PatchArray:
     share = rng.random((len(patches), 1, 1, 1))
     noise = rng.normal(0, 1, patches.shape) * rng.uniform(0, 4, (len(patches), 1, 1, 1))
     return np.clip(patches + share * (blurred - patches) + noise, 0, 255).astype(np.uint8)
+
+
+def _sized(patches: PatchArray, patch: PatchSize) -> PatchArray:
+    if patch.side_px == _SIDE:
+        return patches
+    size = (patch.side_px, patch.side_px)
+    resized = (Image.fromarray(one).resize(size, Image.Resampling.BILINEAR) for one in patches)
+    return np.stack([np.asarray(one) for one in resized])
 
 
 def soften(patches: NDArray[np.floating]) -> NDArray[np.floating]:

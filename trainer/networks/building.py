@@ -119,6 +119,7 @@ def build(
     imagenet: Weights | None = None,
     scope: AbstractContextManager[object] | None = None,
     precision: str = "float32",
+    side_px: int = PATCH.side_px,
 ) -> Network:
     """Build a network: new layers drawn from the seed, the others from `imagenet` if given.
 
@@ -128,12 +129,14 @@ def build(
         Of a distribution strategy; the variables are made within.
     precision : str
         Keras' name of what the layers compute in.
+    side_px : int
+        Of the patches.
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
     with scope or nullcontext():
         keras.config.set_dtype_policy(precision)
-        network = NETWORKS[settings.recipe, settings.network]()
+        network = NETWORKS[settings.recipe, settings.network](side_px)
         keras.config.set_dtype_policy("float32")
     for model in (network.frozen, network.trained):
         if imagenet is None or model is None:
@@ -144,13 +147,13 @@ def build(
     return network
 
 
-def _baseline(dropout: float = 0.4) -> Network:
+def _baseline(side: int, dropout: float = 0.4) -> Network:
     """Four convolutions with batch normalisation, on optical density as it is and evened out.
 
     Pooling comes before normalisation and ReLU: the maximum commutes with the (monotonic) ReLU,
     and the two then work on a quarter of the values.
     """
-    patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+    patches = keras.Input((side, side, 3), dtype="uint8", name="patches")
     density = _density(patches)
     x = _side_by_side([density, _evened(density)])
     for width in WIDTHS:
@@ -184,8 +187,8 @@ def _evened(density: keras.KerasTensor) -> keras.KerasTensor:
     return centred / ops.sqrt(spread + FLOOR**2)
 
 
-def _paper_baseline() -> Network:
-    patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+def _paper_baseline(side: int) -> Network:
+    patches = keras.Input((side, side, 3), dtype="uint8", name="patches")
     x = layers.Rescaling(1 / 255)(patches)
     for width, dropout in zip(PAPER_WIDTHS, (0.25, 0.25, 0.25, 0.5), strict=True):
         x = layers.Conv2D(width, 3, padding="same", activation="relu")(x)
@@ -194,8 +197,8 @@ def _paper_baseline() -> Network:
     return Network(None, keras.Model(patches, _softmax_logit(flat(x))))
 
 
-def _features() -> Network:
-    patches, x = _caffe_input()
+def _features(side: int) -> Network:
+    patches, x = _caffe_input(side)
     statistics = []
     for block in (1, 2, 3, 4):
         x = _blocks(x, block)
@@ -203,8 +206,8 @@ def _features() -> Network:
     return _cut(patches, _side_by_side(statistics), _head)
 
 
-def _finetuned() -> Network:
-    patches, x = _caffe_input()
+def _finetuned(side: int) -> Network:
+    patches, x = _caffe_input(side)
 
     def trained(third: keras.KerasTensor) -> keras.KerasTensor:
         fourth = _blocks(third, 4)
@@ -214,8 +217,8 @@ def _finetuned() -> Network:
     return _cut(patches, _blocks(x, 1, 2, 3), trained)
 
 
-def _paper_features() -> Network:
-    patches, x = _plain_input()
+def _paper_features(side: int) -> Network:
+    patches, x = _plain_input(side)
 
     def head(features: keras.KerasTensor) -> keras.KerasTensor:
         hidden = layers.Dense(512, activation="relu")(features)
@@ -224,8 +227,8 @@ def _paper_features() -> Network:
     return _cut(patches, flat(_blocks(x, 1, 2, 3, 4, 5)), head)
 
 
-def _paper_finetuned() -> Network:
-    patches, x = _plain_input()
+def _paper_finetuned(side: int) -> Network:
+    patches, x = _plain_input(side)
 
     def trained(third: keras.KerasTensor) -> keras.KerasTensor:
         fifth = flat(_blocks(third, 4, 5))
@@ -234,11 +237,13 @@ def _paper_finetuned() -> Network:
     return _cut(patches, _blocks(x, 1, 2, 3), trained)
 
 
-def _comparator(name: str) -> Network:
+def _comparator(name: str, side: int) -> Network:
+    if side != PATCH.side_px:
+        raise RunError(f"{name} is made for patches of {PATCH.side_px} px; these have {side}.")
     return Network(None, COMPARATORS[name]())
 
 
-NETWORKS: dict[tuple[str, str], Callable[[], Network]] = {
+NETWORKS: dict[tuple[str, str], Callable[[int], Network]] = {
     ("corrected", "baseline"): _baseline,
     ("corrected", "vgg16-features"): _features,
     ("corrected", "vgg16-finetuned"): _finetuned,
@@ -266,19 +271,19 @@ CONVOLUTIONS = tuple(
 
 def _vgg16(weights: str | None) -> keras.Model:
     return keras.applications.VGG16(
-        include_top=False, weights=weights, input_shape=(PATCH, PATCH, 3)
+        include_top=False, weights=weights, input_shape=(PATCH.side_px, PATCH.side_px, 3)
     )
 
 
-def _caffe_input() -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def _caffe_input(side: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Input scaled as VGG-16 was trained: BGR, unscaled, less the mean colour of ImageNet."""
-    patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+    patches = keras.Input((side, side, 3), dtype="uint8", name="patches")
     rgb = layers.Rescaling(1.0)(patches)
     return patches, keras.applications.vgg16.preprocess_input(rgb)
 
 
-def _plain_input() -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+def _plain_input(side: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    patches = keras.Input((side, side, 3), dtype="uint8", name="patches")
     return patches, layers.Rescaling(1 / 255)(patches)
 
 

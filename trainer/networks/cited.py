@@ -95,7 +95,7 @@ def flat(maps: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _input() -> keras.KerasTensor:
-    return keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+    return keras.Input((PATCH.side_px, PATCH.side_px, 3), dtype="uint8", name="patches")
 
 
 def _model(patches: keras.KerasTensor, hidden: keras.KerasTensor) -> keras.Model:

@@ -7,18 +7,22 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.dataset import PatchArray
+from idc_desktop.models.patch_size import PatchSize
+from trainer.data.dataset import PATCH, PatchArray
 from trainer.data.painting import paint_background, paint_tissue
 
 Predict = Callable[[PatchArray], NDArray[np.float64]]
-"""uint8 (n, 50, 50, 3) to calibrated probabilities (n,)."""
+"""uint8 (n, side, side, 3) to calibrated probabilities (n,)."""
 
 COUNT = 12
 CANDIDATES = 1000
 
 
 def choose_golden(
-    predict: Predict, seed: int = 0, again: Predict | None = None
+    predict: Predict,
+    seed: int = 0,
+    again: Predict | None = None,
+    patch: PatchSize = PATCH,
 ) -> tuple[PatchArray, NDArray[np.float64]]:
     """Paint candidates and keep those spread most evenly over the probability range.
 
@@ -28,16 +32,17 @@ def choose_golden(
     again : callable, optional
         The same by other arithmetic, as another processor may have it: the half of the candidates
         that the two agree on worst, which hang on the rounding of single values, are left out.
+    patch : PatchSize
 
     Returns
     -------
-    patches : ndarray of uint8, shape (12, 50, 50, 3)
+    patches : ndarray of uint8, shape (12, side, side, 3)
     probability : ndarray of float64, shape (12,)
         Ascending.
     """
     rng = np.random.default_rng(seed)
     patches = np.concatenate(
-        [paint_tissue(rng, CANDIDATES), paint_background(rng, CANDIDATES // 10)]
+        [paint_tissue(rng, CANDIDATES, patch), paint_background(rng, CANDIDATES // 10, patch)]
     )
     probability = predict(patches)
     if again is not None:

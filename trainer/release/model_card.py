@@ -11,16 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idc_desktop.models.card import CLASS_NAMES, encode_golden
-from trainer.data.dataset import PATCH, PatchArray, PatchIndex
+from trainer.data.dataset import PatchArray, PatchIndex
 from trainer.data.splits import LEAKY, thinness
 from trainer.data.weighting import DESCRIPTION
 from trainer.release.about import About
 from trainer.scoring.calibration import Platt
 from trainer.scoring.metrics import Interval, Scored, case_bootstrap, percentiles
 from trainer.training.runs import Data, Run
-
-SPACING_UM_PX = 8.0
-"""Resolution of the data set: pages of 32:1 of scans at 0.25 um/px. Written into cards only."""
 
 Document = dict[str, Any]
 
@@ -144,8 +141,8 @@ def build_card(
         "architecture": f"idc-{run.settings.network}",
         "num_classes": len(CLASS_NAMES),
         "class_names": list(CLASS_NAMES),
-        "patch_size_pixels": PATCH,
-        "spacing_um_px": SPACING_UM_PX,
+        "patch_size_pixels": data.train.store.patch.side_px,
+        "spacing_um_px": data.train.store.patch.spacing_um_px,
         "transform": [],
         "idc": {
             "name": name,

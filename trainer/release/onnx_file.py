@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from idc_desktop.errors import ModelError
 from idc_desktop.models.card import CARD_KEY, parse_card
-from trainer.data.dataset import PATCH, PatchArray
+from trainer.data.dataset import PatchArray
 from trainer.errors import ParityError, RunError
 from trainer.files import replacing, scratch_folder
 from trainer.quiet import expected_left_out
@@ -76,7 +76,7 @@ class Converted:
     Attributes
     ----------
     model : keras.Model
-        Of uint8 (n, 50, 50, 3) to a logit (n, 1); its weights are float16 values.
+        Of uint8 (n, side, side, 3) to a logit (n, 1); its weights are float16 values.
     platt : Platt
     graph : onnx.ModelProto
     """
@@ -105,7 +105,7 @@ def export_model(
     converted : Converted
     card : str
         The card's JSON.
-    patches : ndarray of uint8, shape (n, 50, 50, 3)
+    patches : ndarray of uint8, shape (n, side, side, 3)
         Real patches for the comparison.
     fewest : int
         Fewest patches to accept.
@@ -159,7 +159,8 @@ def predict_logits(model: keras.Model, patches: PatchArray, size: int = 256) -> 
 
 def convert(model: keras.Model, platt: Platt) -> Converted:
     """Convert a network, whose weights are float16 values, to the model contract's form."""
-    patches = keras.Input((PATCH, PATCH, 3), dtype="uint8", name="patches")
+    side = model.input_shape[1]
+    patches = keras.Input((side, side, 3), dtype="uint8", name="patches")
     logit = layers.Reshape(())(model(patches))
     scaled = layers.Rescaling(platt.a, offset=platt.b)(logit)
     whole = keras.Model(patches, [layers.Activation("sigmoid")(scaled), logit])
@@ -171,7 +172,7 @@ def convert(model: keras.Model, platt: Platt) -> Converted:
                 format="onnx",
                 verbose=False,
                 opset_version=OPSET,
-                input_signature=[tf.TensorSpec((None, PATCH, PATCH, 3), tf.uint8, name="patches")],
+                input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8, name="patches")],
             )
         proto = onnx.load(target)
     canonicalize(proto.graph)
@@ -282,8 +283,9 @@ def canonicalize(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(tensors)
     graph.name, graph.doc_string = "idc", ""
     del graph.value_info[:]
+    _, side, _, _ = graph.input[0].type.tensor_type.shape.dim
     shapes: tuple[tuple[str, int, list[str | int]], ...] = (
-        ("patches", TensorProto.UINT8, ["n", PATCH, PATCH, 3]),
+        ("patches", TensorProto.UINT8, ["n", side.dim_value, side.dim_value, 3]),
         ("probability", TensorProto.FLOAT, ["n"]),
         ("logit", TensorProto.FLOAT, ["n"]),
     )

@@ -257,6 +257,7 @@ def _quantize(
     golden = choose_golden(
         lambda patches: run_session(session, patches)[0],
         again=lambda patches: run_session(literal, patches)[0],
+        patch=part.store.patch,
     )
     now = probability >= threshold
     scored = [

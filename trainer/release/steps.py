@@ -238,7 +238,8 @@ def publish(
     part, platt, threshold = judged.part, judged.platt, judged.threshold
     index, probability = part.store.index, judged.probability
     golden = choose_golden(
-        lambda patches: platt.probability(predict_logits(network.model, patches))
+        lambda patches: platt.probability(predict_logits(network.model, patches)),
+        patch=part.store.patch,
     )
     curve = validation_curve(probability, index, part.weight, threshold)
     card = build_card(
@@ -260,7 +261,9 @@ def publish(
         looks = kept_back.tested | (labs.scores() if labs is not None else {})
         log_look(kept_back.log, exported.path.name, exported.sha256, looks)
     if report is not None:
-        painted = paint_background(np.random.default_rng(_BACKGROUND_SEED), _BACKGROUND)
+        painted = paint_background(
+            np.random.default_rng(_BACKGROUND_SEED), _BACKGROUND, part.store.patch
+        )
         called, _ = run_session(open_session(content), painted)
         background = BackgroundCheck(
             len(painted), float(called.mean()), float((called >= threshold).mean())

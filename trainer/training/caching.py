@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idc_desktop.errors import OutputError
-from trainer.data.dataset import PATCH, PatchArray
+from trainer.data.dataset import PatchArray
 from trainer.errors import RunError
 from trainer.files import make_folder, replacing
 
+_PROBE_PX = 50
 CHUNK = 128
 """Patches per run of the frozen network."""
 
@@ -172,7 +173,7 @@ def _chunks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
 
 def _digest_of(vary: Vary) -> str:
     """Digest of what a variation makes of fixed patches, so that other code gets other files."""
-    probe = np.random.default_rng(0).integers(0, 256, (8, PATCH, PATCH, 3), np.uint8)
+    probe = np.random.default_rng(0).integers(0, 256, (8, _PROBE_PX, _PROBE_PX, 3), np.uint8)
     return hashlib.sha256(vary(0, patch_ids(probe), probe).tobytes()).hexdigest()[:16]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.augmentation import POLICIES, turn, unchanged
-from trainer.data.dataset import PATCH, PatchArray, PatchStore
+from trainer.data.dataset import PatchArray, PatchStore
 from trainer.data.painting import paint_background
 from trainer.data.weighting import loss_weights
 from trainer.settings import Settings
@@ -29,7 +29,6 @@ from trainer.training.caching import Frozen, PatchIds, PatchSet, Vary, as_they_a
 PAINTED_POOL = 2000
 """Painted patches are made once and turned anew each time: painting costs more than a step."""
 
-_NO_PATCHES = np.empty((0, PATCH, PATCH, 3), np.uint8)
 
 Inputs = NDArray[Any]
 Rows = NDArray[np.intp]
@@ -82,8 +81,10 @@ class Teacher:
         return (0.5 + 0.5 * np.tanh(0.5 * logit)).astype(np.float32)
 
 
-_PIXELS = Frozen(lambda patches: patches.astype(np.float32), (PATCH, PATCH, 3), "pixels")
-"""Changes nothing: has the variants themselves cached."""
+def _pixels(side_px: int) -> Frozen:
+    """Return what changes nothing: it has the variants themselves cached."""
+    shape = (side_px, side_px, 3)
+    return Frozen(lambda patches: patches.astype(np.float32), shape, "pixels")
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,9 @@ def make_feed(
     """
     wanted = math.ceil(settings.painted * len(train_part.store.index) * settings.epochs)
     pool = np.random.default_rng(settings.seed)
-    painted = paint_background(pool, min(wanted, PAINTED_POOL)) if wanted else _NO_PATCHES
+    patch = train_part.store.patch
+    none = np.empty((0, patch.side_px, patch.side_px, 3), np.uint8)
+    painted = paint_background(pool, min(wanted, PAINTED_POOL), patch) if wanted else none
     augment = POLICIES[settings.augmentation]
     label = train_part.store.index.label.astype(np.float32)
     if frozen is None and teacher is None:
@@ -195,8 +198,9 @@ def make_feed(
         share * teacher.answer(features(nothing, variant, every)) + (1 - share) * label
         for variant in range(variants)
     ]
-    pixels = run("variants, training", _PIXELS, real)
-    glass = run("variants, painted", _PIXELS, background)
+    as_is = _pixels(patch.side_px)
+    pixels = run("variants, training", as_is, real)
+    glass = run("variants, painted", as_is, background)
     return Feed(
         lambda rng, epoch, rows: turn(rng, pixels(rng, epoch, rows)),
         lambda epoch, rows: labels[epoch % variants][rows],

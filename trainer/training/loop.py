@@ -214,8 +214,9 @@ def _train(
     strategy = means.strategy or tf.distribute.get_strategy()
     # bfloat16 has the range of float32, so that the loss needs no scaling.
     precision = "mixed_bfloat16" if settings.mixed_precision else "float32"
+    side_px = train_part.store.patch.side_px
     network, averaged = (
-        build(settings, means.imagenet, strategy.scope(), precision) for _ in range(2)
+        build(settings, means.imagenet, strategy.scope(), precision, side_px) for _ in range(2)
     )
     with strategy.scope():
         steps = math.ceil(len(train_part.store.index) / settings.batch)
@@ -296,7 +297,7 @@ def load_best(
     RunError
         A file of the run is missing or damaged, or the run was trained on other data.
     """
-    network = build(settings)
+    network = build(settings, side_px=train_part.store.patch.side_px)
     stored = read_checkpoint(out / CHECKPOINT, len(network.trained.variables))
     if not _data_identity(train_part, validation).items() <= json.loads(stored.identity).items():
         raise RunError(
@@ -326,7 +327,7 @@ def _load_teacher(folder: Path, train_part: Part, validation: Part) -> Teacher:
     network, _ = load_best(settings, folder, train_part, validation)
     # The frozen part computes as it did in the teacher's training, and shares what is cached.
     precision = "mixed_bfloat16" if settings.mixed_precision else "float32"
-    working = build(settings, precision=precision)
+    working = build(settings, precision=precision, side_px=train_part.store.patch.side_px)
     frozen = _frozen(working, settings, imagenet)
     if frozen is None or network.frozen is None or working.frozen is None:
         raise RunError(f"{folder}: only a network with a frozen part teaches, a VGG-16 network.")
