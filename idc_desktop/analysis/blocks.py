@@ -7,16 +7,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from idc_desktop.analysis.shield import Verdicts, judge
 from idc_desktop.analysis.tiling import Patches, PatchReader
 from idc_desktop.errors import ModelError, SlideReadError, cancelled
 from idc_desktop.maps.grid import Block
-from idc_desktop.maps.layers import KINDS, PATCH
+from idc_desktop.maps.layers import KINDS, NO_VALUE, PATCH, SHIELD
 from idc_desktop.maps.probability_map import BlockResult, PatchState
 from idc_desktop.models.inference import PatchClassifier
 from idc_desktop.slides.reader import Slide
@@ -63,7 +64,13 @@ def analyze_blocks(
     ModelError
         The model failed to run.
     """
-    read = _reads(slide, reader, on_start)
+    read_alone = _reads(slide, reader, on_start)
+    edge_um = reader.grid.step_x_l0 * slide.require_mpp().x
+
+    def read(block: Block) -> BlockReading:
+        reading = read_alone(block)
+        um_px = edge_um / max(1, reading.patches.shape[1])
+        return replace(reading, verdicts=judge(reading.patches, um_px))
 
     def analyze(block: Block) -> BlockResult:
         return next(_classify([read(block)], classifier))
@@ -145,12 +152,15 @@ class BlockReading:
         Those of the cells that are tissue.
     failed : mapping
         Cells, counted like `tissue`, that cannot be read, and why.
+    verdicts : ndarray of uint8, shape (n,)
+        What the shield says of the patches.
     """
 
     block: Block
     tissue: npt.NDArray[np.bool_]
     patches: Patches
     failed: Mapping[int, str]
+    verdicts: Verdicts = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     @classmethod
     def failed_whole(cls, block: Block, reader: PatchReader, reason: str) -> BlockReading:
@@ -262,11 +272,13 @@ def _result(reading: BlockReading, probabilities: npt.NDArray[np.float64]) -> Bl
     block, tissue = reading.block, reading.tissue
     states = np.where(tissue, PatchState.OK, PatchState.BACKGROUND).astype(np.uint8)
     values = np.full(block.cells, np.nan)
+    shield = np.full(block.cells, NO_VALUE, np.int32)
     states[list(reading.failed)] = PatchState.FAILED
     reasons = dict(reading.failed)
     valid = (probabilities >= 0) & (probabilities <= 1)
     inferred = np.flatnonzero(tissue)
     values[inferred[valid]] = probabilities[valid]
+    shield[inferred] = reading.verdicts
     states[inferred[~valid]] = PatchState.INVALID_OUTPUT
     for cell, value in zip(inferred[~valid].tolist(), probabilities[~valid], strict=True):
         reasons[cell] = f"the model returned {value}"
@@ -274,7 +286,7 @@ def _result(reading: BlockReading, probabilities: npt.NDArray[np.float64]) -> Bl
     return BlockResult(
         block,
         states.reshape(shape),
-        {PATCH: KINDS[PATCH].stored(values.reshape(shape))},
+        {PATCH: KINDS[PATCH].stored(values.reshape(shape)), SHIELD: shield.reshape(shape)},
         {
             (block.row + cell // block.cols, block.col + cell % block.cols): reasons[cell]
             for cell in sorted(reasons)

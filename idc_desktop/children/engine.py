@@ -154,6 +154,7 @@ def _versions() -> dict[str, str]:
     import numpy as np
 
     from idc_desktop import __version__
+    from idc_desktop.analysis.shield import SHIELD_VERSION
     from idc_desktop.analysis.tiling import PREPROCESSING_VERSION
     from idc_desktop.models.inference import RUNTIME_VERSION
     from idc_desktop.slides.reader import OPENSLIDE_VERSION
@@ -161,6 +162,7 @@ def _versions() -> dict[str, str]:
     return {
         "idc-desktop": __version__,
         "preprocessing": str(PREPROCESSING_VERSION),
+        "shield": str(SHIELD_VERSION),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "onnxruntime": RUNTIME_VERSION,

@@ -87,6 +87,7 @@ def job_options(given: argparse.Namespace) -> JobOptions:
         overwrites=given.overwrite,
         restarts=given.restart,
         recalls=given.recall,
+        has_shield=not given.no_shield,
     )
 
 
@@ -138,12 +139,15 @@ def _tell(report: Report, options: JobOptions, *, is_json: bool) -> None:
     if report.counts is not None and not is_json:
         counts = report.counts
         stored = ", all of it stored before" if report.is_stored else ""
+        excluded = f", {counts['excluded']:,} excluded" if counts["excluded"] else ""
         verb = "exported" if options.recalls else "analyzed"
         print_line(
             f"{report.slide.name}: {counts['ok']:,} patches {verb}, {counts['background']:,} "
-            f"background, {report.failed_patches:,} failed, {report.seconds:.1f} s on the "
-            f"{report.provider}{stored}"
+            f"background, {report.failed_patches:,} failed{excluded}, {report.seconds:.1f} s on "
+            f"the {report.provider}{stored}"
         )
+        for line in report.excluded:
+            print_line(f"  {line}")
         print_line(f"  results in {report.out}   ({RESEARCH_USE_NOTICE})")
 
 

@@ -227,6 +227,11 @@ def _add_run_options(
     command.add_argument(
         "--no-tissue-mask", action="store_true", help="analyze glass and background too"
     )
+    command.add_argument(
+        "--no-shield",
+        action="store_true",
+        help="count patches with pen, blur, folds, bubbles, ink or wrong colours, too",
+    )
     command.add_argument("--anonymous", action="store_true", help="no slide names in the results")
     command.add_argument(
         "--overwrite", action="store_true", help="replace results of another slide, too"

@@ -70,6 +70,8 @@ class JobOptions:
         Whether only what is stored is taken, and nothing computed.
     folder : str or None
         Name of the slide's folder in `out`; None is that of the slide.
+    has_shield : bool
+        Whether patches that the shield found something on are left out of the figures.
     """
 
     out: Path
@@ -88,6 +90,7 @@ class JobOptions:
     restarts: bool = False
     recalls: bool = False
     folder: str | None = None
+    has_shield: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,8 @@ class Report:
         Whether nothing of it had to be computed.
     failure : IdcError or None
         What ended it.
+    excluded : list of str
+        What is left out of the figures because of artefacts.
     remarks : list of str
         What is worth knowing of the results.
     exit_code : int
@@ -160,6 +165,7 @@ class Report:
     patches_per_second: float | None = None
     is_stored: bool = False
     failure: IdcError | None = None
+    excluded: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     exit_code: int = 0
 
@@ -289,6 +295,7 @@ def _work(
     with contextlib.closing(job):
         # Loads the libraries of the export while the engine is at work.
         from idc_desktop.export.folder import write_folder
+        from idc_desktop.maps.shield_notes import shield_notes
 
         analysis = _collect(report.slide, job, options, inputs, listener)
         kept = _kept(report.slide.name, analysis, listener)
@@ -313,6 +320,7 @@ def _work(
     report.provider, report.is_stored = analysis.provider.used, analysis.is_recalled
     report.seconds = round(time.monotonic() - began, 3)
     report.patches_per_second = round(counts["ok"] / max(report.seconds, 1e-3), 1)
+    report.excluded = shield_notes(analysis.map)
     report.remarks = _remarks(report.slide.name, analysis, regions, outdated)
     listener.written(analysis, regions)
 
@@ -352,7 +360,8 @@ def _remarks(
             f"{name}: {failed:,} patches failed, the first at row {row}, column {col} "
             f"({why}). They are listed in patches.csv and left out of statistics."
         )
-    if analysis.map.counts()["ok"] + failed == 0:
+    counts = analysis.map.counts()
+    if counts["ok"] + counts["excluded"] + failed == 0:
         remarks.append(
             f"note: {name}: No tissue was found, so nothing was analyzed. "
             "--no-tissue-mask analyzes everything."
@@ -421,7 +430,8 @@ def _collect(
     from idc_desktop.export.content import Analysis
     from idc_desktop.processes.record import RunRecord
 
-    record = RunRecord(inputs.model.card if inputs.model is not None else None)
+    card = inputs.model.card if inputs.model is not None else None
+    record = RunRecord(card, is_shielded=options.has_shield)
     try:
         _follow(record, slide, job, options, inputs, listener)
     finally:

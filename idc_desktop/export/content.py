@@ -14,6 +14,7 @@ import numpy.typing as npt
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.maps.layers import UNCERTAINTY
 from idc_desktop.maps.probability_map import MapLayer, ProbabilityMap
+from idc_desktop.maps.shield_notes import shield_notes
 from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models.card import Model
 from idc_desktop.models.provider import ProviderChoice
@@ -98,7 +99,10 @@ class Analysis:
             map_kind=map_kind,
             analyzed=record.analyzed,
             is_recalled=record.plan.restored_blocks == record.plan.blocks,
-            notes=tuple(it.removeprefix(f"{record.slide.file}: ") for it in record.notes),
+            notes=(
+                *(it.removeprefix(f"{record.slide.file}: ") for it in record.notes),
+                *shield_notes(record.map),
+            ),
             source=source,
         )
 
@@ -151,7 +155,9 @@ class Analysis:
             "counts": self.map.counts(),
             "notes": list(self.notes),
             "analyzed": self.analyzed,
-            "versions": self.versions,
+            "versions": self.versions
+            if self.map.is_shielded
+            else {**self.versions, "shield": "off"},
             "notice": RESEARCH_USE_NOTICE,
         }
 

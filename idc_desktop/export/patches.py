@@ -63,7 +63,7 @@ def shown_patches(probability_map: ProbabilityMap) -> Iterator[Patch]:
             }
             state = probability_map.state_at(row, col)
             is_out = state is PatchState.EXCLUDED
-            why = probability_map.exclusions[row, col] if is_out else ""
+            why = probability_map.found_at(row, col) if is_out else ""
             yield Patch(row, col, box, state, values, why)
 
 

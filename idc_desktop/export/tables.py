@@ -145,7 +145,8 @@ def regions_csv(content: Content) -> str:
     for region, figures, uncertainty, accepted in each:
         head = (analysis.image, region.name, region.classification, region.shape.roi)
         numbers = (number_cell(it(figures)) for it in _FIGURES.values())
-        layers = (number_cell(uncertainty), "")
+        excluded = str(figures.patches_excluded) if analysis.map.is_shielded else ""
+        layers = (number_cell(uncertainty), excluded)
         said = (region.verdict, text_cell(region.note))
         longest = number_cell(diameter_of([region.shape], analysis.mpp).length)
         own = (*layers, *said, longest, number_cell(accepted))

@@ -35,6 +35,12 @@ PATCH = "patch"
 CONTEXT, UNCERTAINTY = "context", "uncertainty"
 """Layers that are made of the patch layer, by models that bring the settings (`context`)."""
 
+SHIELD = "shield"
+"""Is kept as a layer, but is no quantity: the place in `REASONS` of what was found on a patch."""
+
+REASONS = ("", "pen", "blur", "fold", "bubble or edge", "ink", "colour", "blank")
+"""Why a patch may be left out of all figures; the places are part of the store's format."""
+
 
 @dataclass(frozen=True)
 class LayerKind:
@@ -122,7 +128,7 @@ KINDS: Mapping[str, LayerKind] = {
 
 def is_stored(name: str) -> bool:
     """Whether runs keep a layer, and engines tell it."""
-    return name in KINDS and not KINDS[name].is_derived
+    return name == SHIELD or (name in KINDS and not KINDS[name].is_derived)
 
 
 def pack(layers: Mapping[str, Stored]) -> bytes:
@@ -143,6 +149,9 @@ def unpack(names: Sequence[str], data: bytes, shape: tuple[int, int]) -> dict[st
     import numpy as np
 
     stored = np.frombuffer(data, "<i4").astype(np.int32).reshape(len(names), *shape)
-    if stored.size and (stored.min() < NO_VALUE or stored.max() > STEPS):
-        raise ValueError("a value is not within its range")
-    return {name: it for name, it in zip(names, stored, strict=True) if is_stored(name)}
+    layers = {name: it for name, it in zip(names, stored, strict=True) if is_stored(name)}
+    for name, values in layers.items():
+        last = len(REASONS) - 1 if name == SHIELD else STEPS
+        if values.size and (values.min() < NO_VALUE or values.max() > last):
+            raise ValueError("a value is not within its range")
+    return layers

@@ -15,7 +15,16 @@ import numpy.typing as npt
 
 from idc_desktop.maps.context import context_values
 from idc_desktop.maps.grid import Block, PatchGrid
-from idc_desktop.maps.layers import CONTEXT, KINDS, NO_VALUE, PATCH, UNCERTAINTY, LayerKind
+from idc_desktop.maps.layers import (
+    CONTEXT,
+    KINDS,
+    NO_VALUE,
+    PATCH,
+    REASONS,
+    SHIELD,
+    UNCERTAINTY,
+    LayerKind,
+)
 from idc_desktop.models.context_settings import ContextSettings
 
 if TYPE_CHECKING:
@@ -79,26 +88,28 @@ class ProbabilityMap:
     grid : PatchGrid
     context : ContextSettings or None
         How the layers are made that follow from the patch layer; None: there are none.
+    is_shielded : bool
+        Whether patches that the shield found something on are left out of all figures.
 
     Attributes
     ----------
     states : ndarray of uint8, shape (rows, cols)
-        As the run has them: never ``EXCLUDED``, which `exclude` adds without a change of them.
+        As the run has them: never ``EXCLUDED``, which is what the shield makes of ``OK``.
     reasons : dict
         (row, col) -> why that patch failed.
-    exclusions : dict
-        (row, col) -> why that analyzed patch is left out of all figures.
     version : int
-        Rises with each result that is added, and each exclusion.
+        Rises with each result that is added, and each change of what is excluded.
     """
 
-    def __init__(self, grid: PatchGrid, context: ContextSettings | None = None) -> None:
+    def __init__(
+        self, grid: PatchGrid, context: ContextSettings | None = None, *, is_shielded: bool = True
+    ) -> None:
         self.grid = grid
         self.version = 0
         self.states = np.full((grid.rows, grid.cols), PatchState.PENDING, np.uint8)
         self.reasons: dict[tuple[int, int], str] = {}
-        self.exclusions: dict[tuple[int, int], str] = {}
-        self._is_excluded = np.zeros(self.states.shape, np.bool_)
+        self._is_shielded = is_shielded
+        self._verdicts = self._no_values()
         self._layers = {PATCH: self._no_values()}
         self._context = context
         self._derived: dict[str, Stored] = {}
@@ -111,7 +122,8 @@ class ProbabilityMap:
         block = result.block
         here = np.s_[block.row : block.row + block.rows, block.col : block.col + block.cols]
         self.states[here] = result.states
-        for name in result.layers.keys() - self._layers.keys():
+        self._verdicts[here] = result.layers.get(SHIELD, NO_VALUE)
+        for name in result.layers.keys() - self._layers.keys() - {SHIELD}:
             self._layers[name] = self._no_values()
         for name, stored in self._layers.items():
             stored[here] = result.layers.get(name, NO_VALUE)
@@ -119,18 +131,27 @@ class ProbabilityMap:
         self.version += 1
 
     def exclude(self, reason: str, where: npt.NDArray[np.bool_]) -> None:
-        """Leave patches out of all figures, whether they are analyzed yet or not.
+        """Have the shield find something on patches.
 
         Parameters
         ----------
         reason : str
+            Of `REASONS`.
         where : ndarray of bool, shape (rows, cols)
-            Those that are left out already keep their reason.
+            Those on which something was found already keep their reason.
         """
-        for row, col in np.argwhere(where & ~self._is_excluded).tolist():
-            self.exclusions[row, col] = reason
-        self._is_excluded |= where
+        self._verdicts[where & (self._verdicts <= 0)] = REASONS.index(reason)
         self.version += 1
+
+    @property
+    def is_shielded(self) -> bool:
+        """Whether patches that the shield found something on are left out of all figures."""
+        return self._is_shielded
+
+    @is_shielded.setter
+    def is_shielded(self, is_shielded: bool) -> None:
+        self.version += is_shielded != self._is_shielded
+        self._is_shielded = is_shielded
 
     def layer(self, name: str = PATCH) -> MapLayer:
         """Return a layer; `KeyError` if the map has none of this name."""
@@ -164,17 +185,26 @@ class ProbabilityMap:
 
     def copy(self) -> ProbabilityMap:
         """Return a map that stays as this one is now."""
-        copied = ProbabilityMap(self.grid, self._context)
+        copied = ProbabilityMap(self.grid, self._context, is_shielded=self.is_shielded)
         copied.version, copied.states = self.version, self.states.copy()
-        copied.reasons, copied.exclusions = dict(self.reasons), dict(self.exclusions)
-        copied._is_excluded = self._is_excluded.copy()
+        copied.reasons, copied._verdicts = dict(self.reasons), self._verdicts.copy()
         copied._layers = {name: it.copy() for name, it in self._layers.items()}
         return copied
 
     @property
     def analyzed(self) -> npt.NDArray[np.bool_]:
         """Where the model gave a probability that counts, shape (rows, cols)."""
-        return np.equal(self.states, PatchState.OK) & ~self._is_excluded
+        return np.equal(self.states, PatchState.OK) & ~self._is_found
+
+    @property
+    def excluded(self) -> npt.NDArray[np.bool_]:
+        """Where the shield leaves out what the model said, shape (rows, cols)."""
+        return np.equal(self.states, PatchState.OK) & self._is_found
+
+    @property
+    def unjudged_patches(self) -> int:
+        """How many analyzed patches the shield never saw: those of earlier versions."""
+        return int(np.count_nonzero(np.equal(self.states, PatchState.OK) & (self._verdicts < 0)))
 
     @property
     def failed(self) -> npt.NDArray[np.bool_]:
@@ -189,21 +219,36 @@ class ProbabilityMap:
     def state_at(self, row: int, col: int) -> PatchState:
         """Return what became of a patch."""
         state = PatchState(self.states[row, col])
-        is_out = state is PatchState.OK and bool(self._is_excluded[row, col])
+        is_out = state is PatchState.OK and self.is_shielded and self._verdicts[row, col] > 0
         return PatchState.EXCLUDED if is_out else state
+
+    def found_at(self, row: int, col: int) -> str:
+        """Return what the shield found on a patch, of `REASONS`; empty for nothing."""
+        return REASONS[max(0, int(self._verdicts[row, col]))]
+
+    def found(self) -> dict[str, int]:
+        """Return on how many analyzed patches the shield found what, the most first."""
+        counts = np.bincount(self._verdicts[np.equal(self.states, PatchState.OK)].clip(0))
+        found = {why: int(it) for why, it in zip(REASONS, counts, strict=False) if why and it}
+        return dict(sorted(found.items(), key=lambda it: -it[1]))
 
     def state_text(self, row: int, col: int) -> str:
         """Say what became of a patch, and why where that is known."""
-        state, cell = self.state_at(row, col), (row, col)
-        reasons = self.exclusions if state is PatchState.EXCLUDED else self.reasons
-        return f"{state.words}: {reasons[cell]}" if cell in reasons else state.words
+        state = self.state_at(row, col)
+        is_out = state is PatchState.EXCLUDED
+        why = self.found_at(row, col) if is_out else self.reasons.get((row, col))
+        return f"{state.words}: {why}" if why else state.words
 
     def counts(self) -> dict[str, int]:
         """Return the number of patches per state, ``pending`` left out."""
         counts = {state: int(np.count_nonzero(self.states == state)) for state in PatchState}
-        counts[PatchState.EXCLUDED] = counts[PatchState.OK] - int(np.count_nonzero(self.analyzed))
+        counts[PatchState.EXCLUDED] = int(np.count_nonzero(self.excluded))
         counts[PatchState.OK] -= counts[PatchState.EXCLUDED]
         return {it.label: counts[it] for it in PatchState if it is not PatchState.PENDING}
+
+    @property
+    def _is_found(self) -> npt.NDArray[np.bool_]:
+        return np.greater(self._verdicts, 0) & self.is_shielded
 
     def _no_values(self) -> Stored:
         return np.full((self.grid.rows, self.grid.cols), NO_VALUE, np.int32)

@@ -56,10 +56,17 @@ class RunRecord:
         Side of an overview pixel, level-0 pixels.
     notes : list of str
         What the user should know, each once.
+
+    Parameters
+    ----------
+    card : ModelCard or None
+        That of the model at hand.
+    is_shielded : bool
+        Whether the map leaves out what the shield found something on.
     """
 
-    def __init__(self, card: ModelCard | None = None) -> None:
-        self._card = card
+    def __init__(self, card: ModelCard | None = None, *, is_shielded: bool = True) -> None:
+        self._card, self._is_shielded = card, is_shielded
         self.slide: SlideDescription | None = None
         self.plan: Plan | None = None
         self.model: Model | None = None
@@ -110,7 +117,8 @@ class RunRecord:
                 raise GarbledMessageError(f"plan: {error}") from error
         card = self.model.card if self.model is not None else self._card
         if self.map is None:
-            self.map = ProbabilityMap(plan.grid, card.context if card is not None else None)
+            context = card.context if card is not None else None
+            self.map = ProbabilityMap(plan.grid, context, is_shielded=self._is_shielded)
         elif self.map.grid != plan.grid:
             raise GarbledMessageError("plan: another grid than before")
         self.plan = plan

@@ -48,6 +48,7 @@ class RegionStatistics:
     patches_analyzed: int
     patches_failed: int
     patches_background: int
+    patches_excluded: int
     coverage_percent: float | None
     idc_patches: int
     idc_fraction: float | None
@@ -90,19 +91,21 @@ class _Order:
     ----------
     below_top : ndarray of int, shape (cells,)
         Steps of the range; `_LAST` where there is no value.
-    is_failed, is_background : ndarray of bool, shape (cells,)
+    is_failed, is_background, is_excluded : ndarray of bool, shape (cells,)
     """
 
     below_top: Ints
     is_failed: npt.NDArray[np.bool_]
     is_background: npt.NDArray[np.bool_]
+    is_excluded: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, layer: MapLayer) -> _Order:
         below_top = STEPS - layer.stored.ravel().astype(np.int64)
         below_top[~layer.analyzed.ravel()] = _LAST
         is_background = layer.map.states.ravel() == PatchState.BACKGROUND
-        return cls(below_top, layer.map.failed.ravel(), is_background)
+        failed, excluded = layer.map.failed.ravel(), layer.map.excluded.ravel()
+        return cls(below_top, failed, is_background, excluded)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class _Profile:
     patches: int
     patches_failed: int
     patches_background: int
+    patches_excluded: int
     below_top: Ints
     cumulated_um2: Floats
     centred_below_top: Ints
@@ -157,6 +161,7 @@ class _Profile:
             patches=len(centred),
             patches_failed=int(np.count_nonzero(order.is_failed[overlap.centred])),
             patches_background=int(np.count_nonzero(order.is_background[overlap.centred])),
+            patches_excluded=int(np.count_nonzero(order.is_excluded[overlap.centred])),
             below_top=below_top,
             cumulated_um2=cumulated,
             centred_below_top=centred[: np.searchsorted(centred, _LAST)],
@@ -180,6 +185,7 @@ class _Profile:
             patches_analyzed=len(centred),
             patches_failed=self.patches_failed,
             patches_background=self.patches_background,
+            patches_excluded=self.patches_excluded,
             coverage_percent=100 * _share(total, area) if area > 0 else None,
             idc_patches=int(np.searchsorted(centred, most_below_top, side="right")),
             idc_fraction=idc_area / total if total > 0 else None,

@@ -71,7 +71,7 @@ def main_run(
     out, data = workspace / "main", workspace / "main-data"
     outcome = run_cli(
         "analyze", tiny_slide.path, "--out", out, "--model", tiny_model.path,
-        "--regions", regions_file, "--provider", "cpu", "--json", data_dir=data,
+        "--regions", regions_file, "--provider", "cpu", "--json", "--no-shield", data_dir=data,
     )  # fmt: skip
     assert outcome.code == 0, outcome
     return Analysis(outcome, out / "tiny", data, tiny_slide)
@@ -104,8 +104,9 @@ def batch_run(workspace: Path, tiny_model: TinyModel, regions_file: Path) -> dic
     ]
     out, data = workspace / "batch-out", workspace / "batch-data"
     outcome = run_cli(
-        "analyze", *(slide.path for slide in slides), "--out", out, "--model", tiny_model.path,
-        "--regions", regions_file, "--regions-for-all", "--provider", "cpu", "--json",
+        "analyze", "--no-shield", *(slide.path for slide in slides), "--out", out,
+        "--model", tiny_model.path, "--regions", regions_file, "--regions-for-all",
+        "--provider", "cpu", "--json",
         data_dir=data,
     )  # fmt: skip
     assert outcome.code == 0, outcome
@@ -122,7 +123,7 @@ def invalid_run(workspace: Path) -> tuple[Analysis, TinyModel, Cell]:
     model = write_tiny_model(folder / "nan.onnx", nan_color=scenes.INVALID_COLOR)
     scene, cell = scenes.write_invalid_slide(folder / "invalid.tiff", model)
     outcome = run_cli(
-        "analyze", scene.path, folder / "missing.tiff", "--out", folder / "out",
+        "analyze", "--no-shield", scene.path, folder / "missing.tiff", "--out", folder / "out",
         "--model", model.path, "--provider", "cpu", "--json", data_dir=folder / "data",
     )  # fmt: skip
     return Analysis(outcome, folder / "out" / "invalid", folder / "data", scene), model, cell
@@ -139,7 +140,7 @@ def damaged_run(workspace: Path, tiny_model: TinyModel) -> tuple[Analysis, dict[
     sound = probabilities(scene, tiny_model, Grid.of(scene.path), level=1)
     assert damage_tile(scene.path, 1, 2, 2) == (128, 128, 192, 192)
     outcome = run_cli(
-        "analyze", scene.path, "--out", folder / "out", "--model", tiny_model.path,
+        "analyze", "--no-shield", scene.path, "--out", folder / "out", "--model", tiny_model.path,
         "--provider", "cpu", "--json", data_dir=folder / "data",
     )  # fmt: skip
     return Analysis(outcome, folder / "out" / "damaged", folder / "data", scene), sound

@@ -124,7 +124,7 @@ def mixed_run(
     out.mkdir()
     (out / "tiny").write_text("in the way", encoding="utf-8")
     outcome = run_cli(
-        "analyze", base / "missing.tiff", tiny_slide.path, good, "--out", out,
+        "analyze", "--no-shield", base / "missing.tiff", tiny_slide.path, good, "--out", out,
         "--model", tiny_model.path, "--json", data_dir=base / "data",
     )  # fmt: skip
     return outcome, out
@@ -204,7 +204,7 @@ def test_mpp_option_gives_a_slide_its_scale(
     out = tmp_path / "out"
 
     outcome = run_cli(
-        "analyze", slide, "--out", out, "--model", tiny_model.path, "--mpp", "2",
+        "analyze", "--no-shield", slide, "--out", out, "--model", tiny_model.path, "--mpp", "2",
         data_dir=data_dir,
     )  # fmt: skip
 
@@ -223,7 +223,14 @@ def test_file_name_that_is_a_formula_is_guarded(
     slide = write_glass_slide(tmp_path / "=1+1.v2.tiff").path
 
     outcome = run_cli(
-        "analyze", slide, "--out", tmp_path / "out", "--model", tiny_model.path, data_dir=data_dir
+        "analyze",
+        "--no-shield",
+        slide,
+        "--out",
+        tmp_path / "out",
+        "--model",
+        tiny_model.path,
+        data_dir=data_dir,
     )
 
     assert outcome.code == 0, outcome

@@ -106,7 +106,7 @@ def changed_pixels(
     base = tmp_path_factory.mktemp("dull")
     dull = write_tiny_model(base / "dull.onnx", slope=0.0, bias=-12.0)
     outcome = run_cli(
-        "analyze", main_run.scene.path, "--out", base / "out", "--model", dull.path,
+        "analyze", "--no-shield", main_run.scene.path, "--out", base / "out", "--model", dull.path,
         "--provider", "cpu", data_dir=base / "data",
     )  # fmt: skip
     assert outcome.code == 0, outcome
@@ -294,8 +294,8 @@ def secret_run(workspace: Path, tiny_model: TinyModel) -> Analysis:
     )
     users = {"USER": CANARY, "LOGNAME": CANARY, "USERNAME": CANARY, "HOSTNAME": CANARY}
     outcome = run_cli(
-        "analyze", path, "--out", folder / "out", "--model", tiny_model.path, "--anonymous",
-        "--provider", "cpu", "--json", data_dir=folder / "data", env=users,
+        "analyze", "--no-shield", path, "--out", folder / "out", "--model", tiny_model.path,
+        "--anonymous", "--provider", "cpu", "--json", data_dir=folder / "data", env=users,
     )  # fmt: skip
     assert outcome.code == 0, outcome
     (found,) = (folder / "out").iterdir()

@@ -49,8 +49,8 @@ def test_analysis_with_a_broken_model_writes_nothing(
     model = write_tiny_model(tmp_path / "broken.onnx", defect="golden-value")
 
     outcome = run_cli(
-        "analyze", main_run.scene.path, "--out", tmp_path / "out", "--model", model.path,
-        data_dir=data_dir,
+        "analyze", "--no-shield", main_run.scene.path, "--out", tmp_path / "out",
+        "--model", model.path, data_dir=data_dir,
     )  # fmt: skip
 
     assert outcome.code == 3, outcome

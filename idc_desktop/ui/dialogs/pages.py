@@ -9,6 +9,7 @@ from typing import Any
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.maps.probability_map import PatchState
+from idc_desktop.maps.shield_notes import shield_notes
 from idc_desktop.models.card import ModelCard, figure_text
 from idc_desktop.storage.user_data import data_folder
 from idc_desktop.ui.document import SlideDocument
@@ -123,7 +124,8 @@ def provenance_page(document: SlideDocument) -> str:
                 facts[f"Provider, {name.replace('_', ' ')}"] = str(value)
         facts |= record.plan.versions
     html = f"<h2>Provenance</h2><p><b>{RESEARCH_USE_NOTICE}</b></p>{_table(facts)}"
-    notes = "".join(f"<li>{escape(note)}</li>" for note in record.notes)
+    said = [*record.notes, *(shield_notes(document.map) if document.map is not None else [])]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in said)
     return html + (f"<h3>Notes</h3><ul>{notes}</ul>" if notes else "")
 
 

@@ -1,0 +1,40 @@
+"""What is said of a map because of what the shield found on its patches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from idc_desktop.maps.probability_map import ProbabilityMap
+
+_MOSTLY = 0.5  # of the patches that the model judged
+
+
+def shield_notes(probability_map: ProbabilityMap) -> list[str]:
+    """Return what a reader of the figures should know, a sentence or two each."""
+    found = probability_map.found()
+    which = ", ".join(f"{number:,} {reason}" for reason, number in found.items())
+    many = sum(found.values())
+    notes: list[str] = []
+    if not probability_map.is_shielded:
+        return notes
+    if many:
+        left = int(np.count_nonzero(probability_map.analyzed))
+        if many > _MOSTLY * (many + left):
+            notes.append(
+                f"Most of what was analyzed is excluded ({which}): the slide is none that the "
+                f"model can judge, and the figures are of the {_patches(left)} left."
+            )
+        else:
+            notes.append(
+                f"{_patches(many)} excluded from all figures because of artefacts ({which})."
+            )
+    if unjudged := probability_map.unjudged_patches:
+        notes.append(
+            f"{_patches(unjudged)} analyzed by an earlier version, which looked for no artefacts: "
+            "nothing is excluded among them. Analyze again to have it looked for."
+        )
+    return notes
+
+
+def _patches(number: int) -> str:
+    return f"{number:,} patch{'' if number == 1 else 'es'}"
