@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
 from tests.support.models import TinyModel, write_tiny_model
+from tests.support.processes import child_processes
 from tests.support.scenes import Scene, write_tiny_slide
 
 _IN_MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 4_000_000_000
+_GRACE_S = 10.0
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -30,6 +37,29 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.mkdtemp(prefix="idc-desktop-tests-", dir=_IN_MEMORY)
     config.option.basetemp = f"{folder}/files"
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fail a test that leaves threads or child processes behind: they would be of the next one."""
+    threads, children = set(threading.enumerate()), child_processes()
+    yield
+    until = time.monotonic() + _GRACE_S
+    while (left := _left(threads, children)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not left, f"left behind: {', '.join(left)}"
+
+
+def _left(threads: set[threading.Thread], children: set[int]) -> list[str]:
+    # What Qt's pool runs is not listed as a thread of Python's: the tests of the window look at it.
+    new = [
+        thread.name
+        for thread in set(threading.enumerate()) - threads
+        if thread.is_alive() and not isinstance(thread, threading._DummyThread)
+    ]
+    return [f"thread {name}" for name in new] + [
+        f"process {pid}" for pid in child_processes() - children
+    ]
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ class _Recorder:
 
     def __init__(self) -> None:
         self.given_up: list[tuple[int, Exception]] = []
-        self.changed = threading.Event()
+        self.changed, self.let_go = threading.Event(), threading.Event()
 
     def send(self, event: Event) -> None:
         pass
@@ -67,7 +67,7 @@ class _Recorder:
     def give_up(self, error: Exception) -> None:
         self.given_up.append((threading.get_ident(), error))
         self.changed.set()
-        threading.Event().wait()
+        self.let_go.wait()
 
 
 def test_defect_in_any_thread_of_the_decoder_is_told(
@@ -93,3 +93,4 @@ def test_defect_in_any_thread_of_the_decoder_is_told(
 
     assert len({thread for thread, _ in outbox.given_up}) == decoder._THREADS
     assert {str(error) for _, error in outbox.given_up} == {"on purpose"}
+    outbox.let_go.set()

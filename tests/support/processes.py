@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def children_of(parent: int, name: str) -> list[int]:
         if int(status[1]) == parent and status[0] != "Z" and name.encode() in command:
             found.append(int(folder.name))
     return found
+
+
+def child_processes() -> set[int]:
+    """Return the process ids of all children of this process that still run."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that ends meanwhile
+            found.update(map(int, (task / "children").read_text().split()))
+    return {pid for pid in found if is_alive(pid)}
 
 
 def is_alive(pid: int) -> bool:

@@ -1,0 +1,22 @@
+"""The window's tests where numbers have a decimal comma (T60)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_window_is_the_same_where_numbers_have_a_comma() -> None:
+    comma = {**os.environ, "LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"}
+    comma.pop("PYTEST_CURRENT_TEST", None)
+    command = [sys.executable, "-m", "pytest", "-q", "tests/ui", "-m", "not long"]
+    run = subprocess.run(command, cwd=ROOT, env=comma, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-4000:]
