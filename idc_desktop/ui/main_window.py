@@ -20,10 +20,12 @@ from PySide6.QtWidgets import QDockWidget, QDoubleSpinBox, QMainWindow, QVBoxLay
 from idc_desktop.errors import ForeignResultsError
 from idc_desktop.models.model_file import bundled_models
 from idc_desktop.plain_text import one_line
+from idc_desktop.ui.beside import SideBySide
 from idc_desktop.ui.dialogs.desk import DialogDesk
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.inspector import Inspector
+from idc_desktop.ui.panels.beside_bar import BesideBar
 from idc_desktop.ui.panels.foci_panel import FociPanel
 from idc_desktop.ui.panels.magnification_field import MagnificationField
 from idc_desktop.ui.panels.region_panel import RegionPanel
@@ -38,7 +40,8 @@ from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.theme import THEMES, apply_theme
 from idc_desktop.ui.verbs import SEPARATOR, NumberFieldKeys, Verb, Verbs
-from idc_desktop.ui.view.look_verbs import VIEW, camera_verbs, map_verbs
+from idc_desktop.ui.view.look_verbs import VIEW, camera_verbs, map_verbs, pair_verbs
+from idc_desktop.ui.view.paired_view import PairedView
 from idc_desktop.ui.view.slide_view import SlideView
 from idc_desktop.ui.view.toolbox import tool_verbs
 from idc_desktop.ui.view.veil import Veil
@@ -56,17 +59,20 @@ class MainWindow(QMainWindow):
         self._settings = settings
         self.document = document
         document.setParent(self)
+        self.pair = SideBySide(document, self)
         self.view = SlideView(document)
+        self.views = PairedView(self.view, self.pair)
         self.veil = Veil(document, self.view)
         self.welcome = Welcome(document, self.view)
         self.resolution_bar = ResolutionBar(document)
         self.regions_bar = RegionsBar(document)
+        self.beside_bar = BesideBar(self.pair, settings)
         self.inspector = Inspector(document)
         self.slide_panel = SlidePanel(document, settings)
         self.slides = self.slide_panel.list
         self.regions = RegionPanel(document)
         self.foci = FociPanel(document)
-        self.dialogs = DialogDesk(self, document, settings, self.view.grab)
+        self.dialogs = DialogDesk(self, self.pair, settings, self.views.grab)
         self.export_task = Task(self)
         self._export: Export | None = None
         self._lay_out()
@@ -151,6 +157,7 @@ class MainWindow(QMainWindow):
         self.welcome.stop()
         self.slide_panel.close_readers()
         self.regions.close_readers()
+        self.pair.hide()
         self.document.close()
         QThreadPool.globalInstance().waitForDone(_PATIENCE_MS)
 
@@ -161,7 +168,8 @@ class MainWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.resolution_bar)
         column.addWidget(self.regions_bar)
-        column.addWidget(self.view, 1)
+        column.addWidget(self.beside_bar)
+        column.addWidget(self.views, 1)
         self.setCentralWidget(middle)
         area = Qt.DockWidgetArea
         self.docks: dict[str, QDockWidget] = {}
@@ -211,7 +219,9 @@ class MainWindow(QMainWindow):
             Verb(_EDIT, "&Undo", document.history.undo, "Ctrl+Z", "undo"),
             Verb(_EDIT, "&Redo", document.history.redo, "Ctrl+Shift+Z", "redo"),
             SEPARATOR,
-            *camera_verbs(document),
+            *camera_verbs(lambda: self.views.active_camera),
+            SEPARATOR,
+            *pair_verbs(self.pair),
             SEPARATOR,
             *map_verbs(document),
             SEPARATOR,
@@ -225,6 +235,7 @@ class MainWindow(QMainWindow):
             *self.slide_panel.verbs(),
             Verb(_ANALYSIS, "&Failed patches …", dialogs.show_failures),
             Verb(_ANALYSIS, "&Model card …", dialogs.show_card),
+            Verb(_ANALYSIS, "Models on t&his slide …", dialogs.show_models, "Ctrl+F9"),
             Verb(_ANALYSIS, "&Provenance …", dialogs.show_provenance, "Ctrl+I", "provenance"),
             SEPARATOR,
             *tool_verbs(self.view),
@@ -274,6 +285,7 @@ class MainWindow(QMainWindow):
             dock.visibilityChanged.connect(self.verbs.mark)
         for changed in (document.history.indexChanged, document.history.cleanChanged):
             changed.connect(self._on_history)
+        self.pair.changed.connect(self._on_pair_changed)
         self.view.tool_changed.connect(self._on_tool)
         self.view.menu_asked.connect(self.regions.show_menu)
         self.welcome.open_asked.connect(lambda: dialogs.ask_slide(self.open))
@@ -330,7 +342,8 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"Opening {title}" if document.opening else title)
         has_associated = document.tiles is not None and bool(document.tiles.associated_names)
         self.verbs.action("Label and macro image …").setEnabled(has_associated)
-        self.verbs.action("Close slide").setEnabled(bool(document.slide))
+        for words in ("Close slide", "Side by side", "Models on this slide …"):
+            self.verbs.action(words).setEnabled(bool(document.slide))
 
     def _on_state_changed(self) -> None:
         document, verbs = self.document, self.verbs
@@ -362,6 +375,13 @@ class MainWindow(QMainWindow):
             action = self.verbs.action(words)
             action.setEnabled(can)
             action.setText(f"&{words} {what[:1].lower()}{what[1:]}" if can else f"&{words}")
+
+    def _on_pair_changed(self) -> None:
+        beside = self.pair.beside
+        if beside is not None:
+            self.status_line.watch(beside)
+            beside.link.changed.connect(self.verbs.mark)
+        self.verbs.mark()
 
     def _on_list(self) -> None:
         self.welcome.offer_list(self.slides.count() > 0)

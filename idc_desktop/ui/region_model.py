@@ -62,6 +62,7 @@ class RegionModel(QObject):
         self._history = history
         self._book: RegionBook | None = None
         self._folder: Path | None = None
+        self._glimpse: tuple[tuple[Region, ...], dict[str, Any]] = ((), {})
         self._chosen: tuple[str, ...] = ()
         self._last_number = 0  # a name that became free is not given again
         self.new_class = self.refusal = ""
@@ -71,7 +72,7 @@ class RegionModel(QObject):
     @property
     def all(self) -> tuple[Region, ...]:
         """The regions in the order in which they are painted."""
-        return self._book.regions if self._book is not None else ()
+        return self._book.regions if self._book is not None else self._glimpse[0]
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -97,7 +98,7 @@ class RegionModel(QObject):
     @property
     def view(self) -> dict[str, Any]:
         """How the slide was looked at last, as it was given to `save_view`."""
-        return dict(self._book.view) if self._book is not None else {}
+        return dict(self._book.view) if self._book is not None else self._glimpse[1]
 
     def at(self, point: Point) -> Region | None:
         """Return the uppermost visible region that holds a level-0 point."""
@@ -120,6 +121,19 @@ class RegionModel(QObject):
         else:
             for note in self._book.notes:
                 self.warned.emit(note)
+        self.changed.emit()
+
+    def glance(self, folder: Path) -> None:
+        """Take the regions of a slide as they are kept now, to be seen and not to be edited."""
+        from idc_desktop.regions.book import RegionBook
+
+        try:
+            book = RegionBook(folder)
+        except OutputError as error:
+            self.refusal = str(error)
+        else:
+            self._glimpse = book.regions, dict(book.view)
+            book.close()
         self.changed.emit()
 
     def _on_problem(self, problem: str) -> None:

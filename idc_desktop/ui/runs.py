@@ -161,6 +161,15 @@ class Runs(QObject):
             run.stop()
         self.list_changed.emit()
 
+    def stored(self, slide: Path, model: ModelFile, mpp: float | None, identity: str) -> Run:
+        """Return a run that tells what is stored of a slide, whatever model is chosen here.
+
+        Whoever asks for it has it recalled, and stops it. Parameters as of `show`.
+        """
+        run = Run(slide, model, mpp, self._engines, recalls=True, parent=self)
+        run.identity = identity
+        return run
+
     def _new(self, slide: Path, mpp: float | None, *, recalls: bool = False) -> Run:
         run = Run(slide, self.model, mpp, self._engines, recalls=recalls, parent=self)
         run.changed.connect(self._on_changed)

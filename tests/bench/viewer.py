@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.run import RunState
 from tests.bench.figure import Figure
+
+if TYPE_CHECKING:
+    from idc_desktop.ui.view.slide_view import SlideView
 
 FRAME_MS, ROTATED_MS, GAP_MS = 16.0, 25.0, 50.0
 START_S = 1.5
@@ -131,6 +135,7 @@ class _Bench:
         self._until_sharp()
         figures.append(Figure("frame, rotated, p95", self._frames(), "ms", ROTATED_MS))
         self._view.camera.rotate(-33)
+        figures += self._side_by_side()
         jumps = [self._jump() for _ in range(JUMPS)]
         figures.append(Figure("sharp after a jump, p50", float(np.median(jumps)), "ms"))
         figures.append(
@@ -147,6 +152,22 @@ class _Bench:
         figures.append(Figure("undo with 1,000 regions", self._undo_ms(), "ms", UNDO_MS))
         self._window.close()
         return figures
+
+    def _side_by_side(self) -> list[Figure]:
+        """Show the slide twice, and move both together."""
+        pair, views = self._window.pair, self._window.views
+        pair.show()
+        assert views.other is not None
+        other = views.other
+        self._until_sharp()
+        self._loop_until(lambda: other.is_sharp)
+        mine, others = self._frame_times(other)
+        pair.hide()
+        self._until_sharp()
+        return [
+            Figure(f"frame, {which} of two, p95", float(np.percentile(times, 95)), "ms", FRAME_MS)
+            for which, times in (("first", mine), ("second", others))
+        ]
 
     def _undo_ms(self) -> float:
         """Move one region of a thousand; return how long it takes to undo and to paint that."""
@@ -225,24 +246,27 @@ class _Bench:
         return bool(self._document.slide) and tiles is not None and bool(tiles.loaded_tiles)
 
     def _frames(self) -> float:
+        (times,) = self._frame_times()
+        return float(np.percentile(times, 95))
+
+    def _frame_times(self, *others: SlideView) -> list[list[float]]:
+        """Move the view, and others that follow it; return the times of each one's frames, ms."""
         from PySide6.QtCore import QPointF
 
-        times = []
+        camera, views = self._view.camera, (self._view, *others)
+        times: list[list[float]] = [[] for _ in views]
         for number in range(FRAMES):
             if number % 4 == 0:
-                self._view.camera.set_scale(
-                    self._view.camera.scale * (1.05 if number % 8 else 1 / 1.05)
-                )
+                camera.set_scale(camera.scale * (1.05 if number % 8 else 1 / 1.05))
             else:
                 step = QPointF(self._random.uniform(-9, 9), self._random.uniform(-9, 9))
-                self._view.camera.centre_on(
-                    self._view.camera.centre + step / self._view.camera.scale
-                )
-            start = time.perf_counter()
-            self._view.repaint()
-            times.append((time.perf_counter() - start) * 1000)
+                camera.centre_on(camera.centre + step / camera.scale)
+            for view, taken in zip(views, times, strict=True):
+                start = time.perf_counter()
+                view.repaint()
+                taken.append((time.perf_counter() - start) * 1000)
             self._application.processEvents()
-        return float(np.percentile(times, 95))
+        return times
 
     def _jump(self, patience_s: float = TIMEOUT_S) -> float:
         """Go to a random place at a random scale; return how long until it is sharp, ms."""

@@ -13,9 +13,11 @@ from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.errors import OutputError
 from idc_desktop.export.folder import write_regions
 from idc_desktop.export.results import results_name
+from idc_desktop.ui.beside import SideBySide
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.dialogs.failures import FailuresDialog
+from idc_desktop.ui.dialogs.model_table import ModelTable
 from idc_desktop.ui.dialogs.pages import (
     Shortcuts,
     about_page,
@@ -24,7 +26,6 @@ from idc_desktop.ui.dialogs.pages import (
     shortcuts_page,
 )
 from idc_desktop.ui.dialogs.reading import ReadingDialog
-from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.pictures import save_picture
 from idc_desktop.ui.plain import MessageBox
@@ -45,12 +46,13 @@ class DialogDesk:
     def __init__(
         self,
         window: QMainWindow,
-        document: SlideDocument,
+        pair: SideBySide,
         settings: Settings,
         shown: Callable[[], QPixmap],
     ) -> None:
         self._window = window
-        self._document = document
+        self._pair = pair
+        self._document = pair.document
         self._settings = settings
         self._shown = shown
 
@@ -261,6 +263,13 @@ class DialogDesk:
         """Show the card of the model."""
         page = card_page(self._document.card, self._document.model.sha256)
         ReadingDialog("Model card", page, self._window).open()
+
+    def show_models(self) -> None:
+        """Show what each model says of the slide, and the one that is chosen there beside it."""
+        if self._document.slide is not None:
+            dialog = ModelTable(self._document, self._window)
+            dialog.chosen.connect(self._pair.show_model)
+            dialog.open()
 
     def show_provenance(self) -> None:
         """Show where the numbers on the screen come from."""

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStatusBar, QWidget
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.plain import Label, plain_tip, show_tip
+from idc_desktop.ui.scene import SlideScene
 
 _SPACING_PX = 18
 _MARGIN_PX = 4
@@ -78,6 +79,7 @@ class StatusLine(QWidget):
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
+        self._scene: SlideScene = document
         self._point: QPointF | None = None
         self.position = Label()
         self._level = Label()
@@ -88,11 +90,23 @@ class StatusLine(QWidget):
         row.setSpacing(_SPACING_PX)
         for label in (self.position, self._level, self._provider, self._notice):
             row.addWidget(label)
-        document.pointed.connect(self._on_pointed)
+        self.watch(document)
         document.camera.moved.connect(self._show_level)
         document.slide_changed.connect(self._show_level)
         document.map_changed.connect(self._show_provider)
         document.map_changed.connect(self._show_position)
+
+    def watch(self, scene: SlideScene) -> None:
+        """Say what is under the mouse in the view of a scene, too."""
+
+        def on_pointed(point: QPointF | None) -> None:
+            is_left = point is None and self._scene is not scene
+            if not is_left:  # the mouse came into another view before it left this one
+                self._scene = scene if point is not None else self._document
+                self._point = point
+                self._show_position()
+
+        scene.pointed.connect(on_pointed)
 
     def sizeHint(self) -> QSize:
         """Ask for the room that all of it takes."""
@@ -117,22 +131,18 @@ class StatusLine(QWidget):
                 shown.remove(label)
         self.updateGeometry()
 
-    def _on_pointed(self, point: QPointF | None) -> None:
-        self._point = point
-        self._show_position()
-
     def _show_position(self) -> None:
-        document, point = self._document, self._point
-        if point is None or not document.slide:
+        scene, point = self._scene, self._point
+        if point is None or not scene.slide:
             self.position.clear()
             self._fit()
             return
-        mpp = document.mpp_xy
+        mpp = scene.mpp_xy
         if mpp is None:
             text = f"x {point.x():.0f}, y {point.y():.0f} px"
         else:
             text = f"x {point.x() * mpp[0]:,.0f}, y {point.y() * mpp[1]:,.0f} µm"
-        layer = document.layer
+        layer = scene.layer
         cell = None if layer is None else layer.grid.cell_at(point.x(), point.y())
         if layer is not None and cell is not None:
             value = layer.value_at(*cell)

@@ -255,7 +255,8 @@ class TileLoader(QObject):
             self._silence.start()
 
     def _ask(self) -> None:
-        while self._identity is not None and len(self._under_way) < _UNDER_WAY:
+        is_open = self._identity is not None and not self._closed
+        while is_open and len(self._under_way) < _UNDER_WAY:
             tile = self._wishes.next(self._is_needless)
             if tile is None:
                 return

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen
 
 from idc_desktop.maps.colormap import (
@@ -27,6 +27,7 @@ _OUTLINE = QColor(20, 20, 20)
 _MARGIN = 14
 _HEIGHT = 40
 _LINE = 18
+_TWIN_PX = 9
 _LEGEND_WIDTH = 190
 _LONGEST_BAR = 220.0
 
@@ -139,6 +140,24 @@ def paint_notice(painter: QPainter, area: QRectF, text: str) -> None:
     _paint_paper(painter, box)
     painter.setPen(_INK)
     painter.drawText(box.adjusted(12, 6, -12, -6), flags, text)
+
+
+def paint_twin(painter: QPainter, at: QPointF) -> None:
+    """Mark a point that the mouse is on in another view."""
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for colour, width in ((_PAPER, 5), (_INK, 2)):
+        painter.setPen(QPen(colour, width))
+        painter.drawEllipse(at, _TWIN_PX, _TWIN_PX)
+        painter.drawPoint(at)
+    painter.restore()
+
+
+def paint_frame(painter: QPainter, area: QRect, colour: QColor) -> None:
+    """Frame the view that has the focus."""
+    painter.setPen(QPen(colour, 2))
+    painter.drawRect(area.adjusted(1, 1, -1, -1))
 
 
 def paint_label(painter: QPainter, at: QPointF, text: str) -> None:

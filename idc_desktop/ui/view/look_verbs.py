@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from idc_desktop.ui.beside import SideBySide
+from idc_desktop.ui.camera import Camera
 from idc_desktop.ui.display import EXTENTS
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.verbs import Verb
@@ -12,19 +15,22 @@ VIEW = "&View"
 _STEP = 0.1  # of opacity
 
 
-def camera_verbs(document: SlideDocument) -> list[Verb]:
-    """Return the verbs that look elsewhere."""
-    camera = document.camera
+def camera_verbs(camera: Callable[[], Camera]) -> list[Verb]:
+    """Return the verbs that look elsewhere, with the camera of the view that is in use."""
+
+    def turn(degrees: float) -> Callable[[], None]:
+        return lambda: camera().rotate(degrees)
+
     return [
-        Verb(VIEW, "&Fit slide", camera.fit, "F", "fit"),
-        Verb(VIEW, "&1:1", camera.show_pixels, "1", "pixels"),
-        Verb(VIEW, "Rotate &left", partial(camera.rotate, -90), "[", "rotate-left"),
-        Verb(VIEW, "Rotate &right", partial(camera.rotate, 90), "]", "rotate-right"),
-        Verb(VIEW, "Turn left a little", partial(camera.rotate, -5), "{"),
-        Verb(VIEW, "Turn right a little", partial(camera.rotate, 5), "}"),
-        Verb(VIEW, "Flip left and ri&ght", camera.flip_across, "P", "flip-across"),
-        Verb(VIEW, "Flip top and &bottom", camera.flip_down, "Shift+P", "flip-down"),
-        Verb(VIEW, "&Upright", camera.set_upright, "Shift+F"),
+        Verb(VIEW, "&Fit slide", lambda: camera().fit(), "F", "fit"),
+        Verb(VIEW, "&1:1", lambda: camera().show_pixels(), "1", "pixels"),
+        Verb(VIEW, "Rotate &left", turn(-90), "[", "rotate-left"),
+        Verb(VIEW, "Rotate &right", turn(90), "]", "rotate-right"),
+        Verb(VIEW, "Turn left a little", turn(-5), "{"),
+        Verb(VIEW, "Turn right a little", turn(5), "}"),
+        Verb(VIEW, "Flip left and ri&ght", lambda: camera().flip_across(), "P", "flip-across"),
+        Verb(VIEW, "Flip top and &bottom", lambda: camera().flip_down(), "Shift+P", "flip-down"),
+        Verb(VIEW, "&Upright", lambda: camera().set_upright(), "Shift+F"),
     ]
 
 
@@ -56,4 +62,25 @@ def map_verbs(document: SlideDocument) -> list[Verb]:
         Verb(VIEW, "Map more &transparent", partial(add_opacity, -_STEP), "Alt+Down"),
         flag("Show the l&egend", "legend", "Shift+M"),
         flag("Sho&w the regions", "regions", "A"),
+    ]
+
+
+def pair_verbs(pair: SideBySide) -> list[Verb]:
+    """Return the verbs that show something beside the slide."""
+    return [
+        Verb(
+            VIEW,
+            "S&ide by side",
+            pair.show_or_hide,
+            "F9",
+            "beside",
+            is_on=lambda: pair.beside is not None,
+        ),
+        Verb(
+            VIEW,
+            "Move both to&gether",
+            pair.join_or_free,
+            "Shift+F9",
+            is_on=lambda: pair.beside is not None and pair.beside.link.is_joined,
+        ),
     ]

@@ -25,7 +25,13 @@ from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.scene import SlideScene
 from idc_desktop.ui.thumbnails import fetch_picture
 from idc_desktop.ui.view.crosshair import KEYS_HINT, Crosshair
-from idc_desktop.ui.view.guides import paint_legend, paint_notice, paint_scale_bar
+from idc_desktop.ui.view.guides import (
+    paint_frame,
+    paint_legend,
+    paint_notice,
+    paint_scale_bar,
+    paint_twin,
+)
 from idc_desktop.ui.view.map_raster import MapRaster, paint_cell
 from idc_desktop.ui.view.minimap import Minimap
 from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
@@ -39,7 +45,13 @@ _AHEAD = 0.25  # of the view's size that is prefetched on each side, once what i
 
 
 class SlideView(QWidget):
-    """Shows a scene where its camera looks."""
+    """Shows a scene where its camera looks.
+
+    Attributes
+    ----------
+    is_framed : bool
+        Whether it is framed while it has the focus: one of several views.
+    """
 
     tool_changed = Signal()
     """Another tool was taken up."""
@@ -55,6 +67,8 @@ class SlideView(QWidget):
         self._raster: MapRaster | None = None
         self._raster_is_stale = False
         self._marked: Shape | None = None
+        self._twin: QPointF | None = None
+        self.is_framed = False
         self._is_moving = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -84,6 +98,8 @@ class SlideView(QWidget):
         scene.regions.choice_changed.connect(self.update)
         scene.camera.moved.connect(self._on_moved)
         scene.regions.pointed_out.connect(self.mark)
+        if scene.slide is not None:
+            self._on_slide_changed()
 
     @property
     def document(self) -> SlideDocument:
@@ -117,6 +133,17 @@ class SlideView(QWidget):
         self.setFocus()  # the keys are the tool's now
         self.update()
         self.tool_changed.emit()
+
+    def leave(self) -> None:
+        """Want no more tiles: the view is about to go."""
+        if self.scene.tiles is not None:
+            self.scene.tiles.want(self, [])
+
+    def show_twin(self, point_l0: QPointF | None) -> None:
+        """Show where the mouse is in a view beside this one; None shows nothing."""
+        if point_l0 != self._twin:
+            self._twin = point_l0
+            self.update()
 
     def let_go(self) -> None:
         """Forget what a tool had begun, and take the mouse from it."""
@@ -172,6 +199,10 @@ class SlideView(QWidget):
             self._tool.paint(painter, to_device)
             self._paint_guides(painter)
             self._crosshair.paint(painter)
+            if self._twin is not None:
+                paint_twin(painter, to_device.map(self._twin))
+        if self.is_framed and self.hasFocus():
+            paint_frame(painter, self.rect(), self.palette().highlight().color())
         painter.end()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
