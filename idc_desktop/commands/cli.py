@@ -118,6 +118,14 @@ def _parser() -> argparse.ArgumentParser:
         type=shard,
         help="one of N commands that share the work: begin with the I-th part of the slides",
     )
+    cohort.add_argument(
+        "--scheduler",
+        metavar="local|tls://ADDRESS",
+        help="share the work by Dask distributed: workers started here, or those of a scheduler",
+    )
+    cohort.add_argument(
+        "--insecure", action="store_true", help="take a scheduler at tcp://, open to anybody"
+    )
     cohort.set_defaults(run=_analyze_cohort, recall=False)
 
     export = commands.add_parser(

@@ -15,11 +15,10 @@ from idc_desktop.commands.batch import job_options
 from idc_desktop.commands.cancelling import Cancel, cancelling
 from idc_desktop.commands.cohort_local import LocalRun, Turns
 from idc_desktop.commands.cohort_progress import Progress
-from idc_desktop.commands.cohort_work import CohortWork
+from idc_desktop.commands.cohort_work import CohortWork, refuse_shared_store
 from idc_desktop.commands.slide_job import JobOptions, read_inputs
 from idc_desktop.console import absolute, complain, print_json, print_line, severest
 from idc_desktop.errors import UsageError
-from idc_desktop.storage.user_data import data_folder, network_drive
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,12 @@ class Cohort:
 
 def analyze_cohort(given: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    if given.shard is not None:
-        _refuse_for_shards(given)
+    _refuse_together(given)
+    if given.scheduler is not None:
+        # Nothing of it is loaded, or need be installed, without the option.
+        from idc_desktop.commands import cohort_dask
+
+        cohort_dask.check_address(given.scheduler, is_insecure=given.insecure)
     cohort, notes = _cohort(given)
     for note in notes:
         complain(f"note: {note}")
@@ -57,9 +60,14 @@ def analyze_cohort(given: argparse.Namespace) -> int:
         total = len(cohort.members)
         progress = Progress(total, total - len(todo), is_silent=given.json)
         try:
-            with Claims(cohort.options.out) as claims:
-                turns = Turns(_from(todo, given.shard), claims, work, cancel)
-                LocalRun(work, turns, progress, cancel, cohort.options).run()
+            if given.scheduler is not None:
+                cohort_dask.DaskRun(
+                    given.scheduler, work, todo, progress, cancel, cohort.options
+                ).run()
+            else:
+                with Claims(cohort.options.out) as claims:
+                    turns = Turns(_from(todo, given.shard), claims, work, cancel)
+                    LocalRun(work, turns, progress, cancel, cohort.options).run()
         finally:
             progress.end()
             work.write_tables()
@@ -68,7 +76,13 @@ def analyze_cohort(given: argparse.Namespace) -> int:
 
 def _cohort(given: argparse.Namespace) -> tuple[Cohort, list[str]]:
     options = job_options(given)
-    options = replace(options, out=absolute(given.out))
+    # Workers stand elsewhere.
+    options = replace(
+        options,
+        out=absolute(given.out),
+        model=_absolute_model(options.model),
+        regions=None if given.regions is None else absolute(given.regions),
+    )
     regions_folder = None
     if options.regions is not None and options.regions.is_dir():
         regions_folder, options = options.regions, replace(options, regions=None)
@@ -82,18 +96,21 @@ def _cohort(given: argparse.Namespace) -> tuple[Cohort, list[str]]:
     return Cohort(members, options), notes
 
 
-def _refuse_for_shards(given: argparse.Namespace) -> None:
-    if given.restart:
+def _absolute_model(model: str | None) -> str | None:
+    is_file = model is not None and model.lower().endswith(".onnx")
+    return str(absolute(model)) if model is not None and is_file else model
+
+
+def _refuse_together(given: argparse.Namespace) -> None:
+    if given.shard is not None and given.scheduler is not None:
+        raise UsageError("--shard and --scheduler: Choose one of the two ways to share the work.")
+    if given.shard is not None and given.restart:
         raise UsageError(
             "--restart and --shard: Each shard would forget what the others did. Run once with "
             "--restart alone, or choose another folder with --out."
         )
-    kind = network_drive(data_folder())
-    if kind is not None:
-        raise UsageError(
-            f"{data_folder()}: The data folder lies on a network drive ({kind}), which several "
-            "machines must not share. Name a folder on a local disk in IDC_DESKTOP_DATA_DIR."
-        )
+    if given.shard is not None:
+        refuse_shared_store()
 
 
 def _list(cohort: Cohort, work: CohortWork) -> None:

@@ -18,7 +18,7 @@ from idc_desktop.commands.cohort_progress import Progress
 from idc_desktop.commands.cohort_work import CohortListener, CohortWork
 from idc_desktop.commands.slide_job import JobOptions
 from idc_desktop.processes.engine_messages import Doctor, DoctorJob
-from idc_desktop.processes.supervisor import Job, ask
+from idc_desktop.processes.supervisor import ask
 
 _TABLES_EVERY_S = 30.0
 _LOOK_EVERY_S = 0.25
@@ -99,7 +99,7 @@ class LocalRun:
 
     def run(self) -> None:
         """Do all of them; raise what ends the whole."""
-        count = self._slots()
+        count = slides_at_once(self._options, len(self._turns))
         threads = max(1, self._options.threads // max(count, 1))
         slots = [
             threading.Thread(target=self._work_on, args=(threads,), daemon=True)
@@ -120,13 +120,6 @@ class LocalRun:
             for slot in slots:
                 slot.join()
             raise
-
-    def _slots(self) -> int:
-        most = min(self._options.threads, len(self._turns))
-        if most <= 1 or self._options.provider == "cpu":
-            return most
-        # Slides that share a graphics card would only share its memory, too.
-        return most if ask(DoctorJob(), Doctor, "doctor").cuda_problem else 1
 
     def _work_on(self, threads: int) -> None:
         try:
@@ -160,13 +153,9 @@ class _Listener(CohortListener):
         cancel: Cancel,
         tell: Callable[[Callable[[Progress], None]], None],
     ) -> None:
-        super().__init__(member, is_anonymous=is_anonymous)
-        self._cancel = cancel
+        super().__init__(member, is_anonymous, cancel)
         self._say = tell
         self._reached: int | None = None
-
-    def started(self, job: Job) -> None:
-        self._cancel.take(job)
 
     def note(self, text: str) -> None:
         self._say(lambda progress: progress.note(text))
@@ -180,3 +169,12 @@ class _Listener(CohortListener):
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+def slides_at_once(options: JobOptions, todo: int) -> int:
+    """Return how many slides are best analyzed at a time on this machine."""
+    most = min(options.threads, todo)
+    if most <= 1 or options.provider == "cpu":
+        return most
+    # Slides that share a graphics card would only share its memory, too.
+    return most if ask(DoctorJob(), Doctor, "doctor").cuda_problem else 1

@@ -13,6 +13,7 @@ from idc_desktop import __version__
 from idc_desktop.closing import Closing
 from idc_desktop.cohorts.members import Member
 from idc_desktop.cohorts.states import CohortFolder, SlideState, Status
+from idc_desktop.commands.cancelling import Cancel
 from idc_desktop.commands.slide_job import (
     JobInputs,
     JobOptions,
@@ -21,9 +22,11 @@ from idc_desktop.commands.slide_job import (
     analyze_one,
 )
 from idc_desktop.console import EXIT_CANCELLED, complaint
-from idc_desktop.errors import IdcError, ModelError
+from idc_desktop.errors import IdcError, ModelError, OutputError, UsageError
 from idc_desktop.export.verify import PROVENANCE
 from idc_desktop.processes.child import IdleChildren
+from idc_desktop.processes.supervisor import Job
+from idc_desktop.storage.user_data import data_folder, network_drive
 
 if TYPE_CHECKING:
     from idc_desktop.export.content import Analysis
@@ -60,6 +63,11 @@ class CohortWork(Closing):
     def image(self, member: Member) -> str:
         """Return what stands for a slide in the tables as long as it was not opened."""
         return member.id[:12] if self._options.is_anonymous else member.name
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the folder of the results is seen from here."""
+        return self._folder.is_one
 
     def finished(self, member: Member) -> SlideState | None:
         """Return what became of a slide; None if there is something to do."""
@@ -117,6 +125,23 @@ class CohortWork(Closing):
                 notes=listener.notes,
                 thumbnail=listener.thumbnail,
             )
+        self._folder.keep(member.id, state)
+        return state
+
+    def give_up(self, member: Member, why: str) -> SlideState:
+        """Keep that a slide could not be done, for a reason that lies outside of it."""
+        report = Report(member.slide)
+        report.fail(OutputError(why))
+        image = self.image(member)
+        state = SlideState(
+            image=image,
+            status="failed",
+            task=self._task(member),
+            stamp=member.stamp,
+            group=member.group,
+            exit_code=report.exit_code,
+            error=self._error(report, member, image),
+        )
         self._folder.keep(member.id, state)
         return state
 
@@ -196,14 +221,19 @@ class CohortListener(Listener):
         As in `SlideState`.
     """
 
-    def __init__(self, member: Member, *, is_anonymous: bool) -> None:
+    def __init__(self, member: Member, is_anonymous: bool, cancel: Cancel) -> None:
         self._member = member
         self._is_anonymous = is_anonymous
+        self._cancel = cancel
         self.has_begun = False
         self.image = ""
         self.figures: dict[str, str] | None = None
         self.regions = 0
         self.notes = self.thumbnail = ""
+
+    def started(self, job: Job) -> None:
+        """Have the engine cancelled when that is asked for."""
+        self._cancel.take(job)
 
     def begin(self, total: int) -> None:
         """Take that there is a plan."""
@@ -224,3 +254,19 @@ def _digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def refuse_shared_store() -> None:
+    """Refuse a data folder that several machines may share: SQLite cannot be.
+
+    Raises
+    ------
+    UsageError
+        It lies on a network drive.
+    """
+    kind = network_drive(data_folder())
+    if kind is not None:
+        raise UsageError(
+            f"{data_folder()}: The data folder lies on a network drive ({kind}), which several "
+            "machines must not share. Name a folder on a local disk in IDC_DESKTOP_DATA_DIR."
+        )
