@@ -63,7 +63,7 @@ def test_block_for_a_context_map_is_optional(tiny_model: TinyModel) -> None:
     card = parse_card(json.dumps(changed(tiny_model.card, "idc.context", CONTEXT)), "x")
 
     assert card.context is not None
-    assert (card.context.sigma_patches, card.context.discount) == (1.4, 0.25)
+    assert card.context.sigma_patches == 1.4
     assert (card.context.a, card.context.b) == (1.2, -0.5)
     assert (card.best_map, card.prevalence) == ("context", 0.3)
     assert (card.operation("context").threshold, card.operation("patch").threshold) == (0.4, 0.5)
@@ -74,7 +74,6 @@ def test_block_for_a_context_map_is_optional(tiny_model: TinyModel) -> None:
     [
         ("sigma_patches", 0.0),
         ("sigma_patches", 6.0),
-        ("discount", -0.1),
         ("calibration.a", 0.0),
         ("margins", [1.0]),
         ("threshold", 1.5),

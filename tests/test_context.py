@@ -43,7 +43,7 @@ def by_hand(probability: np.ndarray, counts: np.ndarray, of: ContextSettings) ->
                 near = math.exp(-((y - row) ** 2 + (x - col) ** 2) / (2 * of.sigma_patches**2))
                 total += near * float(log_odds(probability[y, x]))
                 weight += near
-        own = float(log_odds(probability[row, col])) - of.discount
+        own = float(log_odds(probability[row, col]))
         result[row, col] = 1 / (1 + math.exp(-(of.a * max(own, total / weight) + of.b)))
     return result
 
@@ -51,13 +51,12 @@ def by_hand(probability: np.ndarray, counts: np.ndarray, of: ContextSettings) ->
 @given(
     seed=st.integers(0, 999),
     sigma=st.sampled_from([0.5, 1.0, 1.4]),
-    discount=st.sampled_from([0.0, 0.7]),
 )
 @settings(max_examples=15, deadline=None)
-def test_context_is_what_its_definition_says(seed: int, sigma: float, discount: float) -> None:
+def test_context_is_what_its_definition_says(seed: int, sigma: float) -> None:
     rng = np.random.default_rng(seed)
     probability, counts = rng.random((7, 9)).round(6), rng.random((7, 9)) < 0.7
-    of = replace(SETTINGS, sigma_patches=sigma, discount=discount)
+    of = replace(SETTINGS, sigma_patches=sigma)
 
     found, uncertainty = context_values(probability, counts, of)
 
@@ -76,14 +75,14 @@ def test_patches_that_do_not_count_give_and_take_nothing() -> None:
     assert not neighbourhood(values, counts, 1.4)[:, 3].any()
 
 
-def test_patch_alone_among_benign_ones_loses_the_discount_only() -> None:
+def test_patch_alone_among_benign_ones_loses_nothing() -> None:
     probability = np.full((11, 11), 0.01)
     probability[5, 5] = 0.9
     counts = np.ones((11, 11), np.bool_)
 
     found, _ = context_values(probability, counts, replace(SETTINGS, a=1.0, b=0.0))
 
-    assert log_odds(found[5, 5]) == pytest.approx(float(log_odds(np.array(0.9))) - 0.25)
+    assert log_odds(found[5, 5]) == pytest.approx(float(log_odds(np.array(0.9))))
 
 
 def test_doubtful_patch_among_sure_ones_is_raised() -> None:

@@ -28,8 +28,8 @@ def test_intervals_are_interpolated_where_both_ends_have_them() -> None:
     found = Operation(0.2, (low, high)).at(0.3)
 
     assert found is not None
-    assert found.sensitivity_95ci == pytest.approx((0.7, 0.9))
-    assert found.specificity_95ci is None
+    assert found.sensitivity_ends == pytest.approx((0.7, 0.9))
+    assert found.specificity_ends is None
 
 
 def test_presets_are_the_thresholds_that_keep_what_they_promise() -> None:

@@ -18,6 +18,7 @@ from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import one_line
 from idc_desktop.streams import give_up, is_broken_pipe, open_missing_streams
+from trainer.context import verb as context
 from trainer.cutting import prepare_verb as preparing
 from trainer.cutting import verb as cutting
 from trainer.options import (
@@ -467,4 +468,8 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--test-log", type=Path, help="CSV that gets the looks at --elsewhere")
     add_elsewhere(quantize)
     quantize.set_defaults(run=_quantize)
+
+    in_context = verb("context", "fit a model's context map on complete labelled slides")
+    context.add_options(in_context)
+    in_context.set_defaults(run=lambda given: context.fit_context(given, _say))
     return parser

@@ -1,9 +1,9 @@
 """The context map: what the model says of a patch, seen together with the patches around it.
 
 It is made of the patch probabilities alone, so a run that was computed long ago gains it without
-being computed again. A patch is judged by its own log-odds (less a discount) or by the mean of its
-neighbourhood, whichever is higher: neighbours can raise a doubtful patch, and a small focus that
-stands alone is not washed out by the benign tissue around it, as a plain mean does.
+being computed again. A patch is judged by its own log-odds or by the mean of its neighbourhood,
+whichever is higher: neighbours can raise a doubtful patch, but never lower a sure one, so that a
+small focus is not washed out by the benign tissue around it, as a plain mean does.
 """
 
 from __future__ import annotations
@@ -45,16 +45,15 @@ def neighbourhood(values: Floats, counts: Flags, sigma_patches: float) -> Floats
     return np.where(counts, total / np.where(counts, weight, 1.0), 0.0)
 
 
-def in_context(own: Floats, around: Floats, discount: float) -> Floats:
+def in_context(own: Floats, around: Floats) -> Floats:
     """Return the log-odds of patches in their context, before calibration.
 
     Parameters
     ----------
     own, around : ndarray
         Log-odds of the patches alone, and of their neighbourhoods.
-    discount : float
     """
-    return np.maximum(own - discount, around)
+    return np.maximum(own, around)
 
 
 def context_values(
@@ -77,7 +76,7 @@ def context_values(
     """
     own = np.where(counts, log_odds(np.where(counts, probability, 0.5)), 0.0)
     around = neighbourhood(own, counts, settings.sigma_patches)
-    calibrated = settings.a * in_context(own, around, settings.discount) + settings.b
+    calibrated = settings.a * in_context(own, around) + settings.b
     # tanh does not overflow where exp would.
     value = 0.5 + 0.5 * np.tanh(0.5 * calibrated)
     (threshold,) = (log_odds(np.array([settings.operation.threshold])) - settings.b) / settings.a

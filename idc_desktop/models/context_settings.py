@@ -17,8 +17,6 @@ class ContextSettings:
     ----------
     sigma_patches : float
         Width of the neighbourhood: standard deviation of a Gaussian, in patches.
-    discount : float
-        By so much log-odds a patch is taken down that stands alone.
     a, b : float
         Calibration: probability = 1 / (1 + exp(-(a · log-odds + b))).
     margins : tuple of float
@@ -28,7 +26,6 @@ class ContextSettings:
     """
 
     sigma_patches: float
-    discount: float
     a: float
     b: float
     margins: tuple[float, ...]
@@ -39,7 +36,6 @@ class ContextSettings:
         """Take the block of a validated card."""
         return cls(
             sigma_patches=float(block["sigma_patches"]),
-            discount=float(block["discount"]),
             a=float(block["calibration"]["a"]),
             b=float(block["calibration"]["b"]),
             margins=tuple(sorted(map(float, block["margins"]))),

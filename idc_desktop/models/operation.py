@@ -11,28 +11,40 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold does on labelled patches; 95 % intervals where the card has them."""
+    """What a threshold does on labelled patches.
+
+    Attributes
+    ----------
+    threshold, sensitivity, specificity : float
+    sensitivity_ends, specificity_ends : (float, float) or None
+        How far that is known, where the card says it.
+    is_by_slide : bool
+        Whether these are the least and the most of the slides; else 95 % intervals.
+    """
 
     threshold: float
     sensitivity: float
     specificity: float
-    sensitivity_95ci: Interval | None = None
-    specificity_95ci: Interval | None = None
+    sensitivity_ends: Interval | None = None
+    specificity_ends: Interval | None = None
+    is_by_slide: bool = False
 
     @classmethod
     def from_document(cls, entry: Mapping[str, Any]) -> OperatingPoint:
         """Take an entry of a card's curve."""
+        is_by_slide = "sensitivity_by_slide" in entry
 
         def interval(name: str) -> Interval | None:
-            ends = entry.get(f"{name}_95ci")
+            ends = entry.get(f"{name}_by_slide" if is_by_slide else f"{name}_95ci")
             return None if ends is None else (float(ends[0]), float(ends[1]))
 
         return cls(
             threshold=float(entry["threshold"]),
             sensitivity=float(entry["sensitivity"]),
             specificity=float(entry["specificity"]),
-            sensitivity_95ci=interval("sensitivity"),
-            specificity_95ci=interval("specificity"),
+            sensitivity_ends=interval("sensitivity"),
+            specificity_ends=interval("specificity"),
+            is_by_slide=is_by_slide,
         )
 
     def predictive_values(self, prevalence: float) -> tuple[float, float]:
@@ -125,8 +137,9 @@ def _between(low: OperatingPoint, high: OperatingPoint, part: float) -> Operatin
         mean(low.threshold, high.threshold),
         mean(low.sensitivity, high.sensitivity),
         mean(low.specificity, high.specificity),
-        means(low.sensitivity_95ci, high.sensitivity_95ci),
-        means(low.specificity_95ci, high.specificity_95ci),
+        means(low.sensitivity_ends, high.sensitivity_ends),
+        means(low.specificity_ends, high.specificity_ends),
+        low.is_by_slide,
     )
 
 

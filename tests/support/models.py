@@ -53,7 +53,6 @@ Trap = Literal["endless", "greedy"]
 
 CONTEXT: dict[str, Any] = {
     "sigma_patches": 1.4,
-    "discount": 0.25,
     "calibration": {"a": 1.2, "b": -0.5},
     "threshold": 0.4,
     "curve": [

@@ -177,6 +177,8 @@ def test_test_cases_were_scored_once_per_shipped_file(name: str, card: ModelCard
     quantized = "quantized" in card.document["idc"]
     file_of_figures = MODELS / ("float" if quantized else "") / f"{name}.onnx"
     digest = hashlib.sha256(file_of_figures.read_bytes()).hexdigest()
+    if not quantized:  # a context map was added to it after it was scored
+        digest = card.document["idc"].get("context", {}).get("from_sha256", digest)
     with (MODELS / "reports" / "test_scores.csv").open(encoding="utf-8", newline="") as file:
         # Files that shipped before stay in the log: those looks at the test cases happened.
         scored = [

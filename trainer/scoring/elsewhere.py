@@ -175,7 +175,7 @@ def score_elsewhere(
     slides: list[SlideScore] = []
     for folder, of in labelled.items():
         with tempfile.TemporaryDirectory() as scratch:
-            results = _analyze(model, list(of), Path(scratch), mpp)
+            results = analyze(model, list(of), Path(scratch), mpp)
             for (slide, spots), result in zip(of.items(), results, strict=True):
                 read = _read_patches(result / "patches.csv")
                 slides.append(_score(folder.resolve().name, slide.name, spots, *read))
@@ -247,8 +247,19 @@ def read_spots(path: Path) -> Spots:
     return Spots(np.array(at), np.array(positive))
 
 
-def _analyze(model: Path, slides: Sequence[Path], scratch: Path, mpp: float | None) -> list[Path]:
-    """Have the application analyze slides on the CPU; returns the results folder of each."""
+def analyze(model: Path, slides: Sequence[Path], scratch: Path, mpp: float | None) -> list[Path]:
+    """Have the application analyze slides on the CPU; returns the results folder of each.
+
+    Parameters
+    ----------
+    scratch : Path
+        An empty folder, which they are in.
+
+    Raises
+    ------
+    DataError
+        A slide that cannot be read.
+    """
     command = [sys.executable, "-P", "-m", "idc_desktop", "analyze", *map(str, slides)]
     command += ["--model", str(model.absolute()), "--out", str(scratch / "results")]
     command += ["--provider", "cpu", "--json"]

@@ -110,10 +110,11 @@ def operating_point_text(
 
 def _figures(point: OperatingPoint) -> str:
     each = (
-        ("sensitivity", point.sensitivity, point.sensitivity_95ci),
-        ("specificity", point.specificity, point.specificity_95ci),
+        ("sensitivity", point.sensitivity, point.sensitivity_ends),
+        ("specificity", point.specificity, point.specificity_ends),
     )
+    kind = " by slide" if point.is_by_slide else ""
     return ", ".join(
-        f"{name} {value:.2f}" + ("" if ends is None else f" ({ends[0]:.2f}–{ends[1]:.2f})")
+        f"{name} {value:.2f}" + ("" if ends is None else f" ({ends[0]:.2f}–{ends[1]:.2f}{kind})")
         for name, value, ends in each
     )
