@@ -34,7 +34,7 @@ from idc_desktop.export.results import as_one_folder, results_name
 from idc_desktop.plain_text import one_line
 from idc_desktop.processes.supervisor import Job
 
-FORMAT_NAMES = ("report", "regions", "qupath", "wsinfer", "dsa", "dicom")
+FORMAT_NAMES = ("report", "measurements", "regions", "qupath", "wsinfer", "dsa", "dicom")
 """What ``--format`` takes: `export.formats.FORMATS`, which the start must not wait for."""
 
 _PLAIN_PROGRESS_EVERY_S = 5.0

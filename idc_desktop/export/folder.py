@@ -92,7 +92,11 @@ def write_folder(
 
 
 def write_regions(
-    path: Path, regions: Iterable[Region], origin_l0: tuple[float, float] = (0, 0)
+    path: Path,
+    regions: Iterable[Region],
+    origin_l0: tuple[float, float] = (0, 0),
+    marks: Iterable[Mark] = (),
+    mpp: tuple[float, float] | None = None,
 ) -> None:
     """Write regions as GeoJSON for QuPath, gzipped if the name ends in ``.gz``.
 
@@ -100,6 +104,9 @@ def write_regions(
     ----------
     origin_l0 : (x, y)
         What becomes (0, 0): the corner of the slide's bounds where QuPath crops to them.
+    marks : iterable of Mark
+        Written as points and lines, with their figures where the resolution is given.
+    mpp : (x, y), optional
 
     Raises
     ------
@@ -107,7 +114,9 @@ def write_regions(
         The file cannot be written; one that was there before is untouched.
     """
     packed = path.name.endswith(".gz")
-    writer = text_writer(lambda put: write(put, regions, origin_l0), packed=packed)
+    writer = text_writer(
+        lambda put: write(put, regions, origin_l0, None, marks, mpp), packed=packed
+    )
     try:
         with replacing(path) as file:
             writer(file)

@@ -82,7 +82,14 @@ def _annotations(content: Content, origin: tuple[float, float]) -> Callable[[Put
         for figures in content.figures:
             yield {k: v for k, v in named_figures(figures).items() if v is not None}
 
-    return lambda put: write(put, content.regions, origin, measured())
+    marks, mpp = content.marks, content.analysis.mpp
+    return lambda put: write(put, content.regions, origin, measured(), marks, mpp)
+
+
+def _measurements(content: Content) -> dict[str, Writer]:
+    from idc_desktop.export.measurements import measurements_csv
+
+    return {"measurements.csv": text_writer(lambda put: put(measurements_csv(content)))}
 
 
 def _wsinfer(content: Content) -> dict[str, Writer]:
@@ -122,6 +129,9 @@ def _no_dicom(slide: SlideDescription, nameless: bool) -> str | None:
 
 FORMATS: Mapping[str, Format] = {
     "report": Format("report of a few pages (PDF)", ("report.pdf",), _report),
+    "measurements": Format(
+        "measurements: lengths, angles and marks (CSV)", ("measurements.csv",), _measurements
+    ),
     "regions": Format(
         "regions with their figures (GeoJSON, level-0 pixels)", ("regions.geojson",), _regions
     ),

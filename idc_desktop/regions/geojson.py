@@ -13,6 +13,7 @@ from typing import Any
 
 from idc_desktop.errors import RegionsError
 from idc_desktop.regions.found import Found, FoundFile, Tally, quoted
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import VERDICTS, Point, Region, Rgb, Ring, Verdict
 
 ORIGIN_KEY = "idcDesktop"
@@ -56,8 +57,10 @@ def write(
     regions: Iterable[Region],
     origin_l0: Point = (0.0, 0.0),
     figures: Iterable[Mapping[str, float]] | None = None,
+    marks: Iterable[Mark] = (),
+    mpp: Point | None = None,
 ) -> None:
-    """Write regions as annotations, one after the other.
+    """Write regions as annotations, one after the other, and marks as points and lines.
 
     Parameters
     ----------
@@ -67,13 +70,21 @@ def write(
         What becomes the file's (0, 0): see the module.
     figures : iterable of mappings, optional
         Measurements for each region.
+    mpp : (x, y), optional
+        Level-0 resolution, µm per pixel; without it, marks have no figures.
     """
     head = {"origin_l0": list(origin_l0)}
     put(f'{{"type":"FeatureCollection","{ORIGIN_KEY}":{compact(head)},"features":[')
     measured = iter(figures) if figures is not None else None
-    for number, region in enumerate(regions):
-        measurements = next(measured) if measured is not None else {}
-        put(("," if number else "") + "\n" + compact(_feature(region, origin_l0, measurements)))
+
+    def features() -> Iterator[dict[str, Any]]:
+        for region in regions:
+            yield _feature(region, origin_l0, next(measured) if measured is not None else {})
+        for mark in marks:
+            yield _mark_feature(mark, origin_l0, mpp)
+
+    for number, feature in enumerate(features()):
+        put(("," if number else "") + "\n" + compact(feature))
     put("\n]}\n")
 
 
@@ -105,6 +116,24 @@ def _feature(region: Region, origin_l0: Point, measurements: Mapping[str, float]
     if measurements:
         properties["measurements"] = dict(measurements)
     return {"type": "Feature", "id": region.id, "geometry": geometry, "properties": properties}
+
+
+def _mark_feature(mark: Mark, origin_l0: Point, mpp: Point | None) -> dict[str, Any]:
+    points = [[x - origin_l0[0], y - origin_l0[1]] for x, y in mark.points]
+    geometry = (
+        {"type": "Point", "coordinates": points[0]}
+        if len(points) == 1
+        else {"type": "LineString", "coordinates": points}
+    )
+    properties: dict[str, Any] = {
+        "objectType": "annotation",
+        "name": mark.name,
+        "metadata": {"Kind": mark.kind},
+    }
+    figures = {} if mpp is None else {"Length µm": mark.length(mpp), "Angle °": mark.angle_deg(mpp)}
+    if known := {name: it for name, it in figures.items() if it is not None}:
+        properties["measurements"] = known
+    return {"type": "Feature", "id": mark.id, "geometry": geometry, "properties": properties}
 
 
 def _closed(ring: Ring, origin_l0: Point) -> list[list[float]]:

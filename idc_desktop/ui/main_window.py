@@ -28,6 +28,7 @@ from idc_desktop.ui.inspector import Inspector
 from idc_desktop.ui.panels.beside_bar import BesideBar
 from idc_desktop.ui.panels.foci_panel import FociPanel
 from idc_desktop.ui.panels.magnification_field import MagnificationField
+from idc_desktop.ui.panels.marks_panel import MarksPanel
 from idc_desktop.ui.panels.region_panel import RegionPanel
 from idc_desktop.ui.panels.regions_bar import RegionsBar
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
@@ -41,6 +42,7 @@ from idc_desktop.ui.task import Task
 from idc_desktop.ui.theme import THEMES, apply_theme
 from idc_desktop.ui.verbs import SEPARATOR, NumberFieldKeys, Verb, Verbs
 from idc_desktop.ui.view.look_verbs import VIEW, camera_verbs, map_verbs, pair_verbs
+from idc_desktop.ui.view.marking_tools import MarkTool
 from idc_desktop.ui.view.paired_view import PairedView
 from idc_desktop.ui.view.slide_view import SlideView
 from idc_desktop.ui.view.toolbox import tool_verbs
@@ -72,6 +74,7 @@ class MainWindow(QMainWindow):
         self.slides = self.slide_panel.list
         self.regions = RegionPanel(document)
         self.foci = FociPanel(document)
+        self.marks = MarksPanel(document)
         self.dialogs = DialogDesk(self, self.pair, settings, self.views.grab)
         self.export_task = Task(self)
         self._export: Export | None = None
@@ -178,18 +181,21 @@ class MainWindow(QMainWindow):
             ("Inspector", self.inspector, area.RightDockWidgetArea),
             ("Regions", self.regions, area.BottomDockWidgetArea),
             ("Foci", self.foci, area.BottomDockWidgetArea),
+            ("Measurements", self.marks, area.BottomDockWidgetArea),
         ):
             dock = QDockWidget(title, self)
             dock.setObjectName(title.lower())
             dock.setWidget(content)
             self.addDockWidget(where, dock)
             self.docks[title] = dock
-        self.tabifyDockWidget(self.docks["Regions"], self.docks["Foci"])
-        for title in ("Regions", "Foci"):
+        below = ("Regions", "Foci", "Measurements")
+        for title in below[1:]:
+            self.tabifyDockWidget(self.docks[below[0]], self.docks[title])
+        for title in below:
             self.docks[title].hide()
         self.setCorner(Qt.Corner.BottomRightCorner, area.RightDockWidgetArea)
         resize_within_screen(self, 1400, 900)
-        docks, sizes = list(self.docks.values()), [210, 350, 250, 250]
+        docks, sizes = list(self.docks.values()), [210, 350, 250, 250, 250]
         self.resizeDocks(docks[:2], sizes[:2], Qt.Orientation.Horizontal)
         self.resizeDocks(docks[2:], sizes[2:], Qt.Orientation.Vertical)
 
@@ -229,6 +235,7 @@ class MainWindow(QMainWindow):
             dock_verb("&Inspector", "F6"),
             dock_verb("Re&gions", "F7"),
             dock_verb("F&oci", "F8"),
+            dock_verb("Measure&ments", "F3"),
             Verb(VIEW, "&Label and macro image …", dialogs.show_associated),
             Verb(_ANALYSIS, "&Analyze", document.analyze_or_pause, "Ctrl+R", "analyze"),
             Verb(_ANALYSIS, "&Cancel the analysis", document.cancel, "Ctrl+."),
@@ -243,6 +250,7 @@ class MainWindow(QMainWindow):
             *self.regions.verbs(),
             SEPARATOR,
             *self.foci.verbs(),
+            *self.marks.verbs(),
             SEPARATOR,
             Verb(_HELP, "&Keyboard and mouse …", self._show_shortcuts, "F1"),
             Verb(_HELP, "&About …", dialogs.show_about),
@@ -392,7 +400,8 @@ class MainWindow(QMainWindow):
         self.statusBar().clearMessage()
         if self.view.tool is not self.view.pan_tool:
             self.document.show(regions=True)
-            if self.docks["Foci"].isHidden():
+            draws_regions = not isinstance(self.view.tool, MarkTool)
+            if draws_regions and self.docks["Foci"].isHidden():
                 self.docks["Regions"].show()
 
     def _show_regions(self) -> None:

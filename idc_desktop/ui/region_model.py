@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from idc_desktop.errors import OutputError, RegionsError
-from idc_desktop.regions.marks import Mark
+from idc_desktop.regions.marks import Mark, MarkKind
 from idc_desktop.regions.shape import Point, Region, Shape, Verdict
 from idc_desktop.regions.sheet import Sheet
 from idc_desktop.ui.hand_over import HandOver
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from idc_desktop.regions.book import RegionBook
     from idc_desktop.regions.kept import Kept
 
+_MARK_NAMES: dict[MarkKind, str] = {
+    "line": "Length",
+    "angle": "Angle",
+    "point": "Point",
+    "arrow": "Arrow",
+    "text": "Text",
+}
 _NUMBERED = re.compile("Region ([0-9]{1,9})")
 
 
@@ -64,6 +71,7 @@ class RegionModel(QObject):
         self._folder: Path | None = None
         self._glimpse: tuple[tuple[Region, ...], dict[str, Any]] = ((), {})
         self._chosen: tuple[str, ...] = ()
+        self._chosen_marks: frozenset[str] = frozenset()
         self._last_number = 0  # a name that became free is not given again
         self.new_class = self.refusal = ""
         self.focus: tuple[str, Shape] | None = None
@@ -172,6 +180,8 @@ class RegionModel(QObject):
             if self.focus is not None and not set(chosen) <= set(self._chosen):
                 self.point_out()  # who chooses a region looks at that one now
             self._chosen = chosen
+            if chosen:
+                self._chosen_marks = frozenset()
             self.choice_changed.emit()
 
     def point_out(self, name: str = "", shape: Shape | None = None) -> None:
@@ -182,6 +192,31 @@ class RegionModel(QObject):
     def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
         """Change regions in one step, as `RegionBook.edit`; what that refuses is noted."""
         return self._take_step(label, lambda book: book.edit(put, remove))
+
+    def add_mark(self, kind: MarkKind, points: tuple[Point, ...], name: str = "") -> None:
+        """Add a mark and choose it; without a name it is numbered among its kind."""
+        if not name:
+            word = _MARK_NAMES[kind]
+            numbered = re.compile(f"{word} ([0-9]{{1,9}})")
+            numbers = [int(found[1]) for it in self.marks if (found := numbered.fullmatch(it.name))]
+            name = f"{word} {max(numbers, default=0) + 1}"
+        mark = Mark(kind, points, name)
+        if self.edit_marks(name if kind != "text" else "Text", put=[mark]):
+            self.choose_marks([mark.id])
+
+    @property
+    def chosen_marks(self) -> tuple[Mark, ...]:
+        """The chosen marks; where there are any, no region is chosen."""
+        return tuple(it for it in self.marks if it.id in self._chosen_marks)
+
+    def choose_marks(self, identifiers: Iterable[str]) -> None:
+        """Choose these marks and no others, and no region."""
+        chosen = frozenset(identifiers)
+        if chosen != self._chosen_marks:
+            self._chosen_marks = chosen
+            if chosen:
+                self._chosen = ()
+            self.choice_changed.emit()
 
     def edit_marks(self, label: str, put: Iterable[Mark] = (), remove: Iterable[str] = ()) -> bool:
         """Change marks in one step."""

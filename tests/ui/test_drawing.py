@@ -15,7 +15,7 @@ from idc_desktop.regions.statistics import measure
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.view.drawing_tools import BrushTool
 from tests.support.scenes import Scene
-from tests.ui.support import WAIT_MS, drag, mouse, on_screen, pixels_of, take
+from tests.ui.support import WAIT_MS, drag, mouse, on_screen, take
 
 SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
 
@@ -207,17 +207,6 @@ def test_region_is_made_moved_and_stretched_by_keys_alone(
     after = regions.all[0].shape.moments()
     assert after.area == pytest.approx(before.area * 1.02**2)
     assert after.centroid[1] == pytest.approx(before.centroid[1] + 1 / view.camera.scale)
-
-
-def test_ruler_measures_in_the_units_of_the_slide(analyzed: MainWindow, qtbot: QtBot) -> None:
-    take(analyzed, "Measure a distance")
-    without = pixels_of(analyzed.view)
-    drag(analyzed.view, on_screen(analyzed, (300, 300), (500, 300), (800, 300)))
-    assert (pixels_of(analyzed.view) != without).any()
-    (x, y), (to_x, to_y) = analyzed.view.tool.points[0], analyzed.view.tool.at
-    assert math.hypot(to_x - x, to_y - y) == pytest.approx(500, abs=3)
-    qtbot.keyClick(analyzed.view, Qt.Key.Key_Escape)
-    assert (pixels_of(analyzed.view) == without).all()
 
 
 def test_second_quick_stroke_is_not_lost(analyzed: MainWindow) -> None:

@@ -160,16 +160,24 @@ def test_wand_grows_at_the_crosshair(analyzed: MainWindow, hands: Hands) -> None
     assert shapes(analyzed) == by_keys
 
 
-def test_ruler_measures_from_space_to_space(analyzed: MainWindow, hands: Hands) -> None:
-    ruler = analyzed.view.tool
+def test_distance_and_angle_are_measured_by_keys(analyzed: MainWindow, hands: Hands) -> None:
+    regions = analyzed.document.regions
     hands.take("Measure a distance")
-    ruler = analyzed.view.tool
     points = hands.drag(WAY[:2])
-    by_keys = (list(ruler.points), ruler.at)
-    hands.go((0, 0))
-    assert (ruler.points, ruler.at) == by_keys  # it stands
     drag(analyzed.view, points)
-    assert (ruler.points, ruler.at) == by_keys
+    by_keys, by_mouse = regions.marks
+    assert by_keys.points == by_mouse.points
+    hands.take("Measure an angle")
+    clicked = []
+    for place in WAY[:3]:
+        hands.go(place)
+        clicked.append(hands.key(Qt.Key.Key_Return))
+    for at in clicked:
+        mouse(analyzed.view, QEvent.Type.MouseButtonPress, at)
+        mouse(analyzed.view, QEvent.Type.MouseButtonRelease, at)
+    assert regions.marks[2].points == regions.marks[3].points
+    undo_all(analyzed)
+    assert regions.marks == ()
 
 
 def test_corner_is_dragged_inserted_and_taken_away_at_the_crosshair(

@@ -79,6 +79,7 @@ class FociPanel(QWidget):
         self.list.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.list.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.list.setAlternatingRowColors(True)
+        self.list.horizontalHeader().setStretchLastSection(True)  # notes are long
         self.list.setAccessibleName("Foci")
         self.list.currentCellChanged.connect(lambda row, *_: self._go_to(row))
         self.list.selectionModel().selectionChanged.connect(self._say_what_is_made)

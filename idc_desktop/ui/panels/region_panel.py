@@ -171,10 +171,10 @@ class RegionPanel(QWidget):
 
     def write(self, path: Path) -> None:
         """Write the regions as GeoJSON, in the background."""
-        regions = self._regions.all
+        regions, marks, mpp = self._regions.all, self._regions.marks, self._document.mpp_xy
 
         def work() -> str:
-            write_regions(path, regions)
+            write_regions(path, regions, marks=marks, mpp=mpp)
             return f"{count_text(len(regions))} written to {path}"
 
         self._writing.start(work)
@@ -317,7 +317,12 @@ class RegionPanel(QWidget):
             self._document.look_at(QRectF(left, top, right - left, bottom - top))
 
     def _delete(self) -> None:
-        self._regions.edit("Delete regions", remove=[it.id for it in self._regions.chosen])
+        """Delete the chosen regions, or the chosen measurements."""
+        marks = self._regions.chosen_marks
+        if marks:
+            self._regions.edit_marks("Delete measurements", remove=[it.id for it in marks])
+        else:
+            self._regions.edit("Delete regions", remove=[it.id for it in self._regions.chosen])
 
     def _unite(self) -> None:
         """Make one region of the chosen ones: the first, or the first that has a class, says which.

@@ -1,4 +1,4 @@
-"""Tools that draw regions, and the ruler."""
+"""Tools that draw regions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPainterPath
 from idc_desktop.errors import RegionsError
 from idc_desktop.regions import editing
 from idc_desktop.regions.foci import wand
-from idc_desktop.regions.shape import Point, Shape, length_of
-from idc_desktop.ui.view.guides import length_text, paint_label
+from idc_desktop.regions.shape import Point, Shape
+from idc_desktop.ui.view.guides import paint_label
 from idc_desktop.ui.view.region_layer import path_of
 from idc_desktop.ui.view.tools import DRAG_STARTS_PX, Tool
 
@@ -368,43 +368,6 @@ class SplitTool(DrawingTool):
         """Show the line."""
         if self.points and self.at is not None:
             _stroke(painter, to_device, _line_through([*self.points, self.at]))
-
-
-class RulerTool(DrawingTool):
-    """Measures a distance; it stays until the next one, or Escape."""
-
-    hint = "Drag from end to end."
-
-    def __init__(self, view: Canvas) -> None:
-        super().__init__(view)
-        self._is_set = False
-
-    def press(self, event: QMouseEvent) -> None:
-        """Begin."""
-        super().press(event)
-        self._is_set = False
-
-    def move(self, event: QMouseEvent) -> None:
-        """Take the end along."""
-        if self.points and not self._is_set:
-            super().move(event)
-
-    def release(self, event: QMouseEvent) -> None:
-        """Let the distance stand."""
-        self.move(event)
-        self._is_set = True
-
-    def paint(self, painter: QPainter, to_device: QTransform) -> None:
-        """Show the line and its length."""
-        if not self.points or self.at is None:
-            return
-        line, mpp = [*self.points, self.at], self.view.document.mpp_xy
-        _stroke(painter, to_device, _line_through(line))
-        if mpp is None:
-            text = f"{length_of(line, (1, 1)):,.0f} px"
-        else:
-            text = length_text(length_of(line, mpp))
-        paint_label(painter, to_device.map(QPointF(*self.at)), text)
 
 
 def _append(points: list[Point], point: Point, scale: float) -> None:

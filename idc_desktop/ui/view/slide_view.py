@@ -33,6 +33,7 @@ from idc_desktop.ui.view.guides import (
     paint_twin,
 )
 from idc_desktop.ui.view.map_raster import MapRaster, paint_cell
+from idc_desktop.ui.view.mark_layer import paint_measurement
 from idc_desktop.ui.view.minimap import Minimap
 from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
 from idc_desktop.ui.view.tile_layer import Completeness, TileLayer
@@ -368,6 +369,10 @@ class SlideView(QWidget):
         if self.scene.display.regions:
             seen, handles = self.camera.seen_l0, self._tool.shows_handles
             self._regions.paint(painter, to_device, seen, handles=handles)
+            regions, mpp = self.scene.regions, self.scene.mpp_xy
+            chosen = regions.chosen_marks
+            for mark in regions.marks:
+                paint_measurement(painter, to_device, mark, mpp, is_chosen=mark in chosen)
 
     def _paint_guides(self, painter: QPainter) -> None:
         scene, area = self.scene, QRectF(self.rect())

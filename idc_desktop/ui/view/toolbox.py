@@ -12,11 +12,11 @@ from idc_desktop.ui.view.drawing_tools import (
     EraserTool,
     FreehandTool,
     PolygonTool,
-    RulerTool,
     SplitTool,
     WandTool,
 )
 from idc_desktop.ui.view.edit_tool import EditTool
+from idc_desktop.ui.view.marking_tools import MarkTool
 from idc_desktop.ui.view.slide_view import SlideView
 from idc_desktop.ui.view.tools import Tool
 
@@ -42,7 +42,11 @@ def tool_verbs(view: SlideView) -> list[Verb]:
         ("Erase&r", "X", "eraser", EraserTool(view)),
         ("&Wand on the map", "W", "wand", WandTool(view)),
         ("S&plit", "S", "split", SplitTool(view)),
-        ("&Measure a distance", "L", "ruler", RulerTool(view)),
+        ("&Measure a distance", "L", "ruler", MarkTool(view, "line")),
+        ("Measure an an&gle", "Shift+L", "angle", MarkTool(view, "angle")),
+        ("Mark a &point", "Shift+D", "point", MarkTool(view, "point")),
+        ("Set an arro&w", "Shift+W", "arrow", MarkTool(view, "arrow")),
+        ("Write a &text", "Shift+T", "text", MarkTool(view, "text")),
     ]
     return [
         Verb(_MENU, text, partial(view.take_up, tool), keys, icon, group=_GROUP)
