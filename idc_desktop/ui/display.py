@@ -12,6 +12,7 @@ from PySide6.QtGui import QUndoCommand
 
 from idc_desktop.maps.colormap import DEFAULT, NAMES
 from idc_desktop.maps.layers import KINDS, PATCH
+from idc_desktop.ui.numbers import UM_AT_1X
 
 EXTENTS = {
     "all": "Every patch",
@@ -24,7 +25,6 @@ FADES = (0.0, 10.0, 20.0, 40.0)
 """The magnifications at which the map may have faded away; 0 is none."""
 
 _FADES_OVER = 4.0  # from a quarter of that magnification on
-_UM_AT_1X = 10.0
 _ONE_GESTURE_S = 1.0
 _LABELS = {
     "layer": "Show another layer",
@@ -115,7 +115,7 @@ class Display:
         """Return the opacity where a pixel of the screen is so many µm (None: unknown) wide."""
         if not self.fades_at or um_per_px is None:
             return self.opacity
-        left = math.log(self.fades_at * um_per_px / _UM_AT_1X) / math.log(_FADES_OVER)
+        left = math.log(self.fades_at * um_per_px / UM_AT_1X) / math.log(_FADES_OVER)
         return self.opacity * min(max(left, 0.0), 1.0)
 
     def for_another_slide(self) -> Display:

@@ -36,7 +36,7 @@ from idc_desktop.ui.panels.slide_panel import SlidePanel
 from idc_desktop.ui.panels.status_line import NoteBar, StatusLine, ToolHint
 from idc_desktop.ui.panels.welcome import Welcome
 from idc_desktop.ui.run import RunState
-from idc_desktop.ui.screen import resize_within_screen
+from idc_desktop.ui.screen import FullScreen, resize_within_screen
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.theme import THEMES, apply_theme
@@ -79,6 +79,7 @@ class MainWindow(QMainWindow):
         self.export_task = Task(self)
         self._export: Export | None = None
         self._lay_out()
+        self.full_screen = FullScreen(self, self.docks.values())
         self.verbs = Verbs(self, self._table())
         self._add_theme_menu()
         self.magnification = MagnificationField(document)
@@ -133,8 +134,11 @@ class MainWindow(QMainWindow):
         super().changeEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Leave the focus by Escape, where nothing else wants it."""
-        if event.key() == Qt.Key.Key_Escape:
+        """Leave the full screen by Escape, else the focus, where nothing else wants it."""
+        if event.key() == Qt.Key.Key_Escape and self.full_screen.is_on:
+            self.full_screen.toggle()
+            self.verbs.mark()
+        elif event.key() == Qt.Key.Key_Escape:
             self.foci.leave()
         else:
             super().keyPressEvent(event)
@@ -146,6 +150,7 @@ class MainWindow(QMainWindow):
             event.ignore()
             self.dialogs.ask_unsaved(problem, self.close)
             return
+        self.full_screen.leave()
         settings = self._settings
         settings.geometry = bytes(self.saveGeometry().toBase64().data()).decode()
         settings.layout = bytes(self.saveState().toBase64().data()).decode()
@@ -200,7 +205,7 @@ class MainWindow(QMainWindow):
         self.resizeDocks(docks[2:], sizes[2:], Qt.Orientation.Vertical)
 
     def _table(self) -> list[Verb | None]:
-        slides, document, dialogs = self.slides, self.document, self.dialogs
+        slides, document, dialogs, full = self.slides, self.document, self.dialogs, self.full_screen
 
         def dock_verb(text: str, keys: str) -> Verb:
             dock = self.docks[text.replace("&", "")]
@@ -226,6 +231,7 @@ class MainWindow(QMainWindow):
             Verb(_EDIT, "&Redo", document.history.redo, "Ctrl+Shift+Z", "redo"),
             SEPARATOR,
             *camera_verbs(lambda: self.views.active_camera),
+            Verb(VIEW, "F&ull screen", full.toggle, "F11", is_on=lambda: full.is_on),
             SEPARATOR,
             *pair_verbs(self.pair),
             SEPARATOR,

@@ -8,6 +8,9 @@ from PySide6.QtCore import QLocale
 from PySide6.QtGui import QValidator
 from PySide6.QtWidgets import QDoubleSpinBox, QWidget
 
+UM_AT_1X = 10.0
+"""µm per pixel of the screen at a magnification of 1x, as the field counts: 40x is 0.25 µm."""
+
 
 def number_text(value: float, digits: int = 3) -> str:
     """Return a number with at least so many significant digits, as ``1,234`` or ``0.0123``.

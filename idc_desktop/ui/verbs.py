@@ -20,7 +20,7 @@ class Verb:
     Attributes
     ----------
     menu : str
-        Title of the menu that it is in.
+        Title of the menu that it is in; after ``>`` that of a menu within it.
     text : str
         Its words, with ``&`` before the access key.
     run : callable
@@ -109,9 +109,11 @@ class Verbs:
         return toolbar
 
     def menu(self, window: QMainWindow, title: str) -> QMenu:
-        """Return the menu of a title; made where there is none."""
+        """Return the menu of a title as in `Verb.menu`; made where there is none."""
         if title not in self._menus:
-            self._menus[title] = window.menuBar().addMenu(title)
+            outer, _, own = title.rpartition(">")
+            place = self.menu(window, outer) if outer else window.menuBar()
+            self._menus[title] = place.addMenu(own)
         return self._menus[title]
 
     def words(self) -> list[str]:
@@ -144,8 +146,12 @@ class Verbs:
         for verb in self._verbs:
             if verb.keys:
                 keys = QKeySequence(verb.keys).toString(QKeySequence.SequenceFormat.NativeText)
-                groups.setdefault(verb.menu.replace("&", ""), {})[keys] = verb.words
+                groups.setdefault(_title(verb), {})[keys] = verb.words
         return list(groups.items())
+
+
+def _title(verb: Verb) -> str:
+    return verb.menu.replace("&", "").replace(">", ", ")
 
 
 class NumberFieldKeys(QObject):

@@ -23,7 +23,7 @@ from idc_desktop.ui.view.minimap import Minimap
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
-from tests.ui.support import WAIT_MS, drag
+from tests.ui.support import WAIT_MS, drag, pixels_of
 
 DENSE = """
 import sys
@@ -113,12 +113,16 @@ def test_wheel_zooms_at_the_cursor_within_limits(
     assert view.camera.scale == smallest > 0
 
 
+@pytest.mark.parametrize(("angle", "mirrored"), [(0, False), (90, False), (33, True)])
 def test_minimap_takes_the_view_elsewhere(
-    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene, angle: float, mirrored: bool
 ) -> None:
     window = open_window(tiny_slide.path)
     window.resize(1300, 800)
     view = window.view
+    view.camera.rotate(angle)
+    if mirrored:
+        view.camera.flip_across()
     view.camera.set_scale(2.0)
     minimap = view.findChild(Minimap)
     assert minimap is not None
@@ -129,6 +133,55 @@ def test_minimap_takes_the_view_elsewhere(
     assert (view.camera.centre - expected).manhattanLength() < 1e-6
     box = minimap._seen().boundingRect()
     assert abs(box.center().x() - at.x()) < 1
+    # What lies to the right of a point in the view does so in the overview.
+    right = view.camera.to_l0(QPointF(view.width() / 2 + 100, view.height() / 2))
+    step = minimap._to_picture().map(right) - minimap._to_picture().map(view.camera.centre)
+    assert step.x() > 0
+    assert abs(step.y()) < 0.05 * step.x()
+
+
+def test_minimap_shows_the_slide_turned_as_the_view_does(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    window.resize(1300, 800)
+    minimap = window.view.findChild(Minimap)
+    assert minimap is not None
+    qtbot.waitUntil(minimap.isVisible, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: minimap._picture_tiles > 0 or minimap.grab() is None, timeout=WAIT_MS)
+    upright, size = pixels_of(minimap)[8:-8, 8:-8].astype(int), minimap.size()
+    window.view.camera.rotate(90)
+    turned = pixels_of(minimap)[8:-8, 8:-8].astype(int)
+    assert minimap.size() == size.transposed()
+    # The frame around all of it is the same; beneath it lies the same picture, turned.
+    assert np.abs(np.rot90(upright, -1) - turned).mean() < 6
+    assert np.abs(np.rot90(upright, 1) - turned).mean() > 12
+
+
+def test_objectives_are_chosen_by_verbs(open_window: OpenWindow, tiny_slide: Scene) -> None:
+    window = open_window(tiny_slide.path)
+    for power in (2, 4, 10, 20, 40):
+        window.verbs.action(f"{power}x").trigger()
+        assert window.view.camera.um_per_px == pytest.approx(10 / power)
+        assert window.magnification.text().startswith(f"{power}x")
+
+
+def test_slide_takes_the_full_screen_and_gives_it_back(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    window.docks["Foci"].show()
+    shown = {title: not dock.isHidden() for title, dock in window.docks.items()}
+    window.verbs.action("Full screen").trigger()
+    assert window.isFullScreen()
+    assert all(dock.isHidden() for dock in window.docks.values())
+    assert window.status_line.isVisible()
+    qtbot.keyClick(window.view, Qt.Key.Key_Escape)
+    assert not window.isFullScreen()
+    assert {title: not dock.isHidden() for title, dock in window.docks.items()} == shown
+    window.verbs.action("Full screen").trigger()
+    window.close()  # what is kept is the window's layout, not the screen's
+    assert not window.full_screen.is_on
 
 
 def test_resize_keeps_a_fitted_slide_fitted(open_window: OpenWindow, tiny_slide: Scene) -> None:

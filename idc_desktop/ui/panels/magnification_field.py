@@ -8,9 +8,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLineEdit, QWidget
 
 from idc_desktop.ui.document import SlideDocument
-from idc_desktop.ui.numbers import number_text
+from idc_desktop.ui.numbers import UM_AT_1X, number_text
 
-_UM_AT_1X = 10.0  # µm per pixel: the field's convention, 40x is 0.25 µm
 _POWER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[x×]?")
 _RESOLUTION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(?:µm|μm|um)(?:\s*/\s*px)?")
 _AS_SHOWN = re.compile(r"\s*\([^()]*\)$")  # what the field itself shows beside the magnification
@@ -24,7 +23,7 @@ def parse_magnification(text: str) -> float | None:
     if match := _RESOLUTION.fullmatch(cleaned):
         return float(match[1]) or None
     if match := _POWER.fullmatch(cleaned):
-        return _UM_AT_1X / float(match[1]) if float(match[1]) else None
+        return UM_AT_1X / float(match[1]) if float(match[1]) else None
     return None
 
 
@@ -53,7 +52,7 @@ class MagnificationField(QLineEdit):
         um_per_px = self._document.camera.um_per_px if self._document.slide else None
         self.setEnabled(um_per_px is not None)
         if um_per_px is not None:
-            self.setText(f"{number_text(_UM_AT_1X / um_per_px)}x  ({number_text(um_per_px)} µm/px)")
+            self.setText(f"{number_text(UM_AT_1X / um_per_px)}x  ({number_text(um_per_px)} µm/px)")
         else:
             self.clear()
 

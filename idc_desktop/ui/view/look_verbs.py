@@ -9,9 +9,12 @@ from idc_desktop.ui.beside import SideBySide
 from idc_desktop.ui.camera import Camera
 from idc_desktop.ui.display import EXTENTS
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.numbers import UM_AT_1X
 from idc_desktop.ui.verbs import Verb
 
 VIEW = "&View"
+_OBJECTIVE, _TURN, _MAP = f"{VIEW}>&Objective", f"{VIEW}>&Turn", f"{VIEW}>&Map"
+_OBJECTIVES = (2, 4, 10, 20, 40)
 _STEP = 0.1  # of opacity
 
 
@@ -21,16 +24,23 @@ def camera_verbs(camera: Callable[[], Camera]) -> list[Verb]:
     def turn(degrees: float) -> Callable[[], None]:
         return lambda: camera().rotate(degrees)
 
+    def enlarge(power: int) -> Callable[[], None]:
+        return lambda: camera().show_um_per_px(UM_AT_1X / power)
+
     return [
         Verb(VIEW, "&Fit slide", lambda: camera().fit(), "F", "fit"),
         Verb(VIEW, "&1:1", lambda: camera().show_pixels(), "1", "pixels"),
-        Verb(VIEW, "Rotate &left", turn(-90), "[", "rotate-left"),
-        Verb(VIEW, "Rotate &right", turn(90), "]", "rotate-right"),
-        Verb(VIEW, "Turn left a little", turn(-5), "{"),
-        Verb(VIEW, "Turn right a little", turn(5), "}"),
-        Verb(VIEW, "Flip left and ri&ght", lambda: camera().flip_across(), "P", "flip-across"),
-        Verb(VIEW, "Flip top and &bottom", lambda: camera().flip_down(), "Shift+P", "flip-down"),
-        Verb(VIEW, "&Upright", lambda: camera().set_upright(), "Shift+F"),
+        *(
+            Verb(_OBJECTIVE, f"&{power}x", enlarge(power), f"Ctrl+{number}")
+            for number, power in enumerate(_OBJECTIVES, start=1)
+        ),
+        Verb(_TURN, "Rotate &left", turn(-90), "[", "rotate-left"),
+        Verb(_TURN, "Rotate &right", turn(90), "]", "rotate-right"),
+        Verb(_TURN, "Turn left a little", turn(-5), "{"),
+        Verb(_TURN, "Turn right a little", turn(5), "}"),
+        Verb(_TURN, "Flip left and ri&ght", lambda: camera().flip_across(), "P", "flip-across"),
+        Verb(_TURN, "Flip top and &bottom", lambda: camera().flip_down(), "Shift+P", "flip-down"),
+        Verb(_TURN, "&Upright", lambda: camera().set_upright(), "Shift+F"),
     ]
 
 
@@ -42,7 +52,7 @@ def map_verbs(document: SlideDocument) -> list[Verb]:
             return bool(getattr(document.display, field))
 
         return Verb(
-            VIEW, text, lambda: document.show(**{field: not is_on()}), keys, icon, is_on=is_on
+            _MAP, text, lambda: document.show(**{field: not is_on()}), keys, icon, is_on=is_on
         )
 
     def paint_less() -> None:
@@ -56,10 +66,10 @@ def map_verbs(document: SlideDocument) -> list[Verb]:
 
     return [
         flag("Show the &map", "visible", "M", "map"),
-        Verb(VIEW, "&Paint less of the map, or all again", paint_less, "T"),
-        Verb(VIEW, "Next la&yer of the map", document.show_next_layer, "Y"),
-        Verb(VIEW, "Map more &opaque", partial(add_opacity, _STEP), "Alt+Up"),
-        Verb(VIEW, "Map more &transparent", partial(add_opacity, -_STEP), "Alt+Down"),
+        Verb(_MAP, "&Paint less of the map, or all again", paint_less, "T"),
+        Verb(_MAP, "Next la&yer of the map", document.show_next_layer, "Y"),
+        Verb(_MAP, "Map more &opaque", partial(add_opacity, _STEP), "Alt+Up"),
+        Verb(_MAP, "Map more &transparent", partial(add_opacity, -_STEP), "Alt+Down"),
         flag("Show the l&egend", "legend", "Shift+M"),
         flag("Sho&w the regions", "regions", "A"),
     ]

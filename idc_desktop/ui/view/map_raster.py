@@ -131,9 +131,7 @@ class MapRaster:
         lines = self._across.within(seen.top(), seen.bottom())
         lines += self._down.within(seen.left(), seen.right())
         for colour, width in ((_HALO, 4), (_OUTLINE, 2)):
-            pen = QPen(colour, width)
-            pen.setCosmetic(True)
-            painter.setPen(pen)
+            painter.setPen(_line(painter, colour, width))
             painter.drawLines(lines)
 
 
@@ -145,11 +143,16 @@ def paint_cell(
     top = grid.origin_y_l0 + cell[0] * grid.step_y_l0
     painter.setTransform(to_device)
     for colour, width in _SELECTED:
-        pen = QPen(colour, width)
-        pen.setCosmetic(True)
-        painter.setPen(pen)
+        painter.setPen(_line(painter, colour, width))
         painter.drawRect(QRectF(left, top, grid.step_x_l0, grid.step_y_l0))
     painter.resetTransform()
+
+
+def _line(painter: QPainter, colour: QColor, width: float) -> QPen:
+    """Return a line as broad on a screen of high density as on another."""
+    pen = QPen(colour, width * painter.device().devicePixelRatio())
+    pen.setCosmetic(True)
+    return pen
 
 
 class _Borders:

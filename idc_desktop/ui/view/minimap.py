@@ -28,7 +28,7 @@ _SMALLEST_FRAME = 7.0
 class Minimap(QWidget):
     """Lies in a corner of the view; click or drag to look elsewhere.
 
-    The slide is always upright here; what the view sees of it is a turned rectangle.
+    The slide is turned here as it is in the view, so that up is up in both.
     """
 
     def __init__(self, scene: SlideScene, view: QWidget) -> None:
@@ -37,12 +37,13 @@ class Minimap(QWidget):
         self._view = view
         self._picture: QImage | None = None
         self._picture_tiles = -1
+        self._placed_for = QTransform()
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setAccessibleName("Overview of the slide")
         self.setToolTip("Click or drag to look elsewhere")
         self.hide()
         scene.slide_changed.connect(self._on_slide_changed)
-        scene.camera.moved.connect(self.update)
+        scene.camera.moved.connect(self._on_moved)
 
     def place(self) -> None:
         """Take the upper right corner of the view, if it is large enough."""
@@ -50,7 +51,7 @@ class Minimap(QWidget):
         if pyramid is None or self._view.width() < 3 * _SIDE:
             self.hide()
             return
-        size = self._picture_size()
+        size, self._placed_for = self._turned_size(), self._turn()
         self.resize(size.width() + 2 * _BORDER, size.height() + 2 * _BORDER)
         self.move(self._view.width() - self.width() - 12, 12)
         self.show()
@@ -62,7 +63,10 @@ class Minimap(QWidget):
         painter = QPainter(self)
         painter.fillRect(self.rect(), _PAPER)
         inside = QRectF(self.rect()).adjusted(_BORDER, _BORDER, -_BORDER, -_BORDER)
-        painter.drawImage(inside, self._current_picture())
+        painter.setTransform(self._to_picture())
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawImage(self._scene.pyramid.area_l0, self._current_picture())
+        painter.resetTransform()
         painter.setClipRect(self.rect().adjusted(1, 1, -1, -1))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         seen = self._seen().intersected(QPolygonF(inside))
@@ -86,17 +90,34 @@ class Minimap(QWidget):
         self._scene.camera.centre_on(inverse.map(position))
 
     def _picture_size(self) -> QSize:
+        """Return the size of the picture that is kept: of the slide as it was scanned."""
         assert self._scene.pyramid is not None
         area = self._scene.pyramid.area_l0
         scaled = area.size().scaled(QSizeF(_SIDE, _SIDE), Qt.AspectRatioMode.KeepAspectRatio)
         return scaled.toSize().expandedTo(QSize(8, 8))
 
+    def _turn(self) -> QTransform:
+        """Return how the slide is turned and mirrored, around its level-0 origin."""
+        viewport = self._scene.camera.viewport
+        turn = QTransform().rotate(viewport.angle_deg)
+        return turn.scale(-1, 1) if viewport.mirrored else turn
+
+    def _turned_size(self) -> QSize:
+        """Return the size of the box around the slide as it is turned."""
+        assert self._scene.pyramid is not None
+        turned = self._turn().mapRect(self._scene.pyramid.area_l0).size()
+        scaled = turned.scaled(QSizeF(_SIDE, _SIDE), Qt.AspectRatioMode.KeepAspectRatio)
+        return scaled.toSize().expandedTo(QSize(8, 8))
+
     def _to_picture(self) -> QTransform:
         """Return the transform from level-0 pixels to this widget's."""
         assert self._scene.pyramid is not None
-        area, size = self._scene.pyramid.area_l0, self._picture_size()
-        transform = QTransform.fromTranslate(_BORDER, _BORDER)
-        return transform.scale(size.width() / area.width(), size.height() / area.height())
+        area, size = self._scene.pyramid.area_l0, QSizeF(self._turned_size())
+        around = self._turn().mapRect(area)
+        to_box = QTransform.fromTranslate(_BORDER, _BORDER)
+        to_box.scale(size.width() / around.width(), size.height() / around.height())
+        to_box.translate(-around.left(), -around.top())
+        return self._turn() * to_box
 
     def _seen(self) -> QPolygonF:
         """Return the outline of what the view sees; never too small to be found."""
@@ -124,6 +145,11 @@ class Minimap(QWidget):
             self._picture = paint_overview(pyramid, tiles, size)
             self._picture_tiles = here
         return self._picture
+
+    def _on_moved(self) -> None:
+        if self._placed_for != self._turn():
+            self.place()
+        self.update()
 
     def _on_slide_changed(self) -> None:
         self._picture, self._picture_tiles = None, -1
