@@ -22,7 +22,12 @@ from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region
 from idc_desktop.regions.sheet import Sheet
-from idc_desktop.regions.statistics import RegionMeter, RegionStatistics, whole_slide
+from idc_desktop.regions.statistics import (
+    RegionMeter,
+    RegionStatistics,
+    measure_once,
+    whole_slide,
+)
 from idc_desktop.regions.verdicts import Accepted
 from idc_desktop.slides.description import SlideDescription
 
@@ -185,21 +190,19 @@ class Content:
     @cached_property
     def figures(self) -> list[RegionStatistics]:
         """The figures of each region, and last of the whole slide."""
-        analysis = self.analysis
-        meter = RegionMeter(analysis.layer, analysis.mpp)
-        return meter.measure([it.shape for it in self.rows], analysis.threshold)
+        return [figures for figures, *_ in self._measured]
 
     @cached_property
     def uncertainties(self) -> list[float | None]:
         """The mean uncertainty by area of each of `figures`; None where it is not defined."""
+        return [layers[0].mean_probability if layers else None for _, *layers in self._measured]
+
+    @cached_property
+    def _measured(self) -> list[tuple[RegionStatistics, ...]]:
         analysis = self.analysis
-        layer = next((it for it in analysis.map.layers if it.name == UNCERTAINTY), None)
-        if layer is None:
-            return [None] * len(self.rows)
-        found = RegionMeter(layer, analysis.mpp).measure(
-            [it.shape for it in self.rows], layer.kind.high
-        )
-        return [it.mean_probability for it in found]
+        at = [(analysis.layer, analysis.threshold)]
+        at += [(it, it.kind.high) for it in analysis.map.layers if it.name == UNCERTAINTY]
+        return list(measure_once([it.shape for it in self.rows], at, analysis.mpp))
 
     @cached_property
     def accepted(self) -> Accepted:

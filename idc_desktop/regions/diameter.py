@@ -47,11 +47,11 @@ def diameter_of(shapes: Iterable[Shape], scale: Point = (1.0, 1.0)) -> Diameter:
 
 def farthest(points_l0: Points, scale: Point = (1.0, 1.0)) -> Diameter:
     """Return the two of some points, shape (n, 2) with n >= 1, that lie farthest apart."""
-    corners = np.unique(points_l0, axis=0)
+    corners = points_l0[np.lexsort((points_l0[:, 1], points_l0[:, 0]))]
     # Near the origin the products below lose no digits.
     points = (corners - corners.mean(axis=0)) * scale
     one, two = _all_pairs(points) if len(points) <= _FEW else _antipodes(points)
-    start, end = min(one, two), max(one, two)  # `unique` has sorted them
+    start, end = min(one, two), max(one, two)  # they are sorted
     (x1, y1), (x2, y2) = corners[[start, end]].tolist()
     length = math.hypot((x2 - x1) * scale[0], (y2 - y1) * scale[1])
     return Diameter(length, ((x1, y1), (x2, y2)))

@@ -15,8 +15,9 @@ from idc_desktop.maps.grid import PatchGrid
 from idc_desktop.maps.probability_map import MapLayer
 from idc_desktop.regions import editing
 from idc_desktop.regions.diameter import Diameter, farthest
+from idc_desktop.regions.overlap import Overlap
 from idc_desktop.regions.shape import Region, Shape, Verdict
-from idc_desktop.regions.statistics import Overlap, RegionMeter
+from idc_desktop.regions.statistics import RegionMeter
 
 _ACCEPTED: Verdict = "IDC"
 

@@ -73,7 +73,7 @@ def test_an_outline_of_100_000_corners_is_measured_within_a_second() -> None:
     angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
     radii = 20_000 + 50 * np.sin(angles * 4_000)
     shape = shape_of([[np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii[:, None]]])
-    began = time.perf_counter()
+    began = time.process_time()
 
     assert diameter_of([shape]).length == pytest.approx(40_100, rel=1e-4)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

@@ -12,9 +12,9 @@ from idc_desktop.maps.grid import Block, PatchGrid
 from idc_desktop.maps.layers import PATCH
 from idc_desktop.maps.probability_map import BlockResult, PatchState, ProbabilityMap
 from idc_desktop.regions.editing import draw_ellipse, draw_polygon, from_shapely, to_shapely
+from idc_desktop.regions.overlap import Overlap, overlaps
 from idc_desktop.regions.shape import Region, Shape, rectangle
 from idc_desktop.regions.statistics import (
-    Overlap,
     RegionMeter,
     measure,
     overlaps_slide,
@@ -82,6 +82,18 @@ def test_parts_of_cells_add_up_to_the_area_on_the_slide() -> None:
         expected = geometry.intersection(extent).area
         assert math.fsum(overlap.areas_px) == pytest.approx(expected, rel=1e-12, abs=1e-6)
         assert overlap.areas_px.max(initial=0) <= 400 * 400
+
+
+def test_overlap_of_a_shape_does_not_depend_on_those_that_are_computed_with_it() -> None:
+    grid = painted_map(ORIGINS[1]).grid
+    shapes = [from_shapely(random_region(seed, ORIGINS[1])) for seed in range(120)]
+    shapes += [shape.resized(0.05, 0.02) for shape in shapes] + [whole_slide(grid).shape]
+
+    for shape, found in zip(shapes, overlaps(shapes, grid), strict=True):
+        alone = Overlap.of(shape, grid)
+        assert found.cells.tolist() == alone.cells.tolist()
+        assert found.areas_px.tobytes() == alone.areas_px.tobytes()
+        assert found.centred.tolist() == alone.centred.tolist()
 
 
 @pytest.mark.parametrize("origin", ORIGINS)

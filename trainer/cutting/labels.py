@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from idc_desktop.maps.grid import PatchGrid
 from idc_desktop.regions.editing import unite
+from idc_desktop.regions.overlap import Overlap
 from idc_desktop.regions.shape import Region
-from idc_desktop.regions.statistics import Overlap
 
 NEGATIVE, POSITIVE, UNLABELLED, AMBIGUOUS = 0, 1, -1, -2
 """The label of a cell, or why it has none: no outline reaches it, or too little of one does."""
