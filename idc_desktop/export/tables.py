@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 from idc_desktop.export.cells import csv_text, number_cell, text_cell
@@ -128,6 +128,10 @@ def wsinfer_csv(content: Content) -> str:
 
 def regions_csv(content: Content) -> str:
     """Return regions.csv."""
+    return csv_text(REGION_COLUMNS, _region_rows(content))
+
+
+def _region_rows(content: Content) -> Iterator[tuple[object, ...]]:
     analysis = content.analysis
     tail = (
         repr(analysis.threshold),
@@ -138,7 +142,6 @@ def regions_csv(content: Content) -> str:
         analysis.provider.used,
         analysis.map_kind,
     )
-    rows = []
     each = zip(
         content.rows, content.figures, content.uncertainties, content.accepted_um2, strict=True
     )
@@ -150,8 +153,7 @@ def regions_csv(content: Content) -> str:
         said = (region.verdict, text_cell(region.note))
         longest = number_cell(diameter_of([region.shape], analysis.mpp).length)
         own = (*layers, *said, longest, number_cell(accepted))
-        rows.append((*map(text_cell, head), *numbers, *tail, *own))
-    return csv_text(REGION_COLUMNS, rows)
+        yield (*map(text_cell, head), *numbers, *tail, *own)
 
 
 def measurement_table(content: Content) -> str:
