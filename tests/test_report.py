@@ -21,6 +21,7 @@ from idc_desktop.export.folder import write_folder
 from idc_desktop.export.overlay import write_overlay
 from idc_desktop.export.verify import verify_folder
 from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region, rectangle
 from tests.support.command import read_csv
 from tests.support.models import TinyModel
@@ -138,6 +139,55 @@ def test_report_says_when_the_slide_was_analyzed(
         if it.startswith("Analyzed on")
     ]  # fmt: skip
     assert line.split(None, 2)[2] == ("2026-03-31 14:05:00 UTC" if analyzed else "not known")
+
+
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="poppler-utils is not installed")
+def test_report_tells_verdicts_and_figures_at_two_thresholds(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    found = analysis(tiny_model.path)
+    regions = [
+        Region("Focus 1", rectangle(0, 0, 1600, 1600), verdict="IDC", note="first\nsecond"),
+        Region("Other", rectangle(1600, 0, 3200, 1600), verdict="DCIS"),
+    ]
+    marks = [Mark("line", ((0, 0), (3000, 4000)), "margin"), Mark("text", ((1, 1),), "here")]
+
+    write_folder(tmp_path / "s", found, regions, ["report"], marks=marks)
+
+    pages = pdf_text(tmp_path / "s" / "report.pdf")
+    lines = [" ".join(line.split()) for line in "\n".join(pages).split("\n")]
+    row, _, whole = read_csv(tmp_path / "s" / "regions.csv")
+    area = f"{float(whole['Accepted IDC area µm^2']) / 1e6:.2f} mm²"
+    assert float(row["Accepted IDC area µm^2"]) == float(whole["Accepted IDC area µm^2"]) > 0
+    (accepted,) = (it for it in lines if it.startswith("Accepted IDC area"))
+    assert accepted.startswith(f"Accepted IDC area {area} ")
+    assert accepted.count("mm²") == 2
+    assert any(it.startswith("p at or above") and "in use" in it for it in lines)
+    assert any(it.startswith("Focus 1 IDC ") for it in lines)
+    assert any(it.startswith("Other DCIS ") for it in lines)
+    assert {"Focus 1: first", "second", "here text"} <= set(lines)
+    length = np.hypot(3000 * found.mpp[0], 4000 * found.mpp[1]) / 1e3
+    assert f"margin line {length:.3f} mm" in lines
+    titles = [it.split("  ")[0] for it in "\n".join(pages).split("\n") if "  " in it.strip()]
+    labels = [it for it in titles if it in ("Limit", "Limits", "Beyond its archive")]
+    assert len(labels) == len(set(labels))
+
+
+@pytest.mark.skipif(not shutil.which("pdftoppm"), reason="poppler-utils is not installed")
+@pytest.mark.parametrize("regions", [0, 9, 25, 40])
+def test_no_page_of_the_report_is_nearly_empty(
+    tiny_model: TinyModel, tmp_path: Path, regions: int
+) -> None:
+    drawn = [Region(f"r {n}", rectangle(n, n, n + 300, n + 300)) for n in range(regions)]
+    write_folder(tmp_path / "s", analysis(tiny_model.path), drawn, ["report"])
+    subprocess.run(
+        ["pdftoppm", "-r", "20", "-gray", tmp_path / "s" / "report.pdf", tmp_path / "page"],
+        check=True, timeout=60,
+    )  # fmt: skip
+    for path in tmp_path.glob("page*.pgm"):
+        with Image.open(path) as page:
+            rows = np.asarray(page).min(axis=1)[: int(page.height * 0.93)]
+        assert np.flatnonzero(rows < 200).max() > 0.2 * len(rows), path.name
 
 
 @pytest.mark.skipif(not shutil.which("pdftoppm"), reason="poppler-utils is not installed")

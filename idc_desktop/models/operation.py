@@ -126,6 +126,48 @@ class Operation:
         return None
 
 
+def operating_point_text(
+    operation: Operation, threshold: float, where: str, prevalence: float | None
+) -> str:
+    """Say what a threshold does on the patches that the model was tried on.
+
+    Parameters
+    ----------
+    where : str
+        What these patches are, for people.
+    prevalence : float or None
+        Share of IDC in the archive, if it is known.
+    """
+    point = operation.at(threshold)
+    said = "At this threshold"
+    if point is None:
+        point = operation.nearest(threshold)
+        if point is None:
+            return "The model's card has no operating points."
+        said = f"At {point.threshold:.2f}, the nearest known,"
+    text = f"{said} on {where}: {_figures(point)}."
+    if prevalence is not None:
+        right, clear = point.predictive_values(prevalence)
+        text += (
+            f" Where {100 * prevalence:.0f} % of the patches are IDC, as in the model's archive, "
+            f"{100 * right:.0f} % of those called IDC are, and {100 * clear:.0f} % of the others "
+            "are not."
+        )
+    return text
+
+
+def _figures(point: OperatingPoint) -> str:
+    each = (
+        ("sensitivity", point.sensitivity, point.sensitivity_ends),
+        ("specificity", point.specificity, point.specificity_ends),
+    )
+    kind = " by slide" if point.is_by_slide else ""
+    return ", ".join(
+        f"{name} {value:.2f}" + ("" if ends is None else f" ({ends[0]:.2f}–{ends[1]:.2f}{kind})")
+        for name, value, ends in each
+    )
+
+
 def _between(low: OperatingPoint, high: OperatingPoint, part: float) -> OperatingPoint:
     def mean(a: float, b: float) -> float:
         return a + (b - a) * part

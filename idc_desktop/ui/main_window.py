@@ -34,6 +34,7 @@ from idc_desktop.ui.panels.regions_bar import RegionsBar
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
 from idc_desktop.ui.panels.slide_panel import SlidePanel
 from idc_desktop.ui.panels.status_line import NoteBar, StatusLine, ToolHint
+from idc_desktop.ui.panels.verdict_bar import REVIEW
 from idc_desktop.ui.panels.welcome import Welcome
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.screen import FullScreen, resize_within_screen
@@ -257,6 +258,7 @@ class MainWindow(QMainWindow):
             SEPARATOR,
             *self.foci.verbs(),
             *self.marks.verbs(),
+            Verb(REVIEW, "&Report: case, reader, conclusion …", dialogs.write_sheet, "Ctrl+T"),
             SEPARATOR,
             Verb(_HELP, "&Keyboard and mouse …", self._show_shortcuts, "F1"),
             Verb(_HELP, "&About …", dialogs.show_about),

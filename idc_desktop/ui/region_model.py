@@ -222,9 +222,9 @@ class RegionModel(QObject):
         """Change marks in one step."""
         return self._take_step(label, lambda book: book.edit_marks(put, remove))
 
-    def write_sheet(self, sheet: Sheet) -> bool:
-        """Keep what is written about the slide."""
-        return self._take_step("Report text", lambda book: book.write_sheet(sheet))
+    def write_sheet(self, sheet: Sheet, gesture: int = -1) -> bool:
+        """Keep what is written about the slide; what one gesture writes in a row is one step."""
+        return self._take_step("Report text", lambda book: book.write_sheet(sheet), gesture)
 
     def judge(self, verdict: Verdict) -> bool:
         """Judge the focus that is looked at, else the chosen regions; return whether it is new."""
@@ -258,7 +258,9 @@ class RegionModel(QObject):
         region, put, remove = judge_focus(self.all, *self.focus, verdict or "")
         return self.edit(label, [*put, change(region)], remove)
 
-    def _take_step(self, label: str, change: Callable[[RegionBook], bool]) -> bool:
+    def _take_step(
+        self, label: str, change: Callable[[RegionBook], bool], gesture: int = -1
+    ) -> bool:
         self.try_again()
         if self._book is None:
             return False
@@ -269,7 +271,7 @@ class RegionModel(QObject):
             self.noted.emit(str(error))
             return False
         if changed:
-            self._history.push(_Edit(label, before, self._book.kept, self._go_to))
+            self._history.push(_Edit(label, before, self._book.kept, self._go_to, gesture))
         return changed
 
     def add(self, label: str, shapes: Collection[Shape], classification: str | None = None) -> bool:
@@ -324,7 +326,12 @@ class RegionModel(QObject):
 
 
 class _Edit(QUndoCommand):
-    """A step of the history: what was kept before it and after it."""
+    """A step of the history: what was kept before it and after it.
+
+    Attributes
+    ----------
+    after : Kept
+    """
 
     def __init__(
         self,
@@ -332,12 +339,25 @@ class _Edit(QUndoCommand):
         before: Kept,
         after: Kept,
         go_to: Callable[[Kept, bool], None],
+        gesture: int = -1,
     ) -> None:
         super().__init__(text)
-        self._before, self._after, self._go_to = before, after, go_to
+        self._before, self.after, self._go_to = before, after, go_to
+        self._gesture = gesture
+
+    def id(self) -> int:
+        """Return the gesture that it is part of; of -1, no two steps become one."""
+        return self._gesture
+
+    def mergeWith(self, other: QUndoCommand) -> bool:
+        """Take over the next step of the same gesture."""
+        assert isinstance(other, _Edit)
+        self.after = other.after
+        self.setObsolete(self.after == self._before)
+        return True
 
     def undo(self) -> None:
         self._go_to(self._before, True)
 
     def redo(self) -> None:
-        self._go_to(self._after, False)
+        self._go_to(self.after, False)

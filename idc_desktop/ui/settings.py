@@ -43,6 +43,8 @@ class Settings:
         What it held beside the six files.
     export_anonymous : bool
         Whether it left out the slide's name.
+    reader : str
+        Who was named as the reader of a slide last.
     """
 
     slides: list[str] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Settings:
     export_folder: str = field(default_factory=lambda: str(_first_export_folder()))
     export_formats: list[str] = field(default_factory=lambda: ["report"])
     export_anonymous: bool = False
+    reader: str = ""
 
     @classmethod
     def load(cls) -> Settings:

@@ -16,13 +16,14 @@ from idc_desktop.maps.grid import Block, PatchGrid
 from idc_desktop.maps.probability_map import BlockResult, PatchState
 from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models.model_file import bundled_models
+from idc_desktop.models.operation import operating_point_text
 from idc_desktop.models.provider import ProviderChoice
 from idc_desktop.processes.engine_messages import Plan
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.panels.magnification_field import parse_magnification
-from idc_desktop.ui.panels.operating_point import operating_point_text, preset
+from idc_desktop.ui.panels.operating_point import preset
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QPointF, QRectF, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication, QPainter, QPixmap
-from PySide6.QtWidgets import QFileDialog, QMainWindow, QMessageBox
+from PySide6.QtWidgets import QFileDialog, QMainWindow, QMessageBox, QWidget
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.errors import OutputError
@@ -26,6 +26,7 @@ from idc_desktop.ui.dialogs.pages import (
     shortcuts_page,
 )
 from idc_desktop.ui.dialogs.reading import ReadingDialog
+from idc_desktop.ui.dialogs.sheet_dialog import SheetDialog
 from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.pictures import save_picture
 from idc_desktop.ui.plain import MessageBox
@@ -169,6 +170,7 @@ class DialogDesk:
         settings = self._settings
         self._document.regions.try_again()
         asked = ExportDialog(self._document, settings, self._window)
+        asked.sheet_asked.connect(lambda: self.write_sheet(asked))
 
         def on_accepted() -> None:
             settings.export_folder, settings.export_formats = str(asked.folder), asked.formats
@@ -177,6 +179,13 @@ class DialogDesk:
 
         asked.accepted.connect(on_accepted)
         asked.open()
+
+    def write_sheet(self, parent: QWidget | None = None) -> None:
+        """Have case, reader, comment and conclusion of the slide written."""
+        if self._document.regions.can_edit:
+            dialog = SheetDialog(self._document, self._settings, parent or self._window)
+            dialog.finished.connect(dialog.deleteLater)
+            dialog.open()
 
     def ask_overwrite(self, finding: str, then: Callable[[], object]) -> None:
         """Ask before results that may be of another slide are replaced.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -28,6 +28,9 @@ from idc_desktop.ui.settings import Settings
 
 class ExportDialog(QDialog):
     """Asks for a folder and for formats beside the six files."""
+
+    sheet_asked = Signal()
+    """What stands in the report by hand is to be written."""
 
     def __init__(
         self, document: SlideDocument, settings: Settings, parent: QWidget | None = None
@@ -60,6 +63,11 @@ class ExportDialog(QDialog):
             box.setChecked(name in settings.export_formats)
             layout.addWidget(box)
             self._boxes[name] = box
+        written = QPushButton("Case, reader, conclusion …")
+        written.setToolTip("What is written about the slide, for the report")
+        written.setEnabled(document.regions.can_edit)
+        written.clicked.connect(self.sheet_asked)
+        layout.addWidget(written, 0, Qt.AlignmentFlag.AlignLeft)
         self._anonymous = QCheckBox("Leave out the slide's name")
         self._anonymous.setToolTip("A part of the slide's identity stands in its place")
         self._anonymous.setChecked(settings.export_anonymous)

@@ -21,14 +21,13 @@ from idc_desktop.regions.verdicts import verdicts_of
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.flow_layout import FlowLayout
-from idc_desktop.ui.panels.verdict_bar import VerdictBar, swatch
+from idc_desktop.ui.panels.verdict_bar import REVIEW, VerdictBar, swatch
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 
-_MENU, _REGIONS_MENU = "Re&view", "&Regions"
 _FIND_AFTER_MS = 250
 _MOST_ROWS = 1_000
 _COLUMNS = {
@@ -101,11 +100,11 @@ class FociPanel(QWidget):
     def verbs(self) -> list[Verb]:
         """Return the verbs for the menu."""
         return [
-            Verb(_MENU, "Ne&xt focus", lambda: self.step(1), "N"),
-            Verb(_MENU, "Pre&vious focus", lambda: self.step(-1), "Shift+N"),
-            Verb(_MENU, "Next focus that is not &judged", self.step_to_unjudged, "J"),
+            Verb(REVIEW, "Ne&xt focus", lambda: self.step(1), "N"),
+            Verb(REVIEW, "Pre&vious focus", lambda: self.step(-1), "Shift+N"),
+            Verb(REVIEW, "Next focus that is not &judged", self.step_to_unjudged, "J"),
             *self.verdict_bar.verbs(),
-            Verb(_REGIONS_MENU, "Make regions of the &foci", self.make_regions, "Ctrl+Shift+F"),
+            Verb("&Regions", "Make regions of the &foci", self.make_regions, "Ctrl+Shift+F"),
         ]
 
     def rules(self) -> FocusRules:

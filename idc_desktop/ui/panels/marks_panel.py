@@ -19,11 +19,11 @@ from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.verdicts import Accepted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.flow_layout import FlowLayout
+from idc_desktop.ui.panels.verdict_bar import REVIEW
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.verbs import Verb
 from idc_desktop.ui.view.mark_layer import figure_text
 
-_MENU = "Re&view"
 _COLUMNS = ("Name", "What", "Length, angle")
 _LEAST_PX = 400.0  # around a point, so that there is something to see
 
@@ -64,8 +64,8 @@ class MarksPanel(QWidget):
     def verbs(self) -> list[Verb]:
         """Return the verbs for the menu."""
         return [
-            Verb(_MENU, "Keep the &longest diameter", self.keep_diameter, "Ctrl+L"),
-            Verb(_MENU, "&Zoom to the measurement", self.zoom_to, "Shift+Z"),
+            Verb(REVIEW, "Keep the &longest diameter", self.keep_diameter, "Ctrl+L"),
+            Verb(REVIEW, "&Zoom to the measurement", self.zoom_to, "Shift+Z"),
         ]
 
     def keep_diameter(self) -> None:

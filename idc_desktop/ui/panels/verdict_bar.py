@@ -14,7 +14,9 @@ from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.plain import plain_tip
 from idc_desktop.ui.verbs import Verb
 
-_MENU = "Re&view"
+REVIEW = "Re&view"
+"""The menu of what is judged, measured and written."""
+
 _TEXTS: dict[Verdict, tuple[str, str]] = {
     "IDC": ("Verdict: &IDC", "I"),
     "DCIS": ("Verdict: in situ (&DCIS)", "C"),
@@ -63,10 +65,10 @@ class VerdictBar(QWidget):
     def verbs(self) -> list[Verb]:
         """Return the verbs for the menu."""
         verbs = [
-            Verb(_MENU, text, partial(self.judge, verdict), keys)
+            Verb(REVIEW, text, partial(self.judge, verdict), keys)
             for verdict, (text, keys) in _TEXTS.items()
         ]
-        return [*verbs, Verb(_MENU, "&Note …", self.ask_note, "F4")]
+        return [*verbs, Verb(REVIEW, "&Note …", self.ask_note, "F4")]
 
     def judge(self, verdict: Verdict) -> None:
         """Give a verdict."""
