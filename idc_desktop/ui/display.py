@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from PySide6.QtGui import QUndoCommand
@@ -13,6 +13,7 @@ from PySide6.QtGui import QUndoCommand
 from idc_desktop.maps.colormap import DEFAULT, NAMES
 from idc_desktop.maps.layers import KINDS, PATCH
 from idc_desktop.ui.numbers import UM_AT_1X
+from idc_desktop.ui.tone import Tone
 
 EXTENTS = {
     "all": "Every patch",
@@ -38,6 +39,9 @@ _LABELS = {
     "fades_at": "Change where the map fades",
     "regions": "Show or hide the regions",
     "legend": "Show or hide the legend",
+    "brightness": "Change brightness",
+    "contrast": "Change contrast",
+    "gamma": "Change gamma",
 }
 
 
@@ -68,6 +72,8 @@ class Display:
         Whether its colours are explained in a corner of the view.
     layer : str or None
         Name of the layer that is shown; None, and of a map that does not have it, is the best.
+    brightness, contrast, gamma : float
+        How the slide itself is shown, as `ui.tone` means them. Nothing but the view heeds them.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -79,6 +85,9 @@ class Display:
     extent: str = "all"
     fades_at: float = 40.0
     regions: bool = True
+    brightness: float = 0.0
+    contrast: float = 1.0
+    gamma: float = 1.0
     legend: bool = True
     layer: str | None = None
 
@@ -103,8 +112,14 @@ class Display:
             and found.fades_at in FADES
             and all(isinstance(it, int | float) and 0 <= it <= 1 for it in numbers)
             and all(isinstance(it, bool) for it in flags)
+            and Tone.is_sound(found.brightness, found.contrast, found.gamma)
         )
         return found if is_sound else None
+
+    @property
+    def tone(self) -> Tone:
+        """How light and dark of the slide are shown."""
+        return Tone(self.brightness, self.contrast, self.gamma)
 
     @property
     def has_outline(self) -> bool:
@@ -120,7 +135,7 @@ class Display:
 
     def for_another_slide(self) -> Display:
         """Return how another slide's map is shown at first: alike, at the model's threshold."""
-        return replace(self, thresholds={}, visible=True, regions=True)
+        return replace(self, thresholds={}, visible=True, regions=True, **asdict(Tone()))
 
 
 def threshold_key(sha256: str, name: str) -> str:

@@ -9,6 +9,7 @@ from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.analysis_panel import AnalysisPanel
 from idc_desktop.ui.panels.map_panel import MapPanel
 from idc_desktop.ui.panels.patch_panel import PatchPanel
+from idc_desktop.ui.panels.picture_panel import PicturePanel
 from idc_desktop.ui.panels.section import Section
 from idc_desktop.ui.panels.statistics_panel import StatisticsPanel
 
@@ -34,6 +35,7 @@ class Inspector(QWidget):
             Section("Map: probability of IDC", self.map),
             Section("Figures", self.statistics),
             Section("Patch", self.patch),
+            Section("Picture", PicturePanel(document)),
         ]
         content = QWidget()
         first, *others = self.sections

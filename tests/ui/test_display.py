@@ -15,8 +15,10 @@ from idc_desktop.maps.colormap import lookup_table, opacity_weights
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.display import FADES, Display
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.panels.picture_panel import PicturePanel
+from idc_desktop.ui.tone import Tone
 from idc_desktop.ui.view.guides import bar_on_tissue
-from tests.ui.support import pixels_of, take
+from tests.ui.support import WAIT_MS, pixels_of, take
 
 
 def colours(bar: QImage) -> np.ndarray:
@@ -134,3 +136,50 @@ def test_regions_are_hidden_by_a_key_until_one_is_drawn(analyzed: MainWindow) ->
     assert np.array_equal(pixels_of(view), without)
     take(analyzed, "Draw rectangle")
     assert document.display.regions
+
+
+def test_tone_of_a_channel() -> None:
+    assert (Tone().table() == np.arange(256)).all()
+    assert Tone(brightness=0.2).table()[100] == 151
+    contrast = Tone(contrast=2.0).table().astype(int)
+    assert (contrast[0], contrast[127], contrast[255]) == (0, 126, 255)
+    assert contrast[150] - contrast[110] in (79, 80)
+    lighter = Tone(gamma=2.0).table()
+    assert (lighter[0], lighter[64], lighter[255]) == (0, 128, 255)
+    for wrong in ({"gamma": 0}, {"gamma": math.nan}, {"contrast": "2"}, {"brightness": 0.7}):
+        assert Display.from_dict(wrong) is None
+
+
+@pytest.mark.parametrize("angle", [0, 20])
+def test_tone_is_of_the_picture_on_the_screen_only(
+    analyzed: MainWindow, qtbot: QtBot, angle: float
+) -> None:
+    document, view = analyzed.document, analyzed.view
+    view.camera.rotate(angle)
+    view.camera.show_pixels()
+    document.show(visible=False)
+    qtbot.waitUntil(lambda: view.is_sharp, timeout=WAIT_MS)
+    plain = pixels_of(view)
+    document.show(gamma=0.5)
+    toned = pixels_of(view)
+    centre = np.s_[300:420, 200:360]
+    if not angle:  # else pixels are mixed before and not after
+        assert (toned[centre] == Tone(gamma=0.5).table()[plain[centre]]).all()
+    assert toned[centre].mean() < plain[centre].mean() - 5
+    assert document.layer is not None
+    assert document.display.for_another_slide().tone.is_plain
+    analyzed.inspector.findChild(PicturePanel).reset.click()
+    assert np.array_equal(pixels_of(view), plain)
+    take(analyzed, "Undo")
+    assert document.display.gamma == 0.5
+
+
+def test_sliders_and_tone_agree(analyzed: MainWindow, qtbot: QtBot) -> None:
+    panel = analyzed.inspector.findChild(PicturePanel)
+    assert panel is not None
+    assert not panel.reset.isEnabled()
+    qtbot.keyClick(panel.sliders["brightness"], Qt.Key.Key_PageUp)
+    assert analyzed.document.display.brightness == pytest.approx(0.1)
+    analyzed.document.show(contrast=1.5)
+    assert panel.sliders["contrast"].value() == 150
+    assert panel.reset.isEnabled()

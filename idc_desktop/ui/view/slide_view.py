@@ -353,7 +353,8 @@ class SlideView(QWidget):
             zoom = self._zoom()
             is_exact = self.camera.screen_scale * 2**zoom == 1
             smooth = not self._is_moving and not is_exact
-            self._tiles.paint(painter, to_device, zoom, self.camera.seen_l0, smooth=smooth)
+            seen, tone = self.camera.seen_l0, self.scene.display.tone
+            self._tiles.paint(painter, to_device, zoom, seen, smooth=smooth, tone=tone)
 
     def _paint_map(self, painter: QPainter, to_device: QTransform) -> None:
         display = self.scene.display

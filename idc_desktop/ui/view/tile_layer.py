@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from enum import Enum
 
 from PySide6.QtCore import QRectF
@@ -12,8 +13,10 @@ from idc_desktop.processes.decoder_messages import TILE_PX
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.overview import paint_missing
 from idc_desktop.ui.tiles.pyramid import Tile, TilePyramid
+from idc_desktop.ui.tone import Tone
 
 _ROUND = 0.500001
+_MOST_TONED = 256  # of 256 KiB: 64 MiB
 
 
 class Completeness(Enum):
@@ -43,6 +46,8 @@ class TileLayer:
         self._pyramid = pyramid
         self._tiles = tiles
         self.preview: QImage | None = None
+        self._tone = Tone()
+        self._toned: OrderedDict[int, QImage] = OrderedDict()
 
     def completeness(self, zoom: int, seen_l0: QRectF) -> Completeness:
         """Return how much of a part of the slide is here at a zoom."""
@@ -60,6 +65,7 @@ class TileLayer:
         seen_l0: QRectF,
         *,
         smooth: bool,
+        tone: Tone | None = None,
     ) -> None:
         """Paint what is here of a part of the slide; never a hole, and never empty glass.
 
@@ -72,7 +78,12 @@ class TileLayer:
         seen_l0 : QRectF
         smooth : bool
             Whether pixels are interpolated.
+        tone : Tone or None
+            Brightness and the like; None leaves them as they are.
         """
+        if tone != self._tone:
+            self._tone = tone or Tone()
+            self._toned.clear()
         area_l0 = self._pyramid.area_l0
         is_upright = to_device.m12() == 0 and to_device.m11() > 0 and to_device.m22() > 0
         ratio = painter.device().devicePixelRatio()
@@ -89,11 +100,11 @@ class TileLayer:
         shown = self._pyramid.tiles(zoom, seen_l0)
         found = [self._best(tile) for tile in shown]
         if self.preview is not None and None in found:
-            painter.drawImage(target(area_l0), self.preview)
+            painter.drawImage(target(area_l0), self._in_tone(self.preview))
         for tile, best in zip(shown, found, strict=True):
             if best is not None:
                 image, source = best
-                painter.drawImage(target(tile.area_l0), image, source)
+                painter.drawImage(target(tile.area_l0), self._in_tone(image), source)
         painter.resetTransform()
         for tile, best in zip(shown, found, strict=True):
             is_broken = self._tiles.is_broken(tile)
@@ -102,6 +113,21 @@ class TileLayer:
                 place = to_device.map(QPolygonF(tile.area_l0))
                 paint_missing(painter, place, is_broken=is_broken, is_bare=is_bare)
         painter.restore()
+
+    def _in_tone(self, picture: QImage) -> QImage:
+        """Return a picture as it is to be shown; those that were made last are kept."""
+        if self._tone.is_plain:
+            return picture
+        key = picture.cacheKey()
+        toned = self._toned.get(key)
+        if toned is None:
+            toned = self._tone.of(picture.convertToFormat(QImage.Format.Format_RGB32))
+            self._toned[key] = toned
+            if len(self._toned) > _MOST_TONED:
+                self._toned.popitem(last=False)
+        else:
+            self._toned.move_to_end(key)
+        return toned
 
     def _best(self, tile: Tile) -> tuple[QImage, QRectF] | None:
         """Return the finest picture of a tile's place that is here, and the part that shows it."""
