@@ -22,6 +22,7 @@ from trainer.context import verb as context
 from trainer.cutting import prepare_verb as preparing
 from trainer.cutting import verb as cutting
 from trainer.options import (
+    HelpFormatter,
     add_balance,
     add_card,
     add_data,
@@ -31,6 +32,7 @@ from trainer.options import (
     add_sources,
 )
 from trainer.quiet import warnings_told
+from trainer.release import site_verb as site
 from trainer.settings import OPTIONS, TAUGHT, Settings, recipe_settings
 
 if TYPE_CHECKING:
@@ -165,7 +167,16 @@ def _crossvalidate(arguments: argparse.Namespace) -> None:
     _say(f"report: {arguments.out / MARKDOWN}")
 
 
+def _calibrate(arguments: argparse.Namespace) -> None:
+    _import_tensorflow()
+    site.calibrate(arguments, _sources(arguments), _say, _complain)
+
+
 def _fit(arguments: argparse.Namespace) -> None:
+    if arguments.base is not None:
+        _import_tensorflow()
+        site.fit_from(arguments, _sources(arguments), _say, _complain)
+        return
     settings, means = _settings_and_means(arguments)
     from trainer.files import make_folder
     from trainer.release.about import About, read_about
@@ -179,7 +190,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         make_folder(path.parent)
     target = Target(
         *(model, report, name, arguments.version, about),
-        *(arguments.test_log, arguments.elsewhere),
+        *(arguments.test_log, arguments.elsewhere, arguments.publish_case_ids),
     )
     _say_release(fit(_sources(arguments), settings, arguments.out, means, target, _say))
     _say(f"report: {report}")
@@ -232,12 +243,13 @@ def _score_patches(
     lines: list[str],
 ) -> None:
     from trainer.release.assessment import assess, draw
+    from trainer.release.case_ids import of_run
     from trainer.release.robustness import score_shifts
     from trainer.training.runs import load_data
 
     data = load_data(_sources(arguments))
     part = getattr(data, arguments.part)
-    found = assess(model, part)
+    found = assess(model, part, None if arguments.of_run is None else of_run(arguments.of_run))
     leaky = data.split.leaky and arguments.part != "unseen"
     if arguments.out is not None:
         draw(model.path, found, part, arguments.out, arguments.maps)
@@ -306,6 +318,7 @@ def _export(arguments: argparse.Namespace) -> None:
         arguments.report,
         arguments.test_log,
         arguments.elsewhere,
+        arguments.publish_case_ids,
     )
     _say_release(done)
 
@@ -348,13 +361,6 @@ def _key_figures(group: str, figures: Mapping[str, Interval]) -> str:
     return f"{group}  " + "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
 
 
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Names the default of an option that has one."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="idc-trainer",
@@ -368,7 +374,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=text,
             description=text,
-            formatter_class=_HelpFormatter,
+            formatter_class=HelpFormatter,
         )
 
     patches = verb("patches", "cut patches out of slides, labelled by outlines")
@@ -398,6 +404,12 @@ def _parser() -> argparse.ArgumentParser:
     add_data(fit)
     add_balance(fit, smote=("training",))
     fit.add_argument("--out", type=Path, required=True, help="folder of all that is trained")
+    fit.add_argument(
+        "--from",
+        dest="base",
+        metavar="FILE|NAME",
+        help="train the last layer of this model anew, in minutes, instead of a network",
+    )
     fit.add_argument("--model", type=Path, help="ONNX file to write (default: OUT/NAME.onnx)")
     fit.add_argument("--report", type=Path, help="Markdown to write (default: OUT/NAME.md)")
     fit.add_argument("--name", help="name of the model (default: the network's)")
@@ -410,8 +422,19 @@ def _parser() -> argparse.ArgumentParser:
     add_settings(fit)
     fit.set_defaults(run=_fit, split="held-out", fold=1, official_only=False)
 
+    calibrate = verb("calibrate", "calibrate a model by a laboratory's own cases, training nothing")
+    site.add_options(calibrate)
+    calibrate.set_defaults(run=_calibrate)
+
     evaluate = verb("evaluate", "score an exported model on a part of the data")
     evaluate.add_argument("model", type=Path, help="ONNX file")
+    evaluate.add_argument(
+        "--run",
+        dest="of_run",
+        metavar="DIR",
+        type=Path,
+        help="folder of the run that made the model, which knows its cases",
+    )
     add_sources(evaluate, required=False)
     evaluate.add_argument(
         "--part",

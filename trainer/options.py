@@ -11,6 +11,13 @@ from idc_desktop.models.patch_size import SIDE_RANGE_PX, SPACING_RANGE_UM_PX, Pa
 from trainer.settings import OPTIONS, SPLITS, USUAL
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the default of an option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def add_elsewhere(parser: argparse.ArgumentParser) -> None:
     """Add the option for slides of other laboratories."""
     parser.add_argument(
@@ -64,6 +71,11 @@ def patch_size(arguments: argparse.Namespace) -> PatchSize | None:
 def add_card(parser: argparse.ArgumentParser) -> None:
     """Add what a card is told."""
     parser.add_argument("--version", default="1.0.0", help="version of the model")
+    parser.add_argument(
+        "--publish-case-ids",
+        action="store_true",
+        help="name the cases in the card, too, and so in everything made with the model",
+    )
     parser.add_argument(
         "--about", type=Path, help="JSON file of what the card says of data, licence and use"
     )

@@ -23,6 +23,7 @@ from trainer.data.dataset import load_store
 from trainer.data.preparing import prepare
 from trainer.data.splits import FOLDS
 from trainer.release import golden, steps
+from trainer.release.case_ids import of_run
 from trainer.release.onnx_file import load_file
 from trainer.scoring.calibration import calibrate
 from trainer.scoring.metrics import evaluate
@@ -78,8 +79,10 @@ def test_a_fold_is_a_run_that_can_be_exported_and_has_no_test_figures(
     idc = parse_card(text, "x.onnx").document["idc"]
     assert set(idc["metrics"]) == {"validation_weighted", "validation_unweighted"}
     held_out = set(load_data(run.sources).validation.store.index.case)
-    assert set(idc["calibration"]["case_ids"]) == held_out
-    assert not held_out & set(idc["training"]["case_ids"])
+    assert "case_ids" not in idc["calibration"]
+    made_by = of_run(fold)
+    assert made_by["calibrated"] == held_out
+    assert not held_out & made_by["trained"]
     assert not log.exists()
 
 

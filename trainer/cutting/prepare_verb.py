@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from trainer.cutting.progress import Progress, Say
 from trainer.options import add_patch_size, patch_size
+from trainer.progress import Say, progress_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,11 +27,8 @@ def prepare_store(arguments: argparse.Namespace, say: Say) -> None:
     from trainer.files import make_folder
     from trainer.training.figures import draw_distribution, draw_samples
 
-    progress = Progress("files", say, "file")
-    try:
+    with progress_of("files", say, "file") as progress:
         report = prepare(arguments.data, arguments.out, progress, patch_size(arguments))
-    finally:
-        progress.end()
     for line in report.lines():
         say(line)
     store = load_store(arguments.out)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
-from trainer.cutting.progress import Progress, Say
 from trainer.errors import DataError, named
 from trainer.options import add_patch_size, patch_size
+from trainer.progress import Progress, Say
 from trainer.settings import USUAL
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from trainer.data.case_layout import lay_out
 from trainer.data.weighting import weightings
 from trainer.errors import DataError, named
 from trainer.files import make_folder
+from trainer.release.case_ids import CaseIds, of_card
 from trainer.release.embedding import hidden_features, plane, some
 from trainer.release.onnx_file import load_file, stored_probabilities
 from trainer.scoring.markdown import interval
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 PICTURES = ("confusion", "reliability", "tsne")
 """What `draw_figures` draws."""
-
-NOT_HELD_OUT = {"trained": "training", "calibrated": "calibration"}
-"""What cases may have done to a model -> the block of its card that names them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,8 @@ class Assessment:
     threshold : float
         The card's.
     patches, cases : int
+    is_origin_known : bool
+        Whether the cases that made the model are known.
     not_held_out : dict
         Those of the cases that, by its card, trained the model, or chose its calibration and
         threshold; by which of the two they did.
@@ -67,6 +67,7 @@ class Assessment:
     threshold: float
     patches: int
     cases: int
+    is_origin_known: bool
     not_held_out: dict[str, tuple[str, ...]]
     probability: NDArray[np.float64]
     figures: dict[str, dict[str, Interval]]
@@ -86,6 +87,11 @@ class Assessment:
 
     def lines(self) -> Iterator[str]:
         """Say all of it, a line each."""
+        if not self.is_origin_known:
+            yield (
+                "The card does not name the cases that made this model: name its folder with --run "
+                "to see whether these are among them"
+            )
         for done, cases in self.not_held_out.items():
             yield (
                 f"NOT HELD OUT: {len(cases)} of these {self.cases} cases {done} this model "
@@ -101,8 +107,13 @@ class Assessment:
             yield f"{cell:18}" + "".join(f" {count:>26,.0f}" for count in counts)
 
 
-def assess(model: Loaded, part: Part) -> Assessment:
+def assess(model: Loaded, part: Part, made_by: CaseIds | None = None) -> Assessment:
     """Score an exported model on a part, weighted and unweighted, at its card's threshold.
+
+    Parameters
+    ----------
+    made_by : dict, optional
+        Cases that made the model, where they are known from its run; else the card's.
 
     Raises
     ------
@@ -115,17 +126,15 @@ def assess(model: Loaded, part: Part) -> Assessment:
         raise DataError("This part has no patches of both classes to score; choose another --part.")
     probability = stored_probabilities(model.session, part.store.batches())
     cases = {str(case) for case in index.case}
-    idc = card.document["idc"]
-    touched = {
-        done: tuple(sorted(cases.intersection(idc[block].get("case_ids", ()))))
-        for done, block in NOT_HELD_OUT.items()
-    }
+    known = made_by if made_by is not None else of_card(card.document)
+    touched = {done: tuple(sorted(cases & ids)) for done, ids in known.items()}
     scored = Scored(probability, index.label)
     of = weightings(part.weight)
     return Assessment(
         threshold,
         len(index),
         len(cases),
+        all(known.values()),
         {done: of for done, of in touched.items() if of},
         probability,
         {

@@ -7,8 +7,8 @@ import onnx
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
-from idc_desktop.errors import ModelError
 from trainer.data.dataset import PatchStore
+from trainer.release.head import hidden_layer
 from trainer.release.onnx_file import open_session
 
 MOST = 2000
@@ -24,13 +24,7 @@ def hidden_features(content: bytes, store: PatchStore) -> NDArray[np.float32]:
         The model ends in no dense layer.
     """
     model = onnx.load_from_string(content)
-    made_by = {name: node for node in model.graph.node for name in node.output}
-    name = "logit"
-    while name in made_by and made_by[name].op_type not in ("MatMul", "Gemm"):
-        name = made_by[name].input[0]
-    if name not in made_by:
-        raise ModelError("The model ends in no dense layer, so it has no features to embed.")
-    hidden = made_by[name].input[0]
+    hidden = hidden_layer(model)
     model.graph.output.append(
         onnx.helper.make_tensor_value_info(hidden, onnx.TensorProto.FLOAT, None)
     )

@@ -17,6 +17,7 @@ import keras
 from trainer.data.splits import NO_CASES, read_official_cases
 from trainer.files import make_folder, sole_user
 from trainer.release.about import About
+from trainer.release.case_ids import Keeping
 from trainer.release.model_card import CROSSVALIDATED, Evidence
 from trainer.release.onnx_file import convert, round_weights
 from trainer.release.robustness import ShiftScores
@@ -48,6 +49,8 @@ class Target:
         Gets the figures of the official test cases and of other laboratories' slides.
     elsewhere : sequence of Path
         Folders of other laboratories' labelled slides, scored for the card.
+    publish_case_ids : bool
+        Whether the card names the cases; the folder of all that is trained does in any case.
     """
 
     model: Path
@@ -57,6 +60,7 @@ class Target:
     about: About
     test_log: Path | None = None
     elsewhere: Sequence[Path] = ()
+    publish_case_ids: bool = False
 
 
 def fit(
@@ -121,6 +125,7 @@ def _fit(
         metrics | official,
         shifts,
         KeptBack(target.test_log, tested, target.elsewhere),
+        Keeping(out, target.publish_case_ids),
         *(target.model, target.name, target.version, target.about, target.report),
         folds.tested.agreement(),
     )

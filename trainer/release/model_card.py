@@ -174,7 +174,7 @@ def build_card(
             "threshold": threshold,
             "threshold_rule": "largest Youden index on the weighted patches that calibration was "
             "fitted on",
-            "validation_curve": [_on_curve(point) for point in curve],
+            "validation_curve": [curve_entry(point) for point in curve],
             "metrics": {
                 group: {figure: rounded(interval) for figure, interval in figures.items()}
                 for group, figures in metrics.items()
@@ -228,7 +228,8 @@ def rounded(figure: Interval) -> dict[str, float]:
     return {name: round(of, 6) for name, of in asdict(figure).items() if of is not None}
 
 
-def _on_curve(point: OperatingPoint) -> Document:
+def curve_entry(point: OperatingPoint) -> Document:
+    """Return an operating point as it stands in a card."""
     found: Document = {"threshold": point.threshold}
     for name in ("sensitivity", "specificity"):
         value, *ends = rounded(getattr(point, name)).values()

@@ -20,6 +20,7 @@ from trainer.errors import RunError
 from trainer.files import replacing
 from trainer.release.about import About
 from trainer.release.assessment import PICTURES, draw_figures
+from trainer.release.case_ids import Keeping
 from trainer.release.golden import choose_golden
 from trainer.release.model_card import (
     LEAK,
@@ -86,6 +87,7 @@ def release(
     report: Path | None = None,
     test_log: Path | None = None,
     elsewhere: Sequence[Path] = (),
+    publish_case_ids: bool = False,
 ) -> Release:
     """Calibrate, prove and write the best network of a run.
 
@@ -104,6 +106,8 @@ def release(
         look at the test cases makes them less of a test.
     elsewhere : sequence of Path
         Folders of other laboratories' labelled slides, scored for the card and logged as well.
+    publish_case_ids : bool
+        Whether the card names the cases; the run folder does in any case.
 
     Raises
     ------
@@ -149,6 +153,7 @@ def release(
         metrics | tested,
         judged.shifted(converted),
         KeptBack(test_log, tested, elsewhere),
+        Keeping(folder, publish_case_ids),
         *(out, name, version, about, report),
     )
 
@@ -216,6 +221,7 @@ def publish(
     metrics: Figures,
     shifts: ShiftScores | None,
     kept_back: KeptBack,
+    case_ids: Keeping,
     out: Path,
     name: str,
     version: str,
@@ -245,6 +251,7 @@ def publish(
     card = build_card(
         *(name, version, run, data, evidence, platt, threshold, curve, metrics, golden, about)
     )
+    case_ids.keep(card)
     patches = _parity_patches(data.validation, data.train)
     labs = None
     if kept_back.elsewhere:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Say = Callable[[str], None]
@@ -46,3 +47,13 @@ class Progress:
         """Leave the terminal."""
         if self._bar is not None:
             self._bar.close()
+
+
+@contextmanager
+def progress_of(name: str, say: Say, unit: str = "patch") -> Iterator[Progress]:
+    """Show how far something is until the block ends."""
+    progress = Progress(name, say, unit)
+    try:
+        yield progress
+    finally:
+        progress.end()
