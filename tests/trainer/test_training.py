@@ -108,7 +108,7 @@ def exported(run: Path, laboratory: Path, tmp_path_factory: pytest.TempPathFacto
             *("export", str(run), "--out", str(folder / "small.onnx"), "--name", "small"),
             *("--report", str(folder / "small.md"), "--test-log", str(folder / "test.csv")),
             *("--about", str(folder / "about.json")),
-            *("--elsewhere", str(laboratory)),
+            *("--elsewhere", str(laboratory), "--publish-case-ids"),
         ]
     )
     assert code == 0
