@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from idc_desktop.analysis.appearance import Appearance
-from tests.support.command import run_cli
+from tests.support import artefacts
+from tests.support.command import read_csv, run_cli
 from tests.support.models import TinyModel
 from tests.support.slides import PINK, Canvas, Rgb, write_tiff
 
@@ -66,6 +67,9 @@ def test_nothing_is_said_of_a_usual_slide(picture: Rgb) -> None:
         (stained(0.45), "is dark"),
         (grey(stained(0.45)), "is dark"),
         (np.zeros((STRIP, 100, 3), np.uint8), "is dark"),
+        (artefacts.brown(stained()), "not those of haematoxylin and eosin"),
+        (artefacts.misread(stained()), "photometric"),
+        (stained()[..., [1, 0, 2]], "not those of haematoxylin and eosin"),
         (padded(stained(), 128), "9 % of the slide is filled with a flat grey"),
         (padded(stained(), 190, rows=400), "49 % of the slide"),
     ],
@@ -98,3 +102,5 @@ def test_note_stands_in_every_output(tiny_model: TinyModel, data_dir: Path, tmp_
     assert any("note: grey.tiff: The slide is not coloured" in it for it in outcome.error_lines)
     provenance = json.loads((tmp_path / "grey" / "provenance.json").read_text("utf-8"))
     assert any("not coloured" in note for note in provenance["notes"])
+    whole = read_csv(tmp_path / "grey" / "regions.csv")[-1]
+    assert "not coloured" in whole["Note"]

@@ -11,7 +11,7 @@ from idc_desktop.analysis.tiling import PatchReader
 from idc_desktop.maps.grid import Block, PatchGrid
 from idc_desktop.maps.layers import KINDS, PATCH, REASONS, SHIELD
 from idc_desktop.maps.probability_map import BlockResult, PatchState, ProbabilityMap
-from idc_desktop.maps.shield_notes import shield_notes
+from idc_desktop.maps.shield_notes import cautions, shield_notes
 from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models.card import PatchSize
 from idc_desktop.phantom.making import make_phantom
@@ -142,7 +142,10 @@ def test_notes_tell_what_was_left_out_and_why() -> None:
     assert "3 patches" in some
     assert "2 pen, 1 fold" in some
     (most,) = shield_notes(judged_map([pen, pen, 0]))
-    assert most.startswith("Most of what was analyzed is excluded")
+    assert most.startswith("Most of it shows artefacts")
+    (blurred,) = shield_notes(judged_map([REASONS.index("blur")] * 3))
+    assert "out of focus" in blurred
+    assert cautions([most, blurred, "It is interpolated."]) == [most, blurred]
     (unseen,) = shield_notes(judged_map([-1, -1]))
     assert "earlier version" in unseen
     assert shield_notes(judged_map([pen, pen], is_shielded=False)) == []

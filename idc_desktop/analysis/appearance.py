@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from idc_desktop.analysis.shield import stains_of
+from idc_desktop.maps.shield_notes import DISTRUST
 from idc_desktop.maps.tissue import TissueSettings
 
 _LEAST_TISSUE = 0.01  # of the picture: on less than this, dust decides
@@ -13,6 +15,10 @@ _MOST_FLAT = 0.02  # of the picture; tissue and glass have noise, and 0.0002 at 
 _LEAST_LIGHT = 150  # that the brightest hundredth reaches; 229 and more
 _LEAST_BRIGHT = 0.01  # of what is lit
 _DARK_MEAN = 64
+_MOST_FOREIGN = 0.5  # of what is stained; 0.06 and less on slides of three laboratories
+_EVERY_PX = 2  # along each axis: enough for the stain
+_LEAST_LUMA, _CHROMA, _CHROMA_RANGE = 200, 128, 12  # glass, if YCbCr is taken for RGB
+_LEAST_SUCH_GLASS = 0.05  # of the picture
 
 
 class Appearance:
@@ -20,6 +26,7 @@ class Appearance:
 
     def __init__(self) -> None:
         self._pixels = self._tissue = self._coloured = self._flat = self._sum = 0
+        self._stained = self._foreign = self._chroma = self._looked_at = 0
         self._lights = np.zeros(256, np.int64)
 
     def add(self, strip: npt.NDArray[np.uint8]) -> None:
@@ -33,6 +40,7 @@ class Appearance:
         self._sum += int(strip.sum())
         self._tissue += int(np.count_nonzero(is_grey | (is_coloured & is_lit)))
         self._coloured += int(np.count_nonzero(is_coloured & is_lit))
+        self._add_stain(strip[::_EVERY_PX, ::_EVERY_PX])
         # A fill has one value, or almost where it was compressed; so far as it reaches here.
         levels = high.astype(np.int16)
         right = np.abs(levels[:-1, 1:] - levels[:-1, :-1]) <= 1
@@ -41,6 +49,17 @@ class Appearance:
         self._flat += int(np.count_nonzero(flat))
         self._lights += np.bincount(high[is_lit], minlength=256)
 
+    def _add_stain(self, pixels: npt.NDArray[np.uint8]) -> None:
+        stained, foreign = stains_of(pixels)
+        self._looked_at += stained.size
+        self._stained += int(np.count_nonzero(stained))
+        self._foreign += int(np.count_nonzero(foreign))
+        red, others = pixels[..., 0], pixels[..., 1:].astype(np.int16)
+        is_chroma = (np.abs(others - _CHROMA) <= _CHROMA_RANGE).all(axis=-1)
+        # Of differences that are not shifted by 128, glass has none.
+        is_chroma |= (others <= _CHROMA_RANGE).all(axis=-1)
+        self._chroma += int(np.count_nonzero(is_chroma & (red >= _LEAST_LUMA)))
+
     def notes(self) -> list[str]:
         """Return what should be known, a sentence or two each; nothing of a usual slide."""
         if not self._pixels:
@@ -48,7 +67,7 @@ class Appearance:
         if self._sum < _DARK_MEAN * 3 * self._pixels or not self._is_bright():
             return [
                 "The slide is dark: it does not look like a stained brightfield scan. Glass "
-                "counts as tissue, and the probabilities are not to be trusted."
+                f"counts as tissue, and the probabilities are {DISTRUST}."
             ]
         notes = []
         tissue = self._tissue - self._flat
@@ -56,7 +75,21 @@ class Appearance:
         if tissue >= _LEAST_TISSUE * self._pixels and is_uncoloured:
             notes.append(
                 "The slide is not coloured: it does not look like a scan of H&E, or its channels "
-                "lie on pages of their own. The probabilities are not to be trusted."
+                f"lie on pages of their own. The probabilities are {DISTRUST}."
+            )
+        elif self._chroma >= _LEAST_SUCH_GLASS * self._looked_at:
+            notes.append(
+                "Its colours are wrong: glass is red, as where brightness and colour differences "
+                "(YCbCr) are taken for red, green and blue. The file states another photometric "
+                f"interpretation than it has; the probabilities are {DISTRUST}."
+            )
+        elif (
+            self._stained >= _LEAST_TISSUE * self._looked_at
+            and self._foreign > _MOST_FOREIGN * self._stained
+        ):
+            notes.append(
+                "Its colours are not those of haematoxylin and eosin: another stain, or channels "
+                f"in another order. The probabilities are {DISTRUST}."
             )
         if self._flat > _MOST_FLAT * self._pixels:
             share = 100 * self._flat / self._pixels

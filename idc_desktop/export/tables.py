@@ -9,6 +9,7 @@ from idc_desktop.export.cells import csv_text, number_cell, text_cell
 from idc_desktop.export.content import Content
 from idc_desktop.export.patches import Patch, shown_patches
 from idc_desktop.maps.probability_map import PatchState
+from idc_desktop.maps.shield_notes import cautions
 from idc_desktop.regions.diameter import diameter_of
 from idc_desktop.regions.statistics import RegionStatistics
 
@@ -142,15 +143,18 @@ def _region_rows(content: Content) -> Iterator[tuple[object, ...]]:
         analysis.provider.used,
         analysis.map_kind,
     )
+    caution = " ".join(cautions(analysis.notes))
+    last = len(content.regions)
     each = zip(
         content.rows, content.figures, content.uncertainties, content.accepted_um2, strict=True
     )
-    for region, figures, uncertainty, accepted in each:
+    for number, (region, figures, uncertainty, accepted) in enumerate(each):
         head = (analysis.image, region.name, region.classification, region.shape.roi)
         numbers = (number_cell(it(figures)) for it in _FIGURES.values())
         excluded = str(figures.patches_excluded) if analysis.map.is_shielded else ""
         layers = (number_cell(uncertainty), excluded)
-        said = (region.verdict, text_cell(region.note))
+        note = region.note or (caution if number == last else "")
+        said = (region.verdict, text_cell(note))
         longest = number_cell(diameter_of([region.shape], analysis.mpp).length)
         own = (*layers, *said, longest, number_cell(accepted))
         yield (*map(text_cell, head), *numbers, *tail, *own)

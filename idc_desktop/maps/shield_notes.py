@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from idc_desktop.maps.probability_map import ProbabilityMap
 
+DISTRUST = "not to be trusted"
+"""Stands in whatever says that a slide is none for the model."""
+
 _MOSTLY = 0.5  # of the patches that the model judged
+
+
+def cautions(notes: Iterable[str]) -> list[str]:
+    """Return those notes that say that a slide is none for the model."""
+    return [note for note in notes if DISTRUST in note]
 
 
 def shield_notes(probability_map: ProbabilityMap) -> list[str]:
@@ -20,9 +30,11 @@ def shield_notes(probability_map: ProbabilityMap) -> list[str]:
     if many:
         left = int(np.count_nonzero(probability_map.analyzed))
         if many > _MOSTLY * (many + left):
+            blurred = found.get("blur", 0) > _MOSTLY * (many + left)
+            what = "Most of the slide is out of focus" if blurred else "Most of it shows artefacts"
             notes.append(
-                f"Most of what was analyzed is excluded ({which}): the slide is none that the "
-                f"model can judge, and the figures are of the {_patches(left)} left."
+                f"{what} and is excluded ({which}): the figures are of the {_patches(left)} left, "
+                f"and {DISTRUST}."
             )
         else:
             notes.append(
