@@ -19,6 +19,7 @@ from idc_desktop.slides.description import SlideDescription
 from idc_desktop.storage.user_data import data_folder, slide_folder
 from idc_desktop.ui.display import Display, DisplayStep, threshold_key
 from idc_desktop.ui.numbers import number_text
+from idc_desktop.ui.places import Places
 from idc_desktop.ui.region_model import RegionModel
 from idc_desktop.ui.run import Run, RunState
 from idc_desktop.ui.runs import Runs
@@ -42,7 +43,8 @@ class SlideDocument(SlideScene):
     runs : Runs
         All runs of the window.
     history : QUndoStack
-        What can be undone: edits of regions and changes of the display.
+        What can be undone: edits of regions, of places, and changes of the display.
+    places : Places
     refusal : str
         Why the slide that was asked for last could not be opened.
     """
@@ -75,7 +77,8 @@ class SlideDocument(SlideScene):
         self.history.setUndoLimit(_MAX_STEPS)
         regions.setParent(self)
         regions.noted.connect(self.noted)
-        regions.recovered.connect(self._take_kept_thresholds)
+        regions.recovered.connect(self._take_what_is_kept)
+        self.places = Places(history, self.camera, self)
         self.runs = Runs(read_model(find_model(model)), self)
         self.runs.changed.connect(self._on_run_changed)
         self.runs.map_changed.connect(self._on_run_grown)
@@ -87,6 +90,7 @@ class SlideDocument(SlideScene):
         self._saving.timeout.connect(self._save_view)
         self.display_changed.connect(self._saving.start)
         self.camera.moved.connect(self._saving.start)
+        self.places.changed.connect(self._save_view)
         self._candidate: tuple[TileLoader, Path, float | None] | None = None
 
     @property
@@ -272,6 +276,7 @@ class SlideDocument(SlideScene):
             self.tiles.deleteLater()
         self.tiles = self.pyramid = self.path = self.slide = None
         self.selected = None
+        self.places.take(None)
         self._display = replace(self._display, thresholds={})
 
     def _save_view(self) -> None:
@@ -279,7 +284,7 @@ class SlideDocument(SlideScene):
         self._saving.stop()
         if self.slide:
             look = {"viewport": asdict(self.camera.viewport), "display": asdict(self._display)}
-            self.regions.save_view({**look, "mpp": self._mpp})
+            self.regions.save_view({**look, "mpp": self._mpp, "places": self.places.kept()})
 
     def _restore_view(self) -> None:
         """Look where the user looked last; what makes no sense is left as it is."""
@@ -288,17 +293,19 @@ class SlideDocument(SlideScene):
         kept = Viewport.from_dict(view.get("viewport"))
         self.camera.aim(self.pyramid.extent_l0, self.mpp_xy, kept)
         self._display = Display.from_dict(view.get("display")) or self._display
+        self.places.take(view.get("places"))
         mpp = view.get("mpp")
         if self.mpp_xy is None and isinstance(mpp, float) and mpp > 0:
             QTimer.singleShot(0, self, lambda: self.give_resolution(mpp))
 
-    def _take_kept_thresholds(self) -> None:
+    def _take_what_is_kept(self) -> None:
         """Take what was kept with regions that come late; what was set here meanwhile is newer."""
         kept = Display.from_dict(self.regions.view.get("display"))
         before = self.threshold
         if kept is not None:
             thresholds = {**kept.thresholds, **self._display.thresholds}
             self._step({"thresholds": thresholds})
+        self.places.take_late(self.regions.view.get("places"))
         if self.threshold != before:
             self.noted.emit(f"The threshold is {self.threshold:.3f}, as it was kept of this slide.")
 

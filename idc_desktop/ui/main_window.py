@@ -29,6 +29,7 @@ from idc_desktop.ui.panels.beside_bar import BesideBar
 from idc_desktop.ui.panels.foci_panel import FociPanel
 from idc_desktop.ui.panels.magnification_field import MagnificationField
 from idc_desktop.ui.panels.marks_panel import MarksPanel
+from idc_desktop.ui.panels.places_panel import PlacesPanel
 from idc_desktop.ui.panels.region_panel import RegionPanel
 from idc_desktop.ui.panels.regions_bar import RegionsBar
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
@@ -76,6 +77,7 @@ class MainWindow(QMainWindow):
         self.regions = RegionPanel(document)
         self.foci = FociPanel(document)
         self.marks = MarksPanel(document)
+        self.places = PlacesPanel(document)
         self.dialogs = DialogDesk(self, self.pair, settings, self.views.grab)
         self.export_task = Task(self)
         self._export: Export | None = None
@@ -188,20 +190,21 @@ class MainWindow(QMainWindow):
             ("Regions", self.regions, area.BottomDockWidgetArea),
             ("Foci", self.foci, area.BottomDockWidgetArea),
             ("Measurements", self.marks, area.BottomDockWidgetArea),
+            ("Places", self.places, area.BottomDockWidgetArea),
         ):
             dock = QDockWidget(title, self)
             dock.setObjectName(title.lower())
             dock.setWidget(content)
             self.addDockWidget(where, dock)
             self.docks[title] = dock
-        below = ("Regions", "Foci", "Measurements")
+        below = ("Regions", "Foci", "Measurements", "Places")
         for title in below[1:]:
             self.tabifyDockWidget(self.docks[below[0]], self.docks[title])
         for title in below:
             self.docks[title].hide()
         self.setCorner(Qt.Corner.BottomRightCorner, area.RightDockWidgetArea)
         resize_within_screen(self, 1400, 900)
-        docks, sizes = list(self.docks.values()), [210, 350, 250, 250, 250]
+        docks, sizes = list(self.docks.values()), [210, 350, 250, 250, 250, 250]
         self.resizeDocks(docks[:2], sizes[:2], Qt.Orientation.Horizontal)
         self.resizeDocks(docks[2:], sizes[2:], Qt.Orientation.Vertical)
 
@@ -243,6 +246,8 @@ class MainWindow(QMainWindow):
             dock_verb("Re&gions", "F7"),
             dock_verb("F&oci", "F8"),
             dock_verb("Measure&ments", "F3"),
+            dock_verb("&Places", "Shift+F3"),
+            *self.places.verbs(),
             Verb(VIEW, "&Label and macro image …", dialogs.show_associated),
             Verb(_ANALYSIS, "&Analyze", document.analyze_or_pause, "Ctrl+R", "analyze"),
             Verb(_ANALYSIS, "&Cancel the analysis", document.cancel, "Ctrl+."),
