@@ -22,6 +22,7 @@ from idc_desktop.models.model_file import bundled_models
 from idc_desktop.plain_text import one_line
 from idc_desktop.ui.beside import SideBySide
 from idc_desktop.ui.dialogs.desk import DialogDesk
+from idc_desktop.ui.dialogs.training import TrainingPatches
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.inspector import Inspector
@@ -83,6 +84,7 @@ class MainWindow(QMainWindow):
         self._export: Export | None = None
         self._lay_out()
         self.full_screen = FullScreen(self, self.docks.values())
+        self.training = TrainingPatches(self, self.document, self.slides.paths)
         self.verbs = Verbs(self, self._table())
         self._add_theme_menu()
         self.magnification = MagnificationField(document)
@@ -264,6 +266,7 @@ class MainWindow(QMainWindow):
             *self.foci.verbs(),
             *self.marks.verbs(),
             Verb(REVIEW, "&Report: case, reader, conclusion …", dialogs.write_sheet, "Ctrl+T"),
+            Verb(REVIEW, "&Training patches …", self.training.ask),
             SEPARATOR,
             Verb(_HELP, "&Keyboard and mouse …", self._show_shortcuts, "F1"),
             Verb(_HELP, "&About …", dialogs.show_about),
