@@ -16,12 +16,15 @@ from idc_desktop.models.model_file import read_model
 from tests.support.models import TinyModel, golden_patches, write_tiny_model
 from tests.support.slides import write_tiff
 from trainer.cli import main
-from trainer.context.fitting import ALLOWED, Bench, choose, fit, leave_one_out
-from trainer.context.planting import SIZES, found_at, plant
+from trainer.context.fitting import fit, leave_one_out
+from trainer.context.planting import SIZES, found_at, found_foci, plant
 from trainer.context.report import errors_in_fifth, summary
 from trainer.context.slides import IDC, OTHER, UNKNOWN, LabelledMap, read_maps
 from trainer.context.verb import written
 from trainer.release.model_card import to_json
+
+ALLOWED = {1: 0.03, 4: 0.01}
+"""By patches of a focus: how many fewer of the planted foci may be found than by patches alone."""
 
 
 def painted_map(name: str, seed: int, shape: tuple[int, int] = (30, 30)) -> LabelledMap:
@@ -40,22 +43,17 @@ def painted_map(name: str, seed: int, shape: tuple[int, int] = (30, 30)) -> Labe
 MAPS = [painted_map(name, seed) for seed, name in enumerate("abc")]
 
 
-@pytest.fixture(scope="module")
-def benches() -> list[Bench]:
-    return [Bench(one, [it for it in MAPS if it is not one]) for one in MAPS]
-
-
-def test_slides_left_out_gain_without_losing_small_foci(benches: list[Bench]) -> None:
-    judged = list(leave_one_out(benches, 0.3, 0.5))
-    means = summary(judged)
+def test_slides_left_out_gain_without_losing_small_foci() -> None:
+    judged = list(leave_one_out(MAPS, 1.4, 0.3, 0.5))
+    foci = {one.name: found_foci(one, [it for it in MAPS if it is not one], 1.4) for one in MAPS}
+    means = summary(judged, foci)
 
     assert means["auc"] > means["auc_patch"] + 0.01
     assert means["balanced_accuracy"] > means["balanced_accuracy_patch"]
     for size, most in ALLOWED.items():
-        assert means[f"found_{size}_patch"] - means[f"found_{size}"] <= most + 0.02
+        assert means[f"found_{size}_patch"] - means[f"found_{size}"] <= most
     for one in judged:
         assert errors_in_fifth(one, one.uncertainty) > errors_in_fifth(one, one.plain_margin) - 0.1
-        assert one.settings.sigma_patches == choose([it for it in benches if it.slide != one.slide])
 
 
 def test_planted_focus_is_found_as_on_the_whole_slide() -> None:
@@ -181,9 +179,9 @@ def test_shipped_context_map_gains_and_keeps_small_foci(shared_data: Path, name:
     model = MODELS / f"{name}.onnx"
     card = read_model(model).card
     maps = read_maps(model, slides)
-    benches = [Bench(one, [it for it in maps if it is not one]) for one in maps]
-    judged = list(leave_one_out(benches, 0.284, card.threshold))
-    means = summary(judged)
+    foci = {one.name: found_foci(one, [it for it in maps if it is not one], 1.4) for one in maps}
+    judged = list(leave_one_out(maps, 1.4, 0.284, card.threshold))
+    means = summary(judged, foci)
 
     assert all(one.context.auc >= one.patch.auc for one in judged)
     assert means["auc"] >= means["auc_patch"] + 0.015

@@ -3,104 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from idc_desktop.maps.context import context_values, in_context, margin, neighbourhood
 from idc_desktop.models.context_settings import ContextSettings
-from trainer.context.planting import SIZES, Plants, found_at, plant
-from trainer.context.slides import OTHER, Flags, Floats, LabelledMap
+from trainer.context.slides import Flags, Floats, LabelledMap
 from trainer.scoring.calibration import PROBABILITY_DIGITS, Platt, fit_platt
 from trainer.scoring.metrics import Metrics, Scored, youden_threshold
 
-SIGMAS = (0.7, 1.0, 1.4)
-"""Widths of the neighbourhood that are tried, in patches. Wider ones gain little, and lose foci."""
-
-ALLOWED: Mapping[int, float] = {1: 0.03, 4: 0.01}
-"""By patches of a focus: how many fewer of the planted foci the map may find than patches do."""
+SIGMA_PATCHES = 1.4
+"""Width of the neighbourhood: wider ones gain little more, and lose small foci."""
 
 _CURVE = (0.001, 0.002, 0.005, *(number / 100 for number in range(1, 100)))
 _QUANTILES = 21
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What a width of the neighbourhood does on a slide.
-
-    Attributes
-    ----------
-    gain : float
-        Of AUC over the patch map.
-    found : dict
-        By patches of a planted focus: the share that is found.
-    lost : dict
-        How many fewer than the patches by themselves find.
-    """
-
-    gain: float
-    found: Mapping[int, float]
-    lost: Mapping[int, float]
-
-
-class Bench:
-    """A slide on which widths are tried; what does not depend on the width is computed once."""
-
-    def __init__(self, slide: LabelledMap, others: Sequence[LabelledMap]) -> None:
-        self.slide = slide
-        self._plants: dict[int, Plants] = {size: plant(slide, others, size) for size in SIZES}
-        self._trials: dict[float, Trial] = {}
-
-    @property
-    def _benign(self) -> Flags:
-        return self.slide.scored & (self.slide.label == OTHER)
-
-    @cached_property
-    def found_alone(self) -> dict[int, float]:
-        """By patches of a planted focus: the share that patches by themselves find."""
-        benign = self.slide.own[self._benign]
-        return {size: found_at(it.alone(), benign) for size, it in self._plants.items()}
-
-    def trial(self, sigma: float) -> Trial:
-        """Try a width, in patches."""
-        if sigma not in self._trials:
-            self._trials[sigma] = self._try(sigma)
-        return self._trials[sigma]
-
-    def _try(self, sigma: float) -> Trial:
-        slide = self.slide
-        lifted, equal = lift(slide, sigma), np.ones(int(slide.scored.sum()))
-        before, after = (
-            Scored(values[slide.scored], slide.is_idc).auc(equal) for values in (slide.own, lifted)
-        )
-        benign = lifted[self._benign]
-        found = {size: found_at(it.in_context(sigma), benign) for size, it in self._plants.items()}
-        lost = {size: self.found_alone[size] - share for size, share in found.items()}
-        return Trial(after - before, found, lost)
 
 
 def lift(slide: LabelledMap, sigma: float) -> Floats:
     """Return the log-odds of a slide's patches in their context, before calibration."""
     around = neighbourhood(slide.own, slide.counts, sigma)
     return in_context(slide.own, around)
-
-
-def choose(benches: Sequence[Bench]) -> float:
-    """Return the width that gains most on slides without losing small foci there.
-
-    Where every width loses more than is allowed, the one that loses least.
-    """
-
-    def merit(sigma: float) -> tuple[float, float]:
-        trials = [bench.trial(sigma) for bench in benches]
-        lost = {size: float(np.mean([it.lost[size] for it in trials])) for size in ALLOWED}
-        excess = sum(max(0.0, lost[size] - most) for size, most in ALLOWED.items())
-        return -excess, float(np.mean([it.gain for it in trials]))
-
-    return max(SIGMAS, key=merit)
 
 
 def fit(slides: Sequence[LabelledMap], sigma: float, prevalence: float) -> dict[str, Any]:
@@ -169,8 +94,6 @@ class Judged:
     refitted : Metrics
         Of the patch map, calibrated and cut on the other slides like the context map: what of the
         difference is not the neighbours' doing.
-    trial : Trial
-    found_alone : dict
     """
 
     slide: LabelledMap
@@ -180,8 +103,6 @@ class Judged:
     patch: Metrics
     context: Metrics
     refitted: Metrics
-    trial: Trial
-    found_alone: Mapping[int, float]
 
     @property
     def wrong(self) -> Flags:
@@ -198,35 +119,33 @@ class Judged:
 
 
 def leave_one_out(
-    benches: Sequence[Bench], prevalence: float, threshold: float
+    maps: Sequence[LabelledMap], sigma: float, prevalence: float, threshold: float
 ) -> Iterator[Judged]:
-    """Judge each slide with width and settings that were chosen on the others.
+    """Judge each slide with settings that were fitted on the others.
 
     Parameters
     ----------
+    sigma : float
+        Width of the neighbourhood, in patches.
+    prevalence : float
+        Share of IDC in the archive.
     threshold : float
         The card's, of the patch map.
     """
-    for bench in benches:
-        others = [it for it in benches if it is not bench]
-        slides = [it.slide for it in others]
-        sigma = choose(others)
-        settings = ContextSettings.from_document(fit(slides, sigma, prevalence))
-        slide, here = bench.slide, bench.slide.scored
+    for slide in maps:
+        others, here = [it for it in maps if it is not slide], slide.scored
+        settings = ContextSettings.from_document(fit(others, sigma, prevalence))
         values = context_values(slide.probability, slide.counts, settings)
         probability, uncertainty = (it[here].round(PROBABILITY_DIGITS) for it in values)
         equal = np.ones(len(probability))
-        alone = slide.probability[here]
         yield Judged(
             slide,
             settings,
             probability,
             uncertainty,
-            patch=Scored(alone, slide.is_idc).metrics(equal, threshold),
+            patch=Scored(slide.probability[here], slide.is_idc).metrics(equal, threshold),
             context=Scored(probability, slide.is_idc).metrics(equal, settings.operation.threshold),
-            refitted=_refitted(slides, slide, prevalence),
-            trial=bench.trial(sigma),
-            found_alone=bench.found_alone,
+            refitted=_refitted(others, slide, prevalence),
         )
 
 

@@ -105,3 +105,24 @@ def plant(
 def found_at(values: Floats, benign: Floats) -> float:
     """Return the share of foci that is found where `SPECIFICITY` of the benign patches are not."""
     return float(np.mean(values >= np.quantile(benign, SPECIFICITY)))
+
+
+def found_foci(
+    slide: LabelledMap, others: Sequence[LabelledMap], sigma: float
+) -> dict[int, tuple[float, float]]:
+    """Return, by patches of a planted focus, which share patches alone find, and in context.
+
+    Parameters
+    ----------
+    sigma : float
+        Width of the neighbourhood, in patches.
+    """
+    benign = slide.scored & (slide.label == OTHER)
+    around = neighbourhood(slide.own, slide.counts, sigma)
+    lifted = in_context(slide.own, around)[benign]
+    found = {}
+    for size in SIZES:
+        plants = plant(slide, others, size)
+        alone = found_at(plants.alone(), slide.own[benign])
+        found[size] = alone, found_at(plants.in_context(sigma), lifted)
+    return found

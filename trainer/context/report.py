@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from idc_desktop.models.card import ModelCard
-from trainer.context.fitting import ALLOWED, Judged
+from trainer.context.fitting import Judged
 from trainer.context.planting import PLANTS, SIZES, SPECIFICITY
 from trainer.context.slides import Floats
 from trainer.scoring.markdown import table
 
 MOST_UNCERTAIN = 0.2
+Foci = Mapping[int, tuple[float, float]]
+
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
 
 
@@ -29,6 +31,8 @@ class Findings:
     file, sha256 : str
     judged : list of Judged
         Each slide with settings of the others.
+    foci : dict
+        By slide: what `planting.found_foci` found in it.
     known : dict
         By slide: what the network was trained or calibrated on it, empty if nothing.
     """
@@ -37,7 +41,8 @@ class Findings:
     file: str
     sha256: str
     judged: Sequence[Judged]
-    known: dict[str, str]
+    foci: Mapping[str, Foci]
+    known: Mapping[str, str]
 
     @property
     def block(self) -> dict[str, Any]:
@@ -47,7 +52,7 @@ class Findings:
 
     def lines(self) -> Iterator[str]:
         """Say what was reached, a line each."""
-        means = summary(self.judged)
+        means = summary(self.judged, self.foci)
         calibration = self.block["calibration"]
         yield (
             f"neighbourhood {self.block['sigma_patches']:g} patches  calibration a "
@@ -92,9 +97,7 @@ class Findings:
                 f"{PLANTS:,} foci of each size, one at a time, in benign tissue of each slide: "
                 "patches of IDC of one other slide each. Found: one patch of it at least is called "
                 f"where {SPECIFICITY:.0%} of the slide's benign patches are not. A patch is judged "
-                "by its own pixels, so that planting log-odds into the grid is planting pixels. "
-                f"Allowed are losses of {ALLOWED[1]:.0%} of single patches and {ALLOWED[4]:.0%} of "
-                "2 × 2, on the mean of the slides that the width is chosen on.",
+                "by its own pixels, so that planting log-odds into the grid is planting pixels.",
                 "",
                 *self._foci(),
                 "",
@@ -118,7 +121,7 @@ class Findings:
 
     def _slides(self) -> list[str]:
         header = (
-            "slide", "patches", "IDC", "network knew it by", "width", "AUC", "in context",
+            "slide", "patches", "IDC", "network knew it by", "AUC", "in context",
             "balanced acc.", "refitted", "in context", "ECE", "refitted", "in context",
         )  # fmt: skip
         rows = []
@@ -135,12 +138,11 @@ class Findings:
                     f"{len(label):,}",
                     f"{int(label.sum()):,}",
                     self.known[one.slide.name] or "nothing",
-                    f"{one.settings.sigma_patches:g}",
                     *(f"{it:.3f}" for it in figures),
                 )
             )
-        means = np.array([[float(it) for it in row[5:]] for row in rows]).mean(axis=0)
-        return table(header, [*rows, ("mean", "", "", "", "", *(f"{it:.3f}" for it in means))])
+        means = np.array([[float(it) for it in row[4:]] for row in rows]).mean(axis=0)
+        return table(header, [*rows, ("mean", "", "", "", *(f"{it:.3f}" for it in means))])
 
     def _caution(self, seen: Sequence[str]) -> list[str]:
         if not seen:
@@ -159,11 +161,7 @@ class Findings:
         rows = [
             (
                 one.slide.name,
-                *(
-                    f"{share:.3f}"
-                    for size in SIZES
-                    for share in (one.found_alone[size], one.trial.found[size])
-                ),
+                *(f"{share:.3f}" for size in SIZES for share in self.foci[one.slide.name][size]),
             )
             for one in self.judged
         ]
@@ -196,15 +194,15 @@ class Findings:
         return table(header, [(name, *rates(which)) for name, which in names.items()])
 
 
-def summary(judged: Sequence[Judged]) -> dict[str, float]:
+def summary(judged: Sequence[Judged], foci: Mapping[str, Foci]) -> dict[str, float]:
     """Return the means over the slides, by the names that the card's metrics have."""
     found: dict[str, float] = {}
     for name in ("auc", "balanced_accuracy", "ece"):
         found[name] = float(np.mean([getattr(one.context, name) for one in judged]))
         found[f"{name}_patch"] = float(np.mean([getattr(one.patch, name) for one in judged]))
     for size in SIZES:
-        found[f"found_{size}"] = float(np.mean([one.trial.found[size] for one in judged]))
-        found[f"found_{size}_patch"] = float(np.mean([one.found_alone[size] for one in judged]))
+        alone, together = np.mean([of[size] for of in foci.values()], axis=0).tolist()
+        found |= {f"found_{size}_patch": alone, f"found_{size}": together}
     fifths = [errors_in_fifth(one, one.uncertainty) for one in judged]
     found["errors_in_fifth"] = float(np.mean(fifths))
     return {name: round(value, 6) for name, value in found.items()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the verb takes."""
-    parser.add_argument("model", type=Path, help="ONNX file")
+    parser.add_argument("models", metavar="MODEL", nargs="+", type=Path, help="ONNX file")
     parser.add_argument(
         "--slides",
         type=Path,
@@ -28,7 +28,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="complete labelled slides: beside NAME.tiff lies NAME_labels.png, a pixel per patch "
         "(255 IDC, 127 not, 0 unknown)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="ONNX file to write; of several models, a folder"
+    )
     parser.add_argument("--report", type=Path, help="Markdown report to write")
     parser.add_argument("--mpp", type=decimal, help="µm per pixel of the slides")
     parser.add_argument(
@@ -46,21 +48,30 @@ def fit_context(arguments: argparse.Namespace, say: Callable[[str], object]) -> 
 
     if not 0 < arguments.prevalence < 1:
         raise UsageError("--prevalence is a share between 0 and 1.")
-    for path in filter(None, (arguments.out, arguments.report)):
+    models: list[Path] = arguments.models
+    outs = [arguments.out]
+    if len(models) > 1 or arguments.out.is_dir():
+        outs = [arguments.out / path.name for path in models]
+    if len(set(outs)) < len(outs):
+        raise UsageError("Two models have one name, and so would what is written.")
+    for path in (*outs, *filter(None, [arguments.report])):
         make_folder(path.parent)
     from trainer.context.slides import read_maps
 
-    model = load_model(arguments.model)
-    maps = read_maps(model.path, arguments.slides, arguments.mpp)
-    content, found = written(model.path, model.card, maps, arguments.prevalence, arguments.out.name)
-    with replacing(arguments.out) as file:
-        file.write(content)
-    say(f"{arguments.out}  {len(content):,} bytes  SHA-256 {found.sha256}")
-    for line in found.lines():
-        say(line)
+    reports = []
+    for path, out in zip(models, outs, strict=True):
+        model = load_model(path)
+        maps = read_maps(path, arguments.slides, arguments.mpp)
+        content, found = written(path, model.card, maps, arguments.prevalence, out.name)
+        with replacing(out) as file:
+            file.write(content)
+        reports.append(found.report())
+        say(f"{out}  {len(content):,} bytes  SHA-256 {found.sha256}")
+        for line in found.lines():
+            say(line)
     if arguments.report is not None:
         with replacing(arguments.report) as file:
-            file.write(found.report().encode())
+            file.write("\n".join(reports).encode())
         say(f"report: {arguments.report}")
 
 
@@ -72,15 +83,19 @@ def written(
     from onnx import helper
 
     from idc_desktop.models.card import CARD_KEY, parse_card
-    from trainer.context.fitting import Bench, choose, curve, fit, leave_one_out
+    from trainer.context.fitting import SIGMA_PATCHES, curve, fit, leave_one_out
+    from trainer.context.planting import found_foci
     from trainer.context.report import Findings, summary
     from trainer.release.model_card import to_json
 
-    benches = [Bench(one, [it for it in maps if it is not one]) for one in maps]
-    judged = list(leave_one_out(benches, prevalence, card.threshold))
+    judged = list(leave_one_out(maps, SIGMA_PATCHES, prevalence, card.threshold))
+    foci = {
+        one.name: found_foci(one, [it for it in maps if it is not one], SIGMA_PATCHES)
+        for one in maps
+    }
     known = {one.name: _known(card, one.name) for one in maps}
-    block = fit(maps, choose(benches), prevalence)
-    means = summary(judged)
+    block = fit(maps, SIGMA_PATCHES, prevalence)
+    means = summary(judged, foci)
     seen = sum(map(bool, known.values()))
     content = path.read_bytes()
     # Figures of the file as it was are still its own: the weights are the same.
@@ -103,7 +118,7 @@ def written(
     helper.set_model_props(graph, {CARD_KEY: text})
     content = graph.SerializeToString(deterministic=True)
     sha256 = hashlib.sha256(content).hexdigest()
-    return content, Findings(parse_card(text, name), name, sha256, judged, known)
+    return content, Findings(parse_card(text, name), name, sha256, judged, foci, known)
 
 
 def _known(card: ModelCard, slide: str) -> str:
