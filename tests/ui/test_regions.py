@@ -459,7 +459,7 @@ def test_undoing_a_colour_leaves_the_threshold_of_another_model(
         document.choose_model("baseline")
     take(analyzed, "Undo")
     assert document.display.colormap == "viridis"
-    assert document.threshold == document.card.threshold
+    assert document.threshold == document.operation.threshold
 
 
 def test_threshold_is_of_the_slide_and_the_model(
@@ -474,19 +474,19 @@ def test_threshold_is_of_the_slide_and_the_model(
 
     document.show(threshold=0.5)
     choose("baseline")
-    assert document.threshold == document.card.threshold
+    assert document.threshold == document.operation.threshold
     take(analyzed, "Undo")
     take(analyzed, "Redo")
-    assert document.threshold == document.card.threshold
+    assert document.threshold == document.operation.threshold
     choose(str(tiny))
     assert document.threshold == 0.5
 
     document.close()
-    assert document.threshold == document.card.threshold
+    assert document.threshold == document.operation.threshold
     choose("baseline")
     analyzed.open(tiny_slide.path)
     qtbot.waitUntil(lambda: document.path == tiny_slide.path, timeout=WAIT_MS)
-    assert document.threshold == document.card.threshold
+    assert document.threshold == document.operation.threshold
     choose(str(tiny))
     assert document.threshold == 0.5
 
