@@ -6,11 +6,10 @@ All geometry is in level-0 pixels, points are (x, y).
 from __future__ import annotations
 
 import math
-import uuid
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
-from idc_desktop.regions.shape import Point, length_of
+from idc_desktop.regions.shape import Point, length_of, new_id
 
 MarkKind = Literal["line", "angle", "point", "arrow", "text"]
 
@@ -36,7 +35,7 @@ class Mark:
     kind: MarkKind
     points: tuple[Point, ...]
     name: str
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    id: str = field(default_factory=new_id)
 
     def __post_init__(self) -> None:
         if len(self.points) != POINTS.get(self.kind):

@@ -57,6 +57,11 @@ _CLASS_RGB = {
 }
 
 
+def new_id() -> str:
+    """Return an id that nothing has."""
+    return str(uuid.uuid4())
+
+
 class Vertex(NamedTuple):
     """A corner of a shape: number of the polygon, of its ring, of the ring's point."""
 
@@ -258,7 +263,7 @@ class Region:
     shape: Shape
     classification: str = ""
     color: Rgb | None = None
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    id: str = field(default_factory=new_id)
     is_locked: bool = False
     is_hidden: bool = False
     verdict: Verdict = ""

@@ -10,6 +10,7 @@ from PySide6.QtCore import QByteArray, QEvent, Qt, QThreadPool
 from PySide6.QtGui import (
     QActionGroup,
     QCloseEvent,
+    QColor,
     QDragEnterEvent,
     QDropEvent,
     QGuiApplication,
@@ -75,6 +76,11 @@ class MainWindow(QMainWindow):
         self.inspector = Inspector(document)
         self.slide_panel = SlidePanel(document, settings)
         self.slides = self.slide_panel.list
+        if settings.classes:
+            colours = {it: QColor(rgb) for it, rgb in settings.classes.items()}
+            document.regions.set_classes(
+                {it: (rgb.red(), rgb.green(), rgb.blue()) for it, rgb in colours.items()}
+            )
         self.regions = RegionPanel(document)
         self.foci = FociPanel(document)
         self.marks = MarksPanel(document)
@@ -262,6 +268,7 @@ class MainWindow(QMainWindow):
             *tool_verbs(self.view),
             SEPARATOR,
             *self.regions.verbs(),
+            Verb("&Regions", "Classes and colo&urs …", dialogs.edit_classes, "Ctrl+K"),
             SEPARATOR,
             *self.foci.verbs(),
             *self.marks.verbs(),

@@ -13,13 +13,16 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from idc_desktop.errors import OutputError, RegionsError
 from idc_desktop.regions.marks import Mark, MarkKind
-from idc_desktop.regions.shape import Point, Region, Shape, Verdict
+from idc_desktop.regions.shape import Point, Region, Rgb, Shape, Verdict, class_rgb, new_id
 from idc_desktop.regions.sheet import Sheet
 from idc_desktop.ui.hand_over import HandOver
 
 if TYPE_CHECKING:
     from idc_desktop.regions.book import RegionBook
     from idc_desktop.regions.kept import Kept
+
+CLASSES = ("IDC", "DCIS", "Benign", "Artefact", "Other", "Stroma", "Necrosis", "Immune cells")
+"""The classes of the menu at first."""
 
 _MARK_NAMES: dict[MarkKind, str] = {
     "line": "Length",
@@ -47,6 +50,8 @@ class RegionModel(QObject):
         Class of what is drawn next.
     focus : (str, Shape) or None
         Name and shape of the focus that is looked at: it is what a verdict is given for.
+    classes : dict of str to (r, g, b)
+        The classes of the menu, with their colours.
     refusal : str
         Why the regions of the open slide cannot be had; empty if they can.
     """
@@ -57,6 +62,8 @@ class RegionModel(QObject):
     """Others are chosen."""
     pointed_out = Signal(object)
     """A shape is pointed out; None points out nothing any more."""
+    classes_changed = Signal()
+    """The menu has other classes, or they have other colours."""
     noted = Signal(str)
     """Something to tell the user, such as why an edit was refused."""
     warned = Signal(str)
@@ -74,6 +81,7 @@ class RegionModel(QObject):
         self._chosen_marks: frozenset[str] = frozenset()
         self._last_number = 0  # a name that became free is not given again
         self.new_class = self.refusal = ""
+        self.classes = {name: class_rgb(name) for name in CLASSES}
         self.focus: tuple[str, Shape] | None = None
         self._problem: HandOver[str] = HandOver(self._on_problem)
 
@@ -189,6 +197,17 @@ class RegionModel(QObject):
         self.focus = None if shape is None else (name, shape)
         self.pointed_out.emit(shape)
 
+    def set_classes(self, classes: Mapping[str, Rgb]) -> None:
+        """Have other classes in the menu, or other colours."""
+        self.classes = dict(classes)
+        self.classes_changed.emit()
+
+    def classified(self, region: Region, name: str) -> Region:
+        """Return a region of a class, in the colour that the class has here."""
+        usual = class_rgb(name)
+        rgb = self.classes.get(name, usual)
+        return replace(region, classification=name, color=None if rgb == usual else rgb)
+
     def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
         """Change regions in one step, as `RegionBook.edit`; what that refuses is noted."""
         return self._take_step(label, lambda book: book.edit(put, remove))
@@ -280,7 +299,7 @@ class RegionModel(QObject):
         numbers = [int(found[1]) for it in self.all if (found := _NUMBERED.fullmatch(it.name))]
         first = max([self._last_number, *numbers]) + 1
         new = [
-            Region(f"Region {number}", shape, chosen_class)
+            self.classified(Region(f"Region {number}", shape), chosen_class)
             for number, shape in enumerate(shapes, first)
         ]
         is_added = self.edit(label, put=new)
@@ -293,16 +312,16 @@ class RegionModel(QObject):
         """Give regions other shapes in one step; None removes a region."""
         self.edit(
             label,
-            put=[replace(it, shape=shape) for it, shape in shapes.items() if shape is not None],
+            put=[_drawn(it, shape) for it, shape in shapes.items() if shape is not None],
             remove=[it.id for it, shape in shapes.items() if shape is None],
         )
 
     def split(self, label: str, parts: Mapping[Region, list[Shape]]) -> None:
         """Put parts in the place of regions: the first of each keeps name and id."""
         put = [
-            replace(region, shape=part)
+            _drawn(region, part)
             if number == 1
-            else Region(f"{region.name} ({number})", part, region.classification, region.color)
+            else replace(_drawn(region, part), name=f"{region.name} ({number})", id=new_id())
             for region, shapes in parts.items()
             for number, part in enumerate(shapes, start=1)
         ]
@@ -323,6 +342,11 @@ class RegionModel(QObject):
         known = {region.id for region in self.all}
         self.changed.emit()
         self.choose(it for it in self._chosen if it in known)
+
+
+def _drawn(region: Region, shape: Shape) -> Region:
+    """Return a region with a shape that somebody drew, also where it was a focus of the map."""
+    return replace(region, shape=shape, is_focus=False)
 
 
 class _Edit(QUndoCommand):

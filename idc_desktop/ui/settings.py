@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from idc_desktop.storage.atomic import replacing
 from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, make_folder
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.theme import THEMES
+
+_COLOUR = re.compile("#[0-9a-f]{6}")
 
 MAX_SLIDES = 500
 """So many the list holds, and remembers."""
@@ -43,6 +46,8 @@ class Settings:
         What it held beside the six files.
     export_anonymous : bool
         Whether it left out the slide's name.
+    classes : dict of str to str
+        The classes of regions, and their colours as ``#rrggbb``; empty for those of the program.
     reader : str
         Who was named as the reader of a slide last.
     """
@@ -57,6 +62,7 @@ class Settings:
     export_folder: str = field(default_factory=lambda: str(_first_export_folder()))
     export_formats: list[str] = field(default_factory=lambda: ["report"])
     export_anonymous: bool = False
+    classes: dict[str, str] = field(default_factory=dict)
     reader: str = ""
 
     @classmethod
@@ -94,6 +100,10 @@ class Settings:
             setattr(settings, it.name, value)
         if settings.theme not in THEMES:
             raise ValueError("theme")
+        if not all(
+            isinstance(it, str) and _COLOUR.fullmatch(it) for it in settings.classes.values()
+        ):
+            raise ValueError("classes")
         return settings
 
     def save(self) -> None:

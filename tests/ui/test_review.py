@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QInputDialog
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.export.folder import write_regions
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.main_window import MainWindow
 from tests.support.command import read_csv
@@ -155,3 +157,41 @@ def test_step_to_the_next_that_is_not_judged(three: MainWindow, qtbot: QtBot) ->
     assert "3 of 3 foci are judged" in said[-1]
     press(three, qtbot, Qt.Key.Key_J)
     assert said[-1] == "All foci of the list are judged."
+
+
+def test_verdict_follows_what_is_cut_and_goes_where_unlike_is_united(
+    three: MainWindow, qtbot: QtBot
+) -> None:
+    regions = three.document.regions
+    regions.add("Draw", [rectangle(0, 0, 400, 400)])
+    regions.judge("DCIS")
+    regions.write_note("n")
+    (whole,) = regions.all
+    halves = [rectangle(0, 0, 200, 400), rectangle(200, 0, 400, 400)]
+    regions.split("Split", {whole: halves})
+    assert [(it.verdict, it.note) for it in regions.all] == [("DCIS", "n")] * 2
+    assert len({it.id for it in regions.all}) == 2
+    regions.choose([regions.all[1].id])
+    regions.judge("benign")
+    take(three, "Choose all")
+    take(three, "Unite")
+    assert [it.verdict for it in regions.all] == [""]
+    assert "not all judged alike" in three.statusBar().currentMessage()
+
+
+def test_file_that_knows_no_verdicts_takes_none_away(
+    three: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    regions = three.document.regions
+    press(three, qtbot, Qt.Key.Key_N)
+    press(three, qtbot, Qt.Key.Key_I)
+    (judged,) = regions.all
+    write_regions(tmp_path / "mine.geojson", [judged])
+    text = json.loads((tmp_path / "mine.geojson").read_text(encoding="utf-8"))
+    properties = text["features"][0]["properties"]
+    assert properties.pop("metadata") == {"Verdict": "IDC"}
+    properties["name"] = "renamed elsewhere"
+    (tmp_path / "mine.geojson").write_text(json.dumps(text), encoding="utf-8")
+    three.regions.read(tmp_path / "mine.geojson")
+    qtbot.waitUntil(lambda: regions.all[0].name == "renamed elsewhere", timeout=WAIT_MS)
+    assert (regions.all[0].verdict, regions.all[0].id) == ("IDC", judged.id)

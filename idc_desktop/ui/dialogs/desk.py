@@ -15,6 +15,7 @@ from idc_desktop.export.folder import write_regions
 from idc_desktop.export.results import results_name
 from idc_desktop.ui.beside import SideBySide
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
+from idc_desktop.ui.dialogs.classes_dialog import ClassesDialog
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.dialogs.failures import FailuresDialog
 from idc_desktop.ui.dialogs.model_table import ModelTable
@@ -179,6 +180,12 @@ class DialogDesk:
 
         asked.accepted.connect(on_accepted)
         asked.open()
+
+    def edit_classes(self) -> None:
+        """Have the classes of regions named and coloured."""
+        dialog = ClassesDialog(self._document, self._settings, self._window)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
 
     def write_sheet(self, parent: QWidget | None = None) -> None:
         """Have case, reader, comment and conclusion of the slide written."""

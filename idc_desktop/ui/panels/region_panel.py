@@ -44,16 +44,13 @@ from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.region_table import SORT_ROLE, VERDICT, RegionTable
-from idc_desktop.ui.panels.verdict_bar import VerdictBar
+from idc_desktop.ui.panels.verdict_bar import VerdictBar, swatch
 from idc_desktop.ui.plain import Label, MessageBox, plain_tip
 from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 
 _MENU = "&Regions"
-_CLASSES = (
-    "", "IDC", "DCIS", "Benign", "Artefact", "Other", "Stroma", "Necrosis", "Immune cells",
-)  # fmt: skip
 _SHARE_OF_VIEW = 0.3
 _READABLE = "Regions (*.geojson *.json *.geojson.gz *.gz *.xml *.ndpa);;All files (*)"
 _WRITABLE = "GeoJSON (*.geojson);;GeoJSON, packed (*.geojson.gz)"
@@ -93,10 +90,11 @@ class RegionPanel(QWidget):
         self._verdict_bar = VerdictBar(document)
         self._classes = QComboBox()
         self._classes.setEditable(True)
-        self._classes.addItems(_CLASSES)
         self._classes.setMinimumWidth(100)
         self._classes.setToolTip("Class of what is drawn next")
+        self._offer_classes()
         self._classes.currentTextChanged.connect(self._on_class)
+        self._regions.classes_changed.connect(self._offer_classes)
         self._summary = Label()
         self._summary.setMinimumWidth(1)  # a very long one is cut off; its tip is not
         self._summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -212,6 +210,16 @@ class RegionPanel(QWidget):
         column.addWidget(self._verdict_bar)
         column.addWidget(self.list, 1)
 
+    def _offer_classes(self) -> None:
+        chosen = self._classes.currentText()
+        self._classes.blockSignals(True)
+        self._classes.clear()
+        self._classes.addItem("")
+        for name, rgb in self._regions.classes.items():
+            self._classes.addItem(swatch(rgb), name)
+        self._classes.setCurrentText(chosen)
+        self._classes.blockSignals(False)
+
     def _on_class(self, name: str) -> None:
         self._regions.new_class = name.strip()
 
@@ -284,7 +292,8 @@ class RegionPanel(QWidget):
 
     def set_class(self, name: str) -> None:
         """Give the chosen regions a class."""
-        self._set("Change class", classification=name, color=None)
+        changed = [self._regions.classified(it, name) for it in self._regions.chosen]
+        self._regions.edit("Change class", put=changed)
 
     def _set(self, label: str, **changes: Any) -> None:  # noqa: ANN401 - the fields of `Region`
         changed = [replace(region, **changes) for region in self._regions.chosen]
@@ -292,7 +301,7 @@ class RegionPanel(QWidget):
 
     def _known_classes(self) -> list[str]:
         used = sorted({region.classification for region in self._regions.all})
-        return list(dict.fromkeys([*_CLASSES, *used]))
+        return list(dict.fromkeys(["", *self._regions.classes, *used]))
 
     def _ask_class(self) -> None:
         name, is_given = QInputDialog.getText(self, "Class", "Class of the chosen regions:")
@@ -327,17 +336,21 @@ class RegionPanel(QWidget):
     def _unite(self) -> None:
         """Make one region of the chosen ones: the first, or the first that has a class, says which.
 
-        Where not all had this class, that is told.
+        Where not all had this class, that is told; where they were judged differently, the whole
+        is not judged.
         """
         chosen = self._regions.chosen
         if len(chosen) < 2:
             return
         said = next((it for it in chosen if it.classification), chosen[0])
+        verdicts = {it.verdict for it in chosen}
         united = replace(
             chosen[0],
             shape=editing.unite([it.shape for it in chosen]),
             classification=said.classification,
             color=said.color,
+            verdict=chosen[0].verdict if len(verdicts) == 1 else "",
+            is_focus=False,
         )
         is_united = self._regions.edit(
             "Unite regions", put=[united], remove=[it.id for it in chosen[1:]]
@@ -347,6 +360,8 @@ class RegionPanel(QWidget):
             self._document.noted.emit(
                 f"United as {said.classification}; among them were: {', '.join(sorted(others))}."
             )
+        elif is_united and len(verdicts) > 1:
+            self._document.noted.emit("They were not all judged alike: the whole has no verdict.")
 
     def _subtract(self) -> None:
         chosen = self._regions.chosen
@@ -396,6 +411,13 @@ class RegionPanel(QWidget):
             self._document.noted.emit("The slide was closed before its regions were read.")
             return
         before = {region.id: region for region in self._regions.all}
+        # A program that knows no verdicts takes none away.
+        regions = [
+            replace(it, verdict=was.verdict, note=it.note or was.note)
+            if (was := before.get(it.id)) is not None and not it.verdict
+            else it
+            for it in regions
+        ]
         known = {it.id for it in regions if it.id in before and it.agrees_with(before[it.id])}
         fresh = [it for it in regions if it.id not in known]
         replaced = sum(it.id in before for it in fresh)

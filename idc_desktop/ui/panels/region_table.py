@@ -140,7 +140,8 @@ class RegionTable(QAbstractTableModel):
             is_on = region.is_locked if column == _LOCKED else not region.is_hidden
             return Qt.CheckState.Checked if is_on else Qt.CheckState.Unchecked
         if role == Qt.ItemDataRole.DecorationRole and column == _CLASS:
-            return swatch(region.drawn_rgb)
+            is_seen = region.classification or not region.verdict
+            return swatch(region.drawn_rgb) if is_seen else None
         if role == Qt.ItemDataRole.DecorationRole and column == VERDICT and region.verdict:
             return swatch(region.rgb)
         if role == Qt.ItemDataRole.ToolTipRole and column == _NOTE:
@@ -164,7 +165,7 @@ class RegionTable(QAbstractTableModel):
             label, changed = "Rename region", replace(region, name=str(value).strip())
         elif column == _CLASS:
             label = "Change class"
-            changed = replace(region, classification=str(value).strip(), color=None)
+            changed = self._document.regions.classified(region, str(value).strip())
         elif column == VERDICT and value in ("", *VERDICTS):
             label, changed = f"Verdict {value}".strip(), replace(region, verdict=value)
         elif column == _NOTE:

@@ -87,9 +87,10 @@ class StatisticsPanel(QWidget):
             (accepted_um2,) = accepted.areas_um2([subject], meter, threshold)
             longest: Diameter | None
             if len(document.regions.chosen) == 1:
-                longest = diameter_of([subject.shape], meter.mpp)
+                longest, of_what = diameter_of([subject.shape], meter.mpp), ""
             else:
                 longest = accepted.diameter(meter.layer, meter.mpp, threshold)
+                of_what = ", accepted tumour"
             failed = document.map.failed_patches
             fraction = found.idc_fraction
             is_complete = bool(document.map.states.all())
@@ -110,7 +111,9 @@ class StatisticsPanel(QWidget):
                 "IDC, of analyzed area": _text(
                     None if fraction is None else 100 * fraction, "{:.1f} %"
                 ),
-                "Longest diameter": _text(longest and longest.length / 1e3, "{:,.2f} mm"),
+                "Longest diameter": _text(
+                    longest and longest.length / 1e3, f"{{:,.2f}} mm{of_what}"
+                ),
                 "Mean probability": _text(found.mean_probability, "{:.3f}"),
                 "Median probability": _text(found.median_probability, "{:.3f}"),
                 "Patches analyzed": f"{found.patches_analyzed:,}",

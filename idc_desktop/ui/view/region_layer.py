@@ -9,6 +9,7 @@ from idc_desktop.regions.shape import Region, Shape
 from idc_desktop.ui.region_model import RegionModel
 
 _HALO = QColor(255, 255, 255, 200)
+_INK = QColor(20, 20, 24)
 _FILL_ALPHA = 45
 _MARK = QColor(255, 214, 64)
 _MARK_RIM = QColor(30, 30, 34, 200)
@@ -40,6 +41,9 @@ class RegionLayer:
             if visible_l0.intersects(QRectF(left, top, right - left, bottom - top)):
                 self._paint(painter, region, is_chosen=region.id in chosen, few=few)
         painter.restore()
+        if few:
+            for region in (it for it in regions if it.verdict):
+                _paint_verdict(painter, to_device, region)
         if handles:
             for region in self._model.chosen:
                 if not (region.is_hidden or region.is_locked):
@@ -88,6 +92,21 @@ def _pen(colour: QColor, width: float) -> QPen:
     pen.setCosmetic(True)
     pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
     return pen
+
+
+def _paint_verdict(painter: QPainter, to_device: QTransform, region: Region) -> None:
+    """Write a verdict at its region: not all tell colours apart."""
+    left, top, right, bottom = region.shape.bounds
+    seen = to_device.mapRect(QRectF(left, top, right - left, bottom - top))
+    metrics = painter.fontMetrics()
+    box = QRectF(seen.left(), seen.top() - metrics.height() - 3, 0, metrics.height() + 2)
+    box.setWidth(metrics.horizontalAdvance(region.verdict) + 8)
+    if box.width() < seen.width() and QRectF(painter.window()).intersects(box):
+        painter.fillRect(box, _HALO)
+        painter.setPen(QPen(QColor(*region.rgb), 2))
+        painter.drawRect(box)
+        painter.setPen(_INK)
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, region.verdict)
 
 
 def _paint_handles(painter: QPainter, to_device: QTransform, shape: Shape) -> None:
