@@ -39,6 +39,7 @@ _LABELS = {
     "fades_at": "Change where the map fades",
     "regions": "Show or hide the regions",
     "legend": "Show or hide the legend",
+    "shielded": "Leave out or count artefacts",
     "brightness": "Change brightness",
     "contrast": "Change contrast",
     "gamma": "Change gamma",
@@ -70,6 +71,8 @@ class Display:
         Whether regions are painted.
     legend : bool
         Whether its colours are explained in a corner of the view.
+    shielded : bool
+        Whether patches that the shield found something on are left out of the map and all figures.
     layer : str or None
         Name of the layer that is shown; None, and of a map that does not have it, is the best.
     brightness, contrast, gamma : float
@@ -89,6 +92,7 @@ class Display:
     contrast: float = 1.0
     gamma: float = 1.0
     legend: bool = True
+    shielded: bool = True
     layer: str | None = None
 
     @classmethod
@@ -104,7 +108,10 @@ class Display:
         if not isinstance(found.thresholds, dict):
             return None
         numbers = (found.opacity, *found.thresholds.values())
-        flags = (found.visible, found.smooth, found.outlined, found.legend, found.regions)
+        flags = (
+            *(found.visible, found.smooth, found.outlined, found.legend, found.regions),
+            found.shielded,
+        )
         is_sound = (
             found.colormap in NAMES
             and (found.layer is None or found.layer in KINDS)

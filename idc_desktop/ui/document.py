@@ -158,9 +158,14 @@ class SlideDocument(SlideScene):
 
     def _set_display(self, changes: Mapping[str, Any]) -> None:
         self._display = replace(self._display, **changes)
+        self._apply_shield()
         self.display_changed.emit()
-        if "layer" in changes:
+        if {"layer", "shielded"} & changes.keys():
             self.map_changed.emit()
+
+    def _apply_shield(self) -> None:
+        if self.map is not None:
+            self.map.is_shielded = self._display.shielded
 
     def show_next_layer(self) -> None:
         """Show the layer that follows in the list, after the last the first."""
@@ -314,6 +319,7 @@ class SlideDocument(SlideScene):
         self.state_changed.emit()
 
     def _announce_slide(self) -> None:
+        self._apply_shield()
         self.slide_changed.emit()
         self.state_changed.emit()
         self.map_changed.emit()
@@ -342,6 +348,7 @@ class SlideDocument(SlideScene):
 
     def _on_run_grown(self, run: Run) -> None:
         if run is self.run:
+            self._apply_shield()
             self.map_changed.emit()
 
     def _on_opened(self, tiles: TileLoader, description: SlideDescription) -> None:

@@ -11,7 +11,10 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from idc_desktop.maps.layers import PATCH
+from idc_desktop.maps.shield_notes import cautions, shield_notes
 from idc_desktop.models.card import ModelCard
 from idc_desktop.models.model_file import ModelFile
 from idc_desktop.processes.record import RunRecord
@@ -38,6 +41,9 @@ class Outcome:
     failed_patches : int
     map : str
         Name of the map that they are of.
+    excluded_patches : int
+    caution : str
+        Why the slide may be none for the model; empty of a usual one.
     """
 
     model: str
@@ -46,6 +52,8 @@ class Outcome:
     idc_area_um2: float
     failed_patches: int
     map: str = PATCH
+    excluded_patches: int = 0
+    caution: str = ""
 
     @classmethod
     def of(cls, record: RunRecord, model: ModelFile, threshold: float, name: str) -> Outcome:
@@ -62,17 +70,23 @@ class Outcome:
             found.idc_area_um2,
             record.map.failed_patches,
             name,
+            int(np.count_nonzero(record.map.excluded)),
+            " ".join(cautions([*record.notes, *shield_notes(record.map)])),
         )
 
     def text(self, card: ModelCard) -> str:
         """Return a few words for a list, with map and threshold if they are not the model's own."""
         if self.idc_fraction is None:
+            if self.excluded_patches:
+                return "all excluded"
             return "all failed" if self.failed_patches else "no tissue"
         text = f"IDC {100 * self.idc_fraction:.0f} %"
         if self.threshold != card.operation(self.map).threshold:
             text += f" at {self.threshold:.3f}"
         if self.map != card.best_map:
             text += f" ({self.map} map)"
+        if self.caution:
+            text = f"not for this model? {text}"
         return f"{text}, {self.failed_patches:,} failed" if self.failed_patches else text
 
     @classmethod

@@ -169,6 +169,10 @@ def _detail(outcome: Outcome) -> str:
     )
     if outcome.failed_patches:
         detail += f"; {outcome.failed_patches:,} patches failed"
+    if outcome.excluded_patches:
+        detail += f"; {outcome.excluded_patches:,} patches excluded"
+    if outcome.caution:
+        detail += f". {outcome.caution}"
     return detail
 
 

@@ -42,7 +42,12 @@ class MapPanel(QWidget):
             "smooth": QCheckBox("Smooth"),
             "outlined": QCheckBox("Outline"),
             "legend": QCheckBox("Legend"),
+            "shielded": QCheckBox("Shield"),
         }
+        self._boxes["shielded"].setToolTip(
+            "Leave patches with pen, ink, blur, folds, bubbles or wrong colours out of the map and "
+            "all figures; they are crossed out."
+        )
         boxes = QWidget()
         flow = FlowLayout(boxes)
         for name, box in self._boxes.items():

@@ -125,7 +125,15 @@ class PatchPanel(QWidget):
             said += f" at threshold {self._document.threshold:.3f}"
         else:
             said = layer.map.state_text(*cell)
+            if layer.map.excluded[cell]:
+                said += f" ({_stored_text(measured, *cell)}, not counted)"
         self.text.setText(f"Row {row}, column {col}: {said}")
+
+
+def _stored_text(measured: MapLayer, row: int, col: int) -> str:
+    """Say what the model said of a patch that is left out."""
+    patch = measured.map.layer()
+    return f"{patch.kind.symbol} = {patch.kind.value(int(patch.stored[row, col])):.6f}"
 
 
 def _values_text(measured: MapLayer, row: int, col: int) -> Iterator[str]:

@@ -25,6 +25,7 @@ _TIPS = {
     "Median probability": "Half of the analyzed area has this probability or less",
     "Patches analyzed": "Patches with a probability and with their centre in it",
     "Background": "Patches with too little tissue; known once the analysis is complete",
+    "Excluded": "Patches that the shield leaves out: pen, ink, blur, folds, bubbles, wrong colours",
     "Failed": "Patches that could not be read, or for which the model gave no probability",
 }
 
@@ -118,6 +119,7 @@ class StatisticsPanel(QWidget):
                 "Median probability": _text(found.median_probability, "{:.3f}"),
                 "Patches analyzed": f"{found.patches_analyzed:,}",
                 "Background": f"{found.patches_background:,}" if is_complete else _UNDEFINED,
+                "Excluded": f"{found.patches_excluded:,}",
                 "Failed": f"{found.patches_failed:,}",
             }
         for name, text in texts.items():

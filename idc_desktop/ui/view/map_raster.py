@@ -17,6 +17,8 @@ from idc_desktop.ui.display import Display
 _CELL_RECTS_ABOVE_PX = 24.0  # device px per cell from which cells are drawn one by one
 _OUTLINE = QColor(20, 20, 20)
 _HALO = QColor(255, 255, 255, 170)  # keeps the outline readable on dark tissue
+_CROSS = QColor(20, 20, 20, 150)
+_CROSSED_ABOVE_PX = 5.0  # device px per cell
 _SELECTED = ((QColor(255, 255, 255), 5), (QColor(200, 30, 30), 2))
 
 
@@ -56,6 +58,7 @@ class MapRaster:
             rgba[layer.analyzed & ~np.asarray(kept), 3] = 0
         height, width = rgba.shape[:2]
         self._is_shown = rgba[..., 3] > 0
+        self._is_excluded = layer.map.excluded
         self._image = QImage(
             rgba.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888
         ).convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
@@ -97,6 +100,7 @@ class MapRaster:
             painter.setOpacity(opacity)
             self._paint_cells(painter, seen, display.smooth and not is_moving)
             painter.setOpacity(1)
+            self._cross_out(painter, seen)
         if display.has_outline:
             self._paint_outline(painter, seen)
         painter.restore()
@@ -125,6 +129,22 @@ class MapRaster:
             part = QRectF(first_col, first_row, last_col - first_col, last_row - first_row)
             painter.drawImage(part, self._image, part)
         painter.restore()
+
+    def _cross_out(self, painter: QPainter, seen: QRectF) -> None:
+        """Cross out what the shield leaves out; none so small that crosses would be a fill."""
+        transform = painter.transform()
+        if (transform.m11() ** 2 + transform.m12() ** 2) ** 0.5 < _CROSSED_ABOVE_PX:
+            return
+        top, left = max(0, int(seen.top())), max(0, int(seen.left()))
+        part = self._is_excluded[top : int(seen.bottom()) + 1, left : int(seen.right()) + 1]
+        lines = []
+        for row, col in np.add(np.argwhere(part), (top, left)).tolist():
+            lines += [
+                QLineF(col, row, col + 1, row + 1),
+                QLineF(col, row + 1, col + 1, row),
+            ]
+        painter.setPen(_line(painter, _CROSS, 1))
+        painter.drawLines(lines)
 
     def _paint_outline(self, painter: QPainter, seen: QRectF) -> None:
         """Draw the border of the area at or above the threshold."""
