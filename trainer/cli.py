@@ -383,7 +383,7 @@ def _parser() -> argparse.ArgumentParser:
 
     prepare = verb("prepare", "index patches and store them in one array file")
     preparing.add_options(prepare)
-    prepare.set_defaults(run=lambda given: preparing.prepare_store(given, _say))
+    prepare.set_defaults(run=lambda given: preparing.prepare_store(given, _say, _complain))
 
     train = verb("train", "train a network; the same command resumes an interrupted training")
     add_sources(train)
