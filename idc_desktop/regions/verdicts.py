@@ -126,21 +126,22 @@ def verdicts_of(
     """
     judged = [it for it in regions if it.verdict]
     exactly = {it.shape: it.verdict for it in judged}
-    overlaps: dict[str, Overlap] = {}
+    # A region of exactly one of them has nothing of the others.
+    wanted = {*shapes}
+    loose = [it for it in judged if it.shape not in wanted]
+    # How much of each cell was judged to be what.
+    areas = {it.verdict: np.zeros(grid.rows * grid.cols) for it in loose}
+    for region in loose:
+        overlap = Overlap.of(region.shape, grid)
+        areas[region.verdict][overlap.cells] += overlap.areas_px
     found: list[Verdict] = []
     for shape in shapes:
         verdict: Verdict = exactly.get(shape, "")
-        near = [] if verdict else [it for it in judged if not _apart(it.shape, shape)]
-        areas: dict[Verdict, float] = {}
-        cells = Overlap.of(shape, grid).cells if near else np.empty(0, np.intp)
-        for region in near:
-            if region.id not in overlaps:
-                overlaps[region.id] = Overlap.of(region.shape, grid)
-            overlap = overlaps[region.id]
-            inside = float(overlap.areas_px[np.isin(overlap.cells, cells)].sum())
-            areas[region.verdict] = areas.get(region.verdict, 0.0) + inside
-        if areas and sum(areas.values()) >= shape.area_px * _MOSTLY:
-            verdict = max(areas, key=lambda it: areas[it])
+        if not verdict and any(not _apart(it.shape, shape) for it in loose):
+            cells = Overlap.of(shape, grid).cells
+            inside = {it: float(area[cells].sum()) for it, area in areas.items()}
+            if sum(inside.values()) >= shape.area_px * _MOSTLY:
+                verdict = max(inside, key=lambda it: inside[it])
         found.append(verdict)
     return found
 
