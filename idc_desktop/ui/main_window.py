@@ -312,6 +312,7 @@ class MainWindow(QMainWindow):
         document.regions.warned.connect(lambda text: dialogs.warn("Regions", text))
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._follow_system)
         document.display_changed.connect(self.verbs.mark)
+        document.bared.connect(self.verbs.mark)
         for dock in self.docks.values():
             dock.visibilityChanged.connect(self.verbs.mark)
         for changed in (document.history.indexChanged, document.history.cleanChanged):

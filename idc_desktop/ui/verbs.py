@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QDoubleSpinBox, QMainWindow, QMenu, QToolBar, QWidget
 
@@ -85,6 +85,7 @@ class Verbs:
                 action.setShortcut(QKeySequence(verb.keys))
             if verb.is_on is not None:
                 action.setCheckable(True)
+                action.setAutoRepeat(False)  # a key that is held would turn it on and off
                 action.setIconVisibleInMenu(False)  # it would take the place of the check mark
             menu.addAction(action)
             toolbar = self._join(window, verb.group, action) if verb.group else self.toolbar
@@ -152,6 +153,47 @@ class Verbs:
 
 def _title(verb: Verb) -> str:
     return verb.menu.replace("&", "").replace(">", ", ")
+
+
+class HeldKey(QObject):
+    """Keeps something on as long as the key of its verb is held, wherever the focus is.
+
+    Without a key, from the menu, it is turned on and off.
+
+    Parameters
+    ----------
+    key : Qt.Key
+    turn : callable
+        Turns it on (True) or off.
+    parent : QObject
+    """
+
+    def __init__(self, key: Qt.Key, turn: Callable[[bool], object], parent: QObject) -> None:
+        super().__init__(parent)
+        self._key = key
+        self._turn = turn
+        self.is_on = False
+
+    def toggle(self) -> None:
+        """Turn it on until the key is let go, or off."""
+        self._set(not self.is_on)
+
+    def eventFilter(self, _: QObject, event: QEvent) -> bool:
+        """Turn it off when the key is let go, or another program has the keyboard."""
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyRelease:
+            is_over = event.key() == self._key and not event.isAutoRepeat()
+        else:
+            is_over = event.type() == QEvent.Type.ApplicationDeactivate
+        if is_over:
+            self._set(False)
+        return False
+
+    def _set(self, is_on: bool) -> None:
+        application = QCoreApplication.instance()
+        assert application is not None
+        self.is_on = is_on
+        (application.installEventFilter if is_on else application.removeEventFilter)(self)
+        self._turn(is_on)
 
 
 class NumberFieldKeys(QObject):

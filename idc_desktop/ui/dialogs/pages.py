@@ -26,7 +26,6 @@ _MOUSE = (
             "Middle button, space": "Pan whatever the tool",
             "Click": "Select a patch of the map, and the region there",
             "+  −": "Zoom",
-            "H, held": "See the slide with nothing over it",
             "Enter, Escape": "Go back from a number to the view",
         },
     ),

@@ -142,6 +142,15 @@ def paint_notice(painter: QPainter, area: QRectF, text: str) -> None:
     painter.drawText(box.adjusted(12, 6, -12, -6), flags, text)
 
 
+def screen_line(painter: QPainter, colour: QColor, width: float) -> QPen:
+    """Return a line of a width on the screen, whatever the scale of what is painted with it."""
+    # Qt counts the width of such a line in pixels of the screen, of which a dense one has more.
+    pen = QPen(colour, width * painter.device().devicePixelRatio())
+    pen.setCosmetic(True)
+    pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    return pen
+
+
 def paint_twin(painter: QPainter, at: QPointF) -> None:
     """Mark a point that the mouse is on in another view."""
     painter.save()

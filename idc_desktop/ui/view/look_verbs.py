@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from PySide6.QtCore import Qt
+
 from idc_desktop.ui.beside import SideBySide
 from idc_desktop.ui.camera import Camera
 from idc_desktop.ui.display import EXTENTS
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import UM_AT_1X
-from idc_desktop.ui.verbs import Verb
+from idc_desktop.ui.verbs import HeldKey, Verb
 
 VIEW = "&View"
 _OBJECTIVE, _TURN, _MAP = f"{VIEW}>&Objective", f"{VIEW}>&Turn", f"{VIEW}>&Map"
@@ -64,7 +66,9 @@ def map_verbs(document: SlideDocument) -> list[Verb]:
         opacity = round(document.display.opacity + step, 2)
         document.show(opacity=min(max(opacity, 0.0), 1.0))
 
+    held = HeldKey(Qt.Key.Key_H, document.bare, document)
     return [
+        Verb(_MAP, "See &beneath all, held", held.toggle, "H", is_on=lambda: document.is_bare),
         flag("Show the &map", "visible", "M", "map"),
         Verb(_MAP, "&Paint less of the map, or all again", paint_less, "T"),
         Verb(_MAP, "Next la&yer of the map", document.show_next_layer, "Y"),

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QLineF, QRectF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPen, QTransform
+from PySide6.QtGui import QColor, QImage, QPainter, QTransform
 
 from idc_desktop.maps.colormap import colorize, outline
 from idc_desktop.maps.grid import PatchGrid
 from idc_desktop.maps.probability_map import MapLayer
 from idc_desktop.ui.display import Display
+from idc_desktop.ui.view.guides import screen_line
 
 _CELL_RECTS_ABOVE_PX = 24.0  # device px per cell from which cells are drawn one by one
 _OUTLINE = QColor(20, 20, 20)
@@ -151,7 +152,7 @@ class MapRaster:
         lines = self._across.within(seen.top(), seen.bottom())
         lines += self._down.within(seen.left(), seen.right())
         for colour, width in ((_HALO, 4), (_OUTLINE, 2)):
-            painter.setPen(_line(painter, colour, width))
+            painter.setPen(screen_line(painter, colour, width))
             painter.drawLines(lines)
 
 
@@ -163,16 +164,9 @@ def paint_cell(
     top = grid.origin_y_l0 + cell[0] * grid.step_y_l0
     painter.setTransform(to_device)
     for colour, width in _SELECTED:
-        painter.setPen(_line(painter, colour, width))
+        painter.setPen(screen_line(painter, colour, width))
         painter.drawRect(QRectF(left, top, grid.step_x_l0, grid.step_y_l0))
     painter.resetTransform()
-
-
-def _line(painter: QPainter, colour: QColor, width: float) -> QPen:
-    """Return a line as broad on a screen of high density as on another."""
-    pen = QPen(colour, width * painter.device().devicePixelRatio())
-    pen.setCosmetic(True)
-    return pen
 
 
 class _Borders:

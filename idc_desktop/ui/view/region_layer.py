@@ -7,6 +7,7 @@ from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPolygonF, QTran
 
 from idc_desktop.regions.shape import Region, Shape
 from idc_desktop.ui.region_model import RegionModel
+from idc_desktop.ui.view.guides import screen_line
 
 _HALO = QColor(255, 255, 255, 200)
 _INK = QColor(20, 20, 24)
@@ -59,9 +60,9 @@ class RegionLayer:
             fill.setAlpha(_FILL_ALPHA)
             painter.fillPath(path, fill)
             if few:
-                painter.strokePath(path, _pen(_HALO, 6))
+                painter.strokePath(path, screen_line(painter, _HALO, 6))
         # A line of one pixel is painted several times as fast as any other.
-        line = _pen(colour, 3 if is_chosen else 2 if few else 1)
+        line = screen_line(painter, colour, 3 if is_chosen else 2 if few else 1)
         if region.is_locked:
             line.setStyle(Qt.PenStyle.DashLine)
         painter.strokePath(path, line)
@@ -74,7 +75,7 @@ def paint_mark(painter: QPainter, to_device: QTransform, shape: Shape) -> None:
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     path = path_of(shape)
     for colour, width in ((_MARK_RIM, 9), (_MARK, 5)):
-        painter.strokePath(path, _pen(colour, width))
+        painter.strokePath(path, screen_line(painter, colour, width))
     painter.restore()
 
 
@@ -85,13 +86,6 @@ def path_of(shape: Shape) -> QPainterPath:
         path.addPolygon(QPolygonF([QPointF(x, y) for x, y in ring.tolist()]))
         path.closeSubpath()
     return path
-
-
-def _pen(colour: QColor, width: float) -> QPen:
-    pen = QPen(colour, width)
-    pen.setCosmetic(True)
-    pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-    return pen
 
 
 def _paint_verdict(painter: QPainter, to_device: QTransform, region: Region) -> None:

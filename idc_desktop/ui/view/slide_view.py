@@ -195,7 +195,7 @@ class SlideView(QWidget):
             if not self.scene.is_bare:
                 self._paint_map(painter, to_device)
                 self._paint_regions(painter, to_device)
-            if self._marked is not None:
+            if self._marked is not None and not self.scene.is_bare:
                 paint_mark(painter, to_device, self._marked)
             self._tool.paint(painter, to_device)
             self._paint_guides(painter)
@@ -282,9 +282,8 @@ class SlideView(QWidget):
             self.setCursor(self._tool.cursor)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        """Take the keys that are held for released: their release goes elsewhere."""
+        """Take the space bar for released: its release goes elsewhere."""
         self._space_is_down = False
-        self.scene.bare(False)
         self.setCursor(self._tool.cursor)
         super().focusOutEvent(event)
 
@@ -295,7 +294,7 @@ class SlideView(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Give keys to crosshair and tool; else pan by arrows, zoom by plus and minus.
 
-        The space bar makes the mouse pan; H shows the slide with nothing over it.
+        The space bar makes the mouse pan.
         """
         if self.scene.slide and self._is_for_tool(event):
             return
@@ -317,18 +316,14 @@ class SlideView(QWidget):
         elif key == Qt.Key.Key_Space:
             self._space_is_down = True
             self.setCursor(Qt.CursorShape.OpenHandCursor)
-        elif key == Qt.Key.Key_H:
-            self.scene.bare(True)
         else:
             super().keyPressEvent(event)
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
-        """Give the mouse back to the tool, and the slide what lies over it."""
+        """Give the mouse back to the tool."""
         if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
             self._space_is_down = False
             self.setCursor(self._tool.cursor)
-        elif event.key() == Qt.Key.Key_H and not event.isAutoRepeat():
-            self.scene.bare(False)
         else:
             super().keyReleaseEvent(event)
 
