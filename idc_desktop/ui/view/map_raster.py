@@ -144,7 +144,7 @@ class MapRaster:
                 QLineF(col, row, col + 1, row + 1),
                 QLineF(col, row + 1, col + 1, row),
             ]
-        painter.setPen(_line(painter, _CROSS, 1))
+        painter.setPen(screen_line(painter, _CROSS, 1))
         painter.drawLines(lines)
 
     def _paint_outline(self, painter: QPainter, seen: QRectF) -> None:
