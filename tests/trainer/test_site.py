@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,15 @@ def test_card_says_what_it_comes_of_and_names_no_case(calibrated: Path, model: T
     assert "A26-" not in json.dumps(card.without_golden())
     assert set(idc["metrics"]) == {"out_of_fold_weighted", "out_of_fold_unweighted"}
     assert "5 of these cases calibrated" in calibrated.with_suffix(".md").read_text("utf-8")
+
+
+def test_page_shows_cases_and_the_worst_errors(calibrated: Path) -> None:
+    page = calibrated.with_suffix(".html").read_text("utf-8")
+
+    assert all(f"<td>A26-{case}</td>" in page for case in range(10))
+    assert page.count("data:image/png;base64,") == 2 + 2 * 12
+    assert "Nobody looked" in page
+    assert not re.search(r"https?://|<script|<link|url\(", page)
 
 
 def test_calibration_by_few_cases_is_refused(

@@ -17,9 +17,11 @@ import keras
 from trainer.data.splits import NO_CASES, read_official_cases
 from trainer.files import make_folder, sole_user
 from trainer.release.about import About
+from trainer.release.assessment import load_model
 from trainer.release.case_ids import Keeping
 from trainer.release.model_card import CROSSVALIDATED, Evidence
 from trainer.release.onnx_file import convert, round_weights
+from trainer.release.page import write_model_page
 from trainer.release.robustness import ShiftScores
 from trainer.release.steps import Figures, Judged, KeptBack, Release, Trained, publish
 from trainer.settings import Settings
@@ -30,6 +32,7 @@ from trainer.training.loop import Means, compiled, load_best, logits
 from trainer.training.runs import Data, Sources, load_data
 
 OUT_OF_FOLD = "out_of_fold"
+PAGE = "report.html"
 FOLDS, OFFICIAL, FINAL = "folds", "official", "final"
 
 Say = Callable[[str], None]
@@ -75,8 +78,8 @@ def fit(
     settings : Settings
         The epoch taken is the last one, whatever they say.
     out : Path
-        Gets ``folds``, ``official`` (where `sources` names that split), ``final`` and ``cache``;
-        the last is removed when all is done.
+        Gets ``report.html``, ``folds``, ``official`` (where `sources` names that split),
+        ``final`` and ``cache``; the last is removed when all is done.
 
     Raises
     ------
@@ -118,7 +121,7 @@ def _fit(
         CROSSVALIDATED,
     )
     tested = {of: figures for of, figures in official.items() if "_test_" in of}
-    return publish(
+    done = publish(
         Trained(run, data, convert(model, judged.platt), history),
         judged,
         evidence,
@@ -129,6 +132,10 @@ def _fit(
         *(target.model, target.name, target.version, target.about, target.report),
         folds.tested.agreement(),
     )
+    card = load_model(target.model).card.document
+    write_model_page(out / PAGE, card, folds.tested, judged.part.store)
+    say(f"page: {out / PAGE}")
+    return done
 
 
 def _judged(sources: Sources, tested: Tested) -> Judged:

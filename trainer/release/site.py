@@ -28,6 +28,7 @@ from trainer.release.case_ids import Keeping
 from trainer.release.head import Head, hidden_layer, with_end
 from trainer.release.model_card import curve_entry, rounded, to_json, validation_curve
 from trainer.release.onnx_file import open_session, run_session
+from trainer.release.page import write_model_page
 from trainer.scoring.calibration import Agreement, Platt, agreement, calibrate
 from trainer.scoring.markdown import interval, table
 from trainer.scoring.metrics import Interval, Scored, youden_threshold
@@ -347,6 +348,7 @@ def _write(
     if report is not None:
         with replacing(report) as file:
             file.write(done.report().encode())
+        write_model_page(report.with_suffix(".html"), card, tested, whole.store)
     return done
 
 
