@@ -13,12 +13,14 @@ import numpy as np
 
 from idc_desktop.maps.grid import PatchGrid
 from idc_desktop.maps.probability_map import ProbabilityMap
+from idc_desktop.models.context_settings import ContextSettings
 from idc_desktop.regions.book import RegionBook
 from idc_desktop.regions.editing import draw_polygon
 from idc_desktop.regions.foci import find_foci
 from idc_desktop.regions.shape import Region, Shape
 from idc_desktop.regions.statistics import RegionMeter
 from tests.bench.figure import Figure
+from tests.support.models import CONTEXT
 
 MPP = (0.25, 0.25)
 STEP_PX = 1_600
@@ -26,6 +28,7 @@ STEP_PX = 1_600
 THRESHOLD_MS = 50.0
 MANY_S = 2.0
 UNDO_MS = 100.0
+CONTEXT_MS = 300.0
 
 
 def region_figures() -> list[Figure]:
@@ -36,7 +39,12 @@ def region_figures() -> list[Figure]:
     threshold = min(_seconds(lambda: meter.measure(few[1], 0.6)) for _ in range(5))
     all_new = _seconds(lambda: RegionMeter(many[0].layer(), MPP).measure(many[1], 0.5))
     foci = _seconds(lambda: find_foci(many[0].layer(), MPP, 0.5))
+    grown = ProbabilityMap(few[0].grid, ContextSettings.from_document(CONTEXT))
+    grown.states[:100] = few[0].states[:100]
+    grown.layer().stored[:100] = few[0].layer().stored[:100]
+    context = _seconds(lambda: grown.layer("context").stored)
     return [
+        Figure("context and uncertainty, 25,000 patches", 1e3 * context, "ms", CONTEXT_MS),
         Figure("200 regions, 50,000 patches, first time", 1e3 * first, "ms"),
         Figure("  another threshold", 1e3 * threshold, "ms", THRESHOLD_MS),
         Figure("1,000 regions, 200,000 patches", all_new, "s", MANY_S),

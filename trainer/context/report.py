@@ -13,6 +13,7 @@ from trainer.context.fitting import Judged
 from trainer.context.planting import PLANTS, SIZES, SPECIFICITY
 from trainer.context.slides import Floats
 from trainer.scoring.markdown import table
+from trainer.scoring.metrics import Scored
 
 MOST_UNCERTAIN = 0.2
 Foci = Mapping[int, tuple[float, float]]
@@ -62,6 +63,7 @@ class Findings:
         units = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "ece": "ECE"}
         for name, unit in units.items():
             yield f"{unit} of slides left out: {means[f'{name}_patch']:.4f} to {means[name]:.4f}"
+        yield _together(self.judged)
         for size in SIZES:
             yield (
                 f"planted foci of {size}: {means[f'found_{size}_patch']:.3f} to "
@@ -206,6 +208,19 @@ def summary(judged: Sequence[Judged], foci: Mapping[str, Foci]) -> dict[str, flo
     fifths = [errors_in_fifth(one, one.uncertainty) for one in judged]
     found["errors_in_fifth"] = float(np.mean(fifths))
     return {name: round(value, 6) for name, value in found.items()}
+
+
+def _together(judged: Sequence[Judged]) -> str:
+    """Say the figures of all patches of slides left out, as if they were of one slide."""
+    label = np.concatenate([one.slide.is_idc for one in judged])
+    equal = np.ones(len(label))
+    sides = ([one.slide.probability[one.slide.scored] for one in judged],
+             [one.probability for one in judged])  # fmt: skip
+    before, after = (Scored(np.concatenate(side), label).ranking(equal) for side in sides)
+    return (
+        f"all their patches together: AUC {before.auc:.4f} to {after.auc:.4f}, ECE "
+        f"{before.ece:.4f} to {after.ece:.4f}"
+    )
 
 
 def errors_in_fifth(one: Judged, uncertainty: Floats) -> float:
