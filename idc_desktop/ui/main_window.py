@@ -327,6 +327,7 @@ class MainWindow(QMainWindow):
             changed.connect(self._on_list)
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.slides.noted.connect(lambda why: self.dialogs.warn("Slides", why))
+        self.slides.cohort_found.connect(partial(self.dialogs.show_cohort, self.slides.open))
         self.magnification.noted.connect(self._note)
         self.magnification.left.connect(self.view.setFocus)
         self.foci.regions_made.connect(self._show_regions)

@@ -16,6 +16,7 @@ from idc_desktop.export.results import results_name
 from idc_desktop.ui.beside import SideBySide
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.classes_dialog import ClassesDialog
+from idc_desktop.ui.dialogs.cohort_dialog import CohortDialog
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.dialogs.failures import FailuresDialog
 from idc_desktop.ui.dialogs.model_table import ModelTable
@@ -62,6 +63,12 @@ class DialogDesk:
         """Tell what could not be done."""
         box = MessageBox(QMessageBox.Icon.Warning, title, text, parent=self._window)
         box.open()
+
+    def show_cohort(self, open_slide: Callable[[Path], object], folder: Path) -> None:
+        """Show the slides of a cohort, each of which can be opened."""
+        dialog = CohortDialog(folder, self._window)
+        dialog.chosen.connect(open_slide)
+        dialog.show()
 
     def ask_unsaved(
         self,

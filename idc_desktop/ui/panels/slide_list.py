@@ -21,6 +21,7 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QIcon, QImage, QKeyEvent, QPainter, QPixmap, QUndoCommand
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QMenu, QWidget
 
+from idc_desktop.cohorts.states import CohortFolder
 from idc_desktop.plain_text import one_line
 from idc_desktop.slides.slide_finder import slides_in
 from idc_desktop.ui.document import SlideDocument
@@ -37,11 +38,15 @@ _ICON = QSize(84, 63)
 _LEAST_WIDTH = 160  # that says how far a slide is
 
 
-def _all_slides_in(paths: list[Path]) -> tuple[list[Path], list[str]]:
-    """Return the slides that paths stand for, and what there is to say of the search."""
+def _all_slides_in(paths: list[Path]) -> tuple[list[Path], list[Path], list[str]]:
+    """Return the slides and the cohorts that paths stand for, and what to say of the search."""
     slides: dict[Path, None] = {}
+    cohorts: list[Path] = []
     notes: list[str] = []
     for path in paths:
+        if CohortFolder(path).is_one:
+            cohorts.append(path)
+            continue
         try:
             found = slides_in(path, MAX_SLIDES)
         except OSError as error:
@@ -49,7 +54,7 @@ def _all_slides_in(paths: list[Path]) -> tuple[list[Path], list[str]]:
         else:
             slides.update(dict.fromkeys(found.slides))
             notes += found.notes
-    return list(slides), notes
+    return list(slides), cohorts, notes
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,9 @@ class SlideList(QListWidget):
     """There is nothing to open; carries the reason."""
     noted = Signal(str)
     """Not all that was asked for is in the list; carries the reason."""
+
+    cohort_found = Signal(Path)
+    """A folder that was opened holds the results of a cohort; carries it."""
 
     def __init__(
         self,
@@ -163,10 +171,12 @@ class SlideList(QListWidget):
         paths = [Path(os.path.abspath(path)) for path in given]  # noqa: PTH100
         opening = self._opening = Task(self)
 
-        def on_found(found: tuple[list[Path], list[str]]) -> None:
-            slides, notes = found
+        def on_found(found: tuple[list[Path], list[Path], list[str]]) -> None:
+            slides, cohorts, notes = found
             for note in notes:
                 (self.noted if slides else self.refused).emit(note)
+            for cohort in cohorts:
+                self.cohort_found.emit(cohort)
             if slides and (slides != paths or len(paths) > 1):
                 self.add(slides)
             if slides and opening is self._opening:  # of several the last one counts
