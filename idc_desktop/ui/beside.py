@@ -24,6 +24,8 @@ from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.pyramid import TilePyramid
 from idc_desktop.ui.viewport import Viewport
 
+_CACHED_TILES = 240  # of 256 KiB: it has half a window
+
 
 class Beside(SlideScene):
     """Shows what is stored; it analyzes nothing and edits nothing.
@@ -81,7 +83,9 @@ class Beside(SlideScene):
         if path is not None and is_other:
             regions.setParent(self)
             self.path, self._mpp = path, given_mpp(path)
-            tiles = self.tiles = TileLoader(str(path.absolute()), self._mpp, self)
+            tiles = self.tiles = TileLoader(
+                str(path.absolute()), self._mpp, self, cached_tiles=_CACHED_TILES
+            )
             tiles.opened.connect(self._on_opened)
             tiles.refused.connect(self._on_refused)
         else:

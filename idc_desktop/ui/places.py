@@ -63,6 +63,7 @@ class Places(QObject):
         numbers = [int(it[1]) for place in self.all if (it := _NUMBERED.fullmatch(place.name))]
         place = Place(f"Place {max(numbers, default=0) + 1}", self._camera.viewport)
         if len(self.all) < _MOST:
+            self.current = len(self.all)
             self._push("Keep a place", (*self.all, place))
 
     def rename(self, number: int, name: str) -> None:

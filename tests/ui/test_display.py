@@ -182,6 +182,10 @@ def test_sliders_and_tone_agree(analyzed: MainWindow, qtbot: QtBot) -> None:
     assert not panel.reset.isEnabled()
     qtbot.keyClick(panel.sliders["brightness"], Qt.Key.Key_PageUp)
     assert analyzed.document.display.brightness == pytest.approx(0.1)
-    analyzed.document.show(contrast=1.5)
-    assert panel.sliders["contrast"].value() == 150
+    analyzed.document.show(contrast=2.0)
+    assert panel.sliders["contrast"].value() == panel.sliders["contrast"].maximum()
+    qtbot.keyClick(panel.sliders["gamma"], Qt.Key.Key_End)
+    assert analyzed.document.display.gamma == pytest.approx(2.5, rel=0.01)
+    qtbot.keyClick(panel.sliders["gamma"], Qt.Key.Key_Home)
+    assert analyzed.document.display.gamma == pytest.approx(0.4, rel=0.01)
     assert panel.reset.isEnabled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 from PySide6.QtCore import Qt
@@ -13,6 +14,7 @@ from idc_desktop.ui.tone import BRIGHTNESS, CONTRAST, GAMMA, Tone
 
 _STEPS = 100  # of a slider, per unit
 _RANGES = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "gamma": GAMMA}
+_FACTORS = ("contrast", "gamma")  # 1 stands in the middle between a half and twice
 
 
 class PicturePanel(QWidget):
@@ -26,7 +28,7 @@ class PicturePanel(QWidget):
         self.sliders: dict[str, QSlider] = {}
         for name, (low, high) in _RANGES.items():
             slider = QSlider(Qt.Orientation.Horizontal)
-            slider.setRange(round(low * _STEPS), round(high * _STEPS))
+            slider.setRange(_place(name, low), _place(name, high))
             slider.setPageStep(10)
             slider.setAccessibleName(f"{name.capitalize()} of the picture")
             slider.valueChanged.connect(lambda value, name=name: self._on_value(name, value))
@@ -40,11 +42,23 @@ class PicturePanel(QWidget):
         self._show()
 
     def _on_value(self, name: str, value: int) -> None:
-        if round(getattr(self._document.display, name) * _STEPS) != value:
-            self._document.show(**{name: value / _STEPS})
+        if _place(name, getattr(self._document.display, name)) != value:
+            self._document.show(**{name: _value(name, value)})
 
     def _show(self) -> None:
         display = self._document.display
         for name, slider in self.sliders.items():
-            slider.setValue(round(getattr(display, name) * _STEPS))
+            slider.setValue(_place(name, getattr(display, name)))
         self.reset.setEnabled(not display.tone.is_plain)
+
+
+def _place(name: str, value: float) -> int:
+    """Return where on its slider a value stands."""
+    return round(_STEPS * (math.log2(value) if name in _FACTORS else value))
+
+
+def _value(name: str, place: int) -> float:
+    """Return the value at a place of its slider, within its range."""
+    low, high = _RANGES[name]
+    value = 2 ** (place / _STEPS) if name in _FACTORS else place / _STEPS
+    return min(max(value, low), high)

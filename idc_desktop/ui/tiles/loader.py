@@ -111,6 +111,8 @@ class TileLoader(QObject):
         Path of the slide.
     mpp : float or None
         Resolution given by the user.
+    cached_tiles : int
+        So many are kept; each takes 256 KiB.
     patience_s : float
         Longest silence, while something is asked, before the decoder is taken to hang.
 
@@ -137,6 +139,7 @@ class TileLoader(QObject):
         mpp: float | None,
         parent: QObject | None = None,
         patience_s: float = _PATIENCE_S,
+        cached_tiles: int = _CACHED_TILES,
     ) -> None:
         super().__init__(parent)
         self._silence = QTimer(self)
@@ -146,6 +149,7 @@ class TileLoader(QObject):
         self._job = ViewJob(slide, mpp, str(data_folder()))
         self._name = Path(slide).name
         self._identity: str | None = None
+        self._cached_tiles = cached_tiles
         self._cache: OrderedDict[Tile, QImage] = OrderedDict()
         self._pinned: dict[Tile, QImage] = {}
         self._pinned_zoom: int | None = None
@@ -327,7 +331,7 @@ class TileLoader(QObject):
             self._pinned[tile] = image
             return
         self._cache[tile] = image
-        while len(self._cache) > _CACHED_TILES:
+        while len(self._cache) > self._cached_tiles:
             self._cache.popitem(last=False)
 
     def _on_ended(self, failure: Exception | None) -> None:
