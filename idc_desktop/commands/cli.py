@@ -292,7 +292,8 @@ def _list_models(options: argparse.Namespace) -> int:
         card = model.card
         print_line(
             f"{name:<18} version {card.version}  {card.spacing_um_px:g} µm/px  threshold "
-            f"{card.threshold:.4f}  {len(model.data) / 1e6:.1f} MB  {model.sha256[:12]}"
+            f"{card.operation(card.best_map).threshold:.4f} ({card.best_map} map)  "
+            f"{len(model.data) / 1e6:.1f} MB  {model.sha256[:12]}"
         )
     return 0
 
@@ -316,10 +317,10 @@ def _show_model(options: argparse.Namespace) -> int:
     print_line(f"  input        {card.spacing_um_px:g} µm/px, patches of {card.patch_size_um:g} µm")
     print_line(f"  training     {training['patches']:,} patches of {training['cases']} cases")
     print_line(f"  calibration  {calibration['method']}, fitted on {calibration['fitted_on']}")
-    print_line(f"  threshold    {card.threshold}")
+    print_line(f"  threshold    {card.threshold}, of the patch map")
     if card.context is not None:
         context = idc["context"]
-        print_line(f"  context      threshold {context['threshold']}, {context['fitted_on']}")
+        print_line(f"  context map  threshold {context['threshold']}; {context['fitted_on']}")
     for sentence in card.beyond_its_archive():
         print_line(f"  beyond       {sentence}")
     for cases, figures in idc["metrics"].items():

@@ -11,6 +11,7 @@ from PySide6.QtCore import QPointF, Qt
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.maps.layers import CONTEXT, PATCH, UNCERTAINTY
+from idc_desktop.ui.dialogs.pages import card_page
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow
 from tests.support.models import CONTEXT as BLOCK
@@ -107,3 +108,10 @@ def test_presets_set_the_threshold_of_the_map_that_is_shown(analyzed: MainWindow
     panel.buttons["Balanced"].click()
     assert document.threshold == 0.4
     assert not panel.buttons["Model's"].isEnabled()
+
+
+def test_card_tells_of_the_context_map(analyzed: MainWindow) -> None:
+    page = card_page(analyzed.document.card, "0" * 64)
+
+    assert "Threshold of the context map" in page
+    assert "painted slides" in page

@@ -84,6 +84,7 @@ def card_page(card: ModelCard, sha256: str) -> str:
         },
         "Calibration": f"{calibration['method']}, fitted on {calibration['fitted_on']}; "
         f"{calibration['weighting']}",
+        **({} if card.context is None else {"Context map": idc["context"]["fitted_on"]}),
         "Meant for": f"{use['tissue']}; {use['stain']}; {use['scanner']}",
         "Licence": idc["licence"],
         "Attribution": idc.get("attribution", ""),
