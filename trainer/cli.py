@@ -9,12 +9,13 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idc_desktop.arguments import decimal, whole
+from idc_desktop.arguments import decimal
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import one_line
 from idc_desktop.streams import give_up, is_broken_pipe, open_missing_streams
@@ -31,9 +32,11 @@ from trainer.options import (
     add_settings,
     add_sources,
 )
+from trainer.paper import verb as tables
 from trainer.quiet import warnings_told
 from trainer.release import site_verb as site
 from trainer.settings import OPTIONS, TAUGHT, Settings, recipe_settings
+from trainer.settings_file import add_settings_file, keep, parse
 
 if TYPE_CHECKING:
     from trainer.release.assessment import Loaded
@@ -51,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns 0 done, 1 own defect, 2 usage, 3 input refused, 5 could not write, 130 stopped.
     """
     open_missing_streams()
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = parse(*_parser(), sys.argv[1:] if argv is None else argv)
         with warnings_told(_complain):
             return int(arguments.run(arguments) or OK)
     except IdcError as error:
@@ -97,6 +100,24 @@ def _import_tensorflow() -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _run(work: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
+    """Train, or say what would be trained; the run keeps its options."""
+    if arguments.dry_run:
+        _import_tensorflow()
+        from trainer.release.dry_run import dry_run
+
+        given = {one.name: getattr(arguments, one.name) for one in OPTIONS}
+        is_network = getattr(arguments, "base", None) is None
+        settings = recipe_settings(**given) if is_network else None
+        for line in dry_run(arguments.verb, _sources(arguments), settings):
+            _say(line)
+        return
+    try:
+        work(arguments)
+    finally:
+        keep(arguments)
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -267,37 +288,7 @@ def _score_patches(
 
 def _compare(arguments: argparse.Namespace) -> None:
     _import_tensorflow()
-    from trainer.paper.comparison import compare
-    from trainer.paper.tables import MARKDOWN, write_tables
-    from trainer.training.devices import set_up
-    from trainer.training.loop import Means
-    from trainer.training.runs import Sources
-
-    if not arguments.tables_only:
-        done = compare(
-            # The protocols decide the split.
-            Sources(arguments.data, arguments.splits, arguments.counts, split="random-patch"),
-            arguments.out,
-            arguments.methods,
-            arguments.protocols,
-            arguments.epochs,
-            arguments.weights,
-            Means(cache=arguments.cache, strategy=set_up(arguments.strategy)),
-            _say,
-        )
-        for result in done:
-            write_tables(arguments.out)
-            figures = result.figures["test_weighted"]
-            shown = ("auc", "balanced_accuracy", "f1_positive")
-            text = "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
-            _say(f"{result.method}, {result.split}: weighted test {text}")
-    write_tables(arguments.out)
-    _say(f"tables: {arguments.out / MARKDOWN}")
-    if arguments.architectures:
-        from trainer.training.architecture import draw_architectures
-
-        for path in draw_architectures(arguments.out / "architectures"):
-            _say(f"architecture: {path}")
+    tables.compare_methods(arguments, _say)
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -361,13 +352,13 @@ def _key_figures(group: str, figures: Mapping[str, Interval]) -> str:
     return f"{group}  " + "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     parser = argparse.ArgumentParser(
         prog="idc-trainer",
-        description="Train IDC models from patches in the Kaggle layout. For Research Use Only. "
-        "Not for use in diagnostic procedures.",
+        description="Train IDC models from slides with outlines, or from patches. For Research Use "
+        "Only. Not for use in diagnostic procedures.",
     )
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    verbs = parser.add_subparsers(required=True, metavar="VERB", dest="verb")
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(
@@ -390,7 +381,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="run folder")
     add_means(train)
     add_settings(train)
-    train.set_defaults(run=_train)
+    add_settings_file(train)
+    train.set_defaults(run=partial(_run, _train))
 
     cross = verb("crossvalidate", "train and test on five groups of whole cases in turn")
     add_data(cross)
@@ -398,7 +390,10 @@ def _parser() -> argparse.ArgumentParser:
     cross.add_argument("--out", type=Path, required=True, help="folder of folds and report")
     add_means(cross)
     add_settings(cross)
-    cross.set_defaults(run=_crossvalidate, split="held-out", fold=1, official_only=False)
+    add_settings_file(cross)
+    cross.set_defaults(
+        run=partial(_run, _crossvalidate), split="held-out", fold=1, official_only=False
+    )
 
     fit = verb("fit", "folds, calibration by them, training on all cases, and the model file")
     add_data(fit)
@@ -420,7 +415,8 @@ def _parser() -> argparse.ArgumentParser:
     add_elsewhere(fit)
     add_means(fit)
     add_settings(fit)
-    fit.set_defaults(run=_fit, split="held-out", fold=1, official_only=False)
+    add_settings_file(fit)
+    fit.set_defaults(run=partial(_run, _fit), split="held-out", fold=1, official_only=False)
 
     calibrate = verb("calibrate", "calibrate a model by a laboratory's own cases, training nothing")
     site.add_options(calibrate)
@@ -456,16 +452,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     compare = verb("compare", "the paper's Tables 2 to 5 beside what this data set gives")
-    add_data(compare)
-    add_means(compare)
-    compare.add_argument("--out", type=Path, required=True, help="folder of results and tables")
-    compare.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
-    compare.add_argument("--protocols", nargs="+", metavar="NAME", help="paper, official, or both")
-    compare.add_argument("--epochs", type=whole, help="budget of each network")
-    compare.add_argument("--tables-only", action="store_true", help="run nothing")
-    compare.add_argument(
-        "--architectures", action="store_true", help="draw the networks layer by layer, too"
-    )
+    tables.add_options(compare)
     compare.set_defaults(run=_compare)
 
     export = verb("export", "write a finished run as one ONNX file with its card")
@@ -495,4 +482,4 @@ def _parser() -> argparse.ArgumentParser:
     in_context = verb("context", "fit a model's context map on complete labelled slides")
     context.add_options(in_context)
     in_context.set_defaults(run=lambda given: context.fit_context(given, _say))
-    return parser
+    return parser, verbs.choices
