@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from idc_desktop.export.content import Analysis, Content
 from idc_desktop.export.overlay import paint_map
 from idc_desktop.maps.probability_map import MapLayer
 from idc_desktop.regions.diameter import diameter_of
-from idc_desktop.regions.foci import find_foci
+from idc_desktop.regions.foci import Focus, find_foci
 
 FIGURES = (
     "Patches",
@@ -41,10 +42,17 @@ _THUMBNAIL_PX = (200, 140)
 _THUMBNAIL_QUALITY = 80
 
 
-def figures_of(analysis: Analysis) -> dict[str, str]:
-    """Return the cells of a slide, by column: those of its `regions.csv`, and its foci."""
+def figures_of(analysis: Analysis, foci: Sequence[Focus] | None = None) -> dict[str, str]:
+    """Return the cells of a slide, by column: those of its `regions.csv`, and its foci.
+
+    Parameters
+    ----------
+    foci : sequence of Focus, optional
+        By the default rules, if they are at hand.
+    """
     whole = Content(analysis, (), "").figures[-1]
-    foci = find_foci(analysis.layer, analysis.mpp, analysis.threshold)
+    if foci is None:
+        foci = find_foci(analysis.layer, analysis.mpp, analysis.threshold)
     largest = foci[0] if foci else None
     numbers = (
         whole.patches,

@@ -67,6 +67,11 @@ class Member:
         return hashlib.sha256(repr(about).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
+def holds_results(folder: Path) -> bool:
+    """Whether a folder is one of results: what lies in it are no slides."""
+    return (folder / STATES_FOLDER).is_dir() or any((folder / it).is_file() for it in _RESULTS)
+
+
 def find_members(
     given: Sequence[str], out: Path, regions_folder: Path | None = None
 ) -> tuple[list[Member], list[str]]:
@@ -116,7 +121,7 @@ def find_members(
 
 def _below(root: Path, out: Path, notes: list[str], *, is_alone: bool) -> Iterator[Member]:
     def is_left_out(folder: Path) -> bool:
-        if (folder / STATES_FOLDER).is_dir() or any((folder / it).is_file() for it in _RESULTS):
+        if holds_results(folder):
             return True
         return out.exists() and folder.samefile(out)
 

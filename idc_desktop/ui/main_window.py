@@ -75,7 +75,7 @@ class MainWindow(QMainWindow):
         self.beside_bar = BesideBar(self.pair, settings)
         self.inspector = Inspector(document)
         self.slide_panel = SlidePanel(document, settings)
-        self.slides = self.slide_panel.list
+        self.slides = self.slide_panel.slides
         if settings.classes:
             colours = {it: QColor(rgb) for it, rgb in settings.classes.items()}
             document.regions.set_classes(
@@ -199,25 +199,27 @@ class MainWindow(QMainWindow):
             ("Foci", self.foci, area.BottomDockWidgetArea),
             ("Measurements", self.marks, area.BottomDockWidgetArea),
             ("Places", self.places, area.BottomDockWidgetArea),
+            ("Slide table", self.slide_panel.table, area.BottomDockWidgetArea),
         ):
             dock = QDockWidget(title, self)
             dock.setObjectName(title.lower())
             dock.setWidget(content)
             self.addDockWidget(where, dock)
             self.docks[title] = dock
-        below = ("Regions", "Foci", "Measurements", "Places")
+        below = ("Regions", "Foci", "Measurements", "Places", "Slide table")
         for title in below[1:]:
             self.tabifyDockWidget(self.docks[below[0]], self.docks[title])
         for title in below:
             self.docks[title].hide()
         self.setCorner(Qt.Corner.BottomRightCorner, area.RightDockWidgetArea)
         resize_within_screen(self, 1400, 900)
-        docks, sizes = list(self.docks.values()), [210, 350, 250, 250, 250, 250]
+        docks, sizes = list(self.docks.values()), [210, 350, 250, 250, 250, 250, 250]
         self.resizeDocks(docks[:2], sizes[:2], Qt.Orientation.Horizontal)
         self.resizeDocks(docks[2:], sizes[2:], Qt.Orientation.Vertical)
 
     def _table(self) -> list[Verb | None]:
-        slides, document, dialogs, full = self.slides, self.document, self.dialogs, self.full_screen
+        slides, document = self.slide_panel.list, self.document
+        dialogs, full = self.dialogs, self.full_screen
 
         def dock_verb(text: str, keys: str) -> Verb:
             dock = self.docks[text.replace("&", "")]
@@ -256,6 +258,7 @@ class MainWindow(QMainWindow):
             dock_verb("Measure&ments", "F3"),
             dock_verb("&Places", "Shift+F3"),
             *self.places.verbs(),
+            dock_verb("Slide &table", "Shift+F5"),
             Verb(VIEW, "&Label and macro image …", dialogs.show_associated),
             Verb(_ANALYSIS, "&Analyze", document.analyze_or_pause, "Ctrl+R", "analyze"),
             Verb(_ANALYSIS, "&Cancel the analysis", document.cancel, "Ctrl+."),
@@ -323,14 +326,14 @@ class MainWindow(QMainWindow):
         self.welcome.open_asked.connect(lambda: dialogs.ask_slide(self.open))
         self.welcome.phantom_made.connect(self._on_phantom)
         self.welcome.refused.connect(lambda why: self.dialogs.warn("Phantom slide", why))
-        for changed in (self.slides.model().rowsInserted, self.slides.model().rowsRemoved):
-            changed.connect(self._on_list)
+        self.slides.changed.connect(self._on_list)
+        self.slide_panel.table.shown.connect(partial(self._show_dock, "Slide table"))
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.slides.noted.connect(lambda why: self.dialogs.warn("Slides", why))
         self.slides.cohort_found.connect(partial(self.dialogs.show_cohort, self.slides.open))
         self.magnification.noted.connect(self._note)
         self.magnification.left.connect(self.view.setFocus)
-        self.foci.regions_made.connect(self._show_regions)
+        self.foci.regions_made.connect(partial(self._show_dock, "Regions"))
         inspector.analysis.card_asked.connect(dialogs.show_card)
         inspector.analysis.export_asked.connect(self._on_export)
         inspector.statistics.failures_asked.connect(dialogs.show_failures)
@@ -417,7 +420,7 @@ class MainWindow(QMainWindow):
         self.verbs.mark()
 
     def _on_list(self) -> None:
-        self.welcome.offer_list(self.slides.count() > 0)
+        self.welcome.offer_list(len(self.slides) > 0)
 
     def _on_tool(self) -> None:
         """Show the list of regions before the first one is drawn: later the view would jump."""
@@ -429,9 +432,9 @@ class MainWindow(QMainWindow):
             if draws_regions and self.docks["Foci"].isHidden():
                 self.docks["Regions"].show()
 
-    def _show_regions(self) -> None:
-        self.docks["Regions"].show()
-        self.docks["Regions"].raise_()
+    def _show_dock(self, title: str) -> None:
+        self.docks[title].show()
+        self.docks[title].raise_()
 
     def _set_theme(self, name: str) -> None:
         self._settings.theme = name

@@ -8,8 +8,10 @@ import json
 import os
 import queue
 import threading
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,38 @@ from idc_desktop.storage.atomic import replacing
 from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, make_folder
 
 _LONGEST_LOOK_S = 2.0
+_CHANGING = threading.Lock()  # of the kept files: details come from another thread
+
+
+@dataclass(frozen=True)
+class Details:
+    """What more the table of slides says, by the same model, map and threshold.
+
+    Attributes
+    ----------
+    figures : mapping of str to str
+        The cells of ``cohort.csv``, by column.
+    notes : str
+        What a reader of the figures should know.
+    accepted_um2 : float or None
+        Accepted IDC area; None before any verdict.
+    judged_foci : int
+        How many of the foci have a verdict.
+    note : str
+        What was written about the slide.
+    """
+
+    figures: Mapping[str, str]
+    notes: str = ""
+    accepted_um2: float | None = None
+    judged_foci: int = 0
+    note: str = ""
+
+    def number(self, column: str) -> float | None:
+        """Return the number in a cell; None if it is empty."""
+        with contextlib.suppress(KeyError, ValueError):
+            return float(self.figures[column])
+        return None
 
 
 @dataclass(frozen=True)
@@ -44,6 +78,8 @@ class Outcome:
     excluded_patches : int
     caution : str
         Why the slide may be none for the model; empty of a usual one.
+    details : Details or None
+        None until they are measured.
     """
 
     model: str
@@ -54,6 +90,12 @@ class Outcome:
     map: str = PATCH
     excluded_patches: int = 0
     caution: str = ""
+    details: Details | None = None
+
+    @property
+    def bare(self) -> Outcome:
+        """It without details."""
+        return replace(self, details=None)
 
     @classmethod
     def of(cls, record: RunRecord, model: ModelFile, threshold: float, name: str) -> Outcome:
@@ -99,14 +141,23 @@ class Outcome:
 
     def store(self, slide: Path, model: ModelFile) -> None:
         """Keep it; if that fails, the list does not tell it the next time."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _CHANGING:
             file = _file(slide)
             _keep(file, _read(file) | {model.sha256: self})
+
+    def complete(self, slide: Path, model: ModelFile) -> None:
+        """Keep its details, if what is kept is still what they are of; for any thread."""
+        with contextlib.suppress(OSError), _CHANGING:
+            file = _file(slide)
+            kept = _read(file)
+            former = kept.get(model.sha256)
+            if former is not None and former.bare == self.bare:
+                _keep(file, kept | {model.sha256: self})
 
     @staticmethod
     def forget(slide: Path, model: ModelFile) -> None:
         """Drop what is kept by this model: a new analysis has begun."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _CHANGING:
             file = _file(slide)
             kept = _read(file)
             if kept.pop(model.sha256, None) is not None:
@@ -116,16 +167,15 @@ class Outcome:
 def given_mpp(slide: Path) -> float | None:
     """Return the resolution that the user gave of a slide as it is now, µm per pixel, if any."""
     try:
-        mpp = json.loads(_place("resolutions", slide).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return _read_mpp(_key(slide))
+    except OSError:
         return None
-    return mpp if isinstance(mpp, float) and mpp > 0 else None
 
 
 def keep_given_mpp(slide: Path, mpp: float) -> None:
     """Keep the resolution that the user gave; if that fails, it is asked for again."""
     with contextlib.suppress(OSError):
-        _write(_place("resolutions", slide), mpp)
+        _write(_place("resolutions", _key(slide)), mpp)
 
 
 def _write(target: Path, value: object) -> None:
@@ -137,28 +187,46 @@ def _write(target: Path, value: object) -> None:
 def _read(file: Path) -> dict[str, Outcome]:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        return {sha256: Outcome(**values) for sha256, values in kept.items()}
+        return {sha256: _outcome(values) for sha256, values in kept.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _outcome(values: dict[str, Any]) -> Outcome:
+    details = values.pop("details", None)
+    return Outcome(**values, details=None if details is None else Details(**details))
 
 
 def _keep(file: Path, outcomes: dict[str, Outcome]) -> None:
     _write(file, {sha256: asdict(it) for sha256, it in outcomes.items()})
 
 
+def _read_mpp(key: str) -> float | None:
+    try:
+        mpp = json.loads(_place("resolutions", key).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return mpp if isinstance(mpp, float) and mpp > 0 else None
+
+
 def _file(slide: Path) -> Path:
     """Return where outcomes are kept: another place for another given resolution."""
-    mpp = given_mpp(slide)
-    return _place("outcomes", slide, *([] if mpp is None else [repr(mpp)]))
+    key = _key(slide)
+    mpp = _read_mpp(key)
+    return _place("outcomes", key if mpp is None else f"{key}\n{mpp!r}")
 
 
-def _place(kind: str, slide: Path, *further: str) -> Path:
-    """Return where something is kept; the name tells nothing, and is another for a changed slide.
+def _key(slide: Path) -> str:
+    """Return what stands for a slide as it is now; another text once its file is changed.
 
     Raises `OSError` if there is no such slide, or its share does not answer.
     """
     about = _status(slide)
-    key = "\n".join((str(slide.absolute()), str(about.st_size), str(about.st_mtime_ns), *further))
+    return "\n".join((str(slide.absolute()), str(about.st_size), str(about.st_mtime_ns)))
+
+
+def _place(kind: str, key: str) -> Path:
+    """Return where something is kept; the name of the file tells nothing."""
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
     return data_folder() / kind / f"{name[:32]}.json"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -50,7 +49,7 @@ class Runs(QObject):
         self.total = self.finished = 0
         self.is_paused = False
         self._engines = Engines()
-        self._waiting: deque[Path] = deque()
+        self._waiting: dict[Path, None] = {}  # in their order; looked up for each row of a list
         self._current: Run | None = None
         self._pauses = False  # the current run stops since the list was paused
 
@@ -123,14 +122,14 @@ class Runs(QObject):
         if not slides:
             self.noted.emit("There is nothing left to analyze in the list.")
             return
-        self._waiting.extend(slides)
-        self.total, self.finished = len(slides), 0
+        self._waiting = dict.fromkeys(slides)
+        self.total, self.finished = len(self._waiting), 0
         self._next()
 
     def drop(self, slide: Path) -> None:
         """Analyze a slide of the list no more: it left that."""
         if slide in self._waiting:
-            self._waiting.remove(slide)
+            del self._waiting[slide]
             self.total -= 1
             self.list_changed.emit()
         elif self._current is not None and self._current.slide == slide:
@@ -186,14 +185,15 @@ class Runs(QObject):
             return
         if run.state is RunState.PAUSED:
             self.is_paused |= not self._pauses  # else by who looks at it; ours may be over by now
-            self._waiting.appendleft(run.slide)
+            self._waiting = {run.slide: None, **self._waiting}
             self._end_turn()
         elif run.state in (RunState.DONE, RunState.FAILED, RunState.READY):  # READY: cancelled
             self._finish()
 
     def _next(self) -> None:
         if self._current is None and self._waiting and not self.is_paused:
-            slide = self._waiting.popleft()
+            slide = next(iter(self._waiting))
+            del self._waiting[slide]
             is_open = self.shown is not None and self.shown.slide == slide
             run = self._current = self.shown if is_open else self._new(slide, given_mpp(slide))
             assert run is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from idc_desktop.ui.theme import THEMES
 
 _COLOUR = re.compile("#[0-9a-f]{6}")
 
-MAX_SLIDES = 500
+MAX_SLIDES = 5_000
 """So many the list holds, and remembers."""
 
 
@@ -121,15 +122,18 @@ class Settings:
         self.slides = wanted[:MAX_SLIDES]
         return len(wanted) - len(self.slides)
 
-    def insert_slide(self, place: int, path: Path) -> None:
-        """Put a slide back where it was in the list."""
-        self.remove_slide(path)
-        self.slides.insert(place, str(path.absolute()))
+    def insert_slides(self, places: Iterable[tuple[int, Path]]) -> None:
+        """Put slides back where they were in the list, the first one first."""
+        places = list(places)
+        self.remove_slides(path for _, path in places)
+        for place, path in places:
+            self.slides.insert(place, str(path.absolute()))
         del self.slides[MAX_SLIDES:]
 
-    def remove_slide(self, path: Path) -> None:
-        """Take a slide off the list."""
-        self.slides = [it for it in self.slides if it != str(path.absolute())]
+    def remove_slides(self, paths: Iterable[Path]) -> None:
+        """Take slides off the list."""
+        gone = {str(path.absolute()) for path in paths}
+        self.slides = [it for it in self.slides if it not in gone]
 
 
 def _first_export_folder() -> Path:

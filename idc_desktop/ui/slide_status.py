@@ -3,28 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from idc_desktop.errors import ResolutionError
+from idc_desktop.cohorts.states import Status
+from idc_desktop.errors import IdcError, ResolutionError, SlideError
+from idc_desktop.export.content import Analysis
 from idc_desktop.processes.record import RunRecord
+from idc_desktop.regions.kept import Kept
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.outcome import Outcome, keep_given_mpp
 from idc_desktop.ui.run import Run, RunState
+from idc_desktop.ui.slide_details import details_of
+from idc_desktop.ui.task import Task
 
 _MEASURE_AFTER_MS = 300
+_REFUSED = SlideError.exit_code
 _UNKNOWN_RESOLUTION = "The resolution is unknown: open the slide and give it."
 
 
 @dataclass(frozen=True)
 class SlideStatus:
-    """How far a slide is: a few words, and what more there is to say."""
+    """How far a slide is: a few words, and what more there is to say.
+
+    Attributes
+    ----------
+    words : str
+        For a list: with the share of IDC.
+    detail : str
+        For a tip.
+    state : str
+        How far it is, without figures.
+    outcome : Outcome or None
+        What the current model found.
+    models : tuple of str
+        Names of all models that have analyzed it.
+    status : str
+        As ``cohort.csv`` calls it.
+    reason : str
+        Why it failed.
+    """
 
     words: str
     detail: str = ""
+    state: str = ""
+    outcome: Outcome | None = None
+    models: tuple[str, ...] = ()
+    status: Status = "pending"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Due:
+    """What is to be measured: a run, at which threshold, and which of its maps.
+
+    `kept` is what is drawn on the slide; None if it is not open.
+    """
+
+    run: Run
+    threshold: float
+    map: str
+    kept: Kept | None
 
 
 class SlideStatuses(QObject):
@@ -40,18 +82,20 @@ class SlideStatuses(QObject):
     def __init__(self, document: SlideDocument, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._document = document
-        self._failures: dict[Path, str] = {}
+        self._failures: dict[Path, SlideStatus] = {}
         self._unreadable: dict[Path, str] = {}
+        self._missing: set[Path] = set()
         # By the SHA-256 of models; None: whatever is stored is no longer so.
         self._outcomes: dict[Path, dict[str, Outcome | None]] = {}
-        # A run to measure, at which threshold, and which of its maps.
-        self._due: tuple[Run, float, str] | None = None
+        self._due: _Due | None = None
+        self._asked: dict[Path, object] = {}  # the latest details of each slide
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(_MEASURE_AFTER_MS)
         self._rest.timeout.connect(self._measure)
         document.slide_changed.connect(self._on_slide_changed)
         document.display_changed.connect(self._on_display_changed)
+        document.regions.changed.connect(self._on_regions_changed)
         document.unreadable.connect(self.take_unreadable)
         document.model_changed.connect(self._on_model_changed)
         document.runs.changed.connect(self._on_run_changed)
@@ -59,35 +103,55 @@ class SlideStatuses(QObject):
 
     def of(self, slide: Path) -> SlideStatus:
         """Say how far a slide is."""
+        if slide in self._missing:
+            return _failed("not found", "The file is not there.")
         document, run = self._document, self._document.runs.of(slide)
         state = RunState.NONE if run is None else run.state
+        outcomes = self._outcomes.get(slide, {})
+        known = {sha256: it for sha256, it in outcomes.items() if it is not None}
+        models = tuple(it.model for it in known.values())
         if run is not None and state is RunState.RUNNING:
-            return _progress(run.record)
+            return replace(_progress(run.record), models=models)
         if document.runs.is_waiting(slide):
-            return SlideStatus("waiting")
+            return SlideStatus("waiting", "", "waiting", models=models)
         if slide in self._failures:
-            return SlideStatus("failed", self._failures[slide])
+            return replace(self._failures[slide], models=models)
         if run is not None and state is RunState.PAUSED:
-            return SlideStatus("partly analyzed", run.message)
+            words = "partly analyzed"
+            return SlideStatus(words, run.message, words, models=models)
         if slide in self._unreadable:
-            return SlideStatus("cannot be read", self._unreadable[slide])
+            return _failed("cannot be read", self._unreadable[slide])
         if slide not in self._outcomes:
             return SlideStatus("…")
-        model, outcomes = document.model, self._outcomes[slide]
-        outcome = outcomes.get(model.sha256)
+        model = document.model
+        outcome = known.get(model.sha256)
         if outcome is not None:
-            return SlideStatus(outcome.text(model.card), _detail(outcome))
-        missing = f"Not analyzed with {model.card.name}"
-        others = [it for it in outcomes.values() if it is not None]
-        if not others:
-            return SlideStatus("not analyzed", missing)
-        names = ", ".join(it.model for it in others)
-        return SlideStatus(f"analyzed with {names}", "; ".join([missing, *map(_detail, others)]))
+            return SlideStatus(
+                outcome.text(model.card),
+                _detail(outcome),
+                "analyzed",
+                outcome,
+                models,
+                "partial" if outcome.failed_patches else "done",
+            )
+        missing, words = f"Not analyzed with {model.card.name}", "not analyzed"
+        if not known:
+            return SlideStatus(words, missing, words)
+        detail = "; ".join([missing, *map(_detail, known.values())])
+        return SlideStatus(f"analyzed with {', '.join(models)}", detail, words, None, models)
 
-    def learn(self, slide: Path, outcomes: Mapping[str, Outcome]) -> None:
+    def learn(
+        self, slide: Path, outcomes: Mapping[str, Outcome], *, is_missing: bool = False
+    ) -> None:
         """Take what is stored of a slide, by the SHA-256 of models; what is known here is newer."""
+        (self._missing.add if is_missing else self._missing.discard)(slide)
         known = self._outcomes.setdefault(slide, {})
         known.update({**outcomes, **known})
+        self.changed.emit(slide)
+
+    def is_missing(self, slide: Path) -> bool:
+        """Whether there is no such file, as far as is known."""
+        return slide in self._missing
 
     def take_unreadable(self, slide: Path, reason: str) -> None:
         """Take that a slide cannot be read, and why."""
@@ -113,7 +177,9 @@ class SlideStatuses(QObject):
             Outcome.forget(slide, run.model)
         elif run.state is RunState.FAILED:
             is_unknown = isinstance(run.failure, ResolutionError)
-            self._failures[slide] = _UNKNOWN_RESOLUTION if is_unknown else run.message
+            failed = _failed("failed", _UNKNOWN_RESOLUTION if is_unknown else run.message)
+            is_refused = isinstance(run.failure, IdcError) and run.failure.exit_code == _REFUSED
+            self._failures[slide] = replace(failed, status="refused" if is_refused else "failed")
         self.changed.emit(slide)
 
     def _on_map_changed(self, run: Run) -> None:
@@ -141,25 +207,72 @@ class SlideStatuses(QObject):
             return
         known = self._outcomes.get(run.slide, {}).get(run.model.sha256)
         due = self._how_to_measure(run)
-        if known is None or (known.threshold, known.map) != due[1:]:
+        if known is None or (known.threshold, known.map) != (due.threshold, due.map):
             self._due = due
             self._rest.start()
 
-    def _how_to_measure(self, run: Run) -> tuple[Run, float, str]:
-        if run is self._document.run:
-            return run, self._document.threshold, self._document.measured_map
+    def _on_regions_changed(self) -> None:
+        """Measure the open slide with the verdicts that are given by now."""
+        run = self._document.run
+        if run is not None and run.state is RunState.DONE and self._document.slide is not None:
+            self._due = self._how_to_measure(run)
+            self._rest.start()
+
+    def _how_to_measure(self, run: Run) -> _Due:
+        document = self._document
+        if run is document.run:
+            regions = document.regions
+            kept = Kept(regions.all, (), regions.sheet) if regions.can_edit else None
+            return _Due(run, document.threshold, document.measured_map, kept)
         name = run.model.card.best_map
-        return run, run.model.card.operation(name).threshold, name
+        return _Due(run, run.model.card.operation(name).threshold, name, None)
 
     def _measure(self) -> None:
-        """Take the figures of the run that is due, and keep them."""
+        """Take the figures of the run that is due, and keep them; details follow."""
         self._rest.stop()
-        if self._due is not None:
-            (run, threshold, name), self._due = self._due, None
-            outcome = Outcome.of(run.record, run.model, threshold, name)
-            self._outcomes.setdefault(run.slide, {})[run.model.sha256] = outcome
+        if self._due is None:
+            return
+        due, self._due = self._due, None
+        run = due.run
+        outcome = Outcome.of(run.record, run.model, due.threshold, due.map)
+        outcomes = self._outcomes.setdefault(run.slide, {})
+        known = outcomes.get(run.model.sha256)
+        if known is None or known.bare != outcome:
+            outcomes[run.model.sha256] = outcome
             outcome.store(run.slide, run.model)
             self.changed.emit(run.slide)
+        self._measure_details(due, outcome)
+
+    def _measure_details(self, due: _Due, outcome: Outcome) -> None:
+        run, record = due.run, due.run.record
+        assert record.map is not None
+        analysis = replace(
+            Analysis.of(record, run.model, run.slide.name, due.threshold, due.map),
+            map=record.map.copy(),
+        )
+        slide, model, kept = run.slide, run.model, due.kept
+        asked = self._asked[slide] = object()
+
+        def work() -> tuple[Path, str, object, Outcome]:
+            whole = replace(outcome, details=details_of(analysis, kept))
+            whole.complete(slide, model)  # here, since the window may be closed by now
+            return slide, model.sha256, asked, whole
+
+        measuring = Task(self)
+        measuring.succeeded.connect(self._take_details)
+        measuring.ended.connect(measuring.deleteLater)
+        measuring.start(work)
+
+    def _take_details(self, found: tuple[Path, str, object, Outcome]) -> None:
+        slide, sha256, asked, outcome = found
+        known = self._outcomes.get(slide, {}).get(sha256)
+        if self._asked.get(slide) is asked and known is not None and known.bare == outcome.bare:
+            self._outcomes[slide][sha256] = outcome
+            self.changed.emit(slide)
+
+
+def _failed(words: str, reason: str) -> SlideStatus:
+    return SlideStatus(words, reason, words, status="refused", reason=reason)
 
 
 def _detail(outcome: Outcome) -> str:
@@ -177,6 +290,7 @@ def _detail(outcome: Outcome) -> str:
 
 
 def _progress(record: RunRecord) -> SlideStatus:
-    if record.map is None:
-        return SlideStatus("starting …")
-    return SlideStatus(f"analyzing, {100 * record.done_patches // record.map.states.size} %")
+    words = "starting …"
+    if record.map is not None:
+        words = f"analyzing, {100 * record.done_patches // record.map.states.size} %"
+    return SlideStatus(words, "", words)

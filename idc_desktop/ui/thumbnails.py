@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,7 @@ class Thumbnails(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._waiting: deque[Path] = deque()
+        self._waiting: list[Path] = []
         self._tiles: TileLoader | None = None
         self._pyramid: TilePyramid | None = None
         self._path = Path()
@@ -52,10 +51,11 @@ class Thumbnails(QObject):
 
     def make(self, path: Path) -> None:
         """Read a slide for its picture when its turn comes; `made` tells."""
-        if path not in self._waiting:
-            self._waiting.append(path)
-            if self._tiles is None:
-                self._start.start()
+        if path in self._waiting:
+            self._waiting.remove(path)
+        self._waiting.append(path)
+        if self._tiles is None:
+            self._start.start()
 
     def keep(self, path: Path, pyramid: TilePyramid, tiles: TileLoader) -> None:
         """Store the picture of a slide whose coarsest tiles are here, in the background."""
@@ -87,7 +87,7 @@ class Thumbnails(QObject):
             self._tiles.deleteLater()
         self._tiles, self._pyramid = None, None
         if self._waiting:
-            self._path = self._waiting.popleft()
+            self._path = self._waiting.pop()  # asked for last: it is being looked at
             self._tiles = TileLoader(str(self._path), None, self)
             self._tiles.opened.connect(self._on_opened)
             self._tiles.refused.connect(self._on_refused)

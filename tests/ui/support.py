@@ -18,6 +18,7 @@ from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.slide_model import WORDS_ROLE
 
 WAIT_MS = 20_000
 
@@ -77,6 +78,21 @@ def drag(
     for at in way[1:]:
         mouse(widget, QEvent.Type.MouseMove, at, button, keys)
     mouse(widget, QEvent.Type.MouseButtonRelease, way[-1], button, keys)
+
+
+def words_of(window: MainWindow) -> dict[str, str]:
+    """Return what the list says of each slide, by its name, from the top."""
+    rows = window.slide_panel.rows
+    cells = (rows.index(row, 0) for row in range(rows.rowCount()))
+    return {str(it.data()): str(it.data(WORDS_ROLE)) for it in cells}
+
+
+def tips_of(window: MainWindow) -> list[str]:
+    """Return the tips of the list, from the top."""
+    rows = window.slide_panel.rows
+    return [
+        str(rows.index(row, 0).data(Qt.ItemDataRole.ToolTipRole)) for row in range(rows.rowCount())
+    ]
 
 
 def take(window: MainWindow, words: str) -> None:

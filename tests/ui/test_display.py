@@ -118,7 +118,7 @@ def test_key_that_is_held_bares_the_slide(analyzed: MainWindow, qtbot: QtBot) ->
     document.show(visible=True, regions=True)
 
     document.regions.point_out("Focus 1", rectangle(300, 300, 900, 600))
-    for home in (view, analyzed.slides):
+    for home in (view, analyzed.slide_panel.list):
         home.setFocus()
         qtbot.keyPress(home, Qt.Key.Key_H)
         assert document.is_bare

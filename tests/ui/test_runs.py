@@ -16,7 +16,7 @@ from idc_desktop.ui.run import RunState
 from tests.support.processes import engines_of
 from tests.support.scenes import Scene, write_tissue_slide
 from tests.support.slides import write_tiff
-from tests.ui.support import WAIT_MS, analyze
+from tests.ui.support import WAIT_MS, analyze, tips_of, words_of
 
 
 @pytest.fixture
@@ -34,12 +34,6 @@ def slides(tmp_path: Path, tiny_slide: Scene) -> list[Path]:
     return paths
 
 
-def words(window: MainWindow) -> dict[str, str]:
-    """Return what the list says of each slide."""
-    items = (window.slides.item(row) for row in range(window.slides.count()))
-    return dict(item.text().split("\n", 1) for item in items)
-
-
 def run_all(window: MainWindow, qtbot: QtBot) -> None:
     window.slide_panel.run_button.click()
     qtbot.waitUntil(lambda: not window.document.runs.is_active, timeout=WAIT_MS)
@@ -49,15 +43,15 @@ def test_all_slides_are_analyzed_and_a_bad_one_stops_nobody(
     window: MainWindow, qtbot: QtBot, slides: list[Path]
 ) -> None:
     window.slides.add(slides)
-    qtbot.waitUntil(lambda: "…" not in words(window).values(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "…" not in words_of(window).values(), timeout=WAIT_MS)
     runs = window.document.runs
     run_all(window, qtbot)
 
-    said = words(window)
+    said = words_of(window)
     assert said["a.tiff"].startswith("IDC ")
     assert said["a.tiff"] == said["d.tiff"]
     assert said["bad.tiff"] == said["c-bare.tiff"] == "failed"
-    tips = [window.slides.item(row).toolTip() for row in range(4)]
+    tips = tips_of(window)
     assert "at the threshold " in tips[0]
     assert "bad.tiff: " in tips[1].split("\n")[1]
     assert "open the slide and give it" in tips[2]
@@ -89,14 +83,14 @@ def test_resolution_given_by_hand_is_kept_for_the_list(
     window.open(slides[0])
     qtbot.waitUntil(lambda: document.path == slides[0], timeout=WAIT_MS)
     run_all(window, qtbot)
-    assert words(window)["tissue.tiff"].startswith("IDC ")
+    assert words_of(window)["tissue.tiff"].startswith("IDC ")
 
     window.open(given)
     qtbot.waitUntil(lambda: document.path == given, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)  # the very same run
     document.give_resolution(4.0)
     qtbot.waitUntil(lambda: document.mpp_xy == (4.0, 4.0), timeout=WAIT_MS)
-    qtbot.waitUntil(lambda: words(window)["tissue.tiff"] == "not analyzed", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: words_of(window)["tissue.tiff"] == "not analyzed", timeout=WAIT_MS)
 
 
 def test_slide_with_a_given_resolution_is_handed_over(
@@ -108,7 +102,7 @@ def test_slide_with_a_given_resolution_is_handed_over(
     window.open(slides[0])
     qtbot.waitUntil(lambda: document.path == slides[0], timeout=WAIT_MS)
     qtbot.waitUntil(lambda: not runs.is_active, timeout=WAIT_MS)
-    assert words(window)["tissue.tiff"].startswith("IDC ")
+    assert words_of(window)["tissue.tiff"].startswith("IDC ")
 
 
 def test_pause_resume_and_stop(window: MainWindow, qtbot: QtBot, slides: list[Path]) -> None:
@@ -122,15 +116,15 @@ def test_pause_resume_and_stop(window: MainWindow, qtbot: QtBot, slides: list[Pa
     assert panel.run_button.text() == "Resume all"
     qtbot.waitUntil(lambda: not engines_of(os.getpid()), timeout=WAIT_MS)
     assert runs.is_active
-    assert words(window)["d.tiff"] == "waiting"
+    assert words_of(window)["d.tiff"] == "waiting"
     action.trigger()
-    qtbot.waitUntil(lambda: words(window)["a.tiff"].startswith("IDC"), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: words_of(window)["a.tiff"].startswith("IDC"), timeout=WAIT_MS)
     window.verbs.action("Stop analyzing all slides").trigger()
     assert not runs.is_active
     assert not panel.stop_button.isVisible()
     qtbot.waitUntil(lambda: not engines_of(os.getpid()), timeout=WAIT_MS)
-    assert words(window)["d.tiff"] == "not analyzed"
-    assert words(window)["a.tiff"].startswith("IDC")
+    assert words_of(window)["d.tiff"] == "not analyzed"
+    assert words_of(window)["a.tiff"].startswith("IDC")
 
 
 def test_slide_that_is_open_is_analyzed_where_it_is_seen(
@@ -142,7 +136,7 @@ def test_slide_that_is_open_is_analyzed_where_it_is_seen(
     run_all(window, qtbot)
     assert window.document.state is RunState.DONE
     assert window.document.runs.of(slides[0]) is window.document.run
-    assert words(window)["a.tiff"].startswith("IDC")
+    assert words_of(window)["a.tiff"].startswith("IDC")
 
 
 def test_slide_that_is_opened_or_left_meanwhile_is_handed_over(
@@ -157,7 +151,7 @@ def test_slide_that_is_opened_or_left_meanwhile_is_handed_over(
     qtbot.waitUntil(lambda: document.path == slides[0], timeout=WAIT_MS)
     window.open(slides[3])
     qtbot.waitUntil(lambda: not runs.is_active, timeout=3 * WAIT_MS)
-    said = words(window)
+    said = words_of(window)
     assert said["a.tiff"] == said["d.tiff"]
     assert said["a.tiff"].startswith("IDC")
     qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
@@ -172,23 +166,23 @@ def test_outcome_of_the_open_slide_is_remembered_for_this_file_and_model(
     own, sha256 = document.card.threshold, document.model.sha256
     found = Outcome.all_stored(slides[0])[sha256]
     assert found.threshold == own
-    assert words(window)["a.tiff"] == found.text(own)
+    assert words_of(window)["a.tiff"] == found.text(document.card)
     document.show(threshold=0.01)  # as the panel beside it
-    qtbot.waitUntil(lambda: words(window)["a.tiff"].endswith(" at 0.010"), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: words_of(window)["a.tiff"].endswith(" at 0.010"), timeout=WAIT_MS)
     share = window.inspector.statistics.figures["IDC, of analyzed area"]
     qtbot.waitUntil(lambda: share.text().startswith("100"), timeout=WAIT_MS)
-    assert words(window)["a.tiff"] == "IDC 100 % at 0.010"
+    assert words_of(window)["a.tiff"] == "IDC 100 % at 0.010"
     document.show(threshold=0.02)
     window.open(slides[3])  # at once: it is kept all the same
     qtbot.waitUntil(lambda: document.path == slides[3], timeout=WAIT_MS)
     assert Outcome.all_stored(slides[0])[sha256].threshold == 0.02
-    assert words(window)["a.tiff"].endswith(" at 0.020")
+    assert words_of(window)["a.tiff"].endswith(" at 0.020")
     with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
         document.choose_model("baseline")
-    assert words(window)["a.tiff"].startswith("analyzed with ")
-    item = window.slides.item(window.slides.paths().index(slides[0]))
-    assert "Not analyzed with baseline" in item.toolTip()
-    assert "mm² of IDC at the threshold 0.020" in item.toolTip()
+    assert words_of(window)["a.tiff"].startswith("analyzed with ")
+    tip = tips_of(window)[window.slides.paths().index(slides[0])]
+    assert "Not analyzed with baseline" in tip
+    assert "mm² of IDC at the threshold 0.020" in tip
     os.utime(slides[0], ns=(1, 1))
     assert Outcome.all_stored(slides[0]) == {}
 
@@ -199,16 +193,16 @@ def test_outcome_goes_when_an_analysis_begins_anew(
     document = window.document
     window.open(slides[0])
     analyze(window, qtbot)
-    assert words(window)["a.tiff"].startswith("IDC")
+    assert words_of(window)["a.tiff"].startswith("IDC")
     document.analyze_again()
     document.cancel()
     assert Outcome.all_stored(slides[0]) == {}
     qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
-    assert words(window)["a.tiff"] == "not analyzed"
+    assert words_of(window)["a.tiff"] == "not analyzed"
 
     run_all(window, qtbot)
     assert window.document.runs.total == 1
-    assert words(window)["a.tiff"].startswith("IDC")
+    assert words_of(window)["a.tiff"].startswith("IDC")
 
 
 def test_another_model_ends_the_list(window: MainWindow, qtbot: QtBot, slides: list[Path]) -> None:
@@ -218,4 +212,4 @@ def test_another_model_ends_the_list(window: MainWindow, qtbot: QtBot, slides: l
         window.document.choose_model("baseline")
     assert not window.document.runs.is_active
     left = {"not analyzed", "cannot be read"}
-    qtbot.waitUntil(lambda: set(words(window).values()) <= left, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: set(words_of(window).values()) <= left, timeout=WAIT_MS)

@@ -11,23 +11,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, QSize, Qt, QUrl
+from PySide6.QtCore import QItemSelectionModel, QMimeData, QPointF, QSize, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.regions.shape import rectangle
+from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.main_window import MainWindow
-from idc_desktop.ui.panels.slide_list import SlideList
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import MAX_SLIDES, Settings
+from idc_desktop.ui.slide_model import PICTURE_ROLE
 from idc_desktop.ui.thumbnails import Thumbnails, _file, kept_picture
 from tests.support.messages import description_of
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
-from tests.ui.support import WAIT_MS, pixels_of
+from tests.ui.support import WAIT_MS, pixels_of, tips_of, words_of
 
 
 @pytest.fixture
@@ -86,37 +87,46 @@ def test_slides_that_have_no_room_in_the_list_are_told(
     window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All that is listed is remembered."""
-    monkeypatch.setattr(SlideList, "_look", lambda self, paths: None)  # 500 files that do not exist
+    monkeypatch.setattr(
+        ListedSlides, "_look", lambda self, paths: None
+    )  # 5,000 files that do not exist
     told: list[str] = []
     window.slides.noted.connect(told.append)
     window.slides.add([tmp_path / f"{number}.svs" for number in range(MAX_SLIDES)])
     assert told == []
-    assert window.slides.count() == len(Settings.load().slides) == MAX_SLIDES
+    assert len(window.slides) == len(Settings.load().slides) == MAX_SLIDES
     window.slides.add([tmp_path / "one.svs", tmp_path / "two.svs"])
-    assert told == [f"The list has room for {MAX_SLIDES} slides: the last 2 left it."]
-    assert window.slides.count() == len(Settings.load().slides) == MAX_SLIDES
+    assert told == [f"The list has room for {MAX_SLIDES:,} slides: the last 2 left it."]
+    assert len(window.slides) == len(Settings.load().slides) == MAX_SLIDES
 
 
 def test_slide_taken_off_the_list_stays_on_disk(
     open_window: OpenWindow, qtbot: QtBot, folder: Path
 ) -> None:
     window = open_window(folder / "b.tiff")
-    window.slides.setCurrentRow(0)
-    qtbot.keyClick(window.slides, Qt.Key.Key_Delete)
-    assert window.slides.count() == 0
+    point_at(window, 0)
+    qtbot.keyClick(window.slide_panel.list, Qt.Key.Key_Delete)
+    assert len(window.slides) == 0
     assert Settings.load().slides == []
     assert (folder / "b.tiff").exists()
 
 
 def choose(window: MainWindow, slide: Path) -> None:
     """Click a slide of the list."""
-    item = window.slides.item(window.slides.paths().index(slide))
-    at = window.slides.visualItemRect(item).center()
-    QTest.mouseClick(window.slides.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    shown = window.slide_panel.list
+    at = shown.visualRect(shown.model().index(window.slides.paths().index(slide), 0)).center()
+    QTest.mouseClick(shown.viewport(), Qt.MouseButton.LeftButton, pos=at)
+
+
+def point_at(window: MainWindow, row: int) -> None:
+    """Move the frame of the list to a row, as keys do."""
+    shown = window.slide_panel.list
+    flags = QItemSelectionModel.SelectionFlag
+    shown.selectionModel().setCurrentIndex(shown.model().index(row, 0), flags.NoUpdate)
 
 
 def highlighted(window: MainWindow) -> list[str]:
-    return [item.text().split("\n")[0] for item in window.slides.selectedItems()]
+    return [str(it.data()) for it in window.slide_panel.list.selectedIndexes()]
 
 
 def test_slide_that_is_open_is_chosen_again_while_another_one_is_opening(
@@ -164,14 +174,15 @@ def test_keys_and_right_button_leave_the_highlight_on_what_is_shown(
 ) -> None:
     window = open_window(folder / "b.tiff")
     window.slides.add([folder / "a.tiff"])
-    window.slides.setFocus()
-    qtbot.keyClick(window.slides, Qt.Key.Key_Up)
-    assert window.slides.currentRow() == 0
+    shown = window.slide_panel.list
+    shown.setFocus()
+    qtbot.keyClick(shown, Qt.Key.Key_Up)
+    assert shown.currentIndex().row() == 0
     assert highlighted(window) == ["b.tiff"]
-    other = window.slides.visualItemRect(window.slides.item(0)).center()
-    qtbot.mousePress(window.slides.viewport(), Qt.MouseButton.RightButton, pos=other)
+    other = shown.visualRect(shown.model().index(0, 0)).center()
+    qtbot.mousePress(shown.viewport(), Qt.MouseButton.RightButton, pos=other)
     assert highlighted(window) == ["b.tiff"]
-    window.slides.step(-1)
+    shown.step(-1)
     qtbot.waitUntil(lambda: window.document.path == folder / "a.tiff", timeout=WAIT_MS)
 
 
@@ -182,13 +193,13 @@ def test_open_slide_that_is_taken_off_the_list_is_closed_and_comes_back(
     slides, document = window.slides, window.document
     slides.add([folder / "a.tiff"])
     document.runs.analyze_all([folder / "b.tiff", folder / "a.tiff"])
-    slides.remove(folder / "b.tiff")
+    slides.remove([folder / "b.tiff"])
     assert document.path is None
     assert highlighted(window) == []
     assert document.runs.of(folder / "b.tiff") is None
-    slides.remove(folder / "a.tiff")
+    slides.remove([folder / "a.tiff"])
     assert not document.runs.is_active
-    assert slides.count() == 0
+    assert len(slides) == 0
     assert "a.tiff" in window.verbs.action("Undo").text()
     window.verbs.action("Undo").trigger()
     assert slides.paths() == [folder / "a.tiff"]
@@ -203,7 +214,7 @@ def test_open_slide_that_is_taken_off_the_list_is_closed_and_comes_back(
 def test_removal_is_done_again(open_window: OpenWindow, folder: Path) -> None:
     window = open_window(folder / "b.tiff")
     window.slides.add([folder / "a.tiff"])
-    window.slides.remove(folder / "a.tiff")
+    window.slides.remove([folder / "a.tiff"])
     window.verbs.action("Undo").trigger()
     choose(window, folder / "a.tiff")
     window.verbs.action("Redo").trigger()
@@ -219,10 +230,10 @@ def test_delete_takes_no_slide_off_while_a_region_is_chosen(
     regions = window.document.regions
     regions.add("Draw", [rectangle(100, 100, 700, 700)])
     assert len(regions.chosen) == 1
-    window.slides.setCurrentRow(0)
-    window.slides.setFocus()
-    qtbot.keyClick(window.slides, Qt.Key.Key_Delete)
-    assert window.slides.count() == 1
+    point_at(window, 0)
+    window.slide_panel.list.setFocus()
+    qtbot.keyClick(window.slide_panel.list, Qt.Key.Key_Delete)
+    assert len(window.slides) == 1
     assert window.document.path == folder / "b.tiff"
 
 
@@ -231,7 +242,8 @@ def test_opened_slide_leaves_a_thumbnail(
 ) -> None:
     window = open_window(folder / "b.tiff")
     qtbot.waitUntil(lambda: _file(folder / "b.tiff").exists(), timeout=WAIT_MS)
-    assert not window.slides.item(0).icon().isNull()
+    picture = window.slide_panel.rows.index(0, 0).data(PICTURE_ROLE).pixmap(84, 63).toImage()
+    assert picture.pixelColor(picture.width() // 2, picture.height() // 2).alpha() == 255
     assert "b.tiff" not in _file(folder / "b.tiff").name
 
 
@@ -253,40 +265,37 @@ def test_thumbnails_of_other_slides_are_read_and_rubbish_is_skipped(
 
 def test_missing_slide_is_marked(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window.slides.add([tmp_path / "gone.svs"])
-    item = window.slides.item(0)
-    qtbot.waitUntil(lambda: "not found" in item.text(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: words_of(window) == {"gone.svs": "not found"}, timeout=WAIT_MS)
     assert window.slides.present() == []
 
 
-def test_list_keeps_its_items_when_slides_join_it(
+def test_what_is_known_of_slides_stays_known_when_others_join(
     window: MainWindow, qtbot: QtBot, folder: Path
 ) -> None:
     slides = window.slides
     slides.add([folder / "b.tiff"])
-    item = slides.item(0)
-    qtbot.waitUntil(lambda: "not analyzed" in item.text(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: words_of(window)["b.tiff"] == "not analyzed", timeout=WAIT_MS)
     slides.add([folder / "a.tiff"])
-    assert slides.item(1) is item
-    assert "not analyzed" in item.text()
+    assert words_of(window)["b.tiff"] == "not analyzed"
     slides.add([folder / "b.tiff"])
     assert slides.paths() == [folder / "b.tiff", folder / "a.tiff"]
-    assert slides.item(0) is item
+    assert list(words_of(window)) == ["b.tiff", "a.tiff"]
 
 
 def test_menu_of_another_slide_leaves_the_mark_on_the_one_that_is_shown(
     open_window: OpenWindow, folder: Path
 ) -> None:
-    slides = open_window(folder / "a.tiff").slides
-    slides.add([folder / "b.tiff"])
-    other = slides.item(0)
-    slides.setCurrentItem(other)  # as the right button does
-    slides._on_menu(slides.visualItemRect(other).center())
-    menu = slides.findChild(QMenu)
+    window = open_window(folder / "a.tiff")
+    window.slides.add([folder / "b.tiff"])
+    shown = window.slide_panel.list
+    point_at(window, 0)  # as the right button does
+    shown._on_menu(shown.visualRect(shown.model().index(0, 0)).center())
+    menu = shown.findChild(QMenu)
     assert menu is not None
-    assert slides.currentItem() is other
+    assert shown.currentIndex().row() == 0
     menu.close()
-    assert slides.currentRow() == 1
-    assert not other.isSelected()
+    assert shown.currentIndex().row() == 1
+    assert highlighted(window) == ["a.tiff"]
 
 
 def test_long_name_leaves_room_for_what_came_out(
@@ -295,21 +304,22 @@ def test_long_name_leaves_room_for_what_came_out(
     """The second line looks as that of a short name; the tip has the whole name."""
     long = folder / f"{'a-slide-with-a-long-name-' * 5}.tiff"
     shutil.copy(folder / "b.tiff", long)
-    slides = window.slides
-    slides.add([folder / "b.tiff", long])
-    items = [slides.item(row) for row in range(2)]
-    qtbot.waitUntil(lambda: all("not analyzed" in it.text() for it in items), timeout=WAIT_MS)
-    slides.setIconSize(QSize(1, 1))  # their pictures arrive when they like
+    window.slides.add([folder / "b.tiff", long])
+    shown = window.slide_panel.list
+    qtbot.waitUntil(
+        lambda: all(it == "not analyzed" for it in words_of(window).values()), timeout=WAIT_MS
+    )
+    shown.setIconSize(QSize(1, 1))  # their pictures arrive when they like
     QApplication.processEvents()
-    boxes = [slides.visualItemRect(it) for it in items]
-    shown, line = pixels_of(slides.viewport()), slides.fontMetrics().lineSpacing()
+    boxes = [shown.visualRect(shown.model().index(row, 0)) for row in range(2)]
+    pixels, line = pixels_of(shown.viewport()), shown.fontMetrics().lineSpacing()
     last_lines = []
     for box in boxes:
-        row = shown[box.top() + 3 : box.bottom() - 3, box.left() + 3 : box.right() - 3]
+        row = pixels[box.top() + 3 : box.bottom() - 3, box.left() + 3 : box.right() - 3]
         bottom = np.nonzero(row.min(axis=(1, 2)) < 128)[0][-1]
         last_lines.append(row[bottom - line + 5 : bottom + 1])
     assert np.array_equal(*last_lines)
-    assert long.name in items[1].toolTip()
+    assert long.name in tips_of(window)[1]
 
 
 def test_share_that_does_not_answer_stops_nobody(
@@ -337,11 +347,10 @@ def test_share_that_does_not_answer_stops_nobody(
     window.open(folder / "b.tiff")
     assert time.monotonic() - before < 1
     qtbot.waitUntil(lambda: window.document.path == folder / "b.tiff", timeout=WAIT_MS // 2)
-    texts = [window.slides.item(row).text() for row in range(window.slides.count())]
-    qtbot.waitUntil(lambda: "not analyzed" in window.slides.item(2).text(), timeout=WAIT_MS // 2)
-    assert "one.svs\n…" in texts
+    qtbot.waitUntil(lambda: words_of(window)["a.tiff"] == "not analyzed", timeout=WAIT_MS // 2)
+    assert words_of(window)["one.svs"] == "…"
     answers.set()
-    qtbot.waitUntil(lambda: "not found" in window.slides.item(1).text(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: words_of(window)["one.svs"] == "not found", timeout=WAIT_MS)
     qtbot.wait(100)
     assert window.document.path == folder / "b.tiff"  # of several the last one counts
 
@@ -352,11 +361,10 @@ def test_slide_that_cannot_be_read_is_marked(
     """By whoever tries it: its thumbnail, or the view."""
     (folder / "bad.tiff").write_bytes(b"rubbish" * 50)
     window.slides.add([folder / "bad.tiff", folder / "a.tiff"])
-    items = [window.slides.item(row) for row in range(2)]
-    qtbot.waitUntil(lambda: "cannot be read" in items[0].text(), timeout=WAIT_MS)
-    assert "bad.tiff: " in items[0].toolTip().split("\n")[1]
-    assert "cannot be read" not in items[1].text()
+    qtbot.waitUntil(lambda: words_of(window)["bad.tiff"] == "cannot be read", timeout=WAIT_MS)
+    assert "bad.tiff: " in tips_of(window)[0].split("\n")[1]
+    assert words_of(window)["a.tiff"] != "cannot be read"
     shutil.copy(folder / "b.tiff", folder / "bad.tiff")
     choose(window, folder / "bad.tiff")
     qtbot.waitUntil(lambda: window.document.path == folder / "bad.tiff", timeout=WAIT_MS)
-    assert "cannot be read" not in items[0].text()
+    assert words_of(window)["bad.tiff"] != "cannot be read"

@@ -17,6 +17,7 @@ from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.ui.app import create_window
 from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.outcome import Outcome
 from idc_desktop.ui.panels.status_line import StatusLine
 from idc_desktop.ui.plain import Label
 from idc_desktop.ui.run import RunState
@@ -101,21 +102,23 @@ def test_message_that_is_too_long_says_so(window: MainWindow) -> None:
 def test_what_came_out_of_a_slide_is_wrapped_and_never_cut(
     open_window: OpenWindow, tiny_slide: Scene
 ) -> None:
-    slides = open_window(tiny_slide.path).slides
-    slides.setIconSize(QSize(1, 1))
-    item = slides.item(0)
-    area = slides.visualItemRect(item)
+    window = open_window(tiny_slide.path)
+    shown, statuses = window.slide_panel.list, window.slide_panel.statuses
+    shown.setIconSize(QSize(1, 1))
 
-    def shown(found: str) -> np.ndarray:
-        item.setText(f"tiny.tiff\n{found}")
-        rows = pixels_of(slides.viewport())[area.top() : area.bottom(), area.left() : area.right()]
-        return np.unique(np.nonzero((rows != rows[0, -1]).any(axis=2))[0])
+    def rows(failed: int) -> np.ndarray:
+        outcome = Outcome("tiny", 0.123, 0.34, 1e6, failed)
+        statuses._outcomes[tiny_slide.path] = {window.document.model.sha256: outcome}
+        statuses.changed.emit(tiny_slide.path)
+        QApplication.processEvents()
+        area = shown.visualRect(shown.model().index(0, 0))
+        pixels = pixels_of(shown.viewport())[area.top() : area.bottom(), area.left() : area.right()]
+        return np.unique(np.nonzero((pixels != pixels[0, -1]).any(axis=2))[0])
 
-    slides.setMaximumWidth(160)
+    shown.setMaximumWidth(160)
     QApplication.processEvents()
-    area = slides.visualItemRect(item)
-    line = slides.fontMetrics().lineSpacing()
-    whole, short = shown("IDC 34 % at 0.500, 1,234 failed"), shown("IDC 34 %")
+    line = shown.fontMetrics().lineSpacing()
+    whole, short = rows(failed=1_234_567), rows(failed=0)
     assert len(whole) >= len(short) + line // 2
 
 

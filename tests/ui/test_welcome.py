@@ -87,8 +87,7 @@ def test_slides_of_the_list_are_offered(window: MainWindow, tiny_slide: Scene) -
     assert said().startswith("Open a slide")
     window.slides.add([tiny_slide.path])
     assert said().startswith("Choose a slide on the left")
-    window.slides.setCurrentRow(0)
-    window.slides.remove(tiny_slide.path)
+    window.slides.remove([tiny_slide.path])
     assert said().startswith("Open a slide")
 
 

@@ -288,7 +288,7 @@ def test_map_of_another_slide_is_never_laid_over_the_one_that_is_shown(
     assert document.message == "shown.tiff: The file changed on disk, or is gone. Open it again."
     assert document.map is None
 
-    window.slides.itemClicked.emit(window.slides.item(0))  # as the message asks for
+    window.slides.choose(window.slides.paths()[0])  # as the message asks for
     qtbot.waitUntil(lambda: document.slide.identity != shown, timeout=WAIT_MS)
     analyze(window, qtbot)
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QPainter, QPalette
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+
+from idc_desktop.ui.slide_model import PICTURE_ROLE, WORDS_ROLE
+from idc_desktop.ui.slide_pictures import ICON
 
 _GAP_PX = 8
 
 
 class SlideItem(QStyledItemDelegate):
-    """Gives a long name two lines; what was found is wrapped, never cut.
+    """Gives a long name two lines; what was found is wrapped, never cut."""
 
-    The item's text is the name and, after a line break, how far the slide is.
-    """
+    def initStyleOption(
+        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        """Put the slide's picture beside its name."""
+        super().initStyleOption(option, index)
+        option.icon = index.data(PICTURE_ROLE)
+        option.features |= QStyleOptionViewItem.ViewItemFeature.HasDecoration
+        option.font.setBold(False)  # it is highlighted
+
+    def sizeHint(
+        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> QSize:
+        """Have all rows as high as a picture."""
+        return QSize(0, ICON.height() + 10)
 
     def paint(
         self,
@@ -24,7 +39,7 @@ class SlideItem(QStyledItemDelegate):
         """Draw picture and texts."""
         item = QStyleOptionViewItem(option)
         self.initStyleOption(item, index)
-        name, _, found = str(index.data()).partition("\n")
+        name, found = str(index.data()), str(index.data(WORDS_ROLE))
         item.text = ""
         style, is_selected = item.widget.style(), item.state & QStyle.StateFlag.State_Selected
         style.drawControl(QStyle.ControlElement.CE_ItemViewItem, item, painter, item.widget)

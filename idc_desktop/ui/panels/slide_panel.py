@@ -1,19 +1,34 @@
-"""The left-hand dock: the slides at hand, and what analyzes them all."""
+"""The slides at hand, in two views, and what analyzes them all."""
 
 from __future__ import annotations
 
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.panels.slide_list import SlideList
+from idc_desktop.ui.panels.slide_table import SlideTable
 from idc_desktop.ui.plain import Label
 from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.slide_model import SlideModel
+from idc_desktop.ui.slide_pictures import SlidePictures
 from idc_desktop.ui.slide_status import SlideStatuses
 from idc_desktop.ui.verbs import Verb
 
 
 class SlidePanel(QWidget):
-    """The list, and below it the buttons of its analysis."""
+    """The list, and below it the buttons of its analysis.
+
+    Attributes
+    ----------
+    slides : ListedSlides
+    statuses : SlideStatuses
+    rows : SlideModel
+        What the list and the table show.
+    list : SlideList
+    table : SlideTable
+        Stands elsewhere in the window.
+    """
 
     def __init__(
         self, document: SlideDocument, settings: Settings, parent: QWidget | None = None
@@ -21,7 +36,11 @@ class SlidePanel(QWidget):
         super().__init__(parent)
         self._runs = document.runs
         self.statuses = SlideStatuses(document, self)
-        self.list = SlideList(document, settings, self.statuses)
+        self.slides = ListedSlides(document, settings, self.statuses, self)
+        self._pictures = SlidePictures(document, self.statuses, self)
+        self.rows = SlideModel(document, self.slides, self._pictures, self)
+        self.list = SlideList(document, self.slides, self.rows)
+        self.table = SlideTable(document, self.slides, self.rows)
         self.run_button = QPushButton()
         self.run_button.setToolTip(
             "Analyze the slides of the list, one after the other, with the model that is chosen"
@@ -43,9 +62,7 @@ class SlidePanel(QWidget):
         column.addLayout(row)
         self.count.setContentsMargins(6, 0, 6, 0)
         self._runs.list_changed.connect(self._show)
-        for changed in (self.list.model().rowsInserted, self.list.model().rowsRemoved):
-            changed.connect(self._show)
-        self.list.model().modelReset.connect(self._show)
+        self.slides.changed.connect(self._show)
         self._show()
 
     def verbs(self) -> list[Verb | None]:
@@ -54,13 +71,14 @@ class SlidePanel(QWidget):
         return [
             Verb(menu, "Analyze or pause a&ll slides", self.analyze_or_pause, "Ctrl+Shift+R"),
             Verb(menu, "&Stop analyzing all slides", self._runs.cancel_all, "Ctrl+Shift+."),
+            *self.table.verbs(),
         ]
 
     def analyze_or_pause(self) -> None:
         """Analyze the slides of the list; pause that, or go on with it."""
         runs = self._runs
         if not runs.is_active:
-            runs.analyze_all(self.statuses.left_to_do(self.list.present()))
+            runs.analyze_all(self.statuses.left_to_do(self.slides.present()))
         elif runs.is_paused:
             runs.resume_all()
         else:
@@ -69,13 +87,13 @@ class SlidePanel(QWidget):
     def close_readers(self) -> None:
         """End the processes that read slides of the list."""
         self._runs.cancel_all()
-        self.list.close_readers()
+        self._pictures.close()
 
     def _show(self) -> None:
         runs = self._runs
         words = "Resume all" if runs.is_paused else "Pause all"
         self.run_button.setText(words if runs.is_active else "Analyze all")
-        self.run_button.setEnabled(runs.is_active or self.list.count() > 0)
+        self.run_button.setEnabled(runs.is_active or len(self.slides) > 0)
         self.stop_button.setVisible(runs.is_active)
         self.count.setVisible(runs.is_active)
         self.count.setText(f"Slide {min(runs.finished + 1, runs.total)} of {runs.total}")

@@ -1,0 +1,180 @@
+"""The slides at hand as a table: what is known of each, to sort, to search and to act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QItemSelection, QItemSelectionModel, QPoint, Qt, Signal
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.listed_slides import ListedSlides
+from idc_desktop.ui.panels.flow_layout import FlowLayout
+from idc_desktop.ui.panels.slide_keys import SlideKeys
+from idc_desktop.ui.plain import Label, plain_tip
+from idc_desktop.ui.slide_model import COLUMNS, SlideModel, slides_of
+from idc_desktop.ui.verbs import Verb
+
+_ROW_PX = 24
+_MENU = "&Slides"
+
+
+class SlideTable(QWidget):
+    """The table with what can be done with the slides that are selected in it.
+
+    Double click or Enter opens a slide; what is selected stays so when it is sorted anew.
+    """
+
+    shown = Signal()
+    """It is wanted to be seen."""
+
+    def __init__(
+        self,
+        document: SlideDocument,
+        slides: ListedSlides,
+        model: SlideModel,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._document, self._slides, self.rows = document, slides, model
+        self._selected: list[Path] = []  # while rows come and go
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search names, states, warnings, notes (Ctrl+F)")
+        self.search.setAccessibleName("Search the slides")
+        self.search.setClearButtonEnabled(True)
+        self.search.setMinimumWidth(290)
+        self.search.textChanged.connect(model.look_for)
+        self.count = Label()
+        self.view = _TableView()
+        self.view.setModel(model)
+        self.view.setAccessibleName("Table of slides")
+        self.view.activated.connect(lambda index: slides.choose(model.slide(index.row())))
+        self.view.customContextMenuRequested.connect(self._on_menu)
+        SlideKeys(self.view, document, self.remove)
+        for place, column in enumerate(COLUMNS):
+            self.view.setColumnWidth(place, column.width)
+        self._buttons: list[QPushButton] = []
+        self._lay_out()
+        model.modelAboutToBeReset.connect(self._keep_selected)
+        model.modelReset.connect(self._select_again)
+        model.filter_changed.connect(self._show)
+        self.view.selectionModel().selectionChanged.connect(self._show)
+        self._show()
+
+    def verbs(self) -> list[Verb | None]:
+        """Return what can be done with slides of the table."""
+        return [
+            Verb(_MENU, "&Search the slides", self.start_search, "Ctrl+F"),
+            Verb(_MENU, "&Analyze the selected slides", self.analyze, "Ctrl+Alt+R"),
+            Verb(_MENU, "&Take the selected slides off the list", self.remove),
+            Verb(_MENU, "&Order of the list", self.unsort),
+        ]
+
+    def selected(self) -> list[Path]:
+        """Return the slides that are selected, from the top."""
+        return slides_of(self.rows, self.view.selectionModel().selectedRows())
+
+    def select(self, slides: list[Path]) -> None:
+        """Select slides and no others, as far as they are shown."""
+        selection = QItemSelection()
+        for slide in slides:
+            row = self.rows.row_of(slide)
+            if row is not None:
+                index = self.rows.index(row, 0)
+                selection.select(index, index)
+        flags = QItemSelectionModel.SelectionFlag
+        self.view.selectionModel().select(selection, flags.ClearAndSelect | flags.Rows)
+
+    def start_search(self) -> None:
+        """Show the table and let a search be typed."""
+        self.shown.emit()
+        self.search.setFocus()
+        self.search.selectAll()
+
+    def unsort(self) -> None:
+        """Show the slides in the order of the list, the one added last first."""
+        self.view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
+
+    def analyze(self) -> None:
+        """Analyze the selected slides, as far as that is not done."""
+        selected = self.selected()
+        if selected:
+            self._document.runs.analyze_all(self._slides.statuses.left_to_do(selected))
+
+    def remove(self) -> None:
+        """Take the selected slides off the list; their files stay."""
+        self._slides.remove(self.selected())
+
+    def _lay_out(self) -> None:
+        row = FlowLayout()
+        row.addWidget(self.search)
+        self._add_button(row, "Analyze", "Analyze the selected slides (Ctrl+Alt+R)", self.analyze)
+        self._add_button(
+            row, "Take off the list", "Their files stay, and it can be undone (Del)", self.remove
+        )
+        row.addWidget(self.count)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.addLayout(row)
+        column.addWidget(self.view, 1)
+
+    def _add_button(self, row: FlowLayout, words: str, tip: str, run: Callable[[], object]) -> None:
+        button = QPushButton(words)
+        button.setToolTip(plain_tip(tip))
+        button.clicked.connect(lambda _checked=False: run())
+        row.addWidget(button)
+        self._buttons.append(button)
+
+    def _on_menu(self, at: QPoint) -> None:
+        index = self.view.indexAt(at)
+        if not index.isValid():
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        slide = self.rows.slide(index.row())
+        menu.addAction("Open", lambda: self._slides.choose(slide))
+        for button in self._buttons:
+            menu.addAction(button.text(), button.click)
+        menu.popup(self.view.viewport().mapToGlobal(at))
+
+    def _keep_selected(self) -> None:
+        self._selected = self.selected()
+
+    def _select_again(self) -> None:
+        self.select(self._selected)
+
+    def _show(self) -> None:
+        shown, total = self.rows.rowCount(), len(self._slides)
+        chosen = len(self.view.selectionModel().selectedRows())
+        text = f"{total:,} slides" if shown == total else f"{shown:,} of {total:,} slides"
+        self.count.setText(f"{text}, {chosen:,} selected" if chosen else text)
+        for button in self._buttons:
+            button.setEnabled(chosen > 0)
+
+
+class _TableView(QTableView):
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setAlternatingRowColors(True)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(_ROW_PX)
+        self.horizontalHeader().setSortIndicatorClearable(True)
+        self.horizontalHeader().setHighlightSections(False)
+        self.horizontalHeader().setStretchLastSection(True)
+        self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        self.setSortingEnabled(True)

@@ -1,0 +1,138 @@
+"""The slides as a table: what is known of each, sorted, searched, and acted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from idc_desktop.regions.shape import rectangle
+from idc_desktop.ui.listed_slides import ListedSlides
+from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.outcome import Details, Outcome
+from idc_desktop.ui.panels.slide_table import SlideTable
+from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.slide_model import COLUMNS
+from tests.support.scenes import Scene
+from tests.ui.support import WAIT_MS
+
+DESCENDING = Qt.SortOrder.DescendingOrder
+FOLDER = Path("/slides")
+
+
+@pytest.fixture
+def table(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> SlideTable:
+    """A table of three slides, of which two were analyzed; their files are not looked at."""
+    monkeypatch.setattr(ListedSlides, "_look", lambda self, paths: None)
+    window.slides.add([FOLDER / name for name in ("b.svs", "a.svs", "c.svs")])
+    statuses, sha256 = window.slide_panel.statuses, window.document.model.sha256
+    for name, fraction, note in (("a.svs", 0.25, "ask for HER2"), ("b.svs", 0.75, "")):
+        figures = {"Foci": "3", "Largest focus µm^2": "2500000.0"}
+        details = Details(figures, "12 patches excluded.", 1.5e6, 2, note)
+        outcome = Outcome("tiny", 0.5, fraction, 1e6, 0, details=details)
+        statuses.learn(FOLDER / name, {sha256: outcome})
+    statuses.learn(FOLDER / "c.svs", {})
+    window.docks["Slide table"].show()
+    return window.slide_panel.table
+
+
+def cells(table: SlideTable, title: str) -> list[str]:
+    """Return what a column says, from the top."""
+    column = next(place for place, it in enumerate(COLUMNS) if it.title == title)
+    return [str(table.rows.index(row, column).data()) for row in range(table.rows.rowCount())]
+
+
+def test_what_is_not_known_is_empty_and_comes_last(table: SlideTable) -> None:
+    assert cells(table, "Name") == ["b.svs", "a.svs", "c.svs"]
+    assert cells(table, "IDC, %") == ["75.0", "25.0", ""]
+    assert cells(table, "Accepted, mm²") == ["1.50", "1.50", ""]
+    assert cells(table, "Largest, mm²") == ["2.50", "2.50", ""]
+    assert cells(table, "Judged") == ["2", "2", ""]
+    assert cells(table, "Failed") == ["0", "0", ""]
+    share = next(place for place, it in enumerate(COLUMNS) if it.title == "IDC, %")
+    table.view.sortByColumn(share, Qt.SortOrder.AscendingOrder)
+    assert cells(table, "Name") == ["a.svs", "b.svs", "c.svs"]
+    table.view.sortByColumn(share, DESCENDING)
+    assert cells(table, "Name") == ["b.svs", "a.svs", "c.svs"]
+    table.view.sortByColumn(0, DESCENDING)
+    assert cells(table, "Name") == ["c.svs", "b.svs", "a.svs"]
+    table.unsort()
+    assert cells(table, "Name") == ["b.svs", "a.svs", "c.svs"]
+
+
+def test_search_looks_at_names_states_and_notes_and_keeps_what_is_selected(
+    table: SlideTable,
+) -> None:
+    table.select([FOLDER / "a.svs"])
+    for text, found in (
+        ("her2", ["a.svs"]),
+        ("EXCLUDED b.", ["b.svs"]),
+        ("not analyzed", ["c.svs"]),
+        ("nothing such", []),
+    ):
+        table.search.setText(text)
+        assert cells(table, "Name") == found
+    table.search.clear()
+    assert len(cells(table, "Name")) == 3
+    table.select([FOLDER / "c.svs", FOLDER / "b.svs"])
+    table.search.setText("c.svs")
+    assert table.selected() == [FOLDER / "c.svs"]
+    assert table.count.text() == "1 of 3 slides, 1 selected"
+
+
+def test_several_slides_leave_the_list_by_one_key_and_come_back(
+    window: MainWindow, qtbot: QtBot, table: SlideTable
+) -> None:
+    table.view.setFocus()
+    qtbot.keyClick(table.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert len(table.selected()) == 3
+    table.select([FOLDER / "b.svs", FOLDER / "c.svs"])
+    qtbot.keyClick(table.view, Qt.Key.Key_Delete)
+    assert cells(table, "Name") == ["a.svs"]
+    assert Settings.load().slides == [str(FOLDER / "a.svs")]
+    assert "2 slides" in window.verbs.action("Undo").text()
+    window.verbs.action("Undo").trigger()
+    assert cells(table, "Name") == ["b.svs", "a.svs", "c.svs"]
+    assert cells(table, "IDC, %") == ["75.0", "25.0", ""]
+
+
+def test_selected_slides_are_analyzed_as_far_as_that_is_not_done(
+    window: MainWindow, table: SlideTable
+) -> None:
+    table.select([FOLDER / "a.svs", FOLDER / "c.svs"])
+    table.analyze()
+    runs = window.document.runs
+    assert runs.total == 1
+    run = runs.of(FOLDER / "c.svs")
+    assert run is not None
+    assert cells(table, "State")[2] == "starting …"
+    runs.cancel_all()
+
+
+def test_details_follow_verdicts_and_are_kept(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    """They are measured in the background, and read back without opening the slide."""
+    document, statuses = analyzed.document, analyzed.slide_panel.statuses
+    sha256, slide = document.model.sha256, tiny_slide.path
+
+    def details() -> Details:
+        outcome = statuses.of(slide).outcome
+        found = outcome.details if outcome is not None else None
+        return found or Details({})
+
+    qtbot.waitUntil(lambda: "Foci" in details().figures, timeout=WAIT_MS)
+    assert details().accepted_um2 is None
+    assert details().number("Foci") == len(analyzed.foci.foci)
+    description = document.slide
+    assert description is not None
+    width, height = description.width_l0, description.height_l0
+    document.regions.add("Draw", [rectangle(0, 0, width, height)])
+    document.regions.judge("IDC")
+    qtbot.waitUntil(lambda: details().accepted_um2 is not None, timeout=WAIT_MS)
+    assert details().accepted_um2 == pytest.approx(details().number("IDC area µm^2"))
+    assert details().judged_foci == len(analyzed.foci.foci)
+    kept = Outcome.all_stored(slide)[sha256]
+    assert kept.details == details()
