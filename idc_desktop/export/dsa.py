@@ -68,7 +68,7 @@ def _outlines(region: Region) -> list[dict[str, Any]]:
         {
             "type": "polyline",
             "label": {"value": region.name},
-            "group": region.classification or "Region",
+            "group": region.known_as[0] or "Region",
             "lineColor": _css(region.rgb),
             "fillColor": "rgba(0,0,0,0)",
             "closed": True,

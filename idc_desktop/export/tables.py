@@ -167,7 +167,7 @@ def measurement_table(content: Content) -> str:
     for region, figures in zip(content.rows, content.figures, strict=True):
         analyzed, idc = figures.patches_analyzed, figures.idc_patches
         area_mm2 = figures.area_um2 / 1e6
-        head = (image, region.id, "Annotation", region.name, region.classification, "Image")
+        head = (image, region.id, "Annotation", region.name, region.known_as[0], "Image")
         numbers = (
             figures.centroid_x_um,
             figures.centroid_y_um,

@@ -47,6 +47,7 @@ class Accepted:
         shapes = [it.shape for it in judged if it.verdict == _ACCEPTED]
         self.is_begun = bool(judged)
         self.shape = editing.unite(shapes) if shapes else None
+        self._parts: dict[tuple[Shape, Verdict], Shape | None] = {}
 
     def areas_um2(
         self, rows: Sequence[Region], meter: RegionMeter, threshold: float
@@ -54,7 +55,10 @@ class Accepted:
         """Return how much accepted tumour is in each of some areas; None before any verdict."""
         if not self.is_begun:
             return [None] * len(rows)
-        parts = [self._part_in(row) for row in rows]
+        for row in rows:
+            if (row.shape, row.verdict) not in self._parts:
+                self._parts[row.shape, row.verdict] = self._part_in(row)
+        parts = [self._parts[row.shape, row.verdict] for row in rows]
         wanted = [part for part in parts if part is not None]
         areas = iter([it.idc_area_um2 for it in meter.measure(wanted, threshold)])
         return [0.0 if part is None else next(areas) for part in parts]

@@ -20,6 +20,7 @@ from idc_desktop.ui.hand_over import HandOver
 if TYPE_CHECKING:
     from idc_desktop.regions.book import RegionBook
     from idc_desktop.regions.kept import Kept
+    from idc_desktop.regions.verdicts import Accepted
 
 CLASSES = ("IDC", "DCIS", "Benign", "Artefact", "Other", "Stroma", "Necrosis", "Immune cells")
 """The classes of the menu at first."""
@@ -79,6 +80,7 @@ class RegionModel(QObject):
         self._glimpse: tuple[tuple[Region, ...], dict[str, Any]] = ((), {})
         self._chosen: tuple[str, ...] = ()
         self._chosen_marks: frozenset[str] = frozenset()
+        self._accepted: tuple[tuple[Region, ...], Accepted] | None = None
         self._last_number = 0  # a name that became free is not given again
         self.new_class = self.refusal = ""
         self.classes = {name: class_rgb(name) for name in CLASSES}
@@ -94,6 +96,15 @@ class RegionModel(QObject):
     def marks(self) -> tuple[Mark, ...]:
         """The measurements and marks."""
         return self._book.kept.marks if self._book is not None else ()
+
+    @property
+    def accepted(self) -> Accepted:
+        """What was judged to be tumour; made once for each state of the regions."""
+        from idc_desktop.regions.verdicts import Accepted
+
+        if self._accepted is None or self._accepted[0] is not self.all:
+            self._accepted = self.all, Accepted(self.all)
+        return self._accepted[1]
 
     @property
     def sheet(self) -> Sheet:

@@ -69,9 +69,9 @@ def test_table_shows_the_figures_and_edits_the_regions(analyzed: MainWindow, qtb
     assert found.idc_fraction is not None
     table = panel.table
     text = f"{100 * found.idc_fraction:.1f}"
-    qtbot.waitUntil(lambda: table.index(1, 9).data() == text, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: table.index(1, 10).data() == text, timeout=WAIT_MS)
     document.show(threshold=0.999)
-    qtbot.waitUntil(lambda: table.index(1, 9).data() != text, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: table.index(1, 10).data() != text, timeout=WAIT_MS)
 
     assert table.setData(table.index(0, 0), "Tumour A")
     assert table.setData(table.index(0, 1), "IDC")
@@ -100,7 +100,7 @@ def test_region_in_which_nothing_is_analyzed_has_an_idc_area_of_zero_as_in_the_e
     document, panel = analyzed.document, analyzed.regions
     document.regions.add("Draw", [rectangle(-900, 0, -300, 600)])  # beside the slide
     qtbot.waitUntil(lambda: panel.table.index(0, 8).data() != "", timeout=WAIT_MS)
-    assert [panel.table.index(0, it).data() for it in (8, 9, 10, 11, 12)] == [
+    assert [panel.table.index(0, it).data() for it in (8, 10, 11, 12, 13)] == [
         "0.000", "–", "–", "–", "0",
     ]  # fmt: skip
     figures = analyzed.inspector.statistics.figures

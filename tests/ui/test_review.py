@@ -117,6 +117,11 @@ def test_chosen_region_is_judged_where_no_focus_is_looked_at(
     assert not table.setData(table.index(0, 2), "a guess")
     assert regions.all[0].verdict == "unsure"
     assert figure(three, "Longest diameter") == "1.00 mm"  # 400 x 300 px of 2 µm
+    press(three, qtbot, Qt.Key.Key_I)
+    qtbot.waitUntil(lambda: table.index(0, 9).data() not in ("", "0.000"), timeout=WAIT_MS)
+    assert table.index(0, 9).data() == table.index(0, 8).data()
+    press(three, qtbot, Qt.Key.Key_K)
+    qtbot.waitUntil(lambda: table.index(0, 9).data() == "0.000", timeout=WAIT_MS)
 
 
 def test_note_is_written_on_a_focus_and_exported(

@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.regions.diameter import Diameter, diameter_of
 from idc_desktop.regions.marks import Mark
-from idc_desktop.regions.verdicts import Accepted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.verdict_bar import REVIEW
@@ -104,8 +103,7 @@ class MarksPanel(QWidget):
             return name, diameter_of([it.shape for it in chosen], mpp)
         if document.measured is None:
             return "", None
-        accepted = Accepted(regions.all)
-        longest = accepted.diameter(document.measured, mpp, document.threshold)
+        longest = regions.accepted.diameter(document.measured, mpp, document.threshold)
         return "the accepted tumour", longest
 
     def _show(self) -> None:

@@ -83,7 +83,7 @@ class RegionPanel(QWidget):
         )
         self.list.selectionModel().selectionChanged.connect(self._on_selected)
         for column, width in enumerate(
-            (160, 110, 90, 120, 60, 60, 84, 90, 84, 130, 66, 60, 70, 96)
+            (160, 110, 90, 120, 60, 60, 84, 90, 84, 100, 130, 66, 60, 70, 96)
         ):
             self.list.setColumnWidth(column, width)
         self.list.setItemDelegateForColumn(VERDICT, _VerdictDelegate(self.list))

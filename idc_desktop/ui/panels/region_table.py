@@ -18,12 +18,13 @@ from PySide6.QtCore import (
 
 from idc_desktop.regions.diameter import diameter_of
 from idc_desktop.regions.shape import VERDICTS, Region
-from idc_desktop.regions.statistics import RegionStatistics
+from idc_desktop.regions.statistics import RegionMeter, RegionStatistics
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.verdict_bar import swatch
 from idc_desktop.ui.plain import plain_tip
 
 _MEASURE_AFTER_MS = 40
+_MOST_ACCEPTED = 300  # of more regions, what they have in common would be felt while drawing
 _Index = QModelIndex | QPersistentModelIndex
 _Figure = Callable[[RegionStatistics], float | None]
 
@@ -55,6 +56,11 @@ _COLUMNS = (
         "{:,.3f}",
     ),
     _Column(
+        "Accepted, mm²",
+        "IDC area in what was judged IDC, in it",
+        text="{:,.3f}",
+    ),
+    _Column(
         "IDC, % of analyzed",
         "Share of IDC in its analyzed area",
         lambda it: None if it.idc_fraction is None else 100 * it.idc_fraction,
@@ -72,7 +78,7 @@ _COLUMNS = (
         "Coverage, %", "Share of it that was analyzed", lambda it: it.coverage_percent, "{:.1f}"
     ),
 )
-_NAME, _CLASS, VERDICT, _NOTE, _SHOWN, _LOCKED, _AREA, _LONGEST = range(8)
+_NAME, _CLASS, VERDICT, _NOTE, _SHOWN, _LOCKED, _AREA, _LONGEST, _IDC, _ACCEPTED = range(10)
 _TEXTS = {_NAME: "name", _CLASS: "classification", VERDICT: "verdict", _NOTE: "note"}
 _NO_CLASS = "no class"
 _UNDEFINED = "–"
@@ -87,6 +93,8 @@ class RegionTable(QAbstractTableModel):
         self._regions: tuple[Region, ...] = ()
         self._rows: dict[str, int] = {}
         self._figures: list[RegionStatistics] = []
+        self._accepted: list[float | None] = []
+        self._meter: RegionMeter | None = None
         # Several changes in a row are measured once.
         self._measuring = QTimer(self)
         self._measuring.setSingleShot(True)
@@ -204,6 +212,9 @@ class RegionTable(QAbstractTableModel):
             if column == _LONGEST:
                 return diameter_of([shape], mpp).length / 1e3
             return shape.area_px * mpp[0] * mpp[1] / 1e6
+        if column == _ACCEPTED:
+            accepted = self._accepted[row] if row < len(self._accepted) else None
+            return None if accepted is None else accepted / 1e6
         figure = _COLUMNS[column].figure
         return figure(self._figures[row]) if figure and row < len(self._figures) else None
 
@@ -223,7 +234,7 @@ class RegionTable(QAbstractTableModel):
             self._announce(before, regions)
         else:
             self.beginResetModel()
-            self._regions, self._figures = regions, []
+            self._regions, self._figures, self._accepted = regions, [], []
             self._rows = {region.id: row for row, region in enumerate(regions)}
             self.endResetModel()
         self._measure_soon()
@@ -234,11 +245,22 @@ class RegionTable(QAbstractTableModel):
 
     def _measure(self) -> None:
         document = self._document
-        before, self._figures = self._figures, []
+        before = [*zip_longest(self._figures, self._accepted)]
+        self._figures, self._accepted = [], []
         if document.meter is not None:
             shapes = [region.shape for region in self._regions]
             self._figures = document.meter.measure(shapes, document.threshold)
-        self._announce(before, self._figures)
+            self._accepted = self._measure_accepted(document.meter)
+        self._announce(before, [*zip_longest(self._figures, self._accepted)])
+
+    def _measure_accepted(self, meter: RegionMeter) -> list[float | None]:
+        accepted = self._document.regions.accepted
+        if len(self._regions) > _MOST_ACCEPTED:
+            return []
+        # Its own meter: the document's keeps what it was asked about last.
+        if self._meter is None or self._meter.layer.stored is not meter.layer.stored:
+            self._meter = RegionMeter(meter.layer, meter.mpp)
+        return accepted.areas_um2(self._regions, self._meter, self._document.threshold)
 
     def _announce(self, before: Sequence[object], after: Sequence[object]) -> None:
         """Tell which rows are others, from the first to the last: most edits change one."""

@@ -6,8 +6,6 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QFormLayout, QPushButton, QWidget
 
 from idc_desktop.regions.diameter import Diameter, diameter_of
-from idc_desktop.regions.shape import Region
-from idc_desktop.regions.verdicts import Accepted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 
@@ -64,18 +62,11 @@ class StatisticsPanel(QWidget):
         ):
             changed.connect(self._on_changed)
         document.state_changed.connect(self._show)
-        self._accepted: tuple[Accepted, tuple[Region, ...]] = Accepted(()), ()
         self._show()
 
     def _on_changed(self) -> None:
         if not self._refresh.isActive():
             self._refresh.start()
-
-    def _current_accepted(self) -> Accepted:
-        regions = self._document.regions.all
-        if self._accepted[1] is not regions:
-            self._accepted = Accepted(regions), regions
-        return self._accepted[0]
 
     def _show(self) -> None:
         document = self._document
@@ -83,7 +74,7 @@ class StatisticsPanel(QWidget):
         failed = 0
         meter, subject = document.meter, document.subject
         if document.map is not None and meter is not None and subject is not None:
-            threshold, accepted = document.threshold, self._current_accepted()
+            threshold, accepted = document.threshold, document.regions.accepted
             (found,) = meter.measure([subject.shape], threshold)
             (accepted_um2,) = accepted.areas_um2([subject], meter, threshold)
             longest: Diameter | None
