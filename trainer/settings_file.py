@@ -16,7 +16,7 @@ from trainer.files import replacing
 FILE = "settings.toml"
 """Its name in the folder of a run."""
 
-_NOT_KEPT = ("settings", "dry_run", "help")
+_NOT_KEPT = ("settings", "dry_run", "help", "out")
 
 
 def add_settings_file(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def parse(
 
 
 def keep(arguments: argparse.Namespace) -> None:
-    """Write the options of a run into its folder, if there is one: the same file runs it again."""
+    """Write the options of a run, but for ``--out``, into its folder, if there is one."""
     if not arguments.out.is_dir():
         return
     lines = [f"{name.replace('_', '-')} = {_toml(it)}" for name, it in _given(arguments).items()]

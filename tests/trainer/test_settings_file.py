@@ -49,7 +49,7 @@ def test_what_a_run_keeps_runs_it_again(tmp_path: Path) -> None:
     keep(before)
     kept = tomllib.loads((out / FILE).read_text(encoding="utf-8"))
 
-    after = parse(*cli._parser(), ["train", "--settings", str(out / FILE)])
+    after = parse(*cli._parser(), ["train", "--settings", str(out / FILE), "--out", str(out)])
 
     assert kept["seed"] == 7
     known = {**vars(before), "data": Path("store").resolve(), "settings": None, "run": None}
