@@ -57,16 +57,16 @@ def test_display_of_another_version_is_taken_with_sense_only() -> None:
 
 
 def test_legend_has_the_colours_that_are_seen_on_tissue() -> None:
-    tissue = colours(bar_on_tissue(Display(extent="outline"), 1.0, 0.5))
+    tissue = colours(bar_on_tissue("viridis", "outline", 1.0, 0.5))
     assert (tissue == tissue[0]).all()
-    whole = colours(bar_on_tissue(Display(), 0.5, 0.5))
+    whole = colours(bar_on_tissue("viridis", "all", 0.5, 0.5))
     alpha = (0.5 * opacity_weights())[:, np.newaxis]
     expected = alpha * lookup_table() + (1 - alpha) * tissue
     assert np.abs(whole - expected).max() <= 0.5
-    upper = colours(bar_on_tissue(Display(extent="positive"), 0.5, 0.5))
+    upper = colours(bar_on_tissue("viridis", "positive", 0.5, 0.5))
     assert (upper[:127] == tissue[:127]).all()
     assert (upper[128:] == whole[128:]).all()
-    assert (colours(bar_on_tissue(Display(), 0.0, 0.5)) == tissue).all()
+    assert (colours(bar_on_tissue("viridis", "all", 0.0, 0.5)) == tissue).all()
 
 
 def test_less_of_the_map_is_painted_step_by_step(analyzed: MainWindow) -> None:

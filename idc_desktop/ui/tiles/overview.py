@@ -40,18 +40,37 @@ def paint_missing(
     painter.setBrush(Qt.BrushStyle.NoBrush)
 
 
-def paint_overview(pyramid: TilePyramid, tiles: TileLoader, size: QSize) -> QImage:
-    """Return a picture of the whole slide of a size; hatched where tiles are missing."""
-    picture = QImage(size, QImage.Format.Format_RGB32)
+def paint_overview(
+    pyramid: TilePyramid, tiles: TileLoader, size: QSize, to_picture: QTransform | None = None
+) -> QImage:
+    """Return a picture of the whole slide; hatched where tiles are missing.
+
+    Parameters
+    ----------
+    size : QSize
+        Of the picture.
+    to_picture : QTransform, optional
+        From level-0 pixels to those of the picture, which is transparent beside the slide. Without
+        it the slide fills the picture, upright.
+    """
+    picture = QImage(size, QImage.Format.Format_ARGB32_Premultiplied)
+    picture.fill(Qt.GlobalColor.transparent)
     painter = QPainter(picture)
     painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
     area = pyramid.area_l0
-    to_picture = QTransform.fromScale(size.width() / area.width(), size.height() / area.height())
+    if to_picture is None:
+        across, down = size.width() / area.width(), size.height() / area.height()
+        to_picture = QTransform.fromScale(across, down)
+    painter.setTransform(to_picture)
+    painter.setClipRect(area)  # the last tiles reach beyond it
     for tile in pyramid.top_tiles():
-        place, image = to_picture.mapRect(tile.area_l0), tiles.get(tile)
+        image = tiles.get(tile)
         if image is not None:
-            painter.drawImage(place, image)
+            painter.drawImage(tile.area_l0, image)
         else:
-            paint_missing(painter, QPolygonF(place), is_broken=tiles.is_broken(tile))
+            painter.resetTransform()
+            place = to_picture.map(QPolygonF(tile.area_l0))
+            paint_missing(painter, place, is_broken=tiles.is_broken(tile))
+            painter.setTransform(to_picture)
     painter.end()
     return picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,21 +45,24 @@ def colour_bar(colormap: str) -> QImage:
     return _strip(lookup_table(colormap))
 
 
-def bar_on_tissue(display: Display, opacity: float, threshold: float) -> QImage:
+@lru_cache(maxsize=8)
+def bar_on_tissue(colormap: str, extent: str, opacity: float, threshold: float) -> QImage:
     """Return the colours of a range as they appear on stained tissue, 256 x 1 pixels.
 
     Parameters
     ----------
+    colormap, extent : str
+        As of a `Display`.
     opacity : float
         As `Display.opacity_at` says.
     threshold : float
         As a fraction of the range.
     """
-    is_painted = np.full(256, display.extent != "outline")
-    if display.extent == "positive":
+    is_painted = np.full(256, extent != "outline")
+    if extent == "positive":
         is_painted &= np.arange(256) >= 255 * threshold
     alpha = (opacity * opacity_weights() * is_painted)[:, np.newaxis]
-    return _strip(alpha * lookup_table(display.colormap) + (1 - alpha) * _TISSUE)
+    return _strip(alpha * lookup_table(colormap) + (1 - alpha) * _TISSUE)
 
 
 def paint_scale_bar(painter: QPainter, area: QRectF, um_per_px: float) -> None:
@@ -116,7 +120,7 @@ def paint_legend(
         painter.drawText(words.translated(18, -_LINE), Qt.AlignmentFlag.AlignLeft, "Failed")
     bar = QRectF(box.left() + 12, box.bottom() - 17, box.width() - 24, 9)
     fraction = 0.0 if threshold is None else kind.fraction(threshold)
-    painter.drawImage(bar, bar_on_tissue(display, opacity, fraction))
+    painter.drawImage(bar, bar_on_tissue(display.colormap, display.extent, opacity, fraction))
     if threshold is None:
         return
     at = bar.left() + fraction * bar.width()

@@ -37,6 +37,7 @@ class Minimap(QWidget):
         self._view = view
         self._picture: QImage | None = None
         self._picture_tiles = -1
+        self._picture_key: tuple[QSize, QTransform, int] | None = None
         self._placed_for = QTransform()
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setAccessibleName("Overview of the slide")
@@ -63,10 +64,7 @@ class Minimap(QWidget):
         painter = QPainter(self)
         painter.fillRect(self.rect(), _PAPER)
         inside = QRectF(self.rect()).adjusted(_BORDER, _BORDER, -_BORDER, -_BORDER)
-        painter.setTransform(self._to_picture())
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawImage(self._scene.pyramid.area_l0, self._current_picture())
-        painter.resetTransform()
+        painter.drawImage(inside, self._current_picture())
         painter.setClipRect(self.rect().adjusted(1, 1, -1, -1))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         seen = self._seen().intersected(QPolygonF(inside))
@@ -88,13 +86,6 @@ class Minimap(QWidget):
     def _look_at(self, position: QPointF) -> None:
         inverse, _ = self._to_picture().inverted()
         self._scene.camera.centre_on(inverse.map(position))
-
-    def _picture_size(self) -> QSize:
-        """Return the size of the picture that is kept: of the slide as it was scanned."""
-        assert self._scene.pyramid is not None
-        area = self._scene.pyramid.area_l0
-        scaled = area.size().scaled(QSizeF(_SIDE, _SIDE), Qt.AspectRatioMode.KeepAspectRatio)
-        return scaled.toSize().expandedTo(QSize(8, 8))
 
     def _turn(self) -> QTransform:
         """Return how the slide is turned and mirrored, around its level-0 origin."""
@@ -133,17 +124,18 @@ class Minimap(QWidget):
         return seen
 
     def _current_picture(self) -> QImage:
-        """Return the slide's picture; it is put together again while tiles come in."""
+        """Return the slide's picture, turned; it is painted again while tiles come in."""
         tiles, pyramid = self._scene.tiles, self._scene.pyramid
         assert tiles is not None
         assert pyramid is not None
-        size, here = (
-            self._picture_size() * self.devicePixelRatioF(),
-            loaded_top_tiles(pyramid, tiles),
-        )
-        if self._picture is None or self._picture.size() != size or self._picture_tiles != here:
-            self._picture = paint_overview(pyramid, tiles, size)
-            self._picture_tiles = here
+        ratio = self.devicePixelRatioF()
+        size, here = self._turned_size() * ratio, loaded_top_tiles(pyramid, tiles)
+        key = (size, self._turn(), here)
+        if self._picture is None or self._picture_key != key:
+            to_picture = self._to_picture() * QTransform.fromTranslate(-_BORDER, -_BORDER)
+            to_picture *= QTransform.fromScale(ratio, ratio)
+            self._picture = paint_overview(pyramid, tiles, size, to_picture)
+            self._picture_key, self._picture_tiles = key, here
         return self._picture
 
     def _on_moved(self) -> None:
