@@ -312,6 +312,7 @@ class MainWindow(QMainWindow):
         document.unsaved.connect(dialogs.ask_unsaved)
         document.again_asked.connect(dialogs.ask_again)
         document.noted.connect(self._note)
+        document.regions.classes_changed.connect(self._on_classes)
         document.regions.warned.connect(lambda text: dialogs.warn("Regions", text))
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._follow_system)
         document.display_changed.connect(self.verbs.mark)
@@ -401,6 +402,11 @@ class MainWindow(QMainWindow):
         if str(self.document.model.path) in map(str, bundled_models().values()):
             self._settings.model = self.document.card.name
             self._settings.save()
+
+    def _on_classes(self) -> None:
+        classes = self.document.regions.classes
+        self._settings.classes = {it: QColor(*rgb).name() for it, rgb in classes.items()}
+        self._settings.save()
 
     def _on_history(self) -> None:
         history = self.document.history

@@ -213,11 +213,33 @@ class RegionModel(QObject):
         self.classes = dict(classes)
         self.classes_changed.emit()
 
+    def edit_classes(self, classes: Mapping[str, Rgb], renamed: Mapping[str, str]) -> None:
+        """Have other classes in one step, and the regions that are not locked follow.
+
+        Parameters
+        ----------
+        renamed : mapping of str to str
+            New names of classes by their former ones.
+        """
+        put = []
+        for region in (it for it in self.all if not it.is_locked):
+            former = region.classification
+            name = renamed.get(former, former)
+            is_usual = region.drawn_rgb == self.classes.get(former, class_rgb(former))
+            follows = is_usual and name in classes
+            put.append(
+                _in_class(region, name, classes)
+                if follows
+                else replace(region, classification=name)
+            )
+        self._history.beginMacro("Edit classes")
+        self._history.push(_EditClasses(self.classes, classes, self.set_classes))
+        self.edit("Edit classes", put=put)
+        self._history.endMacro()
+
     def classified(self, region: Region, name: str) -> Region:
         """Return a region of a class, in the colour that the class has here."""
-        usual = class_rgb(name)
-        rgb = self.classes.get(name, usual)
-        return replace(region, classification=name, color=None if rgb == usual else rgb)
+        return _in_class(region, name, self.classes)
 
     def edit(self, label: str, put: Iterable[Region] = (), remove: Iterable[str] = ()) -> bool:
         """Change regions in one step, as `RegionBook.edit`; what that refuses is noted."""
@@ -355,6 +377,12 @@ class RegionModel(QObject):
         self.choose(it for it in self._chosen if it in known)
 
 
+def _in_class(region: Region, name: str, classes: Mapping[str, Rgb]) -> Region:
+    usual = class_rgb(name)
+    rgb = classes.get(name, usual)
+    return replace(region, classification=name, color=None if rgb == usual else rgb)
+
+
 def _drawn(region: Region, shape: Shape) -> Region:
     """Return a region with a shape that somebody drew, also where it was a focus of the map."""
     return replace(region, shape=shape, is_focus=False)
@@ -396,3 +424,22 @@ class _Edit(QUndoCommand):
 
     def redo(self) -> None:
         self._go_to(self.after, False)
+
+
+class _EditClasses(QUndoCommand):
+    """A step of the history: the classes of the menu before it and after it."""
+
+    def __init__(
+        self,
+        before: Mapping[str, Rgb],
+        after: Mapping[str, Rgb],
+        set_classes: Callable[[Mapping[str, Rgb]], None],
+    ) -> None:
+        super().__init__("Edit classes")
+        self._before, self._after, self._set_classes = before, after, set_classes
+
+    def undo(self) -> None:
+        self._set_classes(self._before)
+
+    def redo(self) -> None:
+        self._set_classes(self._after)

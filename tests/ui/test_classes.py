@@ -56,7 +56,9 @@ def test_classes_are_renamed_coloured_added_and_removed(analyzed: MainWindow) ->
         ("Other", class_rgb("Other")),
     ]
     take(analyzed, "Undo")
-    assert regions.all[0].rgb == class_rgb("DCIS")
+    assert regions.all[0].rgb == regions.classes["DCIS"] == class_rgb("DCIS")
+    assert Settings.load().classes["DCIS"] != "#010203"
+    take(analyzed, "Redo")
     regions.new_class = "DCIS"
     regions.add("Draw", [rectangle(0, 0, 300, 300)])
     assert regions.all[-1].rgb == (1, 2, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import (
@@ -22,7 +22,6 @@ from idc_desktop.regions.shape import Rgb, class_rgb
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.verdict_bar import swatch
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
-from idc_desktop.ui.settings import Settings
 
 _NEW = "New class"
 
@@ -39,12 +38,10 @@ class _Class:
 class ClassesDialog(QDialog):
     """Renames, colours, adds and removes classes; regions of the open slide follow."""
 
-    def __init__(
-        self, document: SlideDocument, settings: Settings, parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Classes and colours")
-        self._regions, self._settings = document.regions, settings
+        self._regions = document.regions
         self._rows = [_Class(it, it, rgb) for it, rgb in document.regions.classes.items()]
         self.list = QTableWidget(0, 1)
         self.list.horizontalHeader().hide()
@@ -104,24 +101,8 @@ class ClassesDialog(QDialog):
 
     def accept(self) -> None:
         """Take them, and have the regions follow."""
-        classes = {it.name: it.rgb for it in self._rows}
-        before = self._regions.classes
         renamed = {it.before: it.name for it in self._rows if it.before}
-        changed = []
-        for region in self._regions.all:
-            name = renamed.get(region.classification, region.classification)
-            usual = before.get(region.classification, class_rgb(region.classification))
-            follows = region.drawn_rgb == usual and name in classes
-            changed.append((replace(region, classification=name), follows))
-        self._regions.set_classes(classes)
-        put = [
-            self._regions.classified(it, it.classification) if follows else it
-            for it, follows in changed
-            if not it.is_locked
-        ]
-        self._regions.edit("Edit classes", put=put)
-        self._settings.classes = {name: QColor(*rgb).name() for name, rgb in classes.items()}
-        self._settings.save()
+        self._regions.edit_classes({it.name: it.rgb for it in self._rows}, renamed)
         super().accept()
 
     def _show(self, current: int) -> None:

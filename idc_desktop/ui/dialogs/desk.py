@@ -190,7 +190,7 @@ class DialogDesk:
 
     def edit_classes(self) -> None:
         """Have the classes of regions named and coloured."""
-        dialog = ClassesDialog(self._document, self._settings, self._window)
+        dialog = ClassesDialog(self._document, self._window)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
