@@ -71,7 +71,7 @@ class Beside(SlideScene):
         self._document = document
         self._is_other = is_other
         self._model = like.model if like is not None else document.model
-        self._layer = like.display.layer if like is not None else document.display.layer
+        self._layer = like.display.layer if like is not None else _other_layer(document)
         self._thresholds: Mapping[str, float] = {}
         self._run: Run | None = None
         self._reading: Task | None = None
@@ -232,6 +232,14 @@ class Beside(SlideScene):
         self._document.bare(self.is_bare)
 
 
+def _other_layer(document: SlideDocument) -> str | None:
+    """Return the layer after the one that the document shows; that one where there is no other."""
+    if document.map is None or document.layer is None:
+        return document.display.layer
+    names = [it.name for it in document.map.layers]
+    return names[(names.index(document.layer.name) + 1) % len(names)]
+
+
 class SideBySide(QObject):
     """Whether something is shown beside the document, and what.
 
@@ -293,5 +301,3 @@ class SideBySide(QObject):
             self.hide()
         elif not beside.is_other_slide or beside.path == self.document.path:
             self.show()
-        else:
-            beside.link.set_free()  # what belonged together is no longer there

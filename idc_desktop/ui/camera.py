@@ -27,6 +27,8 @@ class Camera(QObject):
 
     moved = Signal()
     """It looks elsewhere, or the view has another size."""
+    aimed = Signal()
+    """It is about to look at another slide."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -66,6 +68,7 @@ class Camera(QObject):
         viewport : Viewport or None
             Where to look first; without one, at the whole slide.
         """
+        self.aimed.emit()
         self._extent_l0, self._mpp_xy = extent_l0, mpp_xy
         self.viewport = viewport or Viewport(is_fitted=True)
 

@@ -47,7 +47,7 @@ class CameraLink(QObject):
 
     What lies in the middle of one and of the other when they are joined belongs together from then
     on, turned against each other as the two were. So two sections are laid side by side as a user
-    finds right, and stay so.
+    finds right, and stay so until one of the cameras looks at another slide.
     """
 
     changed = Signal()
@@ -62,6 +62,7 @@ class CameraLink(QObject):
         self.is_joined = False
         for number, camera in enumerate(self._cameras):
             # A method, not a lambda: Qt lets go of it with the link.
+            camera.aimed.connect(self.set_free)
             camera.moved.connect((self._on_first_moved, self._on_second_moved)[number])
 
     @property
@@ -83,8 +84,9 @@ class CameraLink(QObject):
 
     def set_free(self) -> None:
         """Let each camera move alone."""
-        self.is_joined = False
-        self.changed.emit()
+        if self.is_joined:
+            self.is_joined = False
+            self.changed.emit()
 
     def opposite(self, number: int, point_l0: QPointF) -> QPointF:
         """Return the point of the other slide that belongs to one of the first (0) or second."""

@@ -106,3 +106,13 @@ def test_slides_without_a_common_measure_are_not_joined(qtbot: QtBot) -> None:
     alike = CameraLink(camera(None, LOOKS[0]), camera(None, LOOKS[1]))
     alike.join()
     assert alike.is_joined
+
+
+def test_another_slide_sets_free_before_it_takes_anybody_along(qtbot: QtBot) -> None:
+    first, second = camera(0.25, LOOKS[0]), camera(0.25, LOOKS[1])
+    link = CameraLink(first, second)
+    link.join()
+    kept = second.viewport
+    first.aim(QRectF(0, 0, 500, 500), (0.5, 0.5))
+    assert second.viewport == kept
+    assert not link.is_joined

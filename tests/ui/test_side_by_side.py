@@ -10,10 +10,12 @@ import pytest
 from PySide6.QtCore import QPointF, Qt
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.maps.layers import CONTEXT, PATCH
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.dialogs.model_table import ModelTable
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
+from tests.support.models import CONTEXT as CONTEXT_BLOCK
 from tests.support.models import TinyModel, write_tiny_model
 from tests.support.scenes import Scene
 from tests.ui.conftest import OpenWindow
@@ -95,6 +97,31 @@ def test_model_that_becomes_the_documents_is_shown_as_it_runs(
     with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
         document.choose_model(str(tiny_model.path))
     assert pair.beside.run is document.run
+
+
+def test_layers_of_one_map_are_shown_side_by_side(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    model = write_tiny_model(tmp_path / "context.onnx", name="context", context=CONTEXT_BLOCK)
+    document = analyzed.document
+    with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
+        document.choose_model(str(model.path))
+    analyze(analyzed, qtbot)
+    document.show(layer=PATCH)
+    take(analyzed, "Side by side")
+    beside, layers = analyzed.pair.beside, analyzed.beside_bar.layers
+    assert beside is not None
+    assert beside.layer is not None
+    assert document.layer is not None
+    assert (document.layer.name, beside.layer.name) == (PATCH, CONTEXT)
+    assert beside.threshold == model.context["threshold"]
+    assert layers.isVisible()
+    at = layers.findData(PATCH)
+    layers.setCurrentIndex(at)
+    layers.activated.emit(at)
+    assert beside.layer.name == PATCH
+    document.show(layer=CONTEXT)
+    assert beside.layer.name == PATCH  # its own choice
 
 
 def test_another_slide_is_seen_and_left_as_it_is(
