@@ -51,6 +51,7 @@ bench: install
 bench-viewer: install
 	packaging/check-system $(BIN)/python
 	$(BIN)/python -m tests.bench.viewer
+	$(BIN)/python -m tests.bench.slide_table
 
 wheel: install
 	packaging/check-wheel $(BIN)/python dist

@@ -133,9 +133,12 @@ class Outcome:
 
     @classmethod
     def all_stored(cls, slide: Path) -> dict[str, Outcome]:
-        """Return what is kept of a slide as it is now, by the SHA-256 of models."""
+        """Return what is kept of a slide as it is now, by the SHA-256 of models.
+
+        Can take for ever where its disk does not answer: not for the window's thread.
+        """
         try:
-            return _read(_file(slide))
+            return _read(_file(slide, slide.stat()))
         except OSError:
             return {}
 
@@ -209,19 +212,19 @@ def _read_mpp(key: str) -> float | None:
     return mpp if isinstance(mpp, float) and mpp > 0 else None
 
 
-def _file(slide: Path) -> Path:
+def _file(slide: Path, about: os.stat_result | None = None) -> Path:
     """Return where outcomes are kept: another place for another given resolution."""
-    key = _key(slide)
+    key = _key(slide, about)
     mpp = _read_mpp(key)
     return _place("outcomes", key if mpp is None else f"{key}\n{mpp!r}")
 
 
-def _key(slide: Path) -> str:
+def _key(slide: Path, about: os.stat_result | None = None) -> str:
     """Return what stands for a slide as it is now; another text once its file is changed.
 
     Raises `OSError` if there is no such slide, or its share does not answer.
     """
-    about = _status(slide)
+    about = about or _status(slide)
     return "\n".join((str(slide.absolute()), str(about.st_size), str(about.st_mtime_ns)))
 
 

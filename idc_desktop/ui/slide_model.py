@@ -168,6 +168,7 @@ class SlideModel(QAbstractTableModel):
         self._document, self._slides, self._pictures = document, slides, pictures
         self._shown: list[Path] = []
         self._rows: dict[Path, int] = {}
+        self._known: dict[Path, SlideStatus] = {}  # what was asked for since it changed
         self._column, self._order = -1, _Ascending
         self._words: list[str] = []
         self.search = ""
@@ -198,7 +199,7 @@ class SlideModel(QAbstractTableModel):
 
     def status(self, row: int) -> SlideStatus:
         """Return how far the slide of a row is."""
-        return self._slides.statuses.of(self._shown[row])
+        return self._of(self._shown[row])
 
     def look_for(self, text: str) -> None:
         """Show only slides in whose name, state, warnings or note each of the words is."""
@@ -208,8 +209,9 @@ class SlideModel(QAbstractTableModel):
 
     def sort(self, column: int, order: Qt.SortOrder = _Ascending) -> None:
         """Sort by a column, what is not known last; -1 is the list's own order."""
-        self._column, self._order = column, order
-        self._arrange()
+        if (column, order) != (self._column, self._order):  # a view asks twice
+            self._column, self._order = column, order
+            self._arrange()
 
     def rowCount(self, parent: _Index | None = None) -> int:
         """Return the number of slides that are shown."""
@@ -254,7 +256,7 @@ class SlideModel(QAbstractTableModel):
             WORDS_ROLE,
         ):
             return None
-        status = self._slides.statuses.of(slide)
+        status = self._of(slide)
         if role == roles.DisplayRole:
             return _text(column, slide, status)
         if role == roles.ForegroundRole:
@@ -270,7 +272,14 @@ class SlideModel(QAbstractTableModel):
             return plain_tip("\n".join(filter(None, (str(slide), status.detail))))
         return plain_tip(_text(column, slide, status))
 
+    def _of(self, slide: Path) -> SlideStatus:
+        status = self._known.get(slide)
+        if status is None:
+            status = self._known[slide] = self._slides.statuses.of(slide)
+        return status
+
     def _on_status(self, slide: Path) -> None:
+        self._known.pop(slide, None)
         self._tell(slide)
         if (self._words or self._column >= 0) and not self._settling.isActive():
             self._settling.start()
@@ -284,6 +293,7 @@ class SlideModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
 
     def _show_all(self) -> None:
+        self._known.clear()
         if self._shown:
             last = self.index(len(self._shown) - 1, len(COLUMNS) - 1)
             self.dataChanged.emit(self.index(0, 0), last)
@@ -327,7 +337,7 @@ class SlideModel(QAbstractTableModel):
         return [slide for slide in slides if self._is_found(slide)]
 
     def _is_found(self, slide: Path) -> bool:
-        status = self._slides.statuses.of(slide)
+        status = self._of(slide)
         texts = (COLUMNS[place].value(slide, status) for place in _SEARCHED)
         whole = "\n".join(str(it) for it in texts if it).casefold()
         return all(word in whole for word in self._words)
@@ -335,11 +345,11 @@ class SlideModel(QAbstractTableModel):
     def _in_order(self, slides: list[Path]) -> list[Path]:
         if self._column < 0:
             return slides
-        value, statuses = COLUMNS[self._column].value, self._slides.statuses
+        value = COLUMNS[self._column].value
         known: list[tuple[Any, Path]] = []
         unknown: list[Path] = []
         for slide in slides:
-            found = value(slide, statuses.of(slide))
+            found = value(slide, self._of(slide))
             if found is None or found == "":
                 unknown.append(slide)
             else:

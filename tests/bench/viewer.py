@@ -144,11 +144,11 @@ class _Bench:
         if not quick:
             for _ in range(MANY_JUMPS // 2):
                 self._jump(patience_s=0.05)
-            half = _memory_mb()
+            half = memory_mb()
             for _ in range(MANY_JUMPS // 2):
                 self._jump(patience_s=0.05)
-            figures.append(Figure("memory after 2,000 jumps", _memory_mb(), "MB", MEMORY_MB))
-            figures.append(Figure("  grown in the second half", _memory_mb() - half, "MB"))
+            figures.append(Figure("memory after 2,000 jumps", memory_mb(), "MB", MEMORY_MB))
+            figures.append(Figure("  grown in the second half", memory_mb() - half, "MB"))
         figures.append(Figure("undo with 1,000 regions", self._undo_ms(), "ms", UNDO_MS))
         self._window.close()
         return figures
@@ -308,7 +308,7 @@ def _p99(values: list[float]) -> float:
     return float(np.percentile(values, 99))
 
 
-def _memory_mb() -> float:
+def memory_mb() -> float:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     found = re.search(r"VmRSS:\s+(\d+)", status)
     if found is None:

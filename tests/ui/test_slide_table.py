@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.regions.shape import rectangle
@@ -125,7 +126,7 @@ def test_details_follow_verdicts_and_are_kept(
 
     qtbot.waitUntil(lambda: "Foci" in details().figures, timeout=WAIT_MS)
     assert details().accepted_um2 is None
-    assert details().number("Foci") == len(analyzed.foci.foci)
+    qtbot.waitUntil(lambda: len(analyzed.foci.foci) == details().number("Foci"), timeout=WAIT_MS)
     description = document.slide
     assert description is not None
     width, height = description.width_l0, description.height_l0
@@ -136,3 +137,22 @@ def test_details_follow_verdicts_and_are_kept(
     assert details().judged_foci == len(analyzed.foci.foci)
     kept = Outcome.all_stored(slide)[sha256]
     assert kept.details == details()
+
+
+def test_thousands_of_rows_cost_what_is_seen_of_them(
+    window: MainWindow, table: SlideTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state is asked for once, however often rows are sorted; pictures only of what is seen."""
+    asked: list[Path] = []
+    statuses, pictures = window.slide_panel.statuses, window.slide_panel.pictures
+    of = statuses.of
+    monkeypatch.setattr(statuses, "of", lambda slide: asked.append(slide) or of(slide))
+    monkeypatch.setattr(pictures, "_read", lambda folder: None)
+    window.slides.add([FOLDER / f"{number:04}.svs" for number in range(1_000)])
+    for column in range(len(COLUMNS)):
+        table.view.sortByColumn(column, DESCENDING)
+    table.search.setText("99")
+    QApplication.processEvents()
+    assert table.rows.rowCount() == 19
+    assert len(asked) <= 1_003 + len(COLUMNS)
+    assert 0 < len(pictures._icons) < 40

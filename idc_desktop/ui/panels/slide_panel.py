@@ -37,8 +37,8 @@ class SlidePanel(QWidget):
         self._runs = document.runs
         self.statuses = SlideStatuses(document, self)
         self.slides = ListedSlides(document, settings, self.statuses, self)
-        self._pictures = SlidePictures(document, self.statuses, self)
-        self.rows = SlideModel(document, self.slides, self._pictures, self)
+        self.pictures = SlidePictures(document, self.statuses, self)
+        self.rows = SlideModel(document, self.slides, self.pictures, self)
         self.list = SlideList(document, self.slides, self.rows)
         self.table = SlideTable(document, self.slides, self.rows)
         self.run_button = QPushButton()
@@ -87,7 +87,7 @@ class SlidePanel(QWidget):
     def close_readers(self) -> None:
         """End the processes that read slides of the list."""
         self._runs.cancel_all()
-        self._pictures.close()
+        self.pictures.close()
 
     def _show(self) -> None:
         runs = self._runs
