@@ -197,3 +197,31 @@ def test_slide_whose_size_stands_in_its_ome_xml_only_is_analyzed(
     assert outcome.code == 0, outcome
     (row,) = (tmp_path / "out").glob("*/regions.csv")
     assert ",1.996,file," in row.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("mpp", "power", "is_doubtful"),
+    [
+        (0.25, 40, False), (0.2201, 40, False), (0.5, 20, False), (0.499, 40, True),
+        (0.25, 20, True), (2.0, 20, True), (0.5, None, False), (0.5, 0.001, False),
+    ],
+)  # fmt: skip
+def test_scale_that_the_objective_contradicts_is_doubted(
+    tmp_path: Path, mpp: float, power: float | None, is_doubtful: bool
+) -> None:
+    fields = {} if power is None else {"AppMag": str(power)}
+    path = write_svs(tmp_path / "x.svs", [PIXELS], mpp=mpp, power=None, fields=fields)
+    with Slide(path) as slide:
+        doubt = slide.describe().scale_doubt
+
+    assert bool(doubt) is is_doubtful
+    if is_doubtful:
+        assert f"({power:g}x)" in doubt
+        assert f"{mpp:g} µm/px is stated" in doubt
+
+
+def test_unknown_resolution_is_proposed_by_the_objective_and_never_used(tmp_path: Path) -> None:
+    with Slide(write_svs(tmp_path / "x.svs", [PIXELS], mpp=None, power=40)) as slide:
+        assert slide.mpp is None
+        with pytest.raises(ResolutionError, match=r"Its objective, 40x, suggests 0\.25\.$"):
+            slide.require_mpp()

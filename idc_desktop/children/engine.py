@@ -197,6 +197,11 @@ def _models_not_at_hand(runs: list[StoredRun], chosen: ModelFile) -> tuple[Store
     )
 
 
+def _warnings(slide: Slide) -> list[str]:
+    doubt = slide.describe().scale_doubt
+    return [*slide.warnings, *([doubt] if doubt else [])]
+
+
 class _SlideJob:
     """A job on a slide that ends with a map."""
 
@@ -297,7 +302,7 @@ class _Recall(_SlideJob):
         # What the file does not say, or says otherwise, was given by hand.
         with Slide(path, job.mpp if had == description.mpp_xy else had[0]) as slide:
             self._outbox.send(SlideOpened(slide.describe()))
-            for note in slide.warnings:
+            for note in _warnings(slide):
                 self._note(f"{slide.name}: {note}")
             self._tell_run(slide, run, model.card.without_golden())
 
@@ -346,7 +351,7 @@ class _Analysis(_SlideJob):
             adopt(folder, description.identity, slide.former_identities)
             if job.recall and self._recall_older(slide, model, settings):
                 return
-            for note in (*slide.warnings, *reader.notes):
+            for note in (*_warnings(slide), *reader.notes):
                 self._note(f"{slide.name}: {note}")
             about = RunFacts(model.card.without_golden(), asdict(choice), _versions())
             with RunStore(folder, description.identity, settings, job.restart, about) as store:
@@ -391,7 +396,7 @@ class _Analysis(_SlideJob):
             if run.matches(model.sha256, (mpp_x, mpp_y), job.provider, job.tissue):
                 made = ", ".join(f"{name} {it}" for name, it in sorted(run.versions.items()))
                 made_by = f"This analysis was made by an earlier version ({made})."
-                for note in (*slide.warnings, made_by):
+                for note in (*_warnings(slide), made_by):
                     self._note(f"{slide.name}: {note}")
                 self._tell_run(slide, run, None)
                 return True

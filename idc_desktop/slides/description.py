@@ -13,6 +13,9 @@ MAX_SIDE_PX = 1 << 22
 MPP_RANGE = (0.05, 100.0)
 """µm per pixel beyond which a resolution is taken for nonsense."""
 
+_UM_TIMES_POWER = 10.0  # 0.25 µm at 40x, 0.5 at 20x
+_LEAST_POWER, _MOST_POWER = 1.0, 100.0
+_DOUBTFUL_FACTOR = 1.8  # scanners of one objective differ by 1.1 at most
 _PSEUDONYM_DIGITS = 12
 
 _SidePx = Annotated[int, Within(1, MAX_SIDE_PX)]
@@ -93,6 +96,29 @@ class SlideDescription:
         if self.mpp_x is None or self.mpp_y is None:
             return None
         return self.mpp_x, self.mpp_y
+
+    @property
+    def mpp_of_objective(self) -> float | None:
+        """What pixels usually measure with the objective that the file names, µm; None: unknown."""
+        power = self.objective_power
+        is_usual = power is not None and _LEAST_POWER <= power <= _MOST_POWER
+        return _UM_TIMES_POWER / power if power is not None and is_usual else None
+
+    @property
+    def scale_doubt(self) -> str:
+        """Say why the resolution may be wrong; empty without a reason, or where it is unknown."""
+        usual, known = self.mpp_of_objective, self.mpp_xy
+        if usual is None or known is None:
+            return ""
+        factor = max(known) / usual
+        if 1 / _DOUBTFUL_FACTOR < factor < _DOUBTFUL_FACTOR:
+            return ""
+        by = "is stated" if self.mpp_source == "file" else "was given"
+        return (
+            f"Its objective ({self.objective_power:g}x) gives pixels of about {usual:.3g} µm, but "
+            f"{known[0]:g} µm/px {by}: one of them is wrong, or the scan was reduced. With a wrong "
+            "scale all areas are wrong, by its square."
+        )
 
     @property
     def pseudonym(self) -> str:

@@ -160,9 +160,16 @@ class Slide(Closing):
         if self.mpp is None:
             raise ResolutionError(
                 f"{self.name}: The resolution is unknown ({self._mpp_problem}). Give it with --mpp "
-                "(µm per level-0 pixel)."
+                f"(µm per level-0 pixel).{self._proposal}"
             )
         return self.mpp
+
+    @property
+    def _proposal(self) -> str:
+        usual = self.describe().mpp_of_objective
+        if usual is None:
+            return ""
+        return f" Its objective, {self.objective_power:g}x, suggests {usual:.3g}."
 
     def level_mpp(self, level: int) -> tuple[float, float]:
         """Return a level's resolution (x, y), µm per pixel; `ResolutionError` if unknown."""

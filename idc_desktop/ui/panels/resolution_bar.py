@@ -18,7 +18,7 @@ _LEAST_UM, _MOST_UM = 0.05, 10.0  # what can be typed; coarser slides cannot be 
 
 
 class ResolutionBar(QFrame):
-    """Lies over the view while the resolution is unknown or is the user's word."""
+    """Lies over the view while the resolution is unknown, doubtful, or is the user's word."""
 
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -50,8 +50,9 @@ class ResolutionBar(QFrame):
     def _on_slide_changed(self) -> None:
         mpp, slide = self._document.mpp_xy, self._document.slide
         is_given = slide is not None and slide.mpp_source == "user"
-        self.setVisible(slide is not None and (mpp is None or is_given))
-        self.field.setValue(mpp[0] if is_given and mpp is not None else 0.0)
+        is_doubtful = slide is not None and bool(slide.scale_doubt)
+        self.setVisible(slide is not None and (mpp is None or is_given or is_doubtful))
+        self.field.setValue(mpp[0] if (is_given or is_doubtful) and mpp is not None else 0.0)
         self._on_value(self.field.value())
 
     def _on_value(self, mpp: float) -> None:
@@ -59,11 +60,16 @@ class ResolutionBar(QFrame):
         known, plausible = self._document.mpp_xy, mpp >= _LEAST_UM
         self._use.setEnabled(slide is not None and plausible and (known is None or mpp != known[0]))
         text = "This slide does not say how large its pixels are."
-        if known is not None:
+        if slide is not None and slide.scale_doubt:
+            text = slide.scale_doubt
+        elif known is not None:
             text = "The size of the pixels was given by hand."
         if slide is not None and plausible:
             width, height = slide.width_l0 * mpp / 1000, slide.height_l0 * mpp / 1000
             text += f" The scan would be {width:.1f} × {height:.1f} mm. Is that its size?"
+        elif slide is not None and slide.mpp_of_objective is not None:
+            text += f" Its objective, {slide.objective_power:g}x, suggests about "
+            text += f"{slide.mpp_of_objective:.3g}."
         else:
             text += " Scanners at 40x give about 0.25, at 20x about 0.5."
         self.text.setText(text)
