@@ -39,6 +39,7 @@ from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
 from idc_desktop.ui.view.tile_layer import Completeness, TileLayer
 from idc_desktop.ui.view.tools import PanTool, Tool
 
+_ARROWS = (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down)
 _STEP = 1.25  # zoom per wheel notch or key
 _REST_MS = 120
 _PATIENCE_MS = 300  # until it is said that something is on its way
@@ -225,6 +226,9 @@ class SlideView(QWidget):
         """
         if event.type() == QEvent.Type.DevicePixelRatioChange:
             self._tell_size()
+        if event.type() == QEvent.Type.ShortcutOverride and self._is_own(event):
+            event.accept()  # arrows are the tool's, whatever shortcuts they are of
+            return True
         if isinstance(event, QMouseEvent) and not self._crosshair.gives_way():
             return True
         if isinstance(event, QNativeGestureEvent):
@@ -326,6 +330,11 @@ class SlideView(QWidget):
             self.setCursor(self._tool.cursor)
         else:
             super().keyReleaseEvent(event)
+
+    def _is_own(self, event: QEvent) -> bool:
+        """Whether a key is one of the arrows that a tool in hand has a use for."""
+        has_tool = self._tool is not self.pan_tool
+        return has_tool and isinstance(event, QKeyEvent) and event.key() in _ARROWS
 
     def _is_for_tool(self, event: QKeyEvent) -> bool:
         """Offer a key to the crosshair and the tool; return whether one took it."""
