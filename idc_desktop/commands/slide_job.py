@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from idc_desktop.console import EXIT_CANCELLED, EXIT_DEFECT, EXIT_OUTPUT, EXIT_PARTIAL, absolute
 from idc_desktop.errors import DefectError, ExportError, IdcError, ModelError, not_written
 from idc_desktop.export.results import refuse_scan_folder, results_folder
-from idc_desktop.models.card import CONTEXT_MAP
+from idc_desktop.maps.layers import CONTEXT
 from idc_desktop.models.provider import Provider
 from idc_desktop.processes.child import IdleChildren
 from idc_desktop.processes.engine_messages import AnalyzeJob, BlockDone, Plan, RecallJob
@@ -381,7 +381,7 @@ def _remarks(
 
 
 def _refuse_context(model: Model, file: str, options: JobOptions) -> None:
-    if options.map == CONTEXT_MAP and model.card.context is None:
+    if options.map == CONTEXT and model.card.context is None:
         raise ModelError(f"{file}: The model has no context map. Leave out --map context.")
 
 

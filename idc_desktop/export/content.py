@@ -6,7 +6,7 @@ import uuid
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,10 @@ from idc_desktop.regions.statistics import (
     measure_once,
     whole_slide,
 )
-from idc_desktop.regions.verdicts import Accepted
 from idc_desktop.slides.description import SlideDescription
+
+if TYPE_CHECKING:
+    from idc_desktop.regions.verdicts import Accepted
 
 _NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e01")
 
@@ -207,6 +209,8 @@ class Content:
     @cached_property
     def accepted(self) -> Accepted:
         """What was judged to be tumour."""
+        from idc_desktop.regions.verdicts import Accepted  # loads shapely
+
         return Accepted(self.regions)
 
     @cached_property
