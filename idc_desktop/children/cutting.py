@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.analysis.blocks import BlockReading, read_blocks
+from idc_desktop.analysis.shield import judge
 from idc_desktop.analysis.tiling import PatchReader
 from idc_desktop.children.serving import Listen, Outbox
 from idc_desktop.errors import GarbledMessageError, cancelled
@@ -19,6 +20,8 @@ from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.processes.cut_messages import (
     BACKGROUND,
     CUT,
+    EXCLUDED,
+    NOT_WANTED,
     UNREADABLE,
     BlockCut,
     CutJob,
@@ -112,8 +115,11 @@ class _Cutting:
         block, wanted = reading.block, self._mask(reading.block)
         states = np.where(reading.tissue, CUT, BACKGROUND).astype(np.uint8)
         states[list(reading.failed)] = UNREADABLE
-        states[~wanted] = 0
-        patches = reading.patches[wanted[reading.tissue]]
+        if self._job.shield and len(reading.patches):
+            found = judge(reading.patches, self._job.patch.spacing_um_px) > 0
+            states[np.flatnonzero(reading.tissue)[found]] = EXCLUDED
+        states[~wanted] = NOT_WANTED
+        patches = reading.patches[(states == CUT)[reading.tissue]]
         reasons = tuple(
             (
                 block.row + cell // block.cols,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-NOT_WANTED, CUT, BACKGROUND, UNREADABLE = range(4)
+NOT_WANTED, CUT, BACKGROUND, UNREADABLE, EXCLUDED = range(5)
 """What became of a cell."""
 
 
@@ -140,6 +140,8 @@ class CutJob(JobMessage):
         Blocks at work at once.
     tissue : bool
         Whether background is told from tissue, and left out.
+    shield : bool
+        Whether patches are left out that the shield finds something on.
     careful, crashed
         See `after_crash`.
     """
@@ -153,6 +155,7 @@ class CutJob(JobMessage):
     mpp: AnyNumber | None
     threads: Count
     tissue: bool = True
+    shield: bool = False
     careful: tuple[Number, ...] = ()
     crashed: tuple[tuple[Number, str], ...] = ()
 

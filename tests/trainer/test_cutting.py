@@ -23,6 +23,7 @@ from tests.support.slides import PINK, Canvas, damage_tile, write_tiff
 from trainer.cli import main
 from trainer.cutting import slides as cutting
 from trainer.cutting.labels import AMBIGUOUS, UNLABELLED, LabelRules, label_cells
+from trainer.data.painting import paint_tissue
 
 MPP = 4.0
 STEP = 100  # px of level 0 that a patch is wide
@@ -303,3 +304,23 @@ def test_class_that_nothing_has_is_named(work: Work, capsys: pytest.CaptureFixtu
     err = capsys.readouterr().err
     assert "no outline is of the class stroma; there are: IDC (1), Benign (1)" in err
     assert "no patch is negative" in err
+
+
+def test_artefacts_are_left_out_where_that_is_asked_for(
+    work: Work, capsys: pytest.CaptureFixture[str]
+) -> None:
+    canvas = Canvas(400, 300, MPP)
+    for col, tissue in enumerate(paint_tissue(np.random.default_rng(3), 4)):
+        fine = tissue.repeat(2, axis=0).repeat(2, axis=1)
+        canvas.pixels[:STEP, STEP * col : STEP * (col + 1)] = fine
+    canvas.paint_cell(1, 3, (25, 60, 190))  # a pen
+    write_tiff(work.scene.path, canvas.pixels, mpp=MPP)
+
+    assert work.cut() == 0
+    assert work.labels()[1, 3] == 0
+    assert work.cut("--shield") == 0
+    assert "1 with artefacts" in capsys.readouterr().out
+    assert work.labels() == {(0, 0): 1, (0, 1): 1, (0, 2): 0, (0, 3): 0}
+    assert len(list((work.out / "patches").iterdir())) == 4
+    assert work.cut() == 0
+    assert work.labels()[1, 3] == 0

@@ -28,6 +28,7 @@ from idc_desktop.models.patch_size import PatchSize
 from idc_desktop.processes.cut_messages import (
     BACKGROUND,
     CUT,
+    EXCLUDED,
     NOT_WANTED,
     UNREADABLE,
     BlockCut,
@@ -62,6 +63,8 @@ class CutOptions:
     counts_from_bounds : bool
         Files of outlines count from the corner of what was scanned, as QuPath does.
     has_tissue_mask : bool
+    is_shielded : bool
+        Patches that the application's shield finds artefacts on are left out.
     threads : int
     """
 
@@ -70,6 +73,7 @@ class CutOptions:
     mpp: float | None = None
     counts_from_bounds: bool = False
     has_tissue_mask: bool = True
+    is_shielded: bool = False
     threads: int = 1
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,8 +93,9 @@ class CutSlide:
         Class -> number of outlines.
     positive, negative : int
         Patches that were cut.
-    ambiguous, background, failed : int
-        Cells with too little cover; labelled ones without tissue; those that cannot be read.
+    ambiguous, background, artefacts, failed : int
+        Cells with too little cover; labelled ones without tissue; those that the shield left out;
+        those that cannot be read.
     notes : list of str
     is_old : bool
         Whether it was cut by an earlier run.
@@ -102,6 +107,7 @@ class CutSlide:
     negative: int = 0
     ambiguous: int = 0
     background: int = 0
+    artefacts: int = 0
     failed: int = 0
     notes: list[str] = field(default_factory=list)
     is_old: bool = False
@@ -111,6 +117,7 @@ class CutSlide:
         left_out = (
             (self.ambiguous, "with too little cover"),
             (self.background, "without tissue"),
+            (self.artefacts, "with artefacts"),
             (self.failed, "unreadable"),
         )
         rest = ", ".join(f"{count:,} {why}" for count, why in left_out if count)
@@ -175,6 +182,7 @@ class _Cutting:
         self._description: SlideDescription | None = None
         self._grid: PatchGrid | None = None
         self._labels: CellLabels | None = None
+        self._are_kept = True
         self._done: NDArray[np.bool_] = np.zeros((0, 0), np.bool_)
         self._cells: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
 
@@ -190,6 +198,7 @@ class _Cutting:
             CutJob(
                 *(str(self._slide.absolute()), self._options.patch, self._options.mpp),
                 *(self._options.threads, self._options.has_tissue_mask),
+                self._options.is_shielded,
             ),
             self._slide.name,
         )
@@ -241,8 +250,11 @@ class _Cutting:
                 f"{self._slide.name}: {self._out} has patches of another slide of this name, or of "
                 "another size or resolution. Choose another folder with --out."
             )
-        _write_record(record, mine)
-        known.update(mine)
+        rules = [self._options.has_tissue_mask, self._options.is_shielded]
+        # What was left out by other rules, or was not, is looked at again.
+        self._are_kept = known.get("rules", rules) == rules
+        _write_record(record, mine | {"rules": rules})
+        known.update(mine, rules=rules)
 
     def _lay(self, grid: PatchGrid, reading: RegionReading) -> None:
         """Label the cells of the grid, and see which patches are there already."""
@@ -261,7 +273,7 @@ class _Cutting:
         self._found.ambiguous = int((self._labels.label == AMBIGUOUS).sum())
         self._cells = np.full(self._labels.label.shape, NOT_WANTED, np.uint8)
         self._done = np.zeros(self._labels.label.shape, np.bool_)
-        for row, col in np.argwhere(self._labels.wanted).tolist():
+        for row, col in np.argwhere(self._labels.wanted & self._are_kept).tolist():
             with contextlib.suppress(OSError):
                 if self._path(row, col).stat().st_size:
                     self._done[row, col], self._cells[row, col] = True, CUT
@@ -274,7 +286,7 @@ class _Cutting:
         cells = event.cells
         if (
             self._cells[here].shape != cells.shape
-            or cells.max() > UNREADABLE
+            or cells.max() > EXCLUDED
             or np.count_nonzero(cells == CUT) != event.patches
             or event.side_px != self._options.patch.side_px
             or (cells[~self._labels.wanted[here]] != NOT_WANTED).any()
@@ -306,6 +318,7 @@ class _Cutting:
         label, found = self._labels.label, self._found
         found.positive, found.negative = (int((is_cut & (label == of)).sum()) for of in (1, 0))
         found.background = int((self._cells == BACKGROUND).sum())
+        found.artefacts = int((self._cells == EXCLUDED).sum())
         found.failed = int((self._cells == UNREADABLE).sum())
         x, y = self._grid.column_edges_px(), self._grid.row_edges_px()
         kept = np.argwhere(is_cut).tolist()

@@ -67,6 +67,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-tissue-mask", action="store_true", help="cut patches of background, too"
     )
+    parser.add_argument(
+        "--shield",
+        action="store_true",
+        help="leave out what the application excludes as artefacts, whatever its outline says",
+    )
     parser.add_argument("--threads", type=whole, help="blocks at work at once")
 
 
@@ -142,6 +147,7 @@ def _options(arguments: argparse.Namespace) -> CutOptions:
         arguments.mpp,
         arguments.regions_origin == "bounds",
         not arguments.no_tissue_mask,
+        arguments.shield,
         arguments.threads or usable_threads(),
     )
 
