@@ -370,11 +370,12 @@ def _model(analysis: Analysis) -> Iterable[Flowable]:
             f"{_operation(analysis).threshold:g} ({analysis.map_kind} map)",
         ),
     ]
+    cases, _, weighting = name.replace("_", " ").rpartition(" ")
     for key in ("auc", "sensitivity", "specificity", "precision"):
         if key in figures:
             at = f"at {card.threshold:.3f}, patch map"
             title = "AUC, patch map" if key == "auc" else f"{key.capitalize()} {at}"
-            rows.append((f"{title} ({name.replace('_', ', ')})", figure_text(figures[key])))
+            rows.append((f"{title} ({cases}, {weighting})", figure_text(figures[key])))
     rows.append(("Beyond its archive", card.beyond_its_archive()))
     if limits := about.get("limitations"):
         rows.append(("Limits", [f"{number}. {it}" for number, it in enumerate(limits, 1)]))
