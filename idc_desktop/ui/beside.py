@@ -53,8 +53,8 @@ class Beside(SlideScene):
 
     changed = Signal()
     """Another thing is to be said of it: run, model, layer, or refusal."""
-    refused = Signal(str)
-    """A model or the slide cannot be read; carries the reason."""
+    noted = Signal(str)
+    """Something that the user should know: a model, the slide or its regions cannot be read."""
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class Beside(SlideScene):
         self.bared.connect(self._lead_bare)
         if path is not None and is_other:
             regions.setParent(self)
+            regions.warned.connect(self.noted)
             self.path, self._mpp = path, given_mpp(path)
             tiles = self.tiles = TileLoader(
                 str(path.absolute()), self._mpp, self, cached_tiles=_CACHED_TILES
@@ -124,7 +125,7 @@ class Beside(SlideScene):
         return self.run.message
 
     def choose_model(self, name: str) -> None:
-        """Show what another model says; `refused` tells if that cannot be read."""
+        """Show what another model says; `noted` tells if that cannot be read."""
         reading = self._reading = Task(self)
 
         def take(model: ModelFile) -> None:
@@ -133,7 +134,7 @@ class Beside(SlideScene):
                 self._take_run()
 
         reading.succeeded.connect(take)
-        reading.failed.connect(lambda error: self.refused.emit(str(error)))
+        reading.failed.connect(lambda error: self.noted.emit(str(error)))
         reading.ended.connect(reading.deleteLater)
         reading.start(lambda: read_model(find_model(name)))
 
@@ -180,6 +181,8 @@ class Beside(SlideScene):
     def _on_opened(self, description: SlideDescription) -> None:
         self.slide, self.pyramid = description, TilePyramid(description)
         self.regions.glance(slide_folder(data_folder(), description.identity))
+        if self.regions.refusal:
+            self.noted.emit(self.regions.refusal)
         kept = Display.from_dict(self.regions.view.get("display"))
         self._thresholds = kept.thresholds if kept is not None else {}
         looked = Viewport.from_dict(self.regions.view.get("viewport"))
@@ -190,7 +193,7 @@ class Beside(SlideScene):
 
     def _on_refused(self, reason: str) -> None:
         self.is_outdated, self.refusal = True, reason
-        self.refused.emit(reason)
+        self.noted.emit(reason)
         self.changed.emit()
 
     def _take_run(self) -> None:

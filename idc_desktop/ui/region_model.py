@@ -77,7 +77,7 @@ class RegionModel(QObject):
         self._history = history
         self._book: RegionBook | None = None
         self._folder: Path | None = None
-        self._glimpse: tuple[tuple[Region, ...], dict[str, Any]] = ((), {})
+        self._glimpse: tuple[Kept, dict[str, Any]] | None = None
         self._chosen: tuple[str, ...] = ()
         self._chosen_marks: frozenset[str] = frozenset()
         self._accepted: tuple[tuple[Region, ...], Accepted] | None = None
@@ -88,14 +88,20 @@ class RegionModel(QObject):
         self._problem: HandOver[str] = HandOver(self._on_problem)
 
     @property
+    def _kept(self) -> Kept | None:
+        if self._book is not None:
+            return self._book.kept
+        return self._glimpse[0] if self._glimpse is not None else None
+
+    @property
     def all(self) -> tuple[Region, ...]:
         """The regions in the order in which they are painted."""
-        return self._book.regions if self._book is not None else self._glimpse[0]
+        return self._kept.regions if self._kept is not None else ()
 
     @property
     def marks(self) -> tuple[Mark, ...]:
         """The measurements and marks."""
-        return self._book.kept.marks if self._book is not None else ()
+        return self._kept.marks if self._kept is not None else ()
 
     @property
     def accepted(self) -> Accepted:
@@ -109,7 +115,7 @@ class RegionModel(QObject):
     @property
     def sheet(self) -> Sheet:
         """What is written about the slide."""
-        return self._book.kept.sheet if self._book is not None else Sheet()
+        return self._kept.sheet if self._kept is not None else Sheet()
 
     @property
     def chosen(self) -> tuple[Region, ...]:
@@ -125,7 +131,9 @@ class RegionModel(QObject):
     @property
     def view(self) -> dict[str, Any]:
         """How the slide was looked at last, as it was given to `save_view`."""
-        return dict(self._book.view) if self._book is not None else self._glimpse[1]
+        if self._book is not None:
+            return dict(self._book.view)
+        return self._glimpse[1] if self._glimpse is not None else {}
 
     def at(self, point: Point) -> Region | None:
         """Return the uppermost visible region that holds a level-0 point."""
@@ -159,7 +167,9 @@ class RegionModel(QObject):
         except OutputError as error:
             self.refusal = str(error)
         else:
-            self._glimpse = book.regions, dict(book.view)
+            for note in book.notes:
+                self.warned.emit(note)
+            self._glimpse = book.kept, dict(book.view)
             book.close()
         self.changed.emit()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from PySide6.QtCore import QPointF, Qt
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.maps.layers import CONTEXT, PATCH
+from idc_desktop.regions.book import RegionBook
 from idc_desktop.regions.shape import rectangle
+from idc_desktop.slides.reader import Slide
+from idc_desktop.storage.user_data import data_folder, slide_folder
 from idc_desktop.ui.dialogs.model_table import ModelTable
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
@@ -131,7 +135,8 @@ def test_another_slide_is_seen_and_left_as_it_is(
     window, document = analyzed, analyzed.document
     document.regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
     document.show(threshold=0.42)
-    kept = document.regions.all
+    document.regions.add_mark("line", ((300, 300), (600, 300)), "Across")
+    kept, marks = document.regions.all, document.regions.marks
     second = tmp_path / "second.tiff"
     shutil.copy(tiny_slide.path, second)
     with second.open("ab") as file:
@@ -147,6 +152,7 @@ def test_another_slide_is_seen_and_left_as_it_is(
     qtbot.waitUntil(lambda: beside.state is RunState.DONE, timeout=WAIT_MS)
     assert beside.tiles is not document.tiles
     assert beside.regions.all == kept
+    assert beside.regions.marks == marks
     assert not beside.regions.can_edit
     assert beside.threshold == 0.42
     assert document.threshold != 0.42
@@ -167,6 +173,27 @@ def test_another_slide_is_seen_and_left_as_it_is(
     assert document.regions.can_edit
     document.close()
     assert window.pair.beside is None
+
+
+def test_regions_of_another_slide_that_cannot_be_had_are_told(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene, tmp_path: Path
+) -> None:
+    """Another window has that slide."""
+    second = tmp_path / "second.tiff"
+    shutil.copy(tiny_slide.path, second)
+    with second.open("ab") as file:
+        file.write(b"another slide")
+    with Slide(second) as slide:
+        identity = slide.identity()
+    with closing(RegionBook(slide_folder(data_folder(), identity))):
+        analyzed.pair.show(second)
+        beside = analyzed.pair.beside
+        assert beside is not None
+        with qtbot.waitSignal(beside.noted, timeout=WAIT_MS) as noted:
+            pass
+    assert "Another window" in noted.args[0]
+    assert beside.slide is not None
+    assert beside.regions.all == ()
 
 
 def test_slide_that_cannot_be_read_says_so(

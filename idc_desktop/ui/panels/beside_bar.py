@@ -83,7 +83,7 @@ class BesideBar(QFrame):
         self._offer_slides(shown)
         for changed in (shown.changed, shown.map_changed, shown.link.changed):
             changed.connect(self._show)
-        shown.refused.connect(self._pair.document.noted)
+        shown.noted.connect(self._pair.document.noted)
         self._show()
 
     def _offer_slides(self, shown: Beside) -> None:

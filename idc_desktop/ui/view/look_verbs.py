@@ -68,7 +68,7 @@ def map_verbs(document: SlideDocument) -> list[Verb]:
 
     held = HeldKey(Qt.Key.Key_H, document.bare, document)
     return [
-        Verb(_MAP, "See &beneath all, held", held.toggle, "H", is_on=lambda: document.is_bare),
+        Verb(_MAP, "See the &bare slide, held", held.toggle, "H", is_on=lambda: document.is_bare),
         flag("Show the &map", "visible", "M", "map"),
         Verb(_MAP, "&Paint less of the map, or all again", paint_less, "T"),
         Verb(_MAP, "Next la&yer of the map", document.show_next_layer, "Y"),
