@@ -60,7 +60,8 @@ class Progress:
         elif not self._is_silent and state.folder:
             print_line(
                 f"{state.image}: {state.status}, {int(figures['Patches analyzed']):,} patches "
-                f"analyzed, {int(figures['Patches failed']):,} failed"
+                f"analyzed, {int(figures['Patches excluded']):,} left out, "
+                f"{int(figures['Patches failed']):,} failed"
             )
 
     def note(self, text: str) -> None:

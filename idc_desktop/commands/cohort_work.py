@@ -23,6 +23,7 @@ from idc_desktop.commands.slide_job import (
 )
 from idc_desktop.console import EXIT_CANCELLED, complaint
 from idc_desktop.errors import IdcError, ModelError, OutputError, UsageError
+from idc_desktop.export.formats import FILES
 from idc_desktop.export.verify import PROVENANCE
 from idc_desktop.processes.child import IdleChildren
 from idc_desktop.processes.supervisor import Job
@@ -74,9 +75,7 @@ class CohortWork(Closing):
         state = self._folder.state(member.id)
         if state is None or (state.task, state.stamp) != (self._task(member), member.stamp):
             return None
-        if state.status in ("refused", "failed"):
-            return state
-        return state if self._provenance(state.folder) == state.provenance else None
+        return state if self._has_results(state) else None
 
     def do(self, member: Member, threads: int, listener: CohortListener) -> SlideState | None:
         """Analyze a slide, write its files and keep what became of it.
@@ -197,6 +196,14 @@ class CohortWork(Closing):
 
     def _provenance(self, folder: str) -> str:
         return _digest(self._options.out / folder / PROVENANCE) if folder else ""
+
+    def _has_results(self, state: SlideState) -> bool:
+        """Whether the files are there that a state speaks of, and are of this very export."""
+        place = self._options.out / state.folder
+        return not state.folder or (
+            all((place / it).is_file() for it in FILES)
+            and self._provenance(state.folder) == state.provenance
+        )
 
     def _error(self, report: Report, member: Member, image: str) -> str:
         if report.failure is None:

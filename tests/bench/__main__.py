@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench import bare, trainer
-from tests.bench.cohort import cohort_figures
+from tests.bench.cohort import cohort_figures, sharing_figures
 from tests.bench.figure import Figure
 from tests.bench.measure import Memory, peak_memory, seconds
 from tests.bench.regions import region_figures
@@ -117,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures.append(Figure("  times the standard one", tenfold.engine / memory.engine, ""))
             figures.append(Figure("its parent, tenfold slide", tenfold.parent, "MB"))
         figures += cohort_figures(Path(folder), options.model)
+        figures += sharing_figures(Path(folder))
     figures += trainer.figures(options.rounds)
     sys.stdout.write("".join(f"{figure}\n" for figure in figures))
     return 0 if all(figure.passed for figure in figures) else 1

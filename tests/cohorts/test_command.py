@@ -115,7 +115,8 @@ def test_results_that_are_gone_or_replaced_or_of_other_options_are_made_again(
     assert cohort.run() == 0
     wanted = digests(cohort.out)
     provenance = cohort.out / "a" / "provenance.json"
-    for spoil in (provenance.unlink, lambda: provenance.write_text("{}")):
+    overlay = cohort.out / "a" / "overlay.png"
+    for spoil in (provenance.unlink, lambda: provenance.write_text("{}"), overlay.unlink):
         spoil()
         assert cohort.run("--overwrite") == 0
         assert digests(cohort.out) == wanted
