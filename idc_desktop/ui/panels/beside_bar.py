@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -26,6 +27,7 @@ from idc_desktop.ui.settings import Settings
 
 _SAME = "The same slide"
 _LEAST_LETTERS = 12
+_EVERY_MS = 150
 
 
 class BesideBar(QFrame):
@@ -62,9 +64,12 @@ class BesideBar(QFrame):
         column.addWidget(choices)
         column.addLayout(words)
         pair.changed.connect(self._on_changed)
-        document = pair.document
-        for changed in (document.state_changed, document.map_changed, document.display_changed):
-            changed.connect(self._show)
+        # Blocks and drags come faster than people read.
+        self._soon = QTimer(self, singleShot=True, interval=_EVERY_MS)
+        self._soon.timeout.connect(self._show)
+        pair.document.state_changed.connect(self._show)
+        for often in (pair.document.map_changed, pair.document.display_changed):
+            often.connect(self._show_soon)
         self._on_changed()
 
     def _on_model(self, _: int) -> None:
@@ -81,8 +86,9 @@ class BesideBar(QFrame):
         if shown is None:
             return
         self._offer_slides(shown)
-        for changed in (shown.changed, shown.map_changed, shown.link.changed):
+        for changed in (shown.changed, shown.link.changed):
             changed.connect(self._show)
+        shown.map_changed.connect(self._show_soon)
         shown.noted.connect(self._pair.document.noted)
         self._show()
 
@@ -98,6 +104,10 @@ class BesideBar(QFrame):
             at = self.slides.count()
             self.slides.addItem(one_line(shown.path.name) if shown.path else "", shown.path)
         self.slides.setCurrentIndex(at)
+
+    def _show_soon(self) -> None:
+        if not self._soon.isActive():
+            self._soon.start()
 
     def _show(self) -> None:
         shown = self._shown
