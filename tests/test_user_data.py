@@ -11,6 +11,7 @@ import pytest
 
 from idc_desktop.console import report_defect
 from idc_desktop.regions.book import RegionBook
+from idc_desktop.storage import user_data
 from idc_desktop.storage.user_data import make_folder, slide_folder
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
@@ -99,3 +100,18 @@ def test_file_in_the_place_of_a_folder_is_told(data: Path) -> None:
     for place in (data, data / "slides"):
         with pytest.raises(OSError, match=r"File exists|Not a directory"):
             make_folder(place)
+
+
+def test_network_drive_is_known_by_the_mount_that_a_path_lies_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mounts"
+    lines = ["/dev/sda / ext4 rw 0 0", "nas:/h /home nfs4 rw 0 0", "/dev/sdb /home/my\\040disk xfs"]
+    mounts.write_text("".join(f"{it}\n" for it in lines))
+    monkeypatch.setattr(user_data, "_MOUNTS", mounts)
+
+    assert user_data.network_drive(Path("/home/me/data")) == "nfs4"
+    assert user_data.network_drive(Path("/home/my disk/data")) is None
+    assert user_data.network_drive(Path("/homely")) is None
+    monkeypatch.setattr(user_data, "_MOUNTS", tmp_path / "none")
+    assert user_data.network_drive(Path("/home/me")) is None

@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from idc_desktop.errors import not_written
@@ -67,6 +67,11 @@ class SlideState:
     notes: str = ""
     error: str = ""
     thumbnail: str = ""
+
+    def __post_init__(self) -> None:
+        place = PurePosixPath(self.folder)
+        if place.is_absolute() or ".." in place.parts:  # the folder may be shared with others
+            raise ValueError(f"{self.folder!r} leads out of the results")
 
 
 @dataclass(frozen=True)

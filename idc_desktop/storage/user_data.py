@@ -13,6 +13,7 @@ import platformdirs
 
 PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
+_MOUNTS = Path("/proc/self/mounts")
 _NETWORK_DRIVES = (
     *("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "glusterfs"),
     *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.rclone", "fuse.s3fs", "pvfs2", "panfs"),
@@ -32,7 +33,7 @@ def network_drive(path: Path) -> str | None:
     Only Linux tells.
     """
     try:
-        mounts = Path("/proc/self/mounts").read_text("utf-8", "surrogateescape").splitlines()
+        mounts = _MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return None
     place, best, kind = os.path.realpath(path), "", ""

@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from idc_desktop import commands
+from idc_desktop.cohorts.members import Member
+from idc_desktop.commands.slide_job import JobOptions
+from idc_desktop.errors import UsageError
 from tests.cohorts.support import TinyCohort, digests
 from tests.support.command import environment
 
@@ -253,3 +257,18 @@ def test_shards_and_scheduler_are_two_ways(
     cohort.add("a.tiff")
     assert cohort.run("--scheduler", "local", "--shard", "1/2") == 2
     assert "one of the two" in capsys.readouterr().err
+
+
+def test_worker_of_another_version_or_without_the_folder_says_so(cohort: TinyCohort) -> None:
+    from idc_desktop.commands.cohort_dask import SlideWorker
+
+    cohort.add("a.tiff")
+    options = JobOptions(cohort.out, str(cohort.model), provider="cpu")
+    member = Member("a.tiff", cohort.slides / "a.tiff", "a")
+    for spoil, reason in (("", "does not see"), ("0.0.0", "version")):
+        worker = SlideWorker(options, 1)
+        worker._version = spoil or worker._version
+        worker.setup(SimpleNamespace(state=SimpleNamespace(nthreads=1)))
+        with pytest.raises(UsageError, match=reason):
+            worker.do(member)
+        worker.teardown(SimpleNamespace())
