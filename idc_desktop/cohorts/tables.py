@@ -6,7 +6,7 @@ All is taken from the state files, so whoever writes the tables writes the same.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from idc_desktop.errors import not_written
 from idc_desktop.export.cells import csv_text, text_cell
 from idc_desktop.export.tables import REGION_COLUMNS
 from idc_desktop.export.writers import Put, text_writer
-from idc_desktop.storage.atomic import FileGroup
+from idc_desktop.storage.atomic import FileGroup, replacing
 
 COHORT_COLUMNS = ("Image", "Group", "Status", *FIGURES, "Notes", "Error")
 COHORT, COHORT_REGIONS, COHORT_PAGE = "cohort.csv", "cohort_regions.csv", "cohort.html"
@@ -101,6 +101,23 @@ def write_tables(out: Path) -> list[Row]:
             ) from error
         if folder.stamps() == stamps:
             return rows
+
+
+def write_table(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows alone, in the order of names, as ``cohort.csv`` has them.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written; one that was there is untouched.
+    """
+    ordered = sorted(rows, key=lambda it: it.state.image)
+    text = csv_text(COHORT_COLUMNS, (it.cells for it in ordered))
+    try:
+        with replacing(path) as file:
+            text_writer(partial(_put, text))(file)
+    except OSError as error:
+        raise not_written(f"{path}: The table cannot be written", error) from error
 
 
 def _put(text: str, put: Put) -> None:

@@ -328,6 +328,7 @@ class MainWindow(QMainWindow):
         self.welcome.phantom_made.connect(self._on_phantom)
         self.welcome.refused.connect(lambda why: self.dialogs.warn("Phantom slide", why))
         self.slides.changed.connect(self._on_list)
+        self.slide_panel.table.page_asked.connect(dialogs.show_page)
         self.slide_panel.table.shown.connect(partial(self._show_dock, "Slide table"))
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.slides.noted.connect(lambda why: self.dialogs.warn("Slides", why))

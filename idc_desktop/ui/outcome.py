@@ -8,10 +8,8 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.statistics import RegionMeter, whole_slide
 from idc_desktop.storage.atomic import replacing
 from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, make_folder
+from idc_desktop.typed_json import build
 
 _LONGEST_LOOK_S = 2.0
 _CHANGING = threading.Lock()  # of the kept files: details come from another thread
@@ -34,7 +33,7 @@ class Details:
 
     Attributes
     ----------
-    figures : mapping of str to str
+    figures : dict of str to str
         The cells of ``cohort.csv``, by column.
     notes : str
         What a reader of the figures should know.
@@ -46,7 +45,7 @@ class Details:
         What was written about the slide.
     """
 
-    figures: Mapping[str, str]
+    figures: dict[str, str]
     notes: str = ""
     accepted_um2: float | None = None
     judged_foci: int = 0
@@ -190,14 +189,9 @@ def _write(target: Path, value: object) -> None:
 def _read(file: Path) -> dict[str, Outcome]:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        return {sha256: _outcome(values) for sha256, values in kept.items()}
+        return {sha256: build(Outcome, values) for sha256, values in kept.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
-
-
-def _outcome(values: dict[str, Any]) -> Outcome:
-    details = values.pop("details", None)
-    return Outcome(**values, details=None if details is None else Details(**details))
 
 
 def _keep(file: Path, outcomes: dict[str, Outcome]) -> None:

@@ -46,7 +46,7 @@ class Runs(QObject):
         super().__init__(parent)
         self.model = model
         self.shown: Run | None = None
-        self.total = self.finished = 0
+        self.total = self.finished = self._failed = 0
         self.is_paused = False
         self._engines = Engines()
         self._waiting: dict[Path, None] = {}  # in their order; looked up for each row of a list
@@ -66,6 +66,14 @@ class Runs(QObject):
     def is_active(self) -> bool:
         """Whether there is something left to do of the list, paused or not."""
         return self._current is not None or bool(self._waiting)
+
+    @property
+    def done(self) -> float:
+        """How many slides of the list are over, with the part of the current one that is."""
+        record = None if self._current is None else self._current.record
+        if record is None or record.map is None:
+            return float(self.finished)
+        return self.finished + record.done_patches / record.map.states.size
 
     def of(self, slide: Path) -> Run | None:
         """Return the run of a slide that is open or whose turn it is."""
@@ -123,7 +131,7 @@ class Runs(QObject):
             self.noted.emit("There is nothing left to analyze in the list.")
             return
         self._waiting = dict.fromkeys(slides)
-        self.total, self.finished = len(self._waiting), 0
+        self.total, self.finished, self._failed = len(self._waiting), 0, 0
         self._next()
 
     def drop(self, slide: Path) -> None:
@@ -205,8 +213,14 @@ class Runs(QObject):
 
     def _finish(self) -> None:
         self.finished += 1
+        self._failed += self._current is not None and self._current.state is RunState.FAILED
         if not self._waiting:
-            self.noted.emit("All slides of the list were tried; each says what came out.")
+            text = "All slides of the list were tried; each says what came out."
+            if self._failed:
+                text = (
+                    f"All slides were tried; {self._failed:,} failed. Slides, What failed says why."
+                )
+            self.noted.emit(text)
         self._end_turn()
 
     def _end_turn(self) -> None:

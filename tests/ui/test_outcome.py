@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -47,3 +48,25 @@ def test_share_that_does_not_answer_is_given_up(
     monkeypatch.undo()
     monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
     assert (given_mpp(slide), Outcome.all_stored(slide)) == (0.5, {model.sha256: FOUND})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("failed_patches", "none"), ("details", {"figures": {"Foci": 3}})]
+)
+def test_kept_file_that_was_changed_by_hand_says_nothing(
+    tmp_path: Path,
+    tiny_model: TinyModel,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: object,
+) -> None:
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
+    model = read_model(tiny_model.path)
+    slide = tmp_path / "s.tiff"
+    slide.touch()
+    FOUND.store(slide, model)
+    (file,) = (tmp_path / "data" / "outcomes").iterdir()
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    kept[model.sha256][name] = value
+    file.write_text(json.dumps(kept), encoding="utf-8")
+    assert Outcome.all_stored(slide) == {}

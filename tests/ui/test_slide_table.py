@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QDialog
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.cohorts.tables import COHORT_COLUMNS
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.main_window import MainWindow
@@ -16,6 +18,7 @@ from idc_desktop.ui.outcome import Details, Outcome
 from idc_desktop.ui.panels.slide_table import SlideTable
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.slide_model import COLUMNS
+from idc_desktop.ui.time_left import TimeLeft
 from tests.support.scenes import Scene
 from tests.ui.support import WAIT_MS
 
@@ -137,6 +140,60 @@ def test_details_follow_verdicts_and_are_kept(
     assert details().judged_foci == len(analyzed.foci.foci)
     kept = Outcome.all_stored(slide)[sha256]
     assert kept.details == details()
+
+
+def test_table_is_written_with_the_columns_of_a_cohort(
+    window: MainWindow, qtbot: QtBot, table: SlideTable, tmp_path: Path
+) -> None:
+    window.slide_panel.statuses.take_unreadable(FOLDER / "c.svs", "c.svs: damaged")
+    target = tmp_path / "all.csv"
+    table.write(target)
+    qtbot.waitUntil(target.exists, timeout=WAIT_MS)
+    with target.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COHORT_COLUMNS
+    assert [(it["Image"], it["Status"], it["Foci"], it["Error"]) for it in rows] == [
+        ("a.svs", "done", "3", ""),
+        ("b.svs", "done", "3", ""),
+        ("c.svs", "refused", "", "c.svs: damaged"),
+    ]
+    told: list[str] = []
+    window.slides.noted.connect(told.append)
+    table.write(tmp_path / "no such folder" / "all.csv")
+    qtbot.waitUntil(lambda: bool(told), timeout=WAIT_MS)
+    assert "The table cannot be written" in told[0]
+
+
+def test_what_failed_is_told_by_its_reason(window: MainWindow, table: SlideTable) -> None:
+    statuses = window.slide_panel.statuses
+    pages: list[tuple[str, str]] = []
+    table.page_asked.connect(lambda *page: pages.append(page))
+    for name in ("b.svs", "c.svs"):
+        statuses.learn(FOLDER / name, {}, is_missing=True)
+    table.show_failures()
+    ((title, html),) = pages
+    assert title == "What failed"
+    assert html.count("<h3>") == 1
+    assert "<li>b.svs</li><li>c.svs</li>" in html
+    assert "1 analyzed" in html
+    for dialog in window.findChildren(QDialog):
+        dialog.close()
+
+
+def test_time_left_is_told_from_the_pace_without_pauses() -> None:
+    now = [0.0]
+    left = TimeLeft(lambda: now[0])
+    left.begin()
+    left.work(True)
+    assert left.text(0.5, 10) == ""  # too early to tell
+    now[0] = 60.0
+    assert left.text(1, 10) == "about 9 min left"
+    left.work(False)
+    now[0] = 6_000.0
+    left.work(True)
+    assert left.text(1, 10) == "about 9 min left"
+    assert left.text(1, 1_000) == "about 16.6 h left"
+    assert left.text(9.5, 10) == "less than a minute left"
 
 
 def test_thousands_of_rows_cost_what_is_seen_of_them(

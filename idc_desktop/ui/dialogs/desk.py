@@ -302,6 +302,10 @@ class DialogDesk:
         """Show what keys and mouse do."""
         ReadingDialog("Keyboard and mouse", shortcuts_page(shortcuts), self._window).open()
 
+    def show_page(self, title: str, html: str) -> None:
+        """Show something to read."""
+        ReadingDialog(title, html, self._window).open()
+
     def show_failures(self) -> None:
         """List the patches that failed; the view goes to the one that is chosen."""
         if self._document.map is not None:

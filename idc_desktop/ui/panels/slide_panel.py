@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from idc_desktop.ui.document import SlideDocument
@@ -13,7 +14,10 @@ from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.slide_model import SlideModel
 from idc_desktop.ui.slide_pictures import SlidePictures
 from idc_desktop.ui.slide_status import SlideStatuses
+from idc_desktop.ui.time_left import TimeLeft
 from idc_desktop.ui.verbs import Verb
+
+_TELL_EVERY_MS = 2_000
 
 
 class SlidePanel(QWidget):
@@ -40,7 +44,7 @@ class SlidePanel(QWidget):
         self.pictures = SlidePictures(document, self.statuses, self)
         self.rows = SlideModel(document, self.slides, self.pictures, self)
         self.list = SlideList(document, self.slides, self.rows)
-        self.table = SlideTable(document, self.slides, self.rows)
+        self.table = SlideTable(document, self.slides, self.rows, settings)
         self.run_button = QPushButton()
         self.run_button.setToolTip(
             "Analyze the slides of the list, one after the other, with the model that is chosen"
@@ -61,6 +65,10 @@ class SlidePanel(QWidget):
         column.addWidget(self.count)
         column.addLayout(row)
         self.count.setContentsMargins(6, 0, 6, 0)
+        self.count.setWordWrap(True)
+        self._time = TimeLeft()
+        self._telling = QTimer(self, interval=_TELL_EVERY_MS)
+        self._telling.timeout.connect(self._show_count)
         self._runs.list_changed.connect(self._show)
         self.slides.changed.connect(self._show)
         self._show()
@@ -96,4 +104,16 @@ class SlidePanel(QWidget):
         self.run_button.setEnabled(runs.is_active or len(self.slides) > 0)
         self.stop_button.setVisible(runs.is_active)
         self.count.setVisible(runs.is_active)
-        self.count.setText(f"Slide {min(runs.finished + 1, runs.total)} of {runs.total}")
+        self._time.work(runs.is_active and not runs.is_paused)
+        if runs.is_active:
+            self._telling.start()
+        else:
+            self._time.begin()
+            self._telling.stop()
+        self._show_count()
+
+    def _show_count(self) -> None:
+        runs = self._runs
+        text = f"Slide {min(runs.finished + 1, runs.total)} of {runs.total}"
+        left = "" if runs.is_paused else self._time.text(runs.done, runs.total)
+        self.count.setText(f"{text}, {left}" if left else text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, QPoint, Qt, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QFileDialog,
     QLineEdit,
     QMenu,
     QPushButton,
@@ -21,7 +22,10 @@ from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.slide_keys import SlideKeys
 from idc_desktop.ui.plain import Label, plain_tip
+from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.slide_model import COLUMNS, SlideModel, slides_of
+from idc_desktop.ui.slides_summary import failures_page, write_slides
+from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 
 _ROW_PX = 24
@@ -36,17 +40,24 @@ class SlideTable(QWidget):
 
     shown = Signal()
     """It is wanted to be seen."""
+    page_asked = Signal(str, str)
+    """Something is to be read; carries title and HTML."""
 
     def __init__(
         self,
         document: SlideDocument,
         slides: ListedSlides,
         model: SlideModel,
+        settings: Settings,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._document, self._slides, self.rows = document, slides, model
+        self._settings = settings
         self._selected: list[Path] = []  # while rows come and go
+        self._writing = Task(self)
+        self._writing.succeeded.connect(lambda said: document.noted.emit(said))
+        self._writing.failed.connect(lambda error: slides.noted.emit(str(error)))
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search names, states, warnings, notes (Ctrl+F)")
         self.search.setAccessibleName("Search the slides")
@@ -77,6 +88,8 @@ class SlideTable(QWidget):
             Verb(_MENU, "&Analyze the selected slides", self.analyze, "Ctrl+Alt+R"),
             Verb(_MENU, "&Take the selected slides off the list", self.remove),
             Verb(_MENU, "&Order of the list", self.unsort),
+            Verb(_MENU, "Save the table as &CSV …", self.ask_and_write, "Ctrl+Shift+E"),
+            Verb(_MENU, "What &failed …", self.show_failures),
         ]
 
     def selected(self) -> list[Path]:
@@ -114,6 +127,33 @@ class SlideTable(QWidget):
         """Take the selected slides off the list; their files stay."""
         self._slides.remove(self.selected())
 
+    def ask_and_write(self) -> None:
+        """Ask where the table goes: the selected rows if they are several, else all of it."""
+        folder = Path(self._settings.export_folder)
+        start = folder if folder.is_dir() else Path.home()
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save the table", str(start / "slides.csv"), "Tables (*.csv)"
+        )
+        if name:
+            self.write(Path(name))
+
+    def write(self, path: Path) -> None:
+        """Write the table in the background, with the columns of ``cohort.csv``."""
+        selected = self.selected()
+        slides = selected if len(selected) > 1 else self.rows.slides()
+        told = [(slide, self._slides.statuses.of(slide)) for slide in slides]
+
+        def work() -> str:
+            write_slides(path, told)
+            return f"{len(told):,} {'row' if len(told) == 1 else 'rows'} written to {path}"
+
+        self._writing.start(work)
+
+    def show_failures(self) -> None:
+        """Tell which slides failed, and why."""
+        told = [(slide, self._slides.statuses.of(slide)) for slide in self._slides.paths()]
+        self.page_asked.emit("What failed", failures_page(told))
+
     def _lay_out(self) -> None:
         row = FlowLayout()
         row.addWidget(self.search)
@@ -121,6 +161,18 @@ class SlideTable(QWidget):
         self._add_button(
             row, "Take off the list", "Their files stay, and it can be undone (Del)", self.remove
         )
+        for words, tip, run in (
+            (
+                "Save as CSV …",
+                "The selected rows if they are several, else all (Ctrl+Shift+E)",
+                self.ask_and_write,
+            ),
+            ("What failed …", "Which slides failed, and why", self.show_failures),
+        ):
+            button = QPushButton(words)
+            button.setToolTip(plain_tip(tip))
+            button.clicked.connect(run)
+            row.addWidget(button)
         row.addWidget(self.count)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
