@@ -28,7 +28,7 @@ _LEAST_PX = 400.0  # around a point, so that there is something to see
 
 
 class MarksPanel(QWidget):
-    """Lists, names and removes measurements and marks; choosing one takes the view there."""
+    """Lists, names and removes measurements and marks; a key brings the chosen into sight."""
 
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
