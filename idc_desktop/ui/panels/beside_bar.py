@@ -21,7 +21,7 @@ from idc_desktop.regions.statistics import whole_slide
 from idc_desktop.ui.beside import Beside, SideBySide
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
-from idc_desktop.ui.plain import Label
+from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.scene import SlideScene
 from idc_desktop.ui.settings import Settings
 
@@ -128,7 +128,7 @@ class BesideBar(QFrame):
 def _box(name: str) -> QComboBox:
     box = QComboBox()
     box.setAccessibleName(f"{name} beside the first")
-    box.setToolTip(f"{name} of the view on the right")
+    box.setToolTip(plain_tip(f"{name} of the view on the right"))
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(_LEAST_LETTERS)
     return box

@@ -10,6 +10,7 @@ from idc_desktop.maps.layers import CONTEXT
 from idc_desktop.models.operation import Operation, operating_point_text
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
+from idc_desktop.ui.plain import plain_tip
 
 _OWN = "Model's"
 _PROMISE = 0.95
@@ -41,7 +42,7 @@ class OperatingPointPanel(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for name, button in self.buttons.items():
-            button.setToolTip(tips[name])
+            button.setToolTip(plain_tip(tips[name]))
             button.clicked.connect(lambda _checked=False, name=name: self._choose(name))
             if name != _OWN:
                 row.addWidget(button)
