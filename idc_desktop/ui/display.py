@@ -30,6 +30,7 @@ _ONE_GESTURE_S = 1.0
 _LABELS = {
     "layer": "Show another layer",
     "thresholds": "Change threshold",
+    "common": "Change the threshold of all slides",
     "colormap": "Change colours",
     "opacity": "Change opacity",
     "visible": "Show or hide the map",
@@ -55,6 +56,8 @@ class Display:
     thresholds : mapping of str to float
         By model and map (`threshold_key`): a patch is IDC if its probability is at least this. A
         map that is not in it is shown at its model's own threshold.
+    common : mapping of str to float, or None
+        Thresholds of all slides, in the place of those of each; None if each has its own.
     colormap : str
         A name of `colormap.NAMES`.
     opacity : float
@@ -94,6 +97,7 @@ class Display:
     legend: bool = True
     shielded: bool = True
     layer: str | None = None
+    common: Mapping[str, float] | None = None
 
     @classmethod
     def from_dict(cls, values: object) -> Display | None:
@@ -105,9 +109,10 @@ class Display:
             return None
         known = {it.name for it in fields(cls)}
         found = cls(**{name: value for name, value in values.items() if name in known})
-        if not isinstance(found.thresholds, dict):
+        common = {} if found.common is None else found.common
+        if not isinstance(found.thresholds, dict) or not isinstance(common, dict):
             return None
-        numbers = (found.opacity, *found.thresholds.values())
+        numbers = (found.opacity, *found.thresholds.values(), *common.values())
         flags = (
             *(found.visible, found.smooth, found.outlined, found.legend, found.regions),
             found.shielded,
@@ -139,6 +144,11 @@ class Display:
             return self.opacity
         left = math.log(self.fades_at * um_per_px / UM_AT_1X) / math.log(_FADES_OVER)
         return self.opacity * min(max(left, 0.0), 1.0)
+
+    def threshold(self, key: str, own: float) -> float:
+        """Return the threshold of a map (`threshold_key`); `own` is the model's."""
+        chosen = self.thresholds if self.common is None else self.common
+        return chosen.get(key, own)
 
     def for_another_slide(self) -> Display:
         """Return how another slide's map is shown at first: alike, at the model's threshold."""

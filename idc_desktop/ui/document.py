@@ -144,9 +144,16 @@ class SlideDocument(SlideScene):
         """
         if "threshold" in changes:
             key = threshold_key(self.model.sha256, self.measured_map)
-            chosen = {**self._display.thresholds, key: changes.pop("threshold")}
-            changes["thresholds"] = {it: at for it, at in chosen.items() if at is not None}
+            name = "thresholds" if self._display.common is None else "common"
+            chosen = {**getattr(self._display, name), key: changes.pop("threshold")}
+            changes[name] = {it: at for it, at in chosen.items() if at is not None}
         self._step(changes)
+
+    def share_threshold(self, is_shared: bool) -> None:
+        """Have all slides at the threshold that is set now, or each at its own again."""
+        if is_shared != (self._display.common is not None):
+            key = threshold_key(self.model.sha256, self.measured_map)
+            self.show(common={key: self.threshold} if is_shared else None)
 
     def _step(self, changes: Mapping[str, Any]) -> None:
         changed = replace(self._display, **changes)
@@ -297,7 +304,9 @@ class SlideDocument(SlideScene):
         view = self.regions.view
         kept = Viewport.from_dict(view.get("viewport"))
         self.camera.aim(self.pyramid.extent_l0, self.mpp_xy, kept)
-        self._display = Display.from_dict(view.get("display")) or self._display
+        kept_display = Display.from_dict(view.get("display"))
+        if kept_display is not None:
+            self._display = replace(kept_display, common=self._display.common)
         self.places.take(view.get("places"))
         mpp = view.get("mpp")
         if self.mpp_xy is None and isinstance(mpp, float) and mpp > 0:

@@ -146,9 +146,9 @@ class SlideScene(QObject):
 
     @property
     def threshold(self) -> float:
-        """The operating point: the user's for this slide, model and map, else the model's."""
+        """The operating point: the user's for slide (or all), model and map, else the model's."""
         key = threshold_key(self.model.sha256, self.measured_map)
-        return self._display.thresholds.get(key, self.operation.threshold)
+        return self._display.threshold(key, self.operation.threshold)
 
     @property
     def operation(self) -> Operation:

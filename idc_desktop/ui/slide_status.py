@@ -11,8 +11,10 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from idc_desktop.cohorts.states import Status
 from idc_desktop.errors import IdcError, ResolutionError, SlideError
 from idc_desktop.export.content import Analysis
+from idc_desktop.models.model_file import ModelFile
 from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.kept import Kept
+from idc_desktop.ui.display import threshold_key
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.outcome import Outcome, keep_given_mpp
@@ -159,9 +161,20 @@ class SlideStatuses(QObject):
         self.changed.emit(slide)
 
     def left_to_do(self, slides: Iterable[Path]) -> list[Path]:
-        """Return the slides that the current model has not analyzed yet."""
-        sha256 = self._document.model.sha256
-        return [it for it in slides if self._outcomes.get(it, {}).get(sha256) is None]
+        """Return the slides that the current model has not analyzed, or not measured as is wanted.
+
+        If all slides have one threshold, those that were measured at another are to be read again.
+        """
+        model = self._document.model
+
+        def is_done(slide: Path) -> bool:
+            outcome = self._outcomes.get(slide, {}).get(model.sha256)
+            if outcome is None:
+                return False
+            is_shared = self._document.display.common is not None
+            return not is_shared or outcome.threshold == self._threshold(model, outcome.map)
+
+        return [it for it in slides if not is_done(it)]
 
     def _on_run_changed(self, run: Run) -> None:
         slide = run.slide
@@ -225,7 +238,13 @@ class SlideStatuses(QObject):
             kept = Kept(regions.all, (), regions.sheet) if regions.can_edit else None
             return _Due(run, document.threshold, document.measured_map, kept)
         name = run.model.card.best_map
-        return _Due(run, run.model.card.operation(name).threshold, name, None)
+        return _Due(run, self._threshold(run.model, name), name, None)
+
+    def _threshold(self, model: ModelFile, name: str) -> float:
+        """Return the threshold of a slide that is not open."""
+        own = model.card.operation(name).threshold
+        shared = self._document.display.common
+        return own if shared is None else shared.get(threshold_key(model.sha256, name), own)
 
     def _measure(self) -> None:
         """Take the figures of the run that is due, and keep them; details follow."""

@@ -180,6 +180,51 @@ def test_what_failed_is_told_by_its_reason(window: MainWindow, table: SlideTable
         dialog.close()
 
 
+def test_one_threshold_for_all_has_those_measured_that_are_at_another(
+    window: MainWindow, table: SlideTable, qtbot: QtBot
+) -> None:
+    document, statuses = window.document, window.slide_panel.statuses
+    told: list[str] = []
+    document.noted.connect(told.append)
+    analyzed = [FOLDER / "a.svs", FOLDER / "b.svs"]
+    assert statuses.left_to_do(analyzed) == []
+    window.inspector.map._shared.click()
+    assert window.verbs.action("One threshold for all slides").isChecked()
+    assert document.threshold == 0.5
+    assert statuses.left_to_do(analyzed) == []  # they are at this one
+    document.show(threshold=0.2)
+    assert statuses.left_to_do(analyzed) == analyzed
+    qtbot.waitUntil(lambda: any("2 of 2 slides" in it for it in told), timeout=WAIT_MS)
+    window.verbs.action("One threshold for all slides").trigger()
+    assert document.threshold == document.operation.threshold
+    assert statuses.left_to_do(analyzed) == []
+
+
+def test_slides_are_measured_at_the_threshold_of_all_without_being_computed_anew(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene
+) -> None:
+    window, document = analyzed, analyzed.document
+    statuses, slide = window.slide_panel.statuses, tiny_slide.path
+    qtbot.waitUntil(lambda: statuses.of(slide).outcome is not None, timeout=WAIT_MS)
+    document.share_threshold(True)
+    document.show(threshold=0.01)
+    window.verbs.action("Undo").trigger()
+    assert document.threshold == document.operation.threshold
+    window.verbs.action("Redo").trigger()
+    document.close()
+    assert document.display.common is not None
+    document.show(threshold=0.02)
+    assert statuses.left_to_do([slide]) == [slide]
+    window.slide_panel.analyze_or_pause()
+    qtbot.waitUntil(lambda: not document.runs.is_active, timeout=WAIT_MS)
+    outcome = statuses.of(slide).outcome
+    assert outcome is not None
+    assert outcome.threshold == 0.02
+    window.open(slide)
+    qtbot.waitUntil(lambda: document.path == slide, timeout=WAIT_MS)
+    assert document.threshold == 0.02  # whatever was kept of this slide
+
+
 def test_time_left_is_told_from_the_pace_without_pauses() -> None:
     now = [0.0]
     left = TimeLeft(lambda: now[0])

@@ -87,6 +87,13 @@ class MapPanel(QWidget):
         row.addWidget(self._threshold, 1)
         row.addWidget(self.operating_point.buttons["Model's"])
         form.addRow("Threshold", row)
+        self._shared = QCheckBox("For all slides")
+        self._shared.setToolTip(
+            "All slides have this threshold as long as this is on. Analyze all then measures those "
+            "that were measured at another one; nothing is computed anew."
+        )
+        self._shared.toggled.connect(document.share_threshold)
+        form.addRow("", self._shared)
         form.addRow(self.operating_point)
         form.addRow(self.operating_point.text)
         document.display_changed.connect(self._refresh)
@@ -133,3 +140,4 @@ class MapPanel(QWidget):
         self._fades_at.setCurrentIndex(self._fades_at.findData(document.display.fades_at))
         self._opacity.setValue(round(document.display.opacity * 100))
         self._threshold.setValue(document.threshold)
+        self._shared.setChecked(document.display.common is not None)

@@ -18,6 +18,7 @@ from idc_desktop.ui.time_left import TimeLeft
 from idc_desktop.ui.verbs import Verb
 
 _TELL_EVERY_MS = 2_000
+_COMPARE_AFTER_MS = 1_000
 
 
 class SlidePanel(QWidget):
@@ -38,7 +39,7 @@ class SlidePanel(QWidget):
         self, document: SlideDocument, settings: Settings, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self._runs = document.runs
+        self._document, self._runs = document, document.runs
         self.statuses = SlideStatuses(document, self)
         self.slides = ListedSlides(document, settings, self.statuses, self)
         self.pictures = SlidePictures(document, self.statuses, self)
@@ -69,6 +70,10 @@ class SlidePanel(QWidget):
         self._time = TimeLeft()
         self._telling = QTimer(self, interval=_TELL_EVERY_MS)
         self._telling.timeout.connect(self._show_count)
+        self._shared = document.display.common
+        self._comparing = QTimer(self, singleShot=True, interval=_COMPARE_AFTER_MS)
+        self._comparing.timeout.connect(self._compare)
+        document.display_changed.connect(self._on_display)
         self._runs.list_changed.connect(self._show)
         self.slides.changed.connect(self._show)
         self._show()
@@ -80,6 +85,12 @@ class SlidePanel(QWidget):
             Verb(menu, "Analyze or pause a&ll slides", self.analyze_or_pause, "Ctrl+Shift+R"),
             Verb(menu, "&Stop analyzing all slides", self._runs.cancel_all, "Ctrl+Shift+."),
             *self.table.verbs(),
+            Verb(
+                "&Slides",
+                "One threshold for all sl&ides",
+                lambda: self._document.share_threshold(self._document.display.common is None),
+                is_on=lambda: self._document.display.common is not None,
+            ),
         ]
 
     def analyze_or_pause(self) -> None:
@@ -91,6 +102,21 @@ class SlidePanel(QWidget):
             runs.resume_all()
         else:
             runs.pause_all()
+
+    def _on_display(self) -> None:
+        if self._document.display.common != self._shared:
+            self._shared = self._document.display.common
+            self._comparing.start()
+
+    def _compare(self) -> None:
+        """Tell how many slides were measured at another threshold than all are to have."""
+        slides = [it for it in self.slides.paths() if self.statuses.of(it).outcome is not None]
+        count = len(self.statuses.left_to_do(slides))
+        if count:
+            self._document.noted.emit(
+                f"Measured at another threshold: {count:,} of {len(slides):,} slides. "
+                "Analyze all measures them at this one."
+            )
 
     def close_readers(self) -> None:
         """End the processes that read slides of the list."""
