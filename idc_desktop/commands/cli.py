@@ -108,7 +108,11 @@ def _parser() -> argparse.ArgumentParser:
         "and writes cohort.csv and cohort.html. The same command goes on where it stopped, and "
         "takes up new slides.",
     )
-    _add_run_options(cohort, slides="SLIDE|FOLDER|LIST.csv")
+    _add_run_options(
+        cohort,
+        slides="SLIDE|FOLDER|LIST.csv",
+        about="folders are searched; a list has the columns slide, mpp, regions, group",
+    )
     _add_threads(cohort)
     cohort.add_argument("--restart", action="store_true", help="forget what was computed before")
     cohort.add_argument("--retry", choices=("failed",), help="try again what was refused or failed")
@@ -186,10 +190,14 @@ def _add_threads(command: argparse.ArgumentParser) -> None:
 
 
 def _add_run_options(
-    command: argparse.ArgumentParser, *, slides: str = "SLIDE", is_export: bool = False
+    command: argparse.ArgumentParser,
+    *,
+    slides: str = "SLIDE",
+    about: str = "slide file or DICOM folder",
+    is_export: bool = False,
 ) -> None:
     """Add what names a run, and what is to be written of it."""
-    command.add_argument("slides", metavar=slides, nargs="+", help="slide file or DICOM folder")
+    command.add_argument("slides", metavar=slides, nargs="+", help=about)
     command.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
     default = "that of the newest analysis" if is_export else DEFAULT_MODEL
     command.add_argument(
