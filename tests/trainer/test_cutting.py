@@ -256,6 +256,8 @@ def test_one_bad_slide_stops_no_other(
     ("more", "code", "said"),
     [
         (("--min-cover", "0"), 2, "--min-cover must be above 0"),
+        (("--mpp", "inf"), 3, "case 7.tiff:"),
+        (("--mpp", "nan"), 3, "case 7.tiff:"),
         (("--min-cover", "inf"), 2, "--min-cover must be above 0"),
         (("--size", "20", "--spacing", "8"), 2, "--size must be 32 to 512"),
         (("--spacing", "nan", "--size", "50"), 2, "--spacing must be 0.25 to 16"),

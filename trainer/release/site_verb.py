@@ -42,6 +42,7 @@ def calibrate(arguments: argparse.Namespace, sources: Sources, say: Say, complai
 
 def fit_from(arguments: argparse.Namespace, sources: Sources, say: Say, complain: Say) -> None:
     """Run `fit --from`."""
+    from trainer.files import sole_user
     from trainer.release.about import About, read_about
     from trainer.release.base_model import find_base
     from trainer.release.case_ids import Keeping
@@ -53,7 +54,7 @@ def fit_from(arguments: argparse.Namespace, sources: Sources, say: Say, complain
     report = arguments.report or arguments.out / f"{name}.md"
     _make_folders(out, report, arguments.out / "any")
     about = About() if arguments.about is None else read_about(arguments.about)
-    with progress_of(f"features of {base.stem}", say) as progress:
+    with sole_user(arguments.out), progress_of(f"features of {base.stem}", say) as progress:
         named = name, arguments.version, report
         keeping = Keeping(arguments.out, arguments.publish_case_ids)
         done = fit_head(base, sources, out, about, *named, progress, keeping)
