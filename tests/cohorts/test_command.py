@@ -293,3 +293,18 @@ def test_shards_cannot_forget_what_others_do(
     cohort.add("a.tiff")
     assert cohort.run("--shard", "1/2", "--restart") == 2
     assert "Run once with --restart alone" in capsys.readouterr().err
+
+
+def test_states_that_cannot_be_kept_end_the_command(
+    cohort: TinyCohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort.add("a.tiff", "b.tiff")
+    states = cohort.out / ".cohort" / "states"
+    states.parent.mkdir(parents=True)
+    states.write_bytes(b"")
+
+    assert cohort.run() == 5
+
+    assert "What became of the slides cannot be kept" in capsys.readouterr().err
+    states.unlink()
+    assert cohort.run() == 0

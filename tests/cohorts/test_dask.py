@@ -163,6 +163,30 @@ def test_workers_that_are_killed_cost_nothing(
 
 
 @pytest.mark.long
+def test_slide_whose_workers_died_too_often_is_failed_and_can_be_tried_again(
+    cohort: TinyCohort, start: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    scheduler: Scheduler = request.getfixturevalue("scheduler")
+    cohort.add(*(f"{number}.tiff" for number in range(6)))
+    doomed = worker(start, scheduler)
+    command = start("idc_desktop", *cohort.arguments("--scheduler", scheduler.address))
+    wait_for(lambda: results(cohort))
+    doomed.kill()
+    worker(start, scheduler)
+
+    code, _, stderr = ended(command)
+
+    assert code == 5
+    failed = [it for it in cohort.rows if it["Status"] == "failed"]
+    assert failed
+    assert all("The workers that had this slide died" in it["Error"] for it in failed)
+    assert all(it["Image"] in stderr for it in failed)
+    assert cohort.run("--retry", "failed") == 0
+    assert set(cohort.statuses.values()) == {"done"}
+
+
+@pytest.mark.long
 def test_lost_scheduler_is_said_and_the_rest_is_done_later(
     cohort: TinyCohort, start: Run, scheduler: Path
 ) -> None:
