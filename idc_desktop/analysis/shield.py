@@ -204,9 +204,8 @@ def _blurred(brightness: Floats, curvature: Floats) -> Bools:
 
 def _folded(patches: Rgb) -> Bools:
     """Whether a part absorbs in the same parts as the rest does, but twice as much."""
-    colours = np.stack(
-        [_tile_means(_absorbance()[patches[..., it]]) for it in range(3)], axis=-1
-    ).reshape(len(patches), -1, 3)
+    light = _tile_means(patches).reshape(len(patches), -1, 3)
+    colours = np.maximum(-np.log10(np.maximum(light, 1) / np.float32(_WHITE)), 0)
     # Where glass shows through, how much of it does decides.
     brightest = _tiles(patches[..., 1]).max(axis=(2, 4)).reshape(len(patches), -1)
     amount = np.where(brightest < _GLASS_GREEN, colours.sum(axis=-1), np.inf)

@@ -319,7 +319,9 @@ def _work(
     report.exit_code = EXIT_PARTIAL if failed else 0
     report.provider, report.is_stored = analysis.provider.used, analysis.is_recalled
     report.seconds = round(time.monotonic() - began, 3)
-    report.patches_per_second = round(counts["ok"] / max(report.seconds, 1e-3), 1)
+    report.patches_per_second = round(
+        (counts["ok"] + counts["excluded"]) / max(report.seconds, 1e-3), 1
+    )
     report.excluded = shield_notes(analysis.map)
     report.remarks = _remarks(report.slide.name, analysis, regions, outdated)
     listener.written(analysis, regions)

@@ -227,7 +227,8 @@ class Run(QObject):
         failed = self.record.map.failed_patches
         if not failed:
             return "The analysis is complete."
-        tried = failed + self.record.map.counts()["ok"]
+        counts = self.record.map.counts()
+        tried = failed + counts["ok"] + counts["excluded"]
         return (
             f"Complete, but {failed:,} of {tried:,} patches could not be analyzed; the figures "
             "are of the others."
