@@ -46,7 +46,7 @@ _COLOURED_SHARE = 0.14
 _GREEN_SHARE = 0.04
 _SMOOTHLY_WARM_SHARE = 0.04  # of the tiles
 _GREY_SHARE = 0.10
-_RIM_SHARE = 0.04
+_RIM_SHARE = 0.034
 _FOLDED_SHARE = 0.12
 _FOREIGN_SHARE = 0.50  # of what is dyed
 _LEAST_DYED_SHARE = 0.15
@@ -56,7 +56,7 @@ _DARK_SHARE = 0.4
 # Blurred is a patch with enough tiles whose curvature is so many times their variance, or less.
 _SOFT_CONTRAST, _SOFT, _SOFT_SHARE = 20.0, 0.8, 0.08
 _CONTRAST, _BLURRED, _BLURRED_SHARE = 10.0, 0.5, 0.04
-_LOW_CONTRAST, _FAINTLY_BLURRED, _NOISE = 2.0, 0.3, 0.6
+_LOW_CONTRAST, _FAINTLY_BLURRED, _NOISE = 1.5, 0.3, 0.6
 _LEAST_DEVIATION = 0.5
 
 # A red pen is smooth where it is red; blood, which may be as red, is grains.
