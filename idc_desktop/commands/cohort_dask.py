@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import queue
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -105,8 +106,7 @@ class DaskRun:
             return
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters, we say
         with self._client() as client:
-            threads = 1 if self._address == LOCAL else None
-            self._hand_out(client, SlideWorker(self._options, threads))
+            self._hand_out(client, SlideWorker(self._options, is_ours=self._address == LOCAL))
             # What a task is held by here keeps it wanted there.
             futures = {
                 key: client.submit(do_slide, self._name, member, key=key, pure=False)
@@ -223,18 +223,21 @@ class SlideWorker(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
     Parameters
     ----------
     options : JobOptions
-    threads : int or None
-        Of each engine; None shares the processors out among the worker's own threads.
+    is_ours : bool
+        The worker was started by the command, one for each processor; else it shares the processors
+        out among its own threads.
     """
 
-    def __init__(self, options: JobOptions, threads: int | None) -> None:
+    def __init__(self, options: JobOptions, *, is_ours: bool) -> None:
         self._options = options
-        self._threads = threads
+        self._is_ours = is_ours
         self._version = __version__
 
     def setup(self, worker: Worker) -> None:
         """Take the place on a worker; nothing is loaded before there is a slide."""
-        self._at_once = worker.state.nthreads
+        self._threads = 1 if self._is_ours else max(1, usable_threads() // worker.state.nthreads)
+        if self._is_ours and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command to answer
         self._preparing = threading.Lock()
         self._work: CohortWork | None = None
         self._claims: Claims | None = None
@@ -255,14 +258,13 @@ class SlideWorker(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
     def do(self, member: Member) -> SlideState | None:
         """Do a slide, unless somebody else has or does; None if it was cancelled."""
         work, claims = self._prepared()
-        threads = self._threads or max(1, usable_threads() // self._at_once)
         while not self._cancel.is_asked_for:
             if not claims.take(member.id):
                 time.sleep(_ASK_OTHERS_EVERY_S)
                 continue
             try:
                 listener = CohortListener(member, self._options.is_anonymous, self._cancel)
-                return work.finished(member) or work.do(member, threads, listener)
+                return work.finished(member) or work.do(member, self._threads, listener)
             finally:
                 claims.release(member.id)
         return None

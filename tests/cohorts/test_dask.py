@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -227,6 +228,30 @@ def test_ctrl_c_ends_the_work_of_the_workers(
     assert len(results(cohort)) == done < 6
 
 
+@pytest.mark.long
+def test_ctrl_c_at_a_terminal_reaches_local_workers_too_and_nothing_else_is_said(
+    cohort: TinyCohort, data_dir: Path
+) -> None:
+    cohort.add(*(f"{number}.tiff" for number in range(12)))
+    command = subprocess.Popen(
+        [sys.executable, "-m", "idc_desktop", *cohort.arguments("--scheduler", "local")],
+        env=environment(data_dir),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: results(cohort))
+    os.killpg(command.pid, signal.SIGINT)
+
+    code, _, stderr = ended(command)
+
+    assert code == 130
+    assert stderr.splitlines() == [
+        "Cancelled. What was done is kept: run the same command to go on."
+    ]
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
@@ -290,7 +315,7 @@ def test_worker_of_another_version_or_without_the_folder_says_so(cohort: TinyCoh
     options = JobOptions(cohort.out, str(cohort.model), provider="cpu")
     member = Member("a.tiff", cohort.slides / "a.tiff", "a")
     for spoil, reason in (("", "does not see"), ("0.0.0", "version")):
-        worker = SlideWorker(options, 1)
+        worker = SlideWorker(options, is_ours=False)
         worker._version = spoil or worker._version
         worker.setup(SimpleNamespace(state=SimpleNamespace(nthreads=1)))
         with pytest.raises(UsageError, match=reason):
