@@ -29,6 +29,7 @@ from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.inspector import Inspector
 from idc_desktop.ui.panels.beside_bar import BesideBar
 from idc_desktop.ui.panels.foci_panel import FociPanel
+from idc_desktop.ui.panels.focus_walk import FocusWalk
 from idc_desktop.ui.panels.magnification_field import MagnificationField
 from idc_desktop.ui.panels.marks_panel import MarksPanel
 from idc_desktop.ui.panels.places_panel import PlacesPanel
@@ -83,6 +84,7 @@ class MainWindow(QMainWindow):
             )
         self.regions = RegionPanel(document)
         self.foci = FociPanel(document)
+        self.walk = FocusWalk(document, self.foci, self.slides, self.slide_panel.rows)
         self.marks = MarksPanel(document)
         self.places = PlacesPanel(document)
         self.dialogs = DialogDesk(self, self.pair, settings, self.views.grab)
@@ -274,6 +276,7 @@ class MainWindow(QMainWindow):
             Verb("&Regions", "Classes and colo&urs …", dialogs.edit_classes, "Ctrl+K"),
             SEPARATOR,
             *self.foci.verbs(),
+            *self.walk.verbs(),
             *self.marks.verbs(),
             Verb(REVIEW, "&Report: case, reader, conclusion …", dialogs.write_sheet, "Ctrl+T"),
             Verb(REVIEW, "&Training patches …", self.training.ask),

@@ -87,53 +87,53 @@ class Column:
 
 
 COLUMNS = (
-    Column("Name", "The slide's file", lambda slide, _: slide.name, width=190),
+    Column("Name", "The slide's file", lambda slide, _: slide.name, width=180),
     Column(
         "State", "How far it is with the model that is chosen", lambda _, it: it.state, width=110
     ),
-    Column("Models", "Models that have analyzed it", lambda _, it: ", ".join(it.models), width=110),
-    Column("IDC, %", "Share of IDC in the analyzed area", _idc_percent, "{:.1f}", 60),
+    Column("Models", "Models that have analyzed it", lambda _, it: ", ".join(it.models), width=105),
+    Column("IDC, %", "Share of IDC in the analyzed area", _idc_percent, "{:.1f}", 72),
     Column(
         "Accepted, mm²",
         "Area at or above the threshold that was judged IDC; empty before any verdict",
         _detail(lambda it: _area_mm2(it.accepted_um2)),
         "{:,.2f}",
-        100,
+        112,
     ),
     Column(
         "Foci",
         "Connected areas at or above the threshold",
         _detail(lambda it: it.number("Foci")),
         "{:,.0f}",
-        50,
+        60,
     ),
     Column(
         "Largest, mm²",
         "Area of the largest focus",
         _detail(lambda it: _area_mm2(it.number("Largest focus µm^2"))),
         "{:,.2f}",
-        90,
+        104,
     ),
     Column(
         "Judged",
         "How many of the foci have a verdict",
         _detail(lambda it: float(it.judged_foci)),
         "{:,.0f}",
-        60,
+        72,
     ),
     Column(
         "Failed",
         "Patches that could not be analyzed",
         lambda _, it: None if it.outcome is None else float(it.outcome.failed_patches),
         "{:,.0f}",
-        55,
+        66,
     ),
     Column(
         "Threshold",
         "At which the figures are",
         lambda _, it: None if it.outcome is None else it.outcome.threshold,
         "{:.3f}",
-        75,
+        88,
     ),
     Column("Warnings", "Why it failed, or what to know of the figures", _notes, width=200),
     Column("Note", "What was written about the slide", _detail(lambda it: it.note), width=160),

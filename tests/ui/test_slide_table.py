@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,33 @@ def test_slides_are_measured_at_the_threshold_of_all_without_being_computed_anew
     window.open(slide)
     qtbot.waitUntil(lambda: document.path == slide, timeout=WAIT_MS)
     assert document.threshold == 0.02  # whatever was kept of this slide
+
+
+def test_foci_are_gone_through_slide_after_slide(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene, tmp_path: Path
+) -> None:
+    """From the last focus of a slide to the first one of the next that has any."""
+    window, document, foci = analyzed, analyzed.document, analyzed.foci
+    qtbot.waitUntil(lambda: bool(foci.foci), timeout=WAIT_MS)
+    bare, other = tmp_path / "bare.tiff", tmp_path / "other.tiff"
+    for path in (bare, other):
+        shutil.copy(tiny_slide.path, path)
+    window.slides.add([tiny_slide.path, bare, other])  # one slide, under three names
+    statuses, sha256 = window.slide_panel.statuses, document.model.sha256
+    without = Outcome("tiny", 0.5, 0.0, 0.0, 0, details=Details({"Foci": "0"}))
+    statuses._outcomes[bare] = {sha256: without}
+    statuses._outcomes[other] = {sha256: Outcome("tiny", 0.5, 0.5, 1e6, 0)}
+    for _ in foci.foci:
+        window.verbs.action("Next focus, also of the next slide").trigger()
+    assert foci.list.currentRow() == len(foci.foci) - 1
+    assert document.path == tiny_slide.path
+    window.verbs.action("Next focus, also of the next slide").trigger()
+    qtbot.waitUntil(lambda: document.path == other, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: foci.list.currentRow() == 0, timeout=WAIT_MS)
+    foci.list.setCurrentCell(len(foci.foci) - 1, 0)
+    window.verbs.action("Next focus, also of the next slide").trigger()
+    assert document.opening is None
+    assert document.path == other
 
 
 def test_time_left_is_told_from_the_pace_without_pauses() -> None:

@@ -46,6 +46,8 @@ class FociPanel(QWidget):
 
     regions_made = Signal()
     """Regions were made of foci."""
+    found = Signal()
+    """The foci of a finished map are listed."""
 
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -224,17 +226,21 @@ class FociPanel(QWidget):
         self._key = key
         snapshot, rules = current.copy().layer(name), self.rules()
 
-        def work() -> tuple[object, list[Focus], list[float]]:
+        is_whole = document.state is RunState.DONE
+
+        def work() -> tuple[object, bool, list[Focus], list[float]]:
             foci = find_foci(snapshot, mpp, threshold, rules)
             longest = [diameter_of([it.shape], mpp).length for it in foci[:_MOST_ROWS]]
-            return key, foci, longest
+            return key, is_whole, foci, longest
 
         self._finding.start(work)
 
-    def _on_found(self, found: tuple[object, list[Focus], list[float]]) -> None:
-        key, foci, longest_um = found
+    def _on_found(self, found: tuple[object, bool, list[Focus], list[float]]) -> None:
+        key, is_whole, foci, longest_um = found
         if key == self._key:  # else they are of another map or other rules
             self._show(foci, longest_um)
+            if is_whole:
+                self.found.emit()
 
     def _on_ended(self) -> None:
         if self._is_stale:
