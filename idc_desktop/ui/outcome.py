@@ -126,9 +126,9 @@ class Outcome:
             text += f" at {self.threshold:.3f}"
         if self.map != card.best_map:
             text += f" ({self.map} map)"
-        if self.caution:
-            text = f"not for this model? {text}"
-        return f"{text}, {self.failed_patches:,} failed" if self.failed_patches else text
+        if self.failed_patches:
+            text += f", {self.failed_patches:,} failed"
+        return f"{text}: not to be trusted" if self.caution else text
 
     @classmethod
     def all_stored(cls, slide: Path) -> dict[str, Outcome]:

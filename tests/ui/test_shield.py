@@ -57,7 +57,7 @@ def test_list_tells_a_slide_that_is_none_for_the_model(analyzed: MainWindow) -> 
     found = Outcome.of(document.record, document.model, 0.5, "patch")
 
     assert "out of focus" in found.caution
-    assert found.text(document.card).startswith("not for this model? IDC ")
+    assert found.text(document.card).endswith(": not to be trusted")
     document.map.exclude("fold", ~where)
     none = Outcome.of(document.record, document.model, 0.5, "patch")
     assert none.text(document.card) == "all excluded"
