@@ -380,6 +380,11 @@ def _card(
     limitations = [it for it in idc.get("limitations", ()) if "figures" not in it]
     if few := thinness(index):
         limitations.append(f"Calibration and threshold rest on {few}: they are largely chance.")
+    if "context" in idc:
+        limitations.append(
+            "The context map of the base model was of its calibration and is left out; "
+            "`idc-trainer context` fits another."
+        )
     changed: dict[str, Any] = {
         "name": words.name or base.card.name,
         "version": words.version or f"{base.card.version}-{words.suffix}",
