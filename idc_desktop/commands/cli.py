@@ -167,7 +167,10 @@ def _parser() -> argparse.ArgumentParser:
 
     window = commands.add_parser("open", help="open the window")
     window.add_argument(
-        "slides", metavar="SLIDE", nargs="*", help="the first one is shown, all are listed"
+        "slides",
+        metavar="SLIDE|FOLDER",
+        nargs="*",
+        help="the first one is shown, all are listed; folders with all below them",
     )
     window.add_argument("--model", metavar="NAME|FILE.onnx")
     window.add_argument("--screenshot", metavar="PNG", help="analyze, save a picture, quit")

@@ -233,7 +233,13 @@ class MainWindow(QMainWindow):
             return Verb(VIEW, text, toggle, keys, is_on=lambda: not dock.isHidden())
 
         return [
-            Verb(_FILE, "&Open slide …", lambda: dialogs.ask_slide(self.open), "Ctrl+O", "open"),
+            Verb(
+                _FILE,
+                "&Open slide …",
+                lambda: dialogs.ask_slides(self.slides.open_all),
+                "Ctrl+O",
+                "open",
+            ),
             Verb(_FILE, "Open &folder …", lambda: dialogs.ask_folder(self.open), "Ctrl+Shift+O"),
             Verb(_FILE, "&Next slide", lambda: slides.step(1), "Ctrl+PgDown"),
             Verb(_FILE, "&Previous slide", lambda: slides.step(-1), "Ctrl+PgUp"),
@@ -327,7 +333,7 @@ class MainWindow(QMainWindow):
         self.pair.changed.connect(self._on_pair_changed)
         self.view.tool_changed.connect(self._on_tool)
         self.view.menu_asked.connect(self.regions.show_menu)
-        self.welcome.open_asked.connect(lambda: dialogs.ask_slide(self.open))
+        self.welcome.open_asked.connect(lambda: dialogs.ask_slides(self.slides.open_all))
         self.welcome.phantom_made.connect(self._on_phantom)
         self.welcome.refused.connect(lambda why: self.dialogs.warn("Phantom slide", why))
         self.slides.changed.connect(self._on_list)

@@ -56,6 +56,24 @@ def test_folder_is_listed_and_walked_through(
     assert Settings.load().slides == [str(folder / "a.tiff"), str(folder / "b.tiff")]
 
 
+def test_folder_is_looked_through_to_the_last_and_results_are_no_slides(
+    window: MainWindow, qtbot: QtBot, folder: Path
+) -> None:
+    deep = folder / "2024" / "case 7"
+    deep.mkdir(parents=True)
+    shutil.move(folder / "b.tiff", deep / "b.tiff")
+    results = folder / "results" / "a"
+    results.mkdir(parents=True)
+    shutil.copy(folder / "a.tiff", results / "probability.ome.tiff")
+    (results / "provenance.json").write_text("{}", encoding="utf-8")
+    told: list[str] = []
+    window.slides.noted.connect(told.append)
+    window.slides.open_all([folder / "a.tiff", folder])
+    qtbot.waitUntil(lambda: window.document.path == folder / "a.tiff", timeout=WAIT_MS)
+    assert window.slides.paths() == [folder / "a.tiff", deep / "b.tiff"]
+    assert told == []
+
+
 def test_dropped_files_join_the_list(window: MainWindow, qtbot: QtBot, folder: Path) -> None:
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(folder / name)) for name in ("b.tiff", "a.tiff")])

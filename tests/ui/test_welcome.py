@@ -94,6 +94,7 @@ def test_slides_of_the_list_are_offered(window: MainWindow, tiny_slide: Scene) -
 def test_open_button_asks_for_a_slide(
     window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tiny_slide: Scene
 ) -> None:
-    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_args: (str(tiny_slide.path), ""))
+    chosen = [str(tiny_slide.path)]
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_args: (chosen, ""))
     window.welcome.open_button.click()
     qtbot.waitUntil(lambda: window.document.path == tiny_slide.path, timeout=WAIT_MS)

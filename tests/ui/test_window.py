@@ -497,7 +497,7 @@ def test_every_verb_can_be_used(
 ) -> None:
     """With a slide that is analyzed and two regions; whoever is asked for a file gives none."""
     nothing = staticmethod(lambda *_, **__: ("", ""))
-    for name in ("getOpenFileName", "getSaveFileName"):
+    for name in ("getOpenFileName", "getOpenFileNames", "getSaveFileName"):
         monkeypatch.setattr(QFileDialog, name, nothing)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", staticmethod(lambda *_, **__: ""))
     monkeypatch.setattr(QColorDialog, "getColor", staticmethod(lambda *_, **__: QColor()))

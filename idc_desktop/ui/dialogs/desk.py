@@ -159,13 +159,13 @@ class DialogDesk:
             regions.close()
             then()
 
-    def ask_slide(self, then: Callable[[Path], None]) -> None:
-        """Ask for a slide."""
+    def ask_slides(self, then: Callable[[list[Path]], None]) -> None:
+        """Ask for one slide or several."""
         slides = self._settings.slides
         start = str(Path(slides[0]).parent) if slides else ""
-        name, _ = QFileDialog.getOpenFileName(self._window, "Open slide", start)
-        if name:
-            then(Path(name))
+        names, _ = QFileDialog.getOpenFileNames(self._window, "Open slides", start)
+        if names:
+            then([Path(name) for name in names])
 
     def ask_folder(self, then: Callable[[Path], None]) -> None:
         """Ask for a folder of slides."""
