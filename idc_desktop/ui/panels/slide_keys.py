@@ -12,7 +12,7 @@ from idc_desktop.ui.document import SlideDocument
 
 
 class SlideKeys(QObject):
-    """Keeps Delete for the list, unless it is meant for regions, and "select all".
+    """Keeps Delete for the list, unless it is meant for regions, and "select all" where it can be.
 
     Parameters
     ----------
@@ -27,6 +27,7 @@ class SlideKeys(QObject):
     ) -> None:
         super().__init__(view)
         self._document, self._remove = document, remove
+        self._has_several = view.selectionMode() == view.SelectionMode.ExtendedSelection
         view.installEventFilter(self)
 
     def eventFilter(self, _view: QObject, event: QEvent) -> bool:
@@ -35,7 +36,8 @@ class SlideKeys(QObject):
             return False
         is_delete = event.key() == Qt.Key.Key_Delete and not self._document.regions.chosen
         if event.type() == QEvent.Type.ShortcutOverride:
-            if is_delete or event.matches(QKeySequence.StandardKey.SelectAll):
+            is_all = self._has_several and event.matches(QKeySequence.StandardKey.SelectAll)
+            if is_delete or is_all:
                 event.accept()
                 return True
         elif event.type() == QEvent.Type.KeyPress and event.key() == Qt.Key.Key_Delete:
