@@ -11,10 +11,10 @@ from PySide6.QtWidgets import QInputDialog
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export.folder import write_regions
-from idc_desktop.regions.shape import rectangle
+from idc_desktop.regions.shape import rectangle, shape_of
 from idc_desktop.ui.main_window import MainWindow
 from tests.support.command import read_csv
-from tests.ui.support import WAIT_MS, take
+from tests.ui.support import WAIT_MS, on_screen, pixels_of, take
 
 
 def press(window: MainWindow, qtbot: QtBot, key: Qt.Key) -> None:
@@ -63,6 +63,21 @@ def test_foci_are_judged_by_keys_and_that_is_undone(three: MainWindow, qtbot: Qt
     assert (panel.verdicts, document.regions.all) == (["", "", ""], ())
     take(three, "Redo")
     assert panel.verdicts == ["DCIS", "", ""]
+
+
+def test_verdict_is_written_at_the_outline_of_its_focus(three: MainWindow) -> None:
+    """The corner of its bounds may lie on another focus, which then seems judged."""
+    corners = [(600, 200), (900, 200), (900, 800), (300, 800), (300, 500), (600, 500)]
+    regions, view = three.document.regions, three.view
+    regions.add("Draw", [shape_of([[corners]])], "Other")
+    regions.choose([regions.all[0].id])
+    without = pixels_of(view)
+    regions.judge("IDC")
+    changed = (pixels_of(view) != without).any(axis=2)
+    for point, is_there in (((600, 200), True), ((300, 200), False)):
+        (at,) = on_screen(three, point)
+        x, y = round(at.x()), round(at.y())
+        assert changed[y - 12 : y - 5, x + 5 : x + 20].any() == is_there
 
 
 def test_verdict_is_changed_and_taken_back(three: MainWindow, qtbot: QtBot) -> None:

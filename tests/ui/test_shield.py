@@ -10,7 +10,8 @@ from pytestqt.qtbot import QtBot
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.outcome import Outcome
-from tests.ui.support import WAIT_MS, pixels_of, take
+from tests.support.models import CONTEXT, write_tiny_model
+from tests.ui.support import WAIT_MS, analyze, pixels_of, take
 
 
 def test_excluded_patch_says_why_and_is_counted_again_without_the_shield(
@@ -61,3 +62,16 @@ def test_list_tells_a_slide_that_is_none_for_the_model(analyzed: MainWindow) -> 
     document.map.exclude("fold", ~where)
     none = Outcome.of(document.record, document.model, 0.5, "patch")
     assert none.text(document.card) == "all excluded"
+
+
+def test_shield_stays_in_sight_when_there_are_layers(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """The row for the layers comes with the map, and must take no room from another."""
+    shield = analyzed.inspector.map._boxes["shielded"]
+    model = write_tiny_model(tmp_path / "context.onnx", name="context", context=CONTEXT)
+    with qtbot.waitSignal(analyzed.document.model_changed, timeout=WAIT_MS):
+        analyzed.document.choose_model(str(model.path))
+    analyze(analyzed, qtbot)
+    qtbot.waitUntil(analyzed.inspector.map._layer.isVisible, timeout=WAIT_MS)
+    assert shield.visibleRegion().boundingRect() == shield.rect()

@@ -18,6 +18,7 @@ from idc_desktop.ui.app import create_window
 from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.outcome import Outcome
+from idc_desktop.ui.panels.slide_item import _in_pieces
 from idc_desktop.ui.panels.status_line import StatusLine
 from idc_desktop.ui.plain import Label
 from idc_desktop.ui.run import RunState
@@ -120,6 +121,18 @@ def test_what_came_out_of_a_slide_is_wrapped_and_never_cut(
     line = shown.fontMetrics().lineSpacing()
     whole, short = rows(failed=1_234_567), rows(failed=0)
     assert len(whole) >= len(short) + line // 2
+
+
+def test_words_of_a_slide_break_but_not_within_a_number_and_its_unit() -> None:
+    found = "IDC 34 % at 0.123 (patch map), 6 failed: not to be trusted"
+    assert _in_pieces(found).split(" ") == [
+        "IDC\N{NO-BREAK SPACE}34\N{NO-BREAK SPACE}%",
+        "at\N{NO-BREAK SPACE}0.123",
+        "(patch",
+        "map),",
+        "6\N{NO-BREAK SPACE}failed:",
+        *("not", "to", "be", "trusted"),
+    ]
 
 
 def test_long_names_leave_the_inspector_as_wide_as_it_is(

@@ -42,18 +42,21 @@ class MapPanel(QWidget):
             "smooth": QCheckBox("Smooth"),
             "outlined": QCheckBox("Outline"),
             "legend": QCheckBox("Legend"),
-            "shielded": QCheckBox("Shield"),
         }
-        self._boxes["shielded"].setToolTip(
+        shield = QCheckBox("Shield: leave artefacts out")
+        shield.setToolTip(
             "Leave patches with pen, ink, blur, folds, bubbles or wrong colours out of the map and "
             "all figures; they are crossed out."
         )
         boxes = QWidget()
         flow = FlowLayout(boxes)
-        for name, box in self._boxes.items():
-            box.toggled.connect(lambda on, name=name: document.show(**{name: on}))
+        for box in self._boxes.values():
             flow.addWidget(box)
         form.addRow(boxes)
+        form.addRow(shield)  # of its own: it changes the figures, not only what is painted
+        self._boxes["shielded"] = shield
+        for name, box in self._boxes.items():
+            box.toggled.connect(lambda on, name=name: document.show(**{name: on}))
         self._layer = QComboBox()
         self._layer.activated.connect(lambda _: document.show(layer=self._layer.currentData()))
         form.addRow("Layer (Y)", self._layer)

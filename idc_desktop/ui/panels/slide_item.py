@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QPainter, QPalette
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
@@ -10,6 +12,7 @@ from idc_desktop.ui.slide_model import PICTURE_ROLE, WORDS_ROLE
 from idc_desktop.ui.slide_pictures import ICON
 
 _GAP_PX = 8
+_TOGETHER = re.compile(r"(?<=\d) (?=%|failed)|(?<=\bIDC) (?=\d)|(?<=\bat) (?=\d)")
 
 
 class SlideItem(QStyledItemDelegate):
@@ -75,5 +78,4 @@ def _name_lines(name: str, metrics: QFontMetrics, width: int) -> list[str]:
 
 def _in_pieces(found: str) -> str:
     """Let lines end where a reader would end them: "34 %" and "6 failed" stay together."""
-    joined = found.replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
-    return joined.replace("\N{NO-BREAK SPACE}at\N{NO-BREAK SPACE}", " at\N{NO-BREAK SPACE}")
+    return _TOGETHER.sub("\N{NO-BREAK SPACE}", found)

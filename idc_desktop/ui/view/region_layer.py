@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPolygonF, QTransform
 
@@ -93,7 +94,8 @@ def _paint_verdict(painter: QPainter, to_device: QTransform, region: Region) -> 
     left, top, right, bottom = region.shape.bounds
     seen = to_device.mapRect(QRectF(left, top, right - left, bottom - top))
     metrics = painter.fontMetrics()
-    box = QRectF(seen.left(), seen.top() - metrics.height() - 3, 0, metrics.height() + 2)
+    at = _uppermost(to_device, region.shape)
+    box = QRectF(at.x(), at.y() - metrics.height() - 3, 0, metrics.height() + 2)
     box.setWidth(metrics.horizontalAdvance(region.verdict) + 8)
     if box.width() < seen.width() and QRectF(painter.window()).intersects(box):
         painter.fillRect(box, _HALO)
@@ -101,6 +103,18 @@ def _paint_verdict(painter: QPainter, to_device: QTransform, region: Region) -> 
         painter.drawRect(box)
         painter.setPen(_INK)
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, region.verdict)
+
+
+def _uppermost(to_device: QTransform, shape: Shape) -> QPointF:
+    """Return the uppermost point of a shape on the screen, of several the leftmost.
+
+    What is written there is at the shape's own outline: a corner of its bounds may be a neighbour.
+    """
+    points = np.concatenate([polygon[0] for polygon in shape.polygons])
+    x = to_device.m11() * points[:, 0] + to_device.m21() * points[:, 1] + to_device.dx()
+    y = to_device.m12() * points[:, 0] + to_device.m22() * points[:, 1] + to_device.dy()
+    first = np.lexsort((x.round(3), y.round(3)))[0]
+    return QPointF(float(x[first]), float(y[first]))
 
 
 def _paint_handles(painter: QPainter, to_device: QTransform, shape: Shape) -> None:
