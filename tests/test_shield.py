@@ -143,6 +143,9 @@ def test_notes_tell_what_was_left_out_and_why() -> None:
     assert "2 pen, 1 fold" in some
     (most,) = shield_notes(judged_map([pen, pen, 0]))
     assert most.startswith("Most of it shows artefacts")
+    (all_of_it,) = shield_notes(judged_map([pen, pen]))
+    assert "no patch is left" in all_of_it
+    assert cautions([all_of_it]) == [all_of_it]
     (blurred,) = shield_notes(judged_map([REASONS.index("blur")] * 3))
     assert "out of focus" in blurred
     assert cautions([most, blurred, "It is interpolated."]) == [most, blurred]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from idc_desktop.commands.slide_job import (
 )
 from idc_desktop.errors import SlideError
 from idc_desktop.export import folder
+from idc_desktop.processes.region_reading import ReadRegions
+from idc_desktop.regions.shape import Region, rectangle
 from tests.support.command import SIX_FILES
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
@@ -73,6 +76,22 @@ def test_report_says_what_became_of_a_slide_and_nothing_is_printed(
     assert (report.provider, report.is_stored) == ("cpu", False)
     assert analyze_one(tiny_slide.path, options, inputs).is_stored
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("count", "which"),
+    [(1, "The region 'r0' lies off"), (300, "300 of 301 regions, the first: 'r0', lie off")],
+)
+def test_regions_of_another_slide_are_told_in_one_remark(
+    options: JobOptions, inputs: JobInputs, tiny_slide: Scene, count: int, which: str
+) -> None:
+    off = [Region(f"r{i}", rectangle(90_000.0 + i, 0.0, 90_100.0 + i, 100.0)) for i in range(count)]
+    on = Region("on", rectangle(0.0, 0.0, 400.0, 400.0))
+    regions = ReadRegions([on, *off], (), states_origin=True)
+
+    report = analyze_one(tiny_slide.path, options, replace(inputs, regions=regions))
+
+    assert [which in remark for remark in report.remarks] == [True]
 
 
 def test_report_says_why_there_are_no_results(

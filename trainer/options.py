@@ -15,7 +15,9 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Names the default of an option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        return (
+            action.help if action.default in (None, False, ()) else super()._get_help_string(action)
+        )
 
 
 def add_elsewhere(parser: argparse.ArgumentParser) -> None:

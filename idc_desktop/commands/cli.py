@@ -216,7 +216,9 @@ def _add_run_options(
         help=f"write more than the six files; may be repeated: {', '.join(FORMAT_NAMES)}",
     )
     command.add_argument(
-        "--regions", metavar="FILE", help="add rows to regions.csv; GeoJSON or ASAP XML"
+        "--regions",
+        metavar="FILE",
+        help="add rows to regions.csv; GeoJSON, XML of ASAP or ImageScope, or NDPA",
     )
     command.add_argument(
         "--regions-origin",

@@ -368,12 +368,17 @@ def _remarks(
             f"note: {name}: No tissue was found, so nothing was analyzed. "
             "--no-tissue-mask analyzes everything."
         )
-    remarks += [
-        f"note: {name}: The region {region.name!r} lies off the slide. Its coordinates must be "
-        "level-0 pixels (see --regions-origin)."
-        for region in regions
-        if not overlaps_slide(region, analysis.map.grid)
-    ]
+    off = [region.name for region in regions if not overlaps_slide(region, analysis.map.grid)]
+    if off:
+        which = (
+            f"The region {off[0]!r} lies"
+            if len(off) == 1
+            else f"{len(off):,} of {len(regions):,} regions, the first: {off[0]!r}, lie"
+        )
+        remarks.append(
+            f"note: {name}: {which} off the slide. Coordinates must be "
+            "level-0 pixels of this slide (see --regions-origin)."
+        )
     if outdated:
         remarks.append(
             f"note: {name}: Of an earlier export, and not written again: {', '.join(outdated)}. "

@@ -32,10 +32,12 @@ def shield_notes(probability_map: ProbabilityMap) -> list[str]:
         if many > _MOSTLY * (many + left):
             blurred = found.get("blur", 0) > _MOSTLY * (many + left)
             what = "Most of the slide is out of focus" if blurred else "Most of it shows artefacts"
-            notes.append(
-                f"{what} and is excluded ({which}): the figures are of the {_patches(left)} left, "
-                f"and {DISTRUST}."
+            rest = (
+                f"the figures are of the {_patches(left)} left, and {DISTRUST}"
+                if left
+                else f"no patch is left, and the probabilities are {DISTRUST}"
             )
+            notes.append(f"{what} and is excluded ({which}): {rest}.")
         else:
             notes.append(
                 f"{_patches(many)} excluded from all figures because of artefacts ({which})."

@@ -190,7 +190,8 @@ def _sum_up(found: list[CutSlide], arguments: argparse.Namespace, say: Say, comp
         if found and name.strip().casefold() not in known:
             complain(f"WARNING: no outline is of the class {name}; there are: {there or 'none'}.")
     say(
-        f"{positive + negative:,} patches of {len(found):,} slides, {positive:,} positive, "
+        f"{positive + negative:,} patches of {len(found):,} "
+        f"slide{'' if len(found) == 1 else 's'}, {positive:,} positive, "
         f"{negative:,} negative: {arguments.out / 'manifest.csv'}"
     )
     if found and not (positive and negative):
