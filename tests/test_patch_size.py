@@ -27,6 +27,7 @@ def test_areas_are_those_of_the_patches_that_the_model_sees(tmp_path: Path) -> N
 
     outcome = run_cli(
         *("analyze", scene.path, "--model", model.path, "--out", tmp_path / "out"),
+        "--no-shield",
         data_dir=tmp_path / "data",
     )
 

@@ -116,8 +116,10 @@ def _run(work: Callable[[argparse.Namespace], None], arguments: argparse.Namespa
         return
     try:
         work(arguments)
-    finally:
+    except KeyboardInterrupt:
         keep(arguments)
+        raise
+    keep(arguments)  # what is refused may be for the folder of another run
 
 
 def _train(arguments: argparse.Namespace) -> None:

@@ -21,7 +21,8 @@ from idc_desktop.regions.book import RegionBook
 from tests.faults.harness import LONGEST_S, Tally, Task
 from tests.faults.mutants import Seed, mutants
 from tests.regions.test_damage import REGIONS
-from tests.regions.test_files import ASAP, IMAGESCOPE, SQUARE, polygon
+from tests.regions.test_files import SQUARE, polygon
+from tests.regions.test_xml_files import ASAP, IMAGESCOPE
 from tests.support.command import environment, file_sha256
 from tests.support.models import TinyModel
 from tests.support.scans import write_dicom, write_mirax, write_vmu

@@ -223,6 +223,7 @@ def test_export_repeats_byte_for_byte_and_logs_the_file(
         *(run, tmp_path / "again.onnx", "small", "1.0.0", ABOUT),
         test_log=tmp_path / "log",
         elsewhere=[laboratory],
+        publish_case_ids=True,
     )
     assert (tmp_path / "again.onnx").read_bytes() == (exported / "small.onnx").read_bytes()
     assert again.exported.sha256 in (exported / "test.csv").read_text(encoding="utf-8")

@@ -120,7 +120,7 @@ def test_run_of_the_command_line_is_exported_with_its_origin(
     command = ["train", *where, "--out", str(run), "--network", network, *few]
     assert main([*command, "--weights", str(weights)]) == 0
     assert {path.name for path in run.iterdir()} == {
-        *(CHECKPOINT, LOG_CSV, LOG_JSON, FROZEN_WEIGHTS, "cache", "run.json"),
+        *(CHECKPOINT, LOG_CSV, LOG_JSON, FROZEN_WEIGHTS, "cache", "run.json", "settings.toml"),
         *([CURVES] if wide else []),
     }
     model = tmp_path / "small.onnx"

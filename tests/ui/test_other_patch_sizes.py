@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
@@ -12,7 +13,10 @@ from tests.support.scenes import write_tissue_slide
 from tests.ui.support import WAIT_MS, analyze, window_with
 
 
-def test_patch_is_shown_as_the_model_saw_it(qtbot: QtBot, data_dir: Path, tmp_path: Path) -> None:
+def test_patch_is_shown_as_the_model_saw_it(
+    qtbot: QtBot, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(data_dir))
     model = write_tiny_model(tmp_path / "wide.onnx", side_px=96, spacing_um_px=4.0)
     scene = write_tissue_slide(tmp_path / "slide.tiff", (1000, 600), 2.0)
     with window_with(model.path) as window:

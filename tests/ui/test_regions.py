@@ -431,7 +431,7 @@ def test_work_on_one_slide_does_not_reach_another(
     with (export.write().folder / "regions.csv").open(encoding="utf-8", newline="") as file:
         assert [row["Name"] for row in csv.DictReader(file)] == ["Region 1", "Whole slide"]
     qtbot.waitUntil(lambda: not analyzed.foci.foci, timeout=WAIT_MS)
-    analyzed.foci._on_found(("the map of the other slide", foci, []))
+    analyzed.foci._on_found(("the map of the other slide", True, foci, []))
     assert analyzed.foci.foci == []
 
 

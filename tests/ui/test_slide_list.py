@@ -260,8 +260,13 @@ def test_opened_slide_leaves_a_thumbnail(
 ) -> None:
     window = open_window(folder / "b.tiff")
     qtbot.waitUntil(lambda: _file(folder / "b.tiff").exists(), timeout=WAIT_MS)
-    picture = window.slide_panel.rows.index(0, 0).data(PICTURE_ROLE).pixmap(84, 63).toImage()
-    assert picture.pixelColor(picture.width() // 2, picture.height() // 2).alpha() == 255
+    row = window.slide_panel.rows.index(0, 0)
+
+    def is_shown() -> bool:
+        picture = row.data(PICTURE_ROLE).pixmap(84, 63).toImage()
+        return picture.pixelColor(picture.width() // 2, picture.height() // 2).alpha() == 255
+
+    qtbot.waitUntil(is_shown, timeout=WAIT_MS)
     assert "b.tiff" not in _file(folder / "b.tiff").name
 
 
