@@ -91,7 +91,9 @@ class SlidePictures(QObject):
         reading.start(partial(_kept_pictures, slides), may_hang=True)
 
     def _take(self, slide: Path, picture: QImage) -> None:
-        if slide in self._icons:  # else it was scrolled away long ago
+        # Others that nobody asks for were scrolled away long ago; the open one's is made once.
+        front = self._document.path
+        if slide in self._icons or (front is not None and slide == front.absolute()):
             self._icons[slide] = _icon_of(picture)
             self.changed.emit(slide)
 
