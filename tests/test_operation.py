@@ -42,10 +42,25 @@ def test_presets_are_the_thresholds_that_keep_what_they_promise() -> None:
     for threshold, name in ((screening, "sensitivity"), (specific, "specificity")):
         found = CURVE.at(threshold)
         assert getattr(found, name) == pytest.approx(0.95)
+    assert (CURVE.screening(), CURVE.specific()) == (0.257, 0.567)
     assert CURVE.with_sensitivity(0.99) is CURVE.with_specificity(0.99) is None
     assert (CURVE.with_sensitivity(0.6), CURVE.with_specificity(0.6)) == (0.6, 0.2)
     assert CURVE.balanced() == 0.4
     assert Operation(0.3, ()).balanced() == 0.3
+
+
+def test_screening_never_misses_more_than_balanced_nor_does_specific_alarm_more() -> None:
+    """A curve may keep both promises at the balanced threshold, and well beyond it."""
+    curve = (
+        OperatingPoint(0.1, 1.0, 0.2),
+        OperatingPoint(0.3, 0.99, 0.96),
+        OperatingPoint(0.5, 0.95, 0.97),
+    )
+    operation = Operation(0.4, curve)
+
+    assert operation.with_sensitivity(0.95) == 0.5
+    assert operation.screening() == operation.balanced() == operation.specific() == 0.3
+    assert Operation(0.3, ()).screening() is Operation(0.3, ()).specific() is None
 
 
 @pytest.mark.parametrize(

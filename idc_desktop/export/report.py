@@ -46,7 +46,6 @@ _RULES = FocusRules()
 _FOCI_ACROSS = 4
 _HELD_OUT = ("test_weighted", "out_of_fold_weighted")
 _SAME, _HALF = 1e-3, 0.5
-_PROMISE = 0.95  # of specificity, or sensitivity: the second threshold, where the first is its own
 
 
 def write_report(file: BinaryIO, content: Content) -> None:
@@ -199,8 +198,8 @@ def _two_thresholds(analysis: Analysis) -> tuple[float, float]:
     operation, used = _operation(analysis), analysis.threshold
     known = (
         operation.threshold,
-        operation.with_specificity(_PROMISE),
-        operation.with_sensitivity(_PROMISE),
+        operation.specific(),
+        operation.screening(),
     )
     apart = (it for it in known if it is not None and abs(it - used) > _SAME)
     return used, next(apart, used / 2 if used > _HALF else (1 + used) / 2)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Interval = tuple[float, float]
+
+_PROMISE = 0.95  # of sensitivity or specificity: what a threshold for a purpose keeps
+_DIGITS = 1000  # of a threshold that people read
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,23 @@ class Operation:
         """Return the threshold of the largest Youden index that is known; else the model's own."""
         best = max(self.curve, key=lambda it: it.sensitivity + it.specificity, default=None)
         return self.threshold if best is None else best.threshold
+
+    def screening(self) -> float | None:
+        """Return a threshold that misses few, and no more than the balanced one; None if unknown.
+
+        Rounded down to what people read, so that what is promised holds.
+        """
+        found = self.with_sensitivity(_PROMISE)
+        if found is None:
+            return None
+        return min(math.floor(found * _DIGITS) / _DIGITS, self.balanced())
+
+    def specific(self) -> float | None:
+        """Return a threshold that alarms rarely, and no more than the balanced one, rounded up."""
+        found = self.with_specificity(_PROMISE)
+        if found is None:
+            return None
+        return max(math.ceil(found * _DIGITS) / _DIGITS, self.balanced())
 
     @staticmethod
     def _crossing(

@@ -121,7 +121,8 @@ class Beside(SlideScene):
             return "Its resolution is unknown: open it once and give it."
         if self.state in (RunState.READY, RunState.PAUSED) and not self._shares_run:
             part = "In part analyzed" if self.state is RunState.PAUSED else "Not analyzed"
-            return f"{part} by {self.card.name}, which can be chosen where the slide is open."
+            how = "Open the slide and choose" if self.is_other_slide else "Choose"
+            return f"{part} by {self.card.name}. {how} this model under Analysis, then analyze."
         return self.run.message
 
     def choose_model(self, name: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from idc_desktop.maps.layers import CONTEXT
@@ -13,9 +11,7 @@ from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.plain import plain_tip
 
 _OWN = "Model's"
-_PROMISE = 0.95
-_DIGITS = 1000  # of a threshold that the panel shows
-_SAME = 0.5 / _DIGITS
+_SAME = 5e-4  # half of the last digit that the panel shows
 
 
 class OperatingPointPanel(QWidget):
@@ -33,9 +29,9 @@ class OperatingPointPanel(QWidget):
         super().__init__(parent)
         self._document = document
         tips = {
-            "Screening": f"The highest threshold of a sensitivity of {_PROMISE:g}: misses few",
+            "Screening": "Misses few: a sensitivity of at least 0.95, and of Balanced's",
             "Balanced": "The largest sum of sensitivity and specificity",
-            "Specific": f"The lowest threshold of a specificity of {_PROMISE:g}: alarms rarely",
+            "Specific": "Alarms rarely: a specificity of at least 0.95, and of Balanced's",
             _OWN: "Go back to the model's own threshold",
         }
         self.buttons = {name: QPushButton(name) for name in tips}
@@ -71,9 +67,5 @@ def preset(operation: Operation, name: str) -> float | None:
     if name == "Balanced":
         return operation.balanced()
     if name == "Screening":
-        found = operation.with_sensitivity(_PROMISE)
-        return None if found is None else math.floor(found * _DIGITS) / _DIGITS
-    if name == "Specific":
-        found = operation.with_specificity(_PROMISE)
-        return None if found is None else math.ceil(found * _DIGITS) / _DIGITS
-    return None
+        return operation.screening()
+    return operation.specific() if name == "Specific" else None
