@@ -26,6 +26,7 @@ _MAX_BYTES = 128 << 20
 _MAX_POINTS = 3_000_000
 _MAX_OBJECTS = 2_000_000
 _NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e03")
+_AGAIN = "Export the regions again as GeoJSON or XML."
 _BAD_COORDINATES = (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError)
 
 
@@ -136,7 +137,7 @@ class RegionsFile:
     def _region(self, found: Found, shape: Shape, identifier: str) -> Region:
         names = len(found.name), len(found.classification)
         if max(names) > MAX_NAME_CHARS or len(found.note) > MAX_NOTE_CHARS:
-            self._long_names.add(found.what)
+            self._long_names.add(found.what.rstrip(","))
         if shape.roi == "Polygon" and _fills_its_bounds(shape):
             shape = Shape(shape.polygons, "Rectangle")
         return Region(
@@ -183,11 +184,18 @@ def _parsed(data: bytes) -> FoundFile:
     try:
         return xml_files.parse(data) if xml_files.is_xml(data) else geojson.parse(data)
     except json.JSONDecodeError as error:
-        raise RegionsError(f"This is not GeoJSON (line {error.lineno}: {error.msg}).") from error
+        raise RegionsError(
+            f"This is not GeoJSON (line {error.lineno}: {error.msg}). {_AGAIN}"
+        ) from error
     except UnicodeDecodeError as error:
-        raise RegionsError("Its text is not UTF-8. Save it as UTF-8.") from error
-    except (ValueError, RecursionError) as error:
-        raise RegionsError(f"This is not GeoJSON ({error}).") from error
+        raise RegionsError(
+            "Its text is not UTF-8. Is it GeoJSON or XML? Save it as UTF-8."
+        ) from error
+    except RecursionError as error:
+        raise RegionsError(f"This is not GeoJSON (it is nested too deeply). {_AGAIN}") from error
+    except ValueError as error:
+        reason = str(error).partition(";")[0]  # what follows is advice to programmers
+        raise RegionsError(f"This is not GeoJSON ({reason}). {_AGAIN}") from error
 
 
 def _fills_its_bounds(shape: Shape) -> bool:

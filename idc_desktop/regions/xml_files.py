@@ -77,7 +77,9 @@ def parse(data: bytes) -> FoundFile:
         parser.Parse(_utf8(data), True)
     except xml.parsers.expat.ExpatError as error:
         reason = f"line {error.lineno}: {xml.parsers.expat.ErrorString(error.code)}"
-        raise RegionsError(f"This is not XML ({reason}).") from error
+        raise RegionsError(
+            f"This is not XML ({reason}). Export the regions again as GeoJSON or XML."
+        ) from error
     return readers[0].file()
 
 

@@ -110,6 +110,14 @@ def test_what_is_no_area_in_an_asap_file_is_left_out(
     assert notes == [f"r.xml: 1 entry was left out: {words}."]
 
 
+def test_long_name_is_cut_and_said(tmp_path: Path) -> None:
+    regions, notes = read_xml(tmp_path, ASAP.replace("first", "n" * 1000))
+
+    assert len(regions[0].name) == 300
+    (note,) = notes
+    assert note.endswith("…', line 4.")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "gbk", "iso-8859-1", "utf-16-le"])
 def test_xml_is_read_in_the_encoding_that_it_says(tmp_path: Path, encoding: str) -> None:
     name = "Läsion" if encoding == "iso-8859-1" else "腫瘍"
