@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from idc_desktop.commands.slide_job import (
@@ -22,6 +23,7 @@ from idc_desktop.regions.shape import Region, rectangle
 from tests.support.command import SIX_FILES
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
+from tests.support.slides import write_tiff
 
 
 class _Ear(Listener):
@@ -92,6 +94,19 @@ def test_regions_of_another_slide_are_told_in_one_remark(
     report = analyze_one(tiny_slide.path, options, replace(inputs, regions=regions))
 
     assert [which in remark for remark in report.remarks] == [True]
+
+
+@pytest.mark.parametrize(("white_cells", "said"), [(0, 1), (2, 0)])
+def test_slide_without_any_background_is_told(
+    options: JobOptions, inputs: JobInputs, tmp_path: Path, white_cells: int, said: int
+) -> None:
+    pixels = np.full((400, 400, 3), (214, 190, 216), np.uint8)  # glass of a frozen section
+    pixels[:100, : 50 * white_cells] = 245
+    slide = write_tiff(tmp_path / "lilac.tiff", pixels, mpp=8.0)
+
+    report = analyze_one(slide, options, inputs)
+
+    assert sum("No patch is background" in remark for remark in report.remarks) == said
 
 
 def test_report_says_why_there_are_no_results(

@@ -368,6 +368,11 @@ def _remarks(
             f"note: {name}: No tissue was found, so nothing was analyzed. "
             "--no-tissue-mask analyzes everything."
         )
+    elif analysis.tissue.enabled and not counts["background"] and sum(counts.values()) >= 50:
+        remarks.append(
+            f"note: {name}: No patch is background. If there is glass around the tissue, it is "
+            "analyzed as tissue, and the fractions are too low."
+        )
     off = [region.name for region in regions if not overlaps_slide(region, analysis.map.grid)]
     if off:
         which = (
