@@ -327,7 +327,8 @@ def _foci_pictures(foci: _Foci, analysis: Analysis) -> Iterable[Flowable]:
         yield Paragraph("No area is at or above the threshold.", paper.BODY)
         return
     count, judged = len(foci.all), sum(map(bool, foci.verdicts))
-    rules = f"{_RULES.neighbours} neighbours, at least {_RULES.min_area_um2 / 1e6:g} mm²"
+    least_um2 = _RULES.least_um2(analysis.map.grid, analysis.mpp)
+    rules = f"{_RULES.neighbours} neighbours, at least {least_um2 / 1e6:g} mm²"
     found = f"{count:,} connected area{'' if count == 1 else 's'}"
     cut = f"; the first {len(foci.shown)} are shown" if count > len(foci.shown) else ""
     said = (

@@ -31,16 +31,22 @@ class FocusRules:
     Attributes
     ----------
     neighbours : {4, 8}
-    min_area_um2 : float
-        Smaller foci are left out; the default keeps a single whole cell of 400 µm.
+    min_area_um2 : float or None
+        Smaller foci are left out; None keeps a single whole cell, whatever its size.
     max_hole_um2 : float
         What a focus encloses, up to this size, is filled before foci are told apart: islands in it
         become part of the focus. 0 fills nothing.
     """
 
     neighbours: Neighbours = 8
-    min_area_um2: float = 160_000.0
+    min_area_um2: float | None = None
     max_hole_um2: float = 0.0
+
+    def least_um2(self, grid: PatchGrid, mpp: tuple[float, float]) -> float:
+        """Return the area of the smallest focus on a grid; `mpp` is level 0's, (x, y)."""
+        if self.min_area_um2 is not None:
+            return self.min_area_um2
+        return grid.step_x_l0 * mpp[0] * grid.step_y_l0 * mpp[1]
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def find_foci(
     weighted = np.bincount(cells, areas_um2[positive] * p)
     highest = np.zeros(len(area))
     np.maximum.at(highest, cells, p)
-    least = rules.min_area_um2 * (1 - 1e-9)  # a cell's area is rounded, too
+    least = rules.least_um2(layer.grid, mpp) * (1 - 1e-9)  # a cell's area is rounded, too
     found = [label for label in np.unique(cells).tolist() if area[label] >= least]
     found.sort(key=lambda label: (-area[label], -highest[label]))  # else from the top
     return [

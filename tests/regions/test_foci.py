@@ -56,6 +56,22 @@ def test_small_areas_are_left_out() -> None:
     assert [focus.area_um2 / CELL_UM2 for focus in found] == [2]
 
 
+@pytest.mark.parametrize("edge_um", [100.0, 384.0, 400.0, 1000.0])
+def test_single_whole_patch_is_a_focus_whatever_its_size_and_a_cut_one_is_none(
+    edge_um: float,
+) -> None:
+    grid = PatchGrid.over(
+        (0, 0, round(2.5 * edge_um / 0.3), round(edge_um / 0.7) + 1), (0.3, 0.7), edge_um
+    )
+    probability_map = ProbabilityMap(grid)
+    probability_map.states[0] = PatchState.OK
+    probability_map.layer().stored[0] = [900_000, 0, 900_000]
+
+    (found,) = find_foci(probability_map.layer(), (0.3, 0.7), 0.5)
+
+    assert found.area_um2 == pytest.approx(edge_um**2)
+
+
 RING = ("99999", "9..09", "90909", "90009", "99999")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, Qt, QTimer, Signal
+from PySide6.QtCore import QRectF, QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -30,6 +30,7 @@ from idc_desktop.ui.verbs import Verb
 
 _FIND_AFTER_MS = 250
 _MOST_ROWS = 1_000
+_USUAL_PATCH_MM2 = 0.16
 _COLUMNS = {
     "Rank": "By area",
     "Area, mm²": "Of the outline, filled gaps included",
@@ -57,7 +58,8 @@ class FociPanel(QWidget):
         self.verdict_bar = VerdictBar(document)
         self.verdict_bar.judged.connect(self._say_how_far)
         self._found = ""
-        self._least = self._spin(0.16, "Smaller foci are left out")
+        self._least = self._spin(_USUAL_PATCH_MM2, "Smaller foci are left out")
+        self._patch_mm2 = self._least.value()  # as the field shows it
         self._hole = self._spin(0.0, "Gaps inside a focus up to this size are filled")
         self._neighbours = QComboBox()
         self._neighbours.addItem("sides and corners", 8)
@@ -111,9 +113,10 @@ class FociPanel(QWidget):
 
     def rules(self) -> FocusRules:
         """Return what counts as a focus."""
+        least = self._least.value()
         return FocusRules(
             neighbours=self._neighbours.currentData(),
-            min_area_um2=self._least.value() * 1e6,
+            min_area_um2=None if least == self._patch_mm2 else least * 1e6,
             max_hole_um2=self._hole.value() * 1e6,
         )
 
@@ -174,7 +177,7 @@ class FociPanel(QWidget):
         spin = NumberField()
         spin.setRange(0, 1_000)
         spin.setDecimals(2)
-        spin.setSingleStep(0.16)
+        spin.setSingleStep(_USUAL_PATCH_MM2)
         spin.setValue(value)
         spin.setSuffix(" mm²")
         spin.setToolTip(plain_tip(tip))
@@ -216,6 +219,7 @@ class FociPanel(QWidget):
             self._show([], [])
             return
         layer, mpp, threshold = document.measured, document.mpp_xy, document.threshold
+        self._follow_patch(FocusRules().least_um2(layer.grid, mpp) / 1e6)
         current, name = layer.map, layer.name
         key = (current, current.version, name, document.state, threshold, self.rules())
         if key == self._key:
@@ -234,6 +238,18 @@ class FociPanel(QWidget):
             return key, is_whole, foci, longest
 
         self._finding.start(work)
+
+    def _follow_patch(self, patch_mm2: float) -> None:
+        """Show the size of this map's patches, unless another smallest size was typed."""
+        was_followed = self._least.value() == self._patch_mm2
+        shown = self._least.value()
+        with QSignalBlocker(self._least):
+            for field in (self._least, self._hole):
+                field.setSingleStep(patch_mm2)
+            self._least.setValue(patch_mm2)
+            self._patch_mm2 = self._least.value()
+            if not was_followed:
+                self._least.setValue(shown)
 
     def _on_found(self, found: tuple[object, bool, list[Focus], list[float]]) -> None:
         key, is_whole, foci, longest_um = found

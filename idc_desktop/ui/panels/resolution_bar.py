@@ -10,11 +10,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from idc_desktop.slides.description import MPP_RANGE
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.plain import Label
 
-_LEAST_UM, _MOST_UM = 0.05, 10.0  # what can be typed; coarser slides cannot be analyzed
+_LEAST_UM, _MOST_UM = MPP_RANGE  # what can be typed; which of it can be analyzed, the model decides
 
 
 class ResolutionBar(QFrame):
