@@ -240,6 +240,11 @@ def test_card_is_nested_as_deep_as_can_be_shown(
         assert figure_text(card.document["idc"]["metrics"]["x"]["auc"]) == "0.500"
 
 
+def test_interval_that_does_not_hold_its_figure_is_not_shown() -> None:
+    assert figure_text({"value": 0.011, "low": 0.012, "high": 0.029}) == "0.011"
+    assert figure_text({"value": 0.9, "low": 0.8, "high": 0.95}) == "0.900 (0.800–0.950)"
+
+
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just([])
 )

@@ -228,7 +228,9 @@ def _card(
 
 
 def figure_text(figure: object) -> str:
-    """Say a figure of a card's metrics, with its interval where the card has one.
+    """Say a figure of a card's metrics, with its interval where the card has one that holds it.
+
+    Resamples of calibration errors lie above the figure; older cards give such intervals.
 
     Parameters
     ----------
@@ -240,11 +242,14 @@ def figure_text(figure: object) -> str:
         return "–"
     if not isinstance(figure, Mapping) or "value" not in figure:
         return f"{figure:.3f}" if isinstance(figure, float) else str(figure)
-    text = figure_text(figure["value"])
-    low, high = figure.get("low"), figure.get("high")
-    return (
-        text if low is None or high is None else f"{text} ({figure_text(low)}–{figure_text(high)})"
-    )
+    value, low, high = figure["value"], figure.get("low"), figure.get("high")
+    if low is None or high is None or (_are_numbers(low, value, high) and not low <= value <= high):
+        return figure_text(value)
+    return f"{figure_text(value)} ({figure_text(low)}–{figure_text(high)})"
+
+
+def _are_numbers(*values: object) -> bool:
+    return all(isinstance(value, int | float) for value in values)
 
 
 def _elsewhere(block: Mapping[str, Any]) -> str:

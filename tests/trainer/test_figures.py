@@ -162,8 +162,11 @@ def test_bootstrap_draws_whole_cases_and_intervals_hold_the_value() -> None:
     case = np.repeat(np.arange(30).astype(str), 20)
     label = rng.integers(0, 2, 600).astype(np.uint8)
     probability = np.clip(rng.normal(0.4 + 0.2 * label, 0.2), 0, 1)
-    for figure in evaluate(probability, label, case, np.ones(600), 0.5, repeats=100).values():
-        assert 0 <= figure.low <= figure.value <= figure.high <= 1 or figure.low < figure.high
+    figures = evaluate(probability, label, case, np.ones(600), 0.5, repeats=100)
+    ece = figures.pop("ece")
+    assert (ece.low, ece.high) == (None, None)  # that of every resample is larger
+    for figure in figures.values():
+        assert 0 <= figure.low <= figure.value <= figure.high <= 1
 
 
 def test_rates_agree_with_metrics_at_every_threshold() -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from idc_desktop.models.card import figure_text
 from trainer.data.dataset import PatchStore
 from trainer.scoring.html import Page
-from trainer.scoring.metrics import Scored
+from trainer.scoring.metrics import ECE_NOTE, Scored
 from trainer.training.crossvalidation import Tested
 from trainer.training.figures import CLASSES, COLOURS
 
@@ -49,7 +49,10 @@ def write_model_page(
     page.heading("Figures")
     groups = idc["metrics"]
     names = list(next(iter(groups.values()), {}))
-    page.text("In brackets: 95 % intervals by bootstrap over cases, where there are five or more.")
+    page.text(
+        "In brackets: 95 % intervals by bootstrap over cases, where there are five or more. "
+        + ECE_NOTE
+    )
     page.table(
         ("figure", *groups),
         [(name, *(figure_text(of.get(name)) for of in groups.values())) for name in names],

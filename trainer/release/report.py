@@ -11,7 +11,7 @@ from trainer.release.model_card import Document, to_json
 from trainer.release.onnx_file import Exported
 from trainer.scoring.calibration import Agreement
 from trainer.scoring.markdown import interval, table
-from trainer.scoring.metrics import Interval, Metrics
+from trainer.scoring.metrics import ECE_NOTE, Interval, Metrics
 from trainer.settings import ASSUMPTIONS
 from trainer.training.checkpoint import Epoch, History, best_epoch
 from trainer.training.runs import Run
@@ -88,8 +88,7 @@ def render(
         f"*weighted*: {idc['calibration']['weighting']}. *unweighted*: each patch at hand counts "
         "once. The mix at hand is uneven, so the weighted figures are the ones to compare. "
         "`precision` and `f1_positive` are of the class IDC, `..._macro` the mean of both; figures "
-        "after `ece` are at the threshold above. Chance makes the `ece` of a resample larger, so "
-        "its interval may lie above the figure.",
+        f"after `ece` are at the threshold above. {ECE_NOTE}",
         "",
         *table(("figure", *idc["metrics"]), _metric_rows(idc["metrics"])),
         "",

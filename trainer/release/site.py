@@ -31,7 +31,7 @@ from trainer.release.onnx_file import open_session, run_session
 from trainer.release.page import write_model_page
 from trainer.scoring.calibration import Agreement, Platt, agreement, calibrate
 from trainer.scoring.markdown import interval, table
-from trainer.scoring.metrics import Interval, Scored, youden_threshold
+from trainer.scoring.metrics import ECE_NOTE, Interval, Scored, youden_threshold
 from trainer.training.crossvalidation import Fold, Tested, judge
 from trainer.training.feeding import Part
 from trainer.training.runs import Sources, load_data
@@ -138,7 +138,7 @@ class SiteModel:
             "",
             "*before* is the base model at its own threshold. The others are out of fold: each "
             "case by what the other four fifths gave. In brackets: 95 % intervals by bootstrap "
-            f"over cases. *weighted*: {DESCRIPTION}.",
+            f"over cases. *weighted*: {DESCRIPTION}. {ECE_NOTE}",
             "",
             *table(("figure", *columns), rows),
             "",

@@ -16,6 +16,12 @@ from trainer.errors import DataError
 
 ECE_BINS = 15
 REPEATS = 1000
+WITHOUT_INTERVAL = ("ece",)
+ECE_NOTE = (
+    "`ece` has no interval: gaps count by their size, so that chance alone makes the figure of "
+    "every resample larger. What chance can do to calibration, slope and intercept below tell."
+)
+"""Goes with every table of figures whose intervals come of `with_intervals`."""
 FEWEST_CASES = 5
 """Drawing from fewer says nothing of how cases differ: there is no interval then."""
 
@@ -251,16 +257,16 @@ def with_intervals(
 ) -> dict[str, Interval]:
     """Compute figures of weights, and their 95 % intervals by bootstrap over cases, by name.
 
-    Of fewer than `FEWEST_CASES` cases there are no intervals.
+    Of fewer than `FEWEST_CASES` cases there are no intervals, and never of `WITHOUT_INTERVAL`.
     """
     value = figures(weight)
     draws = [figures(weight * times) for times in case_bootstrap(case, label, repeats)]
-    return {
-        field.name: Interval(
-            getattr(value, field.name), *percentiles([getattr(d, field.name) for d in draws])
-        )
-        for field in fields(Metrics)
-    }
+
+    def interval(name: str) -> Interval:
+        drawn = [] if name in WITHOUT_INTERVAL else [getattr(one, name) for one in draws]
+        return Interval(getattr(value, name), *percentiles(drawn))
+
+    return {field.name: interval(field.name) for field in fields(Metrics)}
 
 
 def percentiles(draws: list[float]) -> tuple[float, float] | tuple[()]:

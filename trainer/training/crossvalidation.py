@@ -27,7 +27,14 @@ from trainer.errors import RunError
 from trainer.files import make_folder, replacing, sole_user, write_csv
 from trainer.scoring.calibration import Agreement, agreement, calibrate
 from trainer.scoring.markdown import interval, table
-from trainer.scoring.metrics import Interval, Metrics, Scored, decide, with_intervals
+from trainer.scoring.metrics import (
+    ECE_NOTE,
+    Interval,
+    Metrics,
+    Scored,
+    decide,
+    with_intervals,
+)
 from trainer.settings import Settings
 from trainer.training.feeding import Part
 from trainer.training.fitting import fit_network, identity
@@ -276,7 +283,7 @@ def _render(
         "judged by a network that was not trained on it, of the last epoch, with the calibration "
         "and threshold of the other folds. In brackets: 95 % intervals by bootstrap over "
         f"cases. *weighted*: {DESCRIPTION}. *unweighted*: each patch at hand counts once. "
-        "Chance makes the `ece` of a resample larger, so its interval may lie above the figure.",
+        f"{ECE_NOTE}",
         "",
         *table(
             ("figure", *figures),
