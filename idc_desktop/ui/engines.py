@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
@@ -32,10 +31,40 @@ class _End:
     failure: Exception | None
 
 
+class _Waits:
+    """The job waits for one on a copy of its slide."""
+
+
+_Said = Event | _Waits | _End
+
+
+class _Claims:
+    """Which follower has the run files of a slide: the one whose engine was the first to open it.
+
+    Copies of a slide have the same run files, and that they are copies is only known once they
+    were opened. Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of: dict[str, _Follower] = {}
+
+    def claim(self, identity: str, follower: _Follower) -> _Follower:
+        """Claim the run files of a slide; return who has them."""
+        with self._lock:
+            return self._of.setdefault(identity, follower)
+
+    def give_up(self, follower: _Follower) -> None:
+        """Give free whatever a follower has."""
+        with self._lock:
+            self._of = {key: it for key, it in self._of.items() if it is not follower}
+
+
 class _Follower(threading.Thread):
     """Runs one job once others are over, and hands over what it says.
 
-    It holds nothing of the window's.
+    An engine that finds another one at a copy of its slide is ended, and the job is begun again
+    after that. It holds nothing of the window's.
 
     Parameters
     ----------
@@ -56,13 +85,15 @@ class _Follower(threading.Thread):
         model: ModelFile,
         identity: str | None,
         after: list[_Follower],
-        inbox: deque[Event | _End],
+        claims: _Claims,
+        inbox: deque[_Said],
         woken: HandOver[None],
     ) -> None:
         super().__init__(daemon=True)
         self.slide = job.slide
         self.identity = identity
-        self._what, self._model, self._after = job, model, after
+        self._what, self._model = job, model
+        self._after, self._claims = after, claims
         self._inbox, self._woken = inbox, woken
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -77,17 +108,18 @@ class _Follower(threading.Thread):
 
     def run(self) -> None:
         failure: Exception | None = None
-        while self._after:
-            self._after.pop().join()
         try:
-            self._follow()
+            while not self._follow():
+                pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is over
             failure = error
-            if self._job is not None:
-                self._job.close()
+        self._claims.give_up(self)
         self._put(_End(failure))
 
-    def _follow(self) -> None:
+    def _follow(self) -> bool:
+        """Run the job; False if it gave way to another, after which it is to be begun again."""
+        while self._after:
+            self._after.pop().join()
         name = Path(self.slide).name
         if self._is_cancelled:
             raise cancelled(name)
@@ -96,13 +128,31 @@ class _Follower(threading.Thread):
             self._job, is_cancelled = job, self._is_cancelled
         if is_cancelled:
             job.cancel()
-        for event in job.events():
-            require_model(event, self._model.path.name, self._model.sha256)
-            if isinstance(event, SlideOpened):
-                self.identity = event.slide.identity
-            self._put(event)
+        try:
+            for event in job.events():
+                if not self._after and self._may_go_on(event):
+                    self._put(event)
+        except Exception:
+            job.close()
+            if not self._after:  # else it is begun again, however it ended
+                raise
+        return not self._after
 
-    def _put(self, said: Event | _End) -> None:
+    def _may_go_on(self, event: Event) -> bool:
+        """Whether the run files are those of this job; else it is ended."""
+        require_model(event, self._model.path.name, self._model.sha256)
+        if isinstance(event, SlideOpened):
+            self.identity = event.slide.identity
+            holder = self._claims.claim(self.identity, self)
+            if holder is not self:
+                self._claims.give_up(self)  # of what the file held before it was replaced
+                self._after.append(holder)
+                self._put(_Waits())
+                assert self._job is not None
+                self._job.cancel()
+        return not self._after
+
+    def _put(self, said: _Said) -> None:
         self._inbox.append(said)
         if len(self._inbox) == 1:
             self._woken.put(None)
@@ -120,6 +170,7 @@ class Engines:
     def __init__(self) -> None:
         self.provider: Provider = "auto"
         self._followers: list[_Follower] = []
+        self._claims = _Claims()
 
     def start(
         self,
@@ -156,19 +207,14 @@ class Engines:
             first=(first.x(), first.y(), first.width(), first.height()) if first else None,
         )
         self._followers = [it for it in self._followers if it.is_alive()]
-        after = [it for it in self._followers if it.slide == job.slide or _is_same(it, identity)]
-        engine = EngineRun(job, model, identity, after, parent)
+        after = [
+            it
+            for it in self._followers
+            if it.slide == job.slide or (identity is not None and it.identity == identity)
+        ]
+        engine = EngineRun(job, model, identity, after, self._claims, parent)
         self._followers.append(engine.follower)
         return engine
-
-    def must_wait(self, engine: EngineRun) -> bool:
-        """Whether an engine that has opened its slide finds one before it on a copy of that."""
-        before = takewhile(lambda it: it is not engine.follower, self._followers)
-        return any(it.is_alive() and _is_same(it, engine.follower.identity) for it in before)
-
-
-def _is_same(follower: _Follower, identity: str | None) -> bool:
-    return identity is not None and follower.identity == identity
 
 
 class EngineRun(QObject):
@@ -188,6 +234,8 @@ class EngineRun(QObject):
     """The map is there, or has more patches."""
     noted = Signal(str)
     """Something that the user should know."""
+    waits = Signal()
+    """An engine is at a copy of the slide; this one begins after it."""
     ended = Signal(object)
     """The job is over; carries the error that ended it, or None."""
 
@@ -197,14 +245,15 @@ class EngineRun(QObject):
         model: ModelFile,
         identity: str | None,
         after: list[_Follower],
+        claims: _Claims,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self.record = RunRecord(model.card)
-        self._inbox: deque[Event | _End] = deque()
+        self._inbox: deque[_Said] = deque()
         self._abandoned = False
         woken: HandOver[None] = HandOver(self._take_portion)
-        self.follower = _Follower(job, model, identity, after, self._inbox, woken)
+        self.follower = _Follower(job, model, identity, after, claims, self._inbox, woken)
         self.follower.start()
 
     def cancel(self) -> None:
@@ -223,6 +272,8 @@ class EngineRun(QObject):
             event = self._inbox[0]
             if isinstance(event, _End):
                 end = event
+            elif isinstance(event, _Waits):
+                self.waits.emit()
             else:
                 has_grown |= isinstance(event, Plan | BlockDone)
                 try:

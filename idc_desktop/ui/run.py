@@ -93,7 +93,6 @@ class Run(QObject):
         self.record = RunRecord()
         self._engines = engines
         self._engine: EngineRun | None = None
-        self._again: Callable[[], None] = self.recall
         self._then: Callable[[], None] | None = None
         self._is_cancelling = False
 
@@ -147,7 +146,6 @@ class Run(QObject):
         self, *, recall: bool = False, restart: bool = False, first: QRectF | None = None
     ) -> None:
         self._drop_engine()
-        self._again = partial(self._start, recall=recall, restart=restart, first=first)
         self.failure, self._is_cancelling = None, False
         engine = self._engine = self._engines.start(
             self.slide,
@@ -163,6 +161,7 @@ class Run(QObject):
         engine.opened.connect(self._on_opened)
         engine.grown.connect(self._on_grown)
         engine.noted.connect(self.noted)
+        engine.waits.connect(self._on_waits)
         engine.ended.connect(self._on_ended)
 
     def _drop_engine(self) -> None:
@@ -179,9 +178,9 @@ class Run(QObject):
             self.record, self._then = RunRecord(), None
             self._fail(slide_replaced(self.slide.name))
             self.map_changed.emit(self)
-        elif self._engines.must_wait(self._engine):
-            self._again()
-            self._set(self.state, "A copy of this slide is being analyzed; this one waits for it.")
+
+    def _on_waits(self) -> None:
+        self._set(self.state, "A copy of this slide is being analyzed; this one waits for it.")
 
     def _on_grown(self) -> None:
         is_found = self.state is RunState.RECALLING and self.record.done_patches > 0

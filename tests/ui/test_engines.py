@@ -219,10 +219,10 @@ def test_copies_of_a_slide_take_turns(runs: Runs, qtbot: QtBot) -> None:
     copy = runs.of(B)
     assert copy is not None
     qtbot.waitUntil(lambda: second.is_cancelled, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "waits" in copy.message, timeout=WAIT_MS)
     assert copy.state is RunState.RUNNING
-    assert "waits" in copy.message
     second.let_go()
-    QCoreApplication.processEvents()
+    qtbot.wait(100)  # so long that a third one would have begun
     assert len(stage.jobs) == 2
     first.let_go()
     third = job(2, qtbot)
@@ -230,6 +230,58 @@ def test_copies_of_a_slide_take_turns(runs: Runs, qtbot: QtBot) -> None:
     third.let_go()
     qtbot.waitUntil(lambda: not runs.is_active, timeout=WAIT_MS)
     assert third.job.slide == str(B)
+    assert (copy.state, copy.record.done_patches) == (RunState.DONE, 30)
+
+
+def test_of_two_copies_the_one_that_was_opened_first_goes_on(runs: Runs, qtbot: QtBot) -> None:
+    """Whichever of their engines was started first."""
+    runs.analyze_all([A])
+    first = job(0, qtbot)
+    runs.show(B, None, IDENTITY)
+    shown = runs.shown
+    assert shown is not None
+    shown.recall()
+    second = job(1, qtbot)
+    second.say(opened(), *planned(runs)[1:])
+    qtbot.waitUntil(lambda: shown.record.done_patches == 4, timeout=WAIT_MS)
+    first.say(*planned(runs))  # it held the run file for a moment
+    qtbot.waitUntil(lambda: first.is_cancelled, timeout=WAIT_MS)
+    first.let_go()
+    run = runs.of(A)
+    assert run is not None
+    qtbot.waitUntil(lambda: "waits" in run.message, timeout=WAIT_MS)
+    assert (run.state, run.record.slide) == (RunState.RUNNING, None)
+    assert not second.is_cancelled
+    second.let_go()
+    third = job(2, qtbot)
+    assert third.job.slide == str(A)
+    third.say(*whole(runs))
+    third.let_go()
+    qtbot.waitUntil(lambda: not runs.is_active, timeout=WAIT_MS)
+    assert run.state is RunState.DONE
+
+
+def test_copy_that_waits_is_given_up_without_another_engine(runs: Runs, qtbot: QtBot) -> None:
+    runs.show(A, None, IDENTITY)
+    assert runs.shown is not None
+    runs.shown.recall()
+    first = job(0, qtbot)
+    first.say(opened())
+    shown = runs.shown
+    qtbot.waitUntil(lambda: shown.record.slide is not None, timeout=WAIT_MS)
+    runs.analyze_all([B])
+    second = job(1, qtbot)
+    second.say(opened())
+    qtbot.waitUntil(lambda: second.is_cancelled, timeout=WAIT_MS)
+    run = runs.of(B)
+    assert run is not None
+    qtbot.waitUntil(lambda: "waits" in run.message, timeout=WAIT_MS)
+    run.cancel()
+    second.let_go()
+    first.let_go()
+    qtbot.waitUntil(lambda: not runs.is_active, timeout=WAIT_MS)
+    assert run.state is RunState.READY
+    assert len(stage.jobs) == 2
 
 
 def test_pause_and_cancel_of_an_engine_that_has_not_begun(runs: Runs, qtbot: QtBot) -> None:
