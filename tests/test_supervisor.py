@@ -612,7 +612,7 @@ def test_store_of_a_running_job_is_held(job: AnalyzeJob, monkeypatch: pytest.Mon
     try:
         assert any(isinstance(event, Plan) for event in events)
 
-        with pytest.raises(OutputError, match="Another process"):
+        with pytest.raises(OutputError, match=r"^s\.tiff: Another process"):
             follow(Job(job, "s.tiff"))
     finally:
         running.close()

@@ -354,7 +354,9 @@ class _Analysis(_SlideJob):
             for note in (*_warnings(slide), *reader.notes):
                 self._note(f"{slide.name}: {note}")
             about = RunFacts(model.card.without_golden(), asdict(choice), _versions())
-            with RunStore(folder, description.identity, settings, job.restart, about) as store:
+            with RunStore(
+                folder, description.identity, settings, job.restart, about, slide.name
+            ) as store:
                 for note in store.notes:
                     self._note(note)
                 outbox.send(

@@ -187,6 +187,8 @@ class RunStore(Closing):
         Forget what an earlier run of the same key computed.
     about : RunFacts
         Is kept with what is committed; the model's card also with what was committed without.
+    slide_name : str, optional
+        For the message that the run is another process's; else the file's name.
 
     Attributes
     ----------
@@ -210,8 +212,10 @@ class RunStore(Closing):
         settings: Mapping[str, Any],
         restart: bool,
         about: RunFacts | None = None,
+        slide_name: str | None = None,
     ) -> None:
         self.path, settings = _find_run(folder, slide_identity, settings)
+        self._slide_name = slide_name or self.path.name
         self._key = run_key(settings)
         self.notes: tuple[str, ...] = ()
 
@@ -272,7 +276,7 @@ class RunStore(Closing):
     def _failure(self, error: Exception) -> OutputError:
         if is_held(error):
             return OutputError(
-                f"{self.path.name}: Another process is analyzing this slide with the same "
+                f"{self._slide_name}: Another process is analyzing this slide with the same "
                 "settings. Wait for it, or cancel it."
             )
         cause = as_os_error(error)
