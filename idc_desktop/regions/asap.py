@@ -81,7 +81,9 @@ class AsapReader:
             raise RegionsError(f"This is not an ASAP file (line {line}: a point of no annotation).")
         try:
             # Some versions write the decimal sign of the user's language.
-            order, x, y = (float(attributes[it].replace(",", ".")) for it in ("Order", "X", "Y"))
+            x, y = (float(attributes[it].replace(",", ".")) for it in "XY")
+            # Without an order it is that of the file.
+            order = float(attributes.get("Order", len(self._annotations[-1].points)))
         except (KeyError, ValueError) as error:
             what = self._annotations[-1].what
             raise RegionsError(

@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from idc_desktop.errors import RegionsError
+from idc_desktop.plain_text import counted
 from idc_desktop.regions.shape import (
     MAX_COORDINATE,
     Point,
@@ -234,8 +235,10 @@ def repaired_rings(rings: list[list[Ring]], roi: Roi) -> Drawn:
     """Do what `repaired` does with what `rings_of` returned."""
     parts, slivers = _without_slivers(rings)
     if not parts:
-        raise RegionsError(f"has a ring of {slivers[0]} points" if slivers else "has no rings")
-    mended = [f"{len(slivers)} ring(s) of under three points left out"] if slivers else []
+        raise RegionsError(
+            f"has a ring of {counted(slivers[0], 'point')}" if slivers else "has no rings"
+        )
+    mended = [f"{counted(len(slivers), 'ring')} of under three points left out"] if slivers else []
     geometry = _geometry(parts)
     if geometry.is_valid and _has_area(geometry):
         shape = shape_of(parts, roi)
@@ -302,7 +305,12 @@ def _lies_left(piece: BaseGeometry, way: npt.NDArray[np.float64]) -> bool:
 
 
 def _points(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    array = np.asarray(points, np.float64)
+    try:
+        array = np.asarray(points, np.float64)
+    except ValueError:  # some have a height, and others have none
+        array = np.asarray([it[:2] for it in np.asarray(points, object)], np.float64)
+    if array.shape == (0,):  # a ring without a point
+        array = array.reshape(0, 2)
     if array.ndim != 2 or array.shape[1] < 2:
         raise CoordinateError("has points that are not x and y")
     array = array[:, :2]

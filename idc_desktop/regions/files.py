@@ -25,6 +25,13 @@ from idc_desktop.regions.shape import MAX_NAME_CHARS, MAX_NOTE_CHARS, Region, Sh
 _MAX_BYTES = 128 << 20
 _MAX_POINTS = 3_000_000
 _MAX_OBJECTS = 2_000_000
+_PACKED = {
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"7z\xbc\xaf": "7z",
+    b"\x1f\x8b": "gzip, twice",
+}
 _NAMESPACE = uuid.UUID("6f0d5c1e-6f7b-4f0e-9b61-1d0c5a7e8e03")
 _AGAIN = "Export the regions again as GeoJSON or XML."
 _BAD_COORDINATES = (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError)
@@ -165,6 +172,13 @@ def _unpacked(path: Path) -> bytes:
     except OSError as error:
         reason = error.strerror or str(error)
         raise RegionsError(f"{path.name}: The regions cannot be read ({reason}).") from error
+    if not data.strip():
+        raise RegionsError(f"{path.name}: This is not GeoJSON: the file is empty. {_AGAIN}")
+    for sign, kind in _PACKED.items():
+        if data.startswith(sign):
+            raise RegionsError(
+                f"{path.name}: It is packed as {kind}. Unpack it, and give the file that is in it."
+            )
     if len(data) > _MAX_BYTES:
         raise RegionsError(
             f"{path.name}: The regions file is larger than {_MAX_BYTES >> 20} MiB. Export "

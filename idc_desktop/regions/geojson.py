@@ -6,6 +6,7 @@ that is level 0, or the slide's bounds where QuPath crops to them. Our own files
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ ORIGIN_KEY = "idcDesktop"
 
 _AREAS = ("Polygon", "MultiPolygon", "GeometryCollection")
 _GEOMETRIES = (*_AREAS, "Point", "MultiPoint", "LineString", "MultiLineString")
+_RECORD = b"\x1e"  # begins each line of a text sequence (RFC 8142)
 _OTHER_KINDS = {
     "TopoJSON": ("objects", "arcs"),
     "Darwin's format (V7)": ("annotations", "item"),
@@ -43,7 +45,7 @@ def parse(data: bytes) -> FoundFile:
     ValueError, RecursionError
         It is no JSON; a `JSONDecodeError` where the place is known.
     """
-    document = json.loads(data)
+    document = _document(data)
     file = FoundFile([], _origin(document))
     for number, feature in enumerate(_features(document), 1):
         found = _found(feature, number, file.left_out)
@@ -141,16 +143,27 @@ def _closed(ring: Ring, origin_l0: Point) -> list[list[float]]:
     return [*points, points[0]]
 
 
+def _document(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Read JSON, or a list of what stands in lines of its own, as in GeoJSON text sequences."""
+    try:
+        return json.loads(data)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" or data.startswith(_RECORD):
+            with contextlib.suppress(ValueError):
+                return [json.loads(it) for it in data.replace(_RECORD, b"").splitlines() if it]
+        raise
+
+
 def _features(value: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON value
     """Yield the features of a document; a bare geometry counts as one."""
     if isinstance(value, list):
         for entry in value:
-            is_collection = isinstance(entry, dict) and entry.get("type") == "FeatureCollection"
-            yield from _features(entry) if is_collection else [entry]
+            is_several = isinstance(entry, list) or _kind(entry) == "FeatureCollection"
+            yield from _features(entry) if is_several else [entry]
         return
     kind = value.get("type") if isinstance(value, dict) else None
     if kind == "FeatureCollection" and isinstance(value.get("features"), list):
-        yield from value["features"]
+        yield from _features(value["features"])
     elif kind == "Feature" or kind in _GEOMETRIES:
         yield value
     else:
@@ -206,7 +219,8 @@ def _polygons(geometry: Any) -> list[Any]:  # noqa: ANN401
     """
     kind = _kind(geometry)
     if kind == "GeometryCollection":
-        members = [it for it in geometry["geometries"] if _kind(it) in _AREAS]
+        members = geometry.get("geometries")
+        members = [it for it in members or () if _kind(it) in _AREAS]
         return [polygon for member in members for polygon in _polygons(member)]
     if kind == "Polygon":
         return [geometry.pop("coordinates")]

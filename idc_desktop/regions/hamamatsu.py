@@ -18,6 +18,7 @@ from idc_desktop.regions.shape import Rgb, Ring, Roi
 
 _FREEHAND, _CIRCLE = "freehand", "circle"
 _NUMBERS = ("x", "y", "radius")
+_UNIT = "nanometers"
 
 
 @dataclass
@@ -30,6 +31,7 @@ class _View:
     kind: str = ""
     color: Rgb | None = None
     is_closed: bool = True
+    unit: str = _UNIT
     points: array[float] = field(default_factory=lambda: array("d"))
     """x and y of each, and the radius of a circle."""
 
@@ -62,6 +64,8 @@ class HamamatsuReader:
         view = self._views[-1]
         if tag == "title" and not view.title:
             view.title = text
+        elif tag == "coordformat":
+            view.unit = text
         elif tag == "closed":
             view.is_closed = text != "0"
         elif tag == "annotation":
@@ -79,7 +83,9 @@ class HamamatsuReader:
         """Return what was found, once the whole file was read."""
         left_out, entries = Tally(), []
         for view in self._views:
-            if view.kind == _CIRCLE or (view.kind == _FREEHAND and view.is_closed):
+            if view.unit != _UNIT:
+                left_out.add(f"{view.what} is in {quoted(view.unit)}, not in {_UNIT}")
+            elif view.kind == _CIRCLE or (view.kind == _FREEHAND and view.is_closed):
                 entries.append(_found(view))
             else:
                 kind = "an open line" if view.kind == _FREEHAND else f"of type {quoted(view.kind)}"

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
+from idc_desktop.plain_text import counted
 from idc_desktop.regions.shape import Point, length_of, new_id
 
 MarkKind = Literal["line", "angle", "point", "arrow", "text"]
@@ -39,7 +40,7 @@ class Mark:
 
     def __post_init__(self) -> None:
         if len(self.points) != POINTS.get(self.kind):
-            raise ValueError(f"no {self.kind} of {len(self.points)} points")
+            raise ValueError(f"no {self.kind} of {counted(len(self.points), 'point')}")
 
     def length(self, scale: Point) -> float | None:
         """Return how long a line is; None for all else. `scale` is the size of a pixel (x, y)."""
