@@ -104,6 +104,15 @@ ELSEWHERE = {
 }
 
 
+def test_whole_numbers_may_have_a_decimal_point(tiny_model: TinyModel) -> None:
+    card = changed(tiny_model.card, "patch_size_pixels", 50.0)
+
+    read = parse_card(json.dumps(card), "m.onnx")
+
+    assert (read.patch.side_px, type(read.patch.side_px)) == (50, int)
+    assert read.golden_patches.shape[1:] == (50, 50, 3)
+
+
 def test_card_that_tells_nothing_of_other_laboratories_says_so(tiny_model: TinyModel) -> None:
     """Cards from before there were such figures are as valid as those that say there are none."""
     for card in (tiny_model.card, changed(tiny_model.card, "idc.elsewhere", {"laboratories": 0})):

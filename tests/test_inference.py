@@ -88,6 +88,8 @@ REASONS: dict[Defect, str] = {
     "output-short": "returns (8,) probabilities for 16 patches",
     "output-nan": "outside 0 to 1",
     "output-out-of-range": "outside 0 to 1",
+    "logit-short": "logit is not one finite number for each patch",
+    "logit-nan": "logit is not one finite number for each patch",
     "batch-dependent": "with the other patches of its batch",
     "golden-value": "golden patches",
 }

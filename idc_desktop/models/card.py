@@ -23,6 +23,7 @@ from idc_desktop.errors import ModelError
 from idc_desktop.models.context_settings import ContextSettings
 from idc_desktop.models.operation import Operation
 from idc_desktop.models.patch_size import PatchSize
+from idc_desktop.plain_text import counted
 from idc_desktop.strict_json import load_strictly
 
 CARD_KEY = "idc.card"
@@ -174,7 +175,7 @@ def parse_card(text: str, source: str) -> ModelCard:
             f"{source}: the model card cannot be read ({error}). Export the model again with "
             "idc-trainer."
         ) from error
-    golden, side = document["idc"]["golden"], document["patch_size_pixels"]
+    golden, side = document["idc"]["golden"], int(document["patch_size_pixels"])
     patches = [_golden_pixels(it["pixels"], index, side, source) for index, it in enumerate(golden)]
     try:
         card = _card(document, patches, [it["probability"] for it in golden])
@@ -211,7 +212,8 @@ def _card(
     document: Mapping[str, Any], patches: list[npt.NDArray[np.uint8]], expected: list[float]
 ) -> ModelCard:
     idc = document["idc"]
-    patch = PatchSize(document["patch_size_pixels"], float(document["spacing_um_px"]))
+    # To JSON, 50.0 is a whole number, too.
+    patch = PatchSize(int(document["patch_size_pixels"]), float(document["spacing_um_px"]))
     shape = (len(patches), patch.side_px, patch.side_px, 3)
     return ModelCard(
         name=idc["name"],
@@ -259,8 +261,8 @@ def _elsewhere(block: Mapping[str, Any]) -> str:
     figures = {name: figure_text(block["figures"][name]) for name in block["figures"]}
     worst = block.get("worst_slide_auc")
     return (
-        f"Tested on {_counted(laboratories, 'other laboratory', 'other laboratories')} "
-        f"({_counted(block['slides'], 'slide', 'slides')}, {block['patches']:,} patches, "
+        f"Tested on {counted(laboratories, 'other laboratory', 'other laboratories')} "
+        f"({counted(block['slides'], 'slide')}, {counted(block['patches'], 'patch')}, "
         f"{block['patches_idc']:,} of them IDC): AUC {figures['auc']}"
         + (f", {worst:.3f} on the worst slide" if worst is not None else "")
         + f"; at the threshold, sensitivity {figures['sensitivity']} and specificity "
@@ -274,13 +276,9 @@ def _shifts(block: Mapping[str, Any] | None) -> str:
     worst = block["worst"]
     return (
         f"Under {len(block['figures'])} strong changes of stain, light and sharpness "
-        f"({block['patches']:,} patches of {block['cases']:,} cases): AUC "
+        f"({counted(block['patches'], 'patch')} of {counted(block['cases'], 'case')}): AUC "
         f"{block['mean']['auc']:.3f} on average, {worst['auc']:.3f} at worst ({worst['shift']})."
     )
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
 
 
 def encode_golden(pixels: npt.NDArray[np.uint8], probability: float) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import onnxruntime
 from idc_desktop.errors import ModelError, no_room_for_temporary_files
 from idc_desktop.models.model_file import ModelFile
 from idc_desktop.models.provider import Provider, ProviderChoice, UsedProvider
+from idc_desktop.plain_text import counted
 
 RUNTIME_VERSION: str = onnxruntime.__version__
 
@@ -137,7 +138,7 @@ class PatchClassifier:
             if found.shape != (len(batch),):
                 raise ModelError(
                     f"{self._name}: The model returns {found.shape} probabilities for "
-                    f"{len(batch)} patches. It cannot be used."
+                    f"{counted(len(batch), 'patch')}. It cannot be used."
                 )
             parts.append(found)
             done += size
@@ -150,13 +151,13 @@ class PatchClassifier:
                 self._looks[run] += 1
             return max(self._looks.values(), default=0)
 
-    def _run(self, patches: Patches) -> Probabilities:
+    def _run(self, patches: Patches, output: str = "probability") -> npt.NDArray[np.float32]:
         feed = {"patches": np.ascontiguousarray(patches)}
         run = threading.get_ident()
         with self._looking:
             self._looks[run] = 0
         try:
-            (probabilities,) = self._session.run(["probability"], feed)
+            (found,) = self._session.run([output], feed)
         except Exception as error:
             raise ModelError(
                 f"{self._name}: The model failed to run ({_shortened(str(error))})."
@@ -165,7 +166,7 @@ class PatchClassifier:
         finally:
             with self._looking:
                 del self._looks[run]
-        return np.asarray(probabilities, np.float32)
+        return np.asarray(found, np.float32)
 
     def _check_signature(self) -> None:
         side = self._side_px
@@ -200,9 +201,18 @@ class PatchClassifier:
         patches, expected = model.card.golden_patches, model.card.golden_probabilities
         # As many as there will be in a run: what goes wrong with so many goes wrong here.
         many = max(len(patches), self.batch_size)
-        together = self.predict(np.resize(patches, (many, *patches.shape[1:])))
+        batch = np.resize(patches, (many, *patches.shape[1:]))
+        together = self.predict(batch)
         if not bool(np.all((together >= 0) & (together <= 1))):
             raise ModelError(f"{self._name}: The model returns probabilities outside 0 to 1.")
+        logits = self._run(batch[: self.batch_size], "logit")
+        if logits.shape != together[: self.batch_size].shape or not bool(
+            np.all(np.isfinite(logits))
+        ):
+            raise ModelError(
+                f"{self._name}: The model's logit is not one finite number for each patch. The "
+                "model cannot be used."
+            )
         alone = np.concatenate([self.predict(patch[None]) for patch in patches[:3]])
         apart = float(np.max(np.abs(alone - together[:3])))
         if apart > max(_INDEPENDENCE_TOLERANCE, GOLDEN_TOLERANCE[self.provider.used] / 10):

@@ -40,6 +40,8 @@ Defect = Literal[
     "output-short",
     "output-nan",
     "output-out-of-range",
+    "logit-short",
+    "logit-nan",
     "batch-dependent",
     "unknown-domain",
     "runtime-domain",
@@ -247,7 +249,8 @@ def _graph(
     weighted = graph("MatMul", sums, graph.constant([[float(weight)] for weight in _WEIGHTS]))
     flat = graph("Squeeze", weighted, graph.constant([1], np.int64))
     scaled = graph("Mul", flat, graph.constant(model.slope / (model.side_px**2 * 3 * 255)))
-    logit = graph("Add", scaled, graph.constant(model.bias), out="logit")
+    given = _spoil_given_logit(graph, scaled, defect)
+    logit = graph("Add", scaled, graph.constant(model.bias), out="" if given else "logit")
     a, b = model.calibration
     calibrated = graph("Add", graph("Mul", logit, graph.constant(a)), graph.constant(b))
     calibrated = _spoil_logit(graph, calibrated, defect)
@@ -291,6 +294,16 @@ def _spoil_logit(graph: _Graph, logit: str, defect: Defect | None) -> str:
         curved = graph("Gelu", logit, domain="com.microsoft")
         return graph("Add", logit, graph("Mul", curved, graph.constant(0.0)))
     return logit
+
+
+def _spoil_given_logit(graph: _Graph, logit: str, defect: Defect | None) -> str:
+    """Give another value out as the logit; empty if it is to be the real one."""
+    if defect == "logit-nan":
+        return graph("Mul", logit, graph.constant(np.nan), out="logit")
+    if defect == "logit-short":
+        ends = (graph.constant([it], np.int64) for it in (0, 8))
+        return graph("Slice", logit, *ends, out="logit")
+    return ""
 
 
 def _spoil_output(
