@@ -12,6 +12,7 @@ from pathlib import Path
 
 from idc_desktop import __version__
 from idc_desktop.errors import not_written
+from idc_desktop.plain_files import no_wait
 from idc_desktop.plain_text import one_line
 from idc_desktop.streams import give_up, is_broken_pipe
 
@@ -106,7 +107,7 @@ def report_defect(text: str) -> int:
         if log.exists() and log.stat().st_size > _LARGEST_LOG_BYTES:
             log.replace(log.with_name("defects.old.log"))
         make_file(log)
-        with log.open("a", encoding="utf-8") as file:
+        with open(log, "a", encoding="utf-8", opener=no_wait) as file:
             file.write(f"idc-desktop {__version__}\n{text}\n")
         where = f"The details are in {log}"
     except OSError as error:

@@ -59,6 +59,20 @@ class ExportError(IdcError):
     """An exported folder is incomplete or was changed."""
 
 
+class FormatError(ExportError):
+    """A format cannot hold what is exported; others may.
+
+    Attributes
+    ----------
+    format : str
+        Its name.
+    """
+
+    def __init__(self, subject: str, name: str, reason: str) -> None:
+        super().__init__(f"{subject}: --format {name} is not possible: {reason}.")
+        self.format = name
+
+
 class OutputError(IdcError):
     """Results or the store cannot be written."""
 

@@ -20,6 +20,18 @@ def one_line(text: str) -> str:
     return "".join(it if _is_shown(it) else _spelled(it) for it in text)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Say how many there are of a thing: ``1 patch``, ``2,000 patches``.
+
+    Parameters
+    ----------
+    many : str
+        Only where it is not `one` with "s", or with "es" after "ch".
+    """
+    many = many or f"{one}{'es' if one.endswith('ch') else 's'}"
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def in_a_line(error: Exception, subject: str) -> str:
     """Say to a user what ended the work on a file.
 

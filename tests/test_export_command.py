@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,27 @@ def test_format_that_cannot_hold_the_slide_is_refused_before_any_work(
     assert outcome.code == 3, outcome
     assert "--format dicom is not possible: it refers to a DICOM slide" in outcome.stderr
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("others", [["--format", "regions"], []])
+def test_slide_that_one_format_cannot_hold_is_written_in_the_others(
+    tiny_slide: Scene, tiny_model: TinyModel, tmp_path: Path, others: list[str]
+) -> None:
+    second = [] if others else [shutil.copy(tiny_slide.path, tmp_path / "second.tiff")]
+
+    outcome = run_cli(
+        "analyze", tiny_slide.path, *second, "--out", tmp_path / "out", "--provider", "cpu",
+        "--model", tiny_model.path, "--format", "dicom", *others, "--json",
+        data_dir=tmp_path / "data",
+    )  # fmt: skip
+
+    assert outcome.code == 4, outcome
+    for line, slide in zip(outcome.error_lines, outcome.document["slides"], strict=True):
+        assert "--format dicom is not possible: it refers to a DICOM slide" in line
+        assert (slide["status"], slide["error"]) == ("partial", line)
+        written = {it.name for it in Path(slide["out"]).iterdir()}
+        assert written == {*SIX_FILES, *(["regions.geojson"] if others else [])}
+        assert run_cli("verify", slide["out"], data_dir=tmp_path / "data").code == 0
 
 
 def test_unknown_format_is_wrong_usage(tiny_slide: Scene, tmp_path: Path) -> None:

@@ -146,6 +146,20 @@ def test_suffix_in_capitals_is_an_onnx_file_too(tmp_path: Path) -> None:
     assert find_model(str(tmp_path / "M.ONNX")) == tmp_path / "M.ONNX"
 
 
+@pytest.mark.parametrize("name", ["slide.tiff", "regions.geojson", "folder"])
+def test_file_of_another_kind_is_no_unknown_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix:
+        path.write_bytes(b"II*\0")
+    else:
+        path.mkdir()
+
+    with pytest.raises(ModelError, match=r"This is no model: only \.onnx files are loaded") as told:
+        find_model(str(path))
+
+    assert "no bundled model of this name" not in str(told.value)
+
+
 def test_bundled_models_are_found_by_name_and_are_sound() -> None:
     models = bundled_models()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from idc_desktop.commands.cli import main
 from idc_desktop.export.results import results_name
-from idc_desktop.plain_text import one_line
+from idc_desktop.plain_text import counted, one_line
 from tests.support.command import read_json
 from tests.support.models import TinyModel, write_tiny_model
 from tests.support.scenes import Scene
@@ -185,3 +185,17 @@ def test_hostile_provenance_reaches_no_terminal(
     said = capfd.readouterr()
     assert harmless(said.out + said.err)
     assert r"\x1b" in said.err
+
+
+@pytest.mark.parametrize(
+    ("number", "one", "many", "said"),
+    [
+        (0, "patch", "", "0 patches"),
+        (1, "patch", "", "1 patch"),
+        (2_000, "slide", "", "2,000 slides"),
+        (1, "focus", "foci", "1 focus"),
+        (3, "focus", "foci", "3 foci"),
+    ],
+)
+def test_number_decides_the_form_of_a_word(number: int, one: str, many: str, said: str) -> None:
+    assert counted(number, one, many) == said

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from idc_desktop.errors import no_room_for_temporary_files, not_written
+from idc_desktop.plain_files import no_wait
 from idc_desktop.storage import atomic
 from trainer.errors import BusyError
 
@@ -92,7 +93,7 @@ def _locked(folder: Path) -> BinaryIO:
     path = folder / LOCK
     while True:
         try:
-            file = path.open("ab")
+            file = open(path, "ab", opener=no_wait)  # noqa: SIM115 - it is returned
         except OSError as error:
             raise not_written(f"{folder}: It cannot be written to", error, _ELSEWHERE) from error
         if atomic.try_lock(file.fileno()) is False:

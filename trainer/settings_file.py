@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from idc_desktop.errors import UsageError
+from idc_desktop.plain_files import read_text
 from trainer.errors import named
 from trainer.files import replacing
 
@@ -82,7 +83,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _apply(verb: argparse.ArgumentParser, path: Path) -> None:
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        said = tomllib.loads(read_text(path, "utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -20,6 +20,7 @@ from pathlib import Path
 from idc_desktop.closing import Closing
 from idc_desktop.cohorts.states import STATES_FOLDER
 from idc_desktop.errors import not_written
+from idc_desktop.plain_files import read_bytes
 from idc_desktop.typed_json import MismatchError, build, decode, encode
 
 _BEAT_EVERY_S = 10.0
@@ -127,7 +128,7 @@ class Claims(Closing):
 
     def _is_stale(self, path: Path) -> bool:
         try:
-            beat, data = path.stat().st_mtime_ns, path.read_bytes()
+            beat, data = path.stat().st_mtime_ns, read_bytes(path)
         except FileNotFoundError:  # given free just now
             return False
         with contextlib.suppress(MismatchError):  # it is just being written

@@ -16,10 +16,11 @@ from idc_desktop.arguments import decimal
 from idc_desktop.cohorts.states import STATES_FOLDER
 from idc_desktop.errors import IdcError, SlideError, UsageError, cause_of
 from idc_desktop.export.results import as_one_folder, results_name
+from idc_desktop.plain_files import open_text
 from idc_desktop.slides.slide_finder import slides_below
 
 _LIST_COLUMNS = ("slide", "mpp", "regions", "group")
-_LIST_BYTES = 64 << 20
+_LIST_CHARS = 64 << 20
 _RESULTS = ("provenance.json", "probability.ome.tiff")  # whichever was written first
 _REGIONS_SUFFIXES = (".geojson", ".geojson.gz", ".json", ".json.gz", ".xml", ".xml.gz")
 
@@ -138,11 +139,15 @@ def _below(root: Path, out: Path, notes: list[str], *, is_alone: bool) -> Iterat
 def _listed(path: Path) -> Iterator[Member]:
     """Yield the slides of a list, whose paths count from its folder."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read(_LIST_BYTES)
+        with open_text(path, "utf-8-sig") as file:
+            text = file.read(_LIST_CHARS + 1)
     except (OSError, UnicodeDecodeError) as error:
         cause = cause_of(error) if isinstance(error, OSError) else "it is no UTF-8"
         raise SlideError(f"{path}: The list cannot be read ({cause}).") from error
+    if len(text) > _LIST_CHARS:
+        raise SlideError(
+            f"{path.name}: The list is longer than {_LIST_CHARS:,} characters. Give several lists."
+        )
     head = text.partition("\n")[0]
     separator = ";" if ";" in head else ","
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)

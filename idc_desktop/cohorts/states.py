@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from idc_desktop.errors import not_written
+from idc_desktop.plain_files import read_bytes
 from idc_desktop.storage.atomic import replacing
 from idc_desktop.typed_json import MismatchError, build, decode, encode
 
@@ -132,7 +133,7 @@ class CohortFolder:
     def listed(self) -> tuple[Listed, ...]:
         """Return which slides the latest command listed; none if that cannot be read."""
         with contextlib.suppress(OSError, MismatchError):
-            return build(_Listing, decode((self._place / _LISTING).read_bytes())).slides
+            return build(_Listing, decode(read_bytes(self._place / _LISTING))).slides
         return ()
 
     def place_of(self, slide: Path) -> str:
@@ -160,7 +161,7 @@ class CohortFolder:
     def state(self, slide_id: str) -> SlideState | None:
         """Return what became of a slide; None if that is not known, or damaged."""
         with contextlib.suppress(OSError, MismatchError):
-            return build(SlideState, decode(self._state_file(slide_id).read_bytes()))
+            return build(SlideState, decode(read_bytes(self._state_file(slide_id))))
         return None
 
     def states(self) -> dict[str, SlideState]:

@@ -18,6 +18,7 @@ from idc_desktop.errors import not_written
 from idc_desktop.export.cells import csv_text, text_cell
 from idc_desktop.export.tables import REGION_COLUMNS
 from idc_desktop.export.writers import Put, text_writer
+from idc_desktop.plain_files import open_text
 from idc_desktop.storage.atomic import FileGroup, replacing
 
 COHORT_COLUMNS = ("Image", "Group", "Status", *FIGURES, "Notes", "Error")
@@ -130,9 +131,7 @@ def _region_rows(out: Path, rows: list[Row]) -> Iterator[list[str]]:
         state = row.state
         if state.regions and state.folder:
             try:
-                with (out / state.folder / "regions.csv").open(
-                    encoding="utf-8", newline=""
-                ) as file:
+                with open_text(out / state.folder / "regions.csv") as file:
                     found = list(csv.DictReader(file))
             except (OSError, UnicodeDecodeError, csv.Error):  # replaced or removed since
                 continue

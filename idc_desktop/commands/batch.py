@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.commands.cancelling import Cancel, cancelling
+from idc_desktop.commands.report import Listener, Report
 from idc_desktop.commands.slide_job import (
     JobInputs,
     JobOptions,
-    Listener,
-    Report,
     analyze_one,
     read_inputs,
     start_engine,
@@ -31,7 +31,7 @@ from idc_desktop.console import (
 )
 from idc_desktop.errors import DefectError, IdcError, UsageError
 from idc_desktop.export.results import as_one_folder, results_name
-from idc_desktop.plain_text import one_line
+from idc_desktop.plain_text import counted, one_line
 from idc_desktop.processes.supervisor import Job
 
 FORMAT_NAMES = ("report", "measurements", "regions", "qupath", "wsinfer", "dsa", "dicom")
@@ -49,7 +49,7 @@ def analyze_slides(given: argparse.Namespace) -> int:
             f"{given.regions}: One file of regions for {len(slides)} slides. Analyze each slide "
             "with its own, or add --regions-for-all to lay this one on each of them."
         )
-    options = job_options(given)
+    options = replace(job_options(given), is_alone=len(slides) == 1)
     reports = [Report(slide) for slide in slides]
     # The first engine is at work while this process reads what all slides have in common.
     job = start_engine(slides[0], options)
@@ -134,7 +134,7 @@ def _tell(report: Report, options: JobOptions, *, is_json: bool) -> None:
         report_defect(str(report.failure))
     elif report.failure is not None:
         complain(str(report.failure))
-    for remark in report.remarks:
+    for remark in (*report.shortfall, *report.remarks):
         complain(remark)
     if report.counts is not None and not is_json:
         counts = report.counts
@@ -142,9 +142,9 @@ def _tell(report: Report, options: JobOptions, *, is_json: bool) -> None:
         excluded = f", {counts['excluded']:,} excluded" if counts["excluded"] else ""
         verb = "exported" if options.recalls else "analyzed"
         print_line(
-            f"{report.slide.name}: {counts['ok']:,} patches {verb}, {counts['background']:,} "
-            f"background, {report.failed_patches:,} failed{excluded}, {report.seconds:.1f} s on "
-            f"the {report.provider}{stored}"
+            f"{report.slide.name}: {counted(counts['ok'], 'patch')} {verb}, "
+            f"{counts['background']:,} background, {report.failed_patches:,} failed{excluded}, "
+            f"{report.seconds:.1f} s on the {report.provider}{stored}"
         )
         for line in report.excluded:
             print_line(f"  {line}")
@@ -188,7 +188,9 @@ class _Progress(Listener):
             self._said = now
             rate = (done - self._first[1]) / (now - self._first[0])
             left = f", {(self._total - done) / rate:.0f} s left" if rate > 0 else ""
-            print_line(f"{self._name}: {done:,} of {self._total:,} patches, {rate:,.0f}/s{left}")
+            print_line(
+                f"{self._name}: {done:,} of {counted(self._total, 'patch')}, {rate:,.0f}/s{left}"
+            )
 
     def note(self, text: str) -> None:
         if self._bar is not None:

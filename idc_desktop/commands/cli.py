@@ -32,6 +32,7 @@ from idc_desktop.console import (
 from idc_desktop.errors import DefectError, DisplayError, IdcError, ModelError, UsageError
 from idc_desktop.export.results import results_name
 from idc_desktop.models import DEFAULT_MODEL
+from idc_desktop.plain_text import counted
 from idc_desktop.processes.engine_messages import (
     Doctor,
     DoctorJob,
@@ -328,7 +329,10 @@ def _show_model(options: argparse.Namespace) -> int:
     print_line(f"  SHA-256      {model.sha256}")
     print_line(f"  use          {use['tissue']}; {use['stain']}; {use['scanner']}")
     print_line(f"  input        {card.spacing_um_px:g} µm/px, patches of {card.patch_size_um:g} µm")
-    print_line(f"  training     {training['patches']:,} patches of {training['cases']} cases")
+    print_line(
+        f"  training     {counted(training['patches'], 'patch')} of "
+        f"{counted(training['cases'], 'case')}"
+    )
     print_line(f"  calibration  {calibration['method']}, fitted on {calibration['fitted_on']}")
     print_line(f"  threshold    {card.threshold}, of the patch map")
     if card.context is not None:
@@ -358,7 +362,8 @@ def _verify_model(options: argparse.Namespace) -> int:
     if answer.provider.fallback_reason:
         print_line(f"  not CUDA     {answer.provider.fallback_reason}")
     print_line(
-        f"  golden |Δp|  {answer.golden_error:.2g} on {len(model.card.golden_patches)} patches"
+        f"  golden |Δp|  {answer.golden_error:.2g} on "
+        f"{counted(len(model.card.golden_patches), 'patch')}"
     )
     return 0
 

@@ -19,6 +19,7 @@ from idc_desktop.commands.cohort_work import CohortWork, refuse_shared_store
 from idc_desktop.commands.slide_job import JobOptions, read_inputs
 from idc_desktop.console import absolute, complain, print_json, print_line, severest
 from idc_desktop.errors import UsageError
+from idc_desktop.plain_text import counted
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,10 @@ def analyze_cohort(given: argparse.Namespace) -> int:
     with CohortWork(cohort.options, inputs) as work, cancelling() as cancel:
         _list(cohort, work)
         _forget(cohort, is_all=given.restart, is_failed=given.retry is not None)
-        todo = [it for it in cohort.members if work.finished(it) is None]
-        total = len(cohort.members)
-        progress = Progress(total, total - len(todo), is_silent=given.json)
+        found = [(it, work.finished(it)) for it in cohort.members]
+        todo = [it for it, state in found if state is None]
+        before = [state for _, state in found if state is not None]
+        progress = Progress(len(found), before, is_silent=given.json)
         try:
             if given.scheduler is not None:
                 cohort_dask.DaskRun(
@@ -157,7 +159,7 @@ def _tell(cohort: Cohort, cancel: Cancel, *, is_json: bool) -> int:
         )
     else:
         summary = ", ".join(f"{counts[it]:,} {it}" for it in STATUSES if counts[it])
-        print_line(f"{len(found):,} {'slide' if len(found) == 1 else 'slides'}: {summary}")
+        print_line(f"{counted(len(found), 'slide')}: {summary}")
         print_line(
             f"  results in {out}, tables cohort.csv and cohort.html   ({RESEARCH_USE_NOTICE})"
         )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from idc_desktop.cohorts.states import SlideState
+from idc_desktop.cohorts.states import STATUSES, SlideState
 from idc_desktop.console import complain, complaint, print_line
+from idc_desktop.plain_text import counted
 
 _PLAIN_PROGRESS_EVERY_S = 10.0
 
@@ -17,25 +20,27 @@ class Progress:
 
     Parameters
     ----------
-    total, done : int
-        Slides, and how many of them were done before.
+    total : int
+        Slides.
+    before : sequence of SlideState
+        What became of some of them in an earlier command, and stays.
     is_silent : bool
         Only complaints are said.
     """
 
-    def __init__(self, total: int, done: int, *, is_silent: bool) -> None:
+    def __init__(self, total: int, before: Sequence[SlideState], *, is_silent: bool) -> None:
         self._total = total
-        self._before = self._done = done
+        self._before = self._done = len(before)
         self._patches = 0
         self._is_silent = is_silent
         self._began = self._said = time.monotonic()
         self._bar: Any = None
-        if done and not is_silent:
-            print_line(f"{done:,} of {total:,} slides were done before")
-        if total > done and not is_silent and sys.stderr.isatty():
+        if before and not is_silent:
+            print_line(_told(total, before))
+        if total > len(before) and not is_silent and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=done, unit="slide", dynamic_ncols=True)
+            self._bar = tqdm(total=total, initial=len(before), unit="slide", dynamic_ncols=True)
 
     def add_patches(self, count: int) -> None:
         """Take that so many more patches have a state."""
@@ -46,7 +51,8 @@ class Progress:
         elif not self._is_silent and time.monotonic() - self._said >= _PLAIN_PROGRESS_EVERY_S:
             self._said = time.monotonic()
             print_line(
-                f"{self._done:,} of {self._total:,} slides, {self._rate:,.0f} patches/s{self._left}"
+                f"{self._done:,} of {counted(self._total, 'slide')}, "
+                f"{self._rate:,.0f} patches/s{self._left}"
             )
 
     def finish(self, state: SlideState) -> None:
@@ -59,8 +65,9 @@ class Progress:
             self._bar.update(1)
         elif not self._is_silent and state.folder:
             print_line(
-                f"{state.image}: {state.status}, {int(figures['Patches analyzed']):,} patches "
-                f"analyzed, {int(figures['Patches excluded']):,} left out, "
+                f"{state.image}: {state.status}, "
+                f"{counted(int(figures['Patches analyzed']), 'patch')} analyzed, "
+                f"{int(figures['Patches excluded']):,} left out, "
                 f"{int(figures['Patches failed']):,} failed"
             )
 
@@ -92,3 +99,11 @@ class Progress:
             self._bar.write(complaint(text), file=sys.stderr)
         else:
             complain(text)
+
+
+def _told(total: int, before: Sequence[SlideState]) -> str:
+    counts = Counter(it.status for it in before)
+    done = counts.pop("done", 0)
+    others = "".join(f", {counts[it]:,} {it}" for it in STATUSES if counts[it])
+    verb = "was" if total == 1 else "were"
+    return f"{done:,} of {counted(total, 'slide')} {verb} done before{others}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,17 +15,17 @@ from idc_desktop.closing import Closing
 from idc_desktop.cohorts.members import Member
 from idc_desktop.cohorts.states import CohortFolder, SlideState, Status
 from idc_desktop.commands.cancelling import Cancel
+from idc_desktop.commands.report import Listener, Report
 from idc_desktop.commands.slide_job import (
     JobInputs,
     JobOptions,
-    Listener,
-    Report,
     analyze_one,
 )
 from idc_desktop.console import EXIT_CANCELLED, complaint
 from idc_desktop.errors import IdcError, ModelError, OutputError, UsageError
 from idc_desktop.export.formats import FILES
 from idc_desktop.export.verify import PROVENANCE
+from idc_desktop.plain_files import open_file
 from idc_desktop.processes.child import IdleChildren
 from idc_desktop.processes.supervisor import Job
 from idc_desktop.storage.user_data import data_folder, network_drive
@@ -34,7 +35,16 @@ if TYPE_CHECKING:
     from idc_desktop.regions.shape import Region
 
 _STATUS: dict[str, Status] = {"done": "done", "partial": "partial", "refused": "refused"}
-_WITHOUT_INFLUENCE = ("out", "folder", "model", "regions", "mpp", "threads", "overwrites")
+_WITHOUT_INFLUENCE = (
+    "out",
+    "folder",
+    "model",
+    "regions",
+    "mpp",
+    "threads",
+    "overwrites",
+    "is_alone",
+)
 _DEEDS = ("restarts", "recalls")  # what is asked for once, and is no property of the results
 
 
@@ -206,12 +216,13 @@ class CohortWork(Closing):
         )
 
     def _error(self, report: Report, member: Member, image: str) -> str:
-        if report.failure is None:
+        if not report.error:
             return ""
-        text = complaint(str(report.failure).strip().splitlines()[-1])
+        text = complaint(report.error.strip().splitlines()[-1])
         if self._options.is_anonymous:
-            for name in (member.name, member.slide.name, member.slide.stem):
-                text = text.replace(name, image)
+            slide = member.slide
+            for name in (member.name, slide.name, slide.stem, slide.parent.name):
+                text = _nameless(text, name, image)
         return text
 
 
@@ -256,9 +267,19 @@ class CohortListener(Listener):
         self.notes = " ".join(analysis.notes)
 
 
+def _nameless(text: str, name: str, image: str) -> str:
+    """Put `image` in the place of a name, and of no word of ours that happens to be the same."""
+    place = re.escape(complaint(name))
+    found = rf"(?<!\w){place}(?!\w)"
+    if name.isalpha():  # a folder may be called "slide"
+        found = rf"^{place}(?=[:/\\])|(?<=folder ){found}|(?<=[/\\'\"]){found}|{found}(?=[/\\'\"])"
+    return re.sub(found, lambda _: image, text) if name else text
+
+
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_file(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
 

@@ -9,16 +9,26 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from idc_desktop.console import EXIT_CANCELLED, EXIT_DEFECT, EXIT_OUTPUT, EXIT_PARTIAL, absolute
-from idc_desktop.errors import DefectError, ExportError, IdcError, ModelError, not_written
+from idc_desktop.commands.report import Listener, Report
+from idc_desktop.console import EXIT_PARTIAL, absolute
+from idc_desktop.errors import (
+    DefectError,
+    ExportError,
+    FormatError,
+    IdcError,
+    ModelError,
+    not_written,
+)
 from idc_desktop.export.results import refuse_scan_folder, results_folder
 from idc_desktop.maps.layers import CONTEXT
 from idc_desktop.models.provider import Provider
+from idc_desktop.plain_text import counted
 from idc_desktop.processes.child import IdleChildren
 from idc_desktop.processes.engine_messages import AnalyzeJob, BlockDone, Plan, RecallJob
 from idc_desktop.processes.supervisor import Job, usable_threads
@@ -72,6 +82,9 @@ class JobOptions:
         Name of the slide's folder in `out`; None is that of the slide.
     has_shield : bool
         Whether patches that the shield found something on are left out of the figures.
+    is_alone : bool
+        The only slide of the command: refused if it can be written in none of `formats`. One of
+        several is written without those that cannot hold it.
     """
 
     out: Path
@@ -91,6 +104,7 @@ class JobOptions:
     recalls: bool = False
     folder: str | None = None
     has_shield: bool = True
+    is_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,92 +120,6 @@ class JobInputs:
 
     model: ModelFile | None
     regions: ReadRegions
-
-
-class Listener:
-    """Hears how a job goes; one that does not care."""
-
-    def started(self, job: Job) -> None:
-        """Hear which engine is at work; it can be cancelled, from any thread."""
-
-    def note(self, text: str) -> None:
-        """Hear something that the user should know."""
-
-    def begin(self, total: int) -> None:
-        """Hear how many patches there are."""
-
-    def reach(self, done: int) -> None:
-        """Hear how many of them have a state."""
-
-    def end(self) -> None:
-        """Hear that the engine has ended; files are written next, if all went well."""
-
-    def written(self, analysis: Analysis, regions: Sequence[Region]) -> None:
-        """Hear what the files that were written are of."""
-
-
-@dataclass
-class Report:
-    """What became of one slide.
-
-    Attributes
-    ----------
-    status : {"pending", "done", "partial", "refused", "not written", "cancelled", "defect"}
-    out : Path or None
-        The folder with the results.
-    counts : dict or None
-        Patches by state.
-    provider : {"cpu", "cuda"} or None
-        What it ran on.
-    seconds, patches_per_second : float or None
-    is_stored : bool
-        Whether nothing of it had to be computed.
-    failure : IdcError or None
-        What ended it.
-    excluded : list of str
-        What is left out of the figures because of artefacts.
-    remarks : list of str
-        What is worth knowing of the results.
-    exit_code : int
-        That of a command with this slide only.
-    """
-
-    slide: Path
-    status: str = "pending"
-    out: Path | None = None
-    counts: dict[str, int] | None = None
-    provider: str | None = None
-    seconds: float | None = None
-    patches_per_second: float | None = None
-    is_stored: bool = False
-    failure: IdcError | None = None
-    excluded: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    exit_code: int = 0
-
-    @property
-    def failed_patches(self) -> int:
-        """How many patches were tried in vain."""
-        counts = self.counts or {}
-        return counts.get("failed", 0) + counts.get("invalid_output", 0)
-
-    def fail(self, failure: IdcError) -> None:
-        """Note what ended it."""
-        self.failure, self.exit_code = failure, failure.exit_code
-        names = {EXIT_OUTPUT: "not written", EXIT_CANCELLED: "cancelled", EXIT_DEFECT: "defect"}
-        self.status = names.get(failure.exit_code, "refused")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what ``--json`` prints of it, but for the slide."""
-        return {
-            "status": self.status,
-            "out": str(self.out) if self.out else None,
-            "counts": self.counts,
-            "provider": self.provider,
-            "seconds": self.seconds,
-            "patches_per_second": self.patches_per_second,
-            "error": str(self.failure) if self.failure is not None else None,
-        }
 
 
 def start_engine(slide: Path, options: JobOptions, idle: IdleChildren | None = None) -> Job:
@@ -304,19 +232,21 @@ def _work(
         placed = _placed(inputs.regions, analysis, options)
         regions = [*judged, *(it for it in placed if it.id not in known)]
         out = _folder(report.slide, analysis.slide, options)
-        outdated = write_folder(
+        write = partial(
+            write_folder,
             out,
             analysis,
             regions,
-            options.formats,
             marks=kept.marks,
             sheet=kept.sheet.nameless if options.is_anonymous else kept.sheet,
             overwrite=options.overwrites,
         )
+        outdated = _written(report, options, lambda formats: write(formats=formats))
     counts = report.counts = analysis.map.counts()
     failed = analysis.map.failed_patches
-    report.status, report.out = ("partial" if failed else "done"), out
-    report.exit_code = EXIT_PARTIAL if failed else 0
+    is_partial = bool(failed or report.shortfall)
+    report.status, report.out = ("partial" if is_partial else "done"), out
+    report.exit_code = EXIT_PARTIAL if is_partial else 0
     report.provider, report.is_stored = analysis.provider.used, analysis.is_recalled
     report.seconds = round(time.monotonic() - began, 3)
     report.patches_per_second = round(
@@ -325,6 +255,21 @@ def _work(
     report.excluded = shield_notes(analysis.map)
     report.remarks = _remarks(report.slide.name, analysis, regions, outdated)
     listener.written(analysis, regions)
+
+
+def _written(
+    report: Report, options: JobOptions, write: Callable[[list[str]], list[str]]
+) -> list[str]:
+    """Write in those formats that can hold the slide; return what `write` does of the last try."""
+    formats = list(dict.fromkeys(options.formats))
+    while True:
+        try:
+            return write(formats)
+        except FormatError as error:
+            formats.remove(error.format)
+            if options.is_alone and not formats:
+                raise
+            report.shortfall.append(str(error))
 
 
 def _kept(name: str, analysis: Analysis, listener: Listener) -> Kept:
@@ -359,7 +304,7 @@ def _remarks(
     if failed:
         (row, col), why = min(analysis.map.reasons.items())
         remarks.append(
-            f"{name}: {failed:,} patches failed, the first at row {row}, column {col} "
+            f"{name}: {counted(failed, 'patch')} failed, the first at row {row}, column {col} "
             f"({why}). They are listed in patches.csv and left out of statistics."
         )
     counts = analysis.map.counts()
@@ -419,10 +364,9 @@ def _refuse_output(
     from idc_desktop.export.formats import FORMATS
     from idc_desktop.export.verify import PROVENANCE
 
-    for name in options.formats:
-        reason = FORMATS[name].refusal(description, options.is_anonymous)
-        if reason is not None:
-            raise ExportError(f"{slide.name}: --format {name} is not possible: {reason}.")
+    refusals = [FORMATS[it].refusal(description, options.is_anonymous) for it in options.formats]
+    if options.is_alone and refusals and None not in refusals:
+        raise FormatError(slide.name, options.formats[0], refusals[0] or "")
     out = _folder(slide, description, options)
     refuse_scan_folder(out, [slide])
     replaced = []

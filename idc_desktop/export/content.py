@@ -114,6 +114,11 @@ class Analysis:
         )
 
     @property
+    def is_nameless(self) -> bool:
+        """Whether nothing that is written may tell which slide it is of."""
+        return self.image == self.slide.pseudonym
+
+    @property
     def layer(self) -> MapLayer:
         """The layer that the figures are of."""
         return self.map.layer(self.map_kind)

@@ -24,7 +24,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
-from idc_desktop.errors import ExportError
+from idc_desktop.errors import FormatError
 from idc_desktop.export.content import Analysis, Content
 from idc_desktop.export.writers import Writer
 
@@ -49,7 +49,7 @@ def dicom_files(content: Content) -> dict[str, Writer]:
 
     Raises
     ------
-    ExportError
+    FormatError
         The slide's DICOM files lack what the objects must refer to.
     """
     analysis = content.analysis
@@ -58,10 +58,8 @@ def dicom_files(content: Content) -> dict[str, Writer]:
         with _unworried():
             place = _Place(_level_0(analysis.source, analysis), analysis)
     except (OSError, AttributeError, IndexError, ValueError, KeyError) as error:
-        raise ExportError(
-            f"{analysis.source.name}: The slide's DICOM headers lack what a segmentation refers "
-            f"to ({error}). Leave out --format dicom."
-        ) from error
+        why = f"the slide's DICOM headers lack what a segmentation refers to ({error})"
+        raise FormatError(analysis.source.name, "dicom", why) from error
     return {
         "segmentation.dcm": lambda file: _save(file, _segmentation, place, analysis),
         "parametric-map.dcm": lambda file: _save(file, _parametric_map, place, analysis),

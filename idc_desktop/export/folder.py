@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from idc_desktop.errors import not_written
+from idc_desktop.errors import FormatError, not_written
 from idc_desktop.export.content import Analysis, Content
 from idc_desktop.export.earlier import outdated, require_replaceable
 from idc_desktop.export.formats import FORMATS, six_files
@@ -54,9 +54,10 @@ def write_folder(
 
     Raises
     ------
+    FormatError
+        A format cannot hold this analysis; nothing was written.
     ExportError
-        A format cannot hold this analysis, or the folder is of the scan itself; nothing was
-        written.
+        The folder is of the scan itself; nothing was written.
     ForeignResultsError
         The folder holds results of another slide; nothing was written.
     OutputError
@@ -69,6 +70,11 @@ def write_folder(
             require_replaceable(folder, analysis.slide, formats, analysis.source)
 
     check()
+    for name in formats:
+        reason = FORMATS[name].refusal(analysis.slide, analysis.is_nameless)
+        if reason is not None:
+            source = analysis.source
+            raise FormatError(source.name if source else analysis.slide.file, name, reason)
     content = Content(analysis, tuple(regions), folder.name, tuple(marks), sheet or Sheet())
     writers = six_files(content)
     for name in formats:

@@ -27,7 +27,7 @@ class Format:
     names : tuple of str
         The files, or the folder, that it always consists of.
     files : callable
-        Returns a writer for each file; `ExportError` if it cannot hold this analysis.
+        Returns a writer for each file; `FormatError` if it cannot hold this analysis.
     refusal : callable
         Says from the description of the slide, and whether its name is to be left out,
         why the format cannot be used, before anything is computed.

@@ -28,7 +28,7 @@ from idc_desktop.export.report_pictures import FOCUS_PX, focus_picture, map_pict
 from idc_desktop.maps.layers import CONTEXT
 from idc_desktop.models.card import figure_text
 from idc_desktop.models.operation import Operation, operating_point_text
-from idc_desktop.plain_text import one_line
+from idc_desktop.plain_text import counted, one_line
 from idc_desktop.regions.diameter import diameter_of
 from idc_desktop.regions.editing import by_class
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
@@ -329,7 +329,7 @@ def _foci_pictures(foci: _Foci, analysis: Analysis) -> Iterable[Flowable]:
     count, judged = len(foci.all), sum(map(bool, foci.verdicts))
     least_um2 = _RULES.least_um2(analysis.map.grid, analysis.mpp)
     rules = f"{_RULES.neighbours} neighbours, at least {least_um2 / 1e6:g} mm²"
-    found = f"{count:,} connected area{'' if count == 1 else 's'}"
+    found = counted(count, "connected area")
     cut = f"; the first {len(foci.shown)} are shown" if count > len(foci.shown) else ""
     said = (
         f"{found} at or above the threshold ({rules}), {judged:,} judged, the largest first{cut}."

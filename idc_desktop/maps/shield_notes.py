@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from idc_desktop.maps.probability_map import ProbabilityMap
+from idc_desktop.plain_text import counted
 
 DISTRUST = "not to be trusted"
 """Stands in whatever says that a slide is none for the model."""
@@ -33,22 +34,19 @@ def shield_notes(probability_map: ProbabilityMap) -> list[str]:
             blurred = found.get("blur", 0) > _MOSTLY * (many + left)
             what = "Most of the slide is out of focus" if blurred else "Most of it shows artefacts"
             rest = (
-                f"the figures are of the {_patches(left)} left, and {DISTRUST}"
+                f"the figures are of the {counted(left, 'patch')} left, and {DISTRUST}"
                 if left
                 else f"no patch is left, and the probabilities are {DISTRUST}"
             )
             notes.append(f"{what} and is excluded ({which}): {rest}.")
         else:
             notes.append(
-                f"{_patches(many)} excluded from all figures because of artefacts ({which})."
+                f"{counted(many, 'patch')} excluded from all figures because of artefacts "
+                f"({which})."
             )
     if unjudged := probability_map.unjudged_patches:
         notes.append(
-            f"{_patches(unjudged)} analyzed by an earlier version, which looked for no artefacts: "
-            "nothing is excluded among them. Analyze again to have it looked for."
+            f"{counted(unjudged, 'patch')} analyzed by an earlier version, which looked for no "
+            "artefacts: nothing is excluded among them. Analyze again to have it looked for."
         )
     return notes
-
-
-def _patches(number: int) -> str:
-    return f"{number:,} patch{'' if number == 1 else 'es'}"

@@ -7,6 +7,7 @@ afterwards, or data outside the file, can never take part.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -70,9 +71,15 @@ def find_model(name_or_file: str) -> Path:
         return bundled[name_or_file]
     path = Path(name_or_file)
     if path.suffix.lower() != ".onnx":
+        names = ", ".join(bundled) or "none"
+        if os.path.lexists(path):
+            raise ModelError(
+                f"{path.name}: This is no model: only .onnx files are loaded. Give one, or the "
+                f"name of a bundled model ({names})."
+            )
         raise ModelError(
-            f"{path.name}: There is no bundled model of this name (there are: "
-            f"{', '.join(bundled) or 'none'}), and only .onnx files are loaded."
+            f"{path.name}: There is no bundled model of this name (there are: {names}), and only "
+            ".onnx files are loaded."
         )
     return path.absolute()
 

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from idc_desktop.console import EXIT_CANCELLED, EXIT_PARTIAL, complain, report_defect
 from idc_desktop.errors import IdcError, ModelError, OutputError, ResolutionError, SlideError
+from idc_desktop.plain_files import no_wait
 from idc_desktop.storage.user_data import data_folder, make_file, make_folder
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
@@ -94,7 +95,8 @@ def _log_crashes() -> None:
     try:
         make_folder(log.parent)
         make_file(log)
-        faulthandler.enable(log.open("a", encoding="utf-8"))  # which it holds open
+        file = open(log, "a", encoding="utf-8", opener=no_wait)  # noqa: SIM115 - stays open
+        faulthandler.enable(file)
     except OSError:
         return
 

@@ -14,7 +14,7 @@ from PySide6.QtGui import QUndoCommand
 
 from idc_desktop.cohorts.members import holds_results
 from idc_desktop.cohorts.states import CohortFolder
-from idc_desktop.plain_text import one_line
+from idc_desktop.plain_text import counted, one_line
 from idc_desktop.slides.slide_finder import slides_below
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.outcome import Outcome
@@ -267,4 +267,4 @@ class ListedSlides(QObject):
 
 
 def _named(slides: Sequence[Path]) -> str:
-    return one_line(slides[0].name) if len(slides) == 1 else f"{len(slides):,} slides"
+    return one_line(slides[0].name) if len(slides) == 1 else counted(len(slides), "slide")

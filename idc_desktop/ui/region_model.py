@@ -35,11 +35,6 @@ _MARK_NAMES: dict[MarkKind, str] = {
 _NUMBERED = re.compile("Region ([0-9]{1,9})")
 
 
-def count_text(count: int) -> str:
-    """Say how many regions."""
-    return "1 region" if count == 1 else f"{count:,} regions"
-
-
 class RegionModel(QObject):
     """What is drawn and judged on a slide, what of it is chosen, and the edits that change it.
 

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QRectF, Signal
 
 from idc_desktop.errors import AnalysisCancelledError, slide_replaced
 from idc_desktop.models.model_file import ModelFile
-from idc_desktop.plain_text import in_a_line
+from idc_desktop.plain_text import counted, in_a_line
 from idc_desktop.processes.record import RunRecord
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.ui.engines import EngineRun, Engines
@@ -229,8 +229,8 @@ class Run(QObject):
         counts = self.record.map.counts()
         tried = failed + counts["ok"] + counts["excluded"]
         return (
-            f"Complete, but {failed:,} of {tried:,} patches could not be analyzed; the figures "
-            "are of the others."
+            f"Complete, but {failed:,} of {counted(tried, 'patch')} could not be analyzed; the "
+            "figures are of the others."
         )
 
     def _set(self, state: RunState, message: str) -> None:

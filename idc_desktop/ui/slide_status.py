@@ -12,6 +12,7 @@ from idc_desktop.cohorts.states import Status
 from idc_desktop.errors import IdcError, ResolutionError, SlideError
 from idc_desktop.export.content import Analysis
 from idc_desktop.models.model_file import ModelFile
+from idc_desktop.plain_text import counted
 from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.kept import Kept
 from idc_desktop.ui.display import threshold_key
@@ -300,9 +301,9 @@ def _detail(outcome: Outcome) -> str:
         f"{outcome.threshold:.3f} of {outcome.model}"
     )
     if outcome.failed_patches:
-        detail += f"; {outcome.failed_patches:,} patches failed"
+        detail += f"; {counted(outcome.failed_patches, 'patch')} failed"
     if outcome.excluded_patches:
-        detail += f"; {outcome.excluded_patches:,} patches excluded"
+        detail += f"; {counted(outcome.excluded_patches, 'patch')} excluded"
     if outcome.caution:
         detail += f". {outcome.caution}"
     return detail

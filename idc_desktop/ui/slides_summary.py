@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from idc_desktop.plain_text import one_line
+from idc_desktop.plain_text import counted, one_line
 from idc_desktop.ui.outcome import Outcome
 from idc_desktop.ui.slide_status import SlideStatus
 
@@ -67,7 +67,7 @@ def failures_page(told: Told) -> str:
         if status.reason:
             failed.setdefault(status.reason.removeprefix(f"{slide.name}: "), []).append(name)
         elif status.outcome is not None and status.outcome.failed_patches:
-            partly.append(f"{name}: {status.outcome.failed_patches:,} patches failed")
+            partly.append(f"{name}: {counted(status.outcome.failed_patches, 'patch')} failed")
     parts = [f"<p>{escape(', '.join(f'{count:,} {words}' for words, count in counts.items()))}</p>"]
     for reason, names in sorted(failed.items(), key=lambda it: -len(it[1])):
         parts.append(f"<h3>{escape(one_line(reason))}</h3>{_list(names)}")

@@ -83,7 +83,7 @@ def test_same_command_goes_on_and_does_nothing_twice(
 
     assert cohort.written() == before
     assert digests(cohort.out) == tables
-    assert "3 of 3 slides were done before" in capsys.readouterr().out
+    assert "2 of 3 slides were done before, 1 refused" in capsys.readouterr().out
 
     # A new slide joins, one that was mended is tried again, one that is gone stays as such.
     cohort.add("c.tiff", "bad.svs")
@@ -152,6 +152,38 @@ def test_anonymous_files_name_no_slide_and_no_folder(cohort: TinyCohort) -> None
         text += path.read_bytes() if path.is_file() else b""
         for name in (b"S21-4711", b"S22-0815", b"Mueller", b"Meier", os.fsencode(cohort.slides)):
             assert name not in text, path
+
+
+@pytest.mark.parametrize("name", ["slide", "Mueller", "this", "S22-0815"])
+def test_anonymous_message_has_no_name_and_all_of_its_words(
+    cohort: TinyCohort, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    cohort.add("good.tiff")
+    cohort.add_damaged(f"{name}.svs")
+    cohort.add_damaged(f"{name}.mrxs")
+
+    assert cohort.run("--anonymous") == 3
+
+    told = {it["Image"]: it["Error"] for it in cohort.rows if it["Error"]}
+    texts = sorted(error.replace(image, "IMAGE") for image, error in told.items())
+    assert texts == [
+        "IMAGE: Its data folder IMAGE is missing. Copy the .mrxs file together with that whole "
+        "folder, side by side.",
+        "IMAGE: This is not a slide format that OpenSlide reads. Convert it to a tiled pyramidal "
+        "TIFF.",
+    ]
+
+
+def test_format_that_one_slide_cannot_have_costs_no_other_file(cohort: TinyCohort) -> None:
+    cohort.add("a.tiff")
+
+    assert cohort.run("--format", "dicom", "--format", "regions") == 4
+
+    (row,) = cohort.rows
+    assert row["Status"] == "partial"
+    assert "--format dicom is not possible" in row["Error"]
+    assert (cohort.out / "a" / "regions.geojson").is_file()
+    assert cohort.run("--format", "dicom", "--format", "regions") == 4
 
 
 def test_page_shows_names_and_runs_none(cohort: TinyCohort) -> None:

@@ -258,9 +258,7 @@ def test_slivers_of_a_brush_are_left_out_of_their_region(tmp_path: Path, parts: 
     (region,), notes = read_document(tmp_path, document)
 
     assert to_shapely(region.shape).equals(shapely.box(10, 20, 110, 120))
-    assert notes == [
-        "r.geojson: Feature 1 was repaired (1 ring(s) of under three points left out)."
-    ]
+    assert notes == ["r.geojson: Feature 1 was repaired (1 ring of under three points left out)."]
 
 
 def test_many_repairs_are_one_note(tmp_path: Path) -> None:

@@ -247,8 +247,8 @@ def test_one_bad_slide_stops_no_other(
     assert code == 3
     assert work.labels() == EXPECTED
     err = capsys.readouterr().err
-    assert "1 slides have no file of outlines: lonely.tiff" in err
-    assert "1 files of outlines have no slide: nobody.geojson" in err
+    assert "1 slide without a file of outlines: lonely.tiff" in err
+    assert "1 file of outlines without a slide: nobody.geojson" in err
     assert err.count("broken.tiff") == 1
 
 

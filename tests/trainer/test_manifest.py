@@ -122,7 +122,7 @@ def test_each_flaw_is_named(tmp_path: Path) -> None:
             "other labels there: 2",
         ),
         ("file,label,case\na.png,,1\n", "line 2: label is empty"),
-        ("file,label,case\na.png,0,1\na.png,1,1\n", "1 files stand there more than once: a.png"),
+        ("file,label,case\na.png,0,1\na.png,1,1\n", "1 file listed more than once: a.png"),
         ("file,label,case,group\na.png,0,1,x\nd.png,1,1,y\n", "Case 1 is in the groups x and y"),
         ("file,label,case,row,col\na.png,0,1,1.5,2\n", "line 2: row and col must be whole"),
         ("file,label,case,row,col\na.png,0,1,-1,2\n", "line 2: row and col must not be below 0"),

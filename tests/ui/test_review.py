@@ -174,7 +174,7 @@ def test_step_to_the_next_that_is_not_judged(three: MainWindow, qtbot: QtBot) ->
         rows.append(three.foci.list.currentRow())
         press(three, qtbot, Qt.Key.Key_0)
     assert rows == [0, 1, 2]
-    assert "3 of 3 foci are judged" in said[-1]
+    assert "3 of 3 foci judged" in said[-1]
     press(three, qtbot, Qt.Key.Key_J)
     assert said[-1] == "All foci of the list are judged."
 

@@ -82,7 +82,7 @@ def test_reviewed_regions_of_all_slides_become_patches(
     take(analyzed, "Training patches …")
     told = shown(analyzed, qtbot)
 
-    assert "2 regions that are IDC and 1 that are not" in told.text()
+    assert "2 regions of IDC, 1 of what is not" in told.text()
     assert "outlines of 2 slides" in told.text()
     regions, _ = read_regions(out / "the other.geojson")
     assert [it.classification for it in regions] == [POSITIVE]

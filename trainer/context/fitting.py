@@ -11,6 +11,7 @@ import numpy as np
 
 from idc_desktop.maps.context import context_values, in_context, margin, neighbourhood
 from idc_desktop.models.context_settings import ContextSettings
+from idc_desktop.plain_text import counted
 from trainer.context.slides import Flags, Floats, LabelledMap
 from trainer.scoring.calibration import PROBABILITY_DIGITS, Platt, fit_platt
 from trainer.scoring.metrics import Metrics, Scored, youden_threshold
@@ -48,7 +49,7 @@ def fit(slides: Sequence[LabelledMap], sigma: float, prevalence: float) -> dict[
         "curve": [],
         "margins": _margins(slides, sigma, platt, threshold),
         "prevalence": prevalence,
-        "fitted_on": f"{sum(map(len, odds)):,} patches of {len(slides)} labelled slides",
+        "fitted_on": f"{counted(sum(map(len, odds)), 'patch')} of {len(slides)} labelled slides",
     }
 
 

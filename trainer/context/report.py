@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from idc_desktop.models.card import ModelCard
+from idc_desktop.plain_text import counted
 from trainer.context.fitting import Judged
 from trainer.context.planting import PLANTS, SIZES, SPECIFICITY
 from trainer.context.slides import Floats
@@ -150,7 +151,8 @@ class Findings:
         if not seen:
             return []
         return [
-            f"**The network itself is no stranger to {len(seen)} of the {len(self.judged)} slides "
+            f"**The network itself is no stranger to {len(seen)} of the "
+            f"{counted(len(self.judged), 'slide')} "
             f"({', '.join(seen)})**: the settings are left out slide by slide, the network is not. "
             "On slides that it never saw both maps are less good; the difference between them is "
             "what this table can show.",

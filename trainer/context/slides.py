@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from idc_desktop.maps.context import log_odds
+from idc_desktop.plain_files import open_text, read_text
 from trainer.errors import DataError
 from trainer.files import scratch_folder
 from trainer.scoring.elsewhere import analyze
@@ -125,9 +126,9 @@ def _labelled(folder: Path) -> dict[Path, Path]:
 
 
 def _map(name: str, labels: Path, result: Path) -> LabelledMap:
-    grid = json.loads((result / "provenance.json").read_text(encoding="utf-8"))["grid"]
+    grid = json.loads(read_text(result / "provenance.json"))["grid"]
     probability = np.full((grid["rows"], grid["cols"]), np.nan)
-    with (result / "patches.csv").open(encoding="utf-8", newline="") as file:
+    with open_text(result / "patches.csv") as file:
         for row in csv.DictReader(file):
             if row["prob_IDC"]:  # with what is left out of figures: it is labelled, too
                 probability[int(row["row"]), int(row["col"])] = float(row["prob_IDC"])

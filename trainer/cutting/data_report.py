@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchStore
 from trainer.data.preparing import PrepareReport
 from trainer.data.splits import thinness
@@ -37,8 +38,9 @@ def write_data_report(
     index, patch = store.index, store.patch
     cases = np.unique(index.case)
     page.text(
-        f"{len(index):,} patches of {patch.side_px} x {patch.side_px} px at "
-        f"{patch.spacing_um_px:g} µm per pixel ({patch.edge_um:g} µm) in {len(cases):,} cases: "
+        f"{counted(len(index), 'patch')} of {patch.side_px} x {patch.side_px} px at "
+        f"{patch.spacing_um_px:g} µm per pixel ({patch.edge_um:g} µm) in "
+        f"{counted(len(cases), 'case')}: "
         f"{report.negative:,} {CLASSES[0]}, {report.positive:,} {CLASSES[1]}."
     )
     page.text("It shows patches and names cases: it stays where the data may be.")
@@ -80,7 +82,7 @@ def _add_cases(page: Page, store: PatchStore, stain: Stain) -> None:
             warning=True,
         )
     single = int(((positive == 0) | (positive == total)).sum())
-    page.text(f"{single:,} cases hold one class only.")
+    page.text(f"{counted(single, 'case')} of one class only.")
     figure = Figure(figsize=(9, 2.6), layout="constrained")
     axes = figure.subplots()
     order = np.argsort(-total, kind="stable")
@@ -107,7 +109,8 @@ def _add_stain(page: Page, stain: Stain) -> None:
     page.heading("Stain")
     if stain.outlying:
         page.text(
-            f"{len(stain.outlying)} cases are stained unlike the others: {named(stain.outlying)}.",
+            f"{counted(len(stain.outlying), 'case')} stained unlike the others: "
+            f"{named(stain.outlying)}.",
             warning=True,
         )
     else:
@@ -128,7 +131,8 @@ def _add_duplicates(page: Page, store: PatchStore) -> None:
     within = [pair for pair in pairs if case[pair.first] == case[pair.second]]
     page.heading("Nearly the same pictures")
     page.text(
-        f"{len(within):,} pairs within a case, {len(across):,} across cases; {left_out:,} patches "
+        f"{len(within):,} pairs within a case, {len(across):,} across cases; "
+        f"{counted(left_out, 'patch')} "
         "are too plain, or like too many others, to be compared."
     )
     if across:

@@ -25,6 +25,8 @@ from idc_desktop.errors import GarbledMessageError, not_written
 from idc_desktop.export.results import results_name
 from idc_desktop.maps.grid import PatchGrid
 from idc_desktop.models.patch_size import PatchSize
+from idc_desktop.plain_files import open_file, open_text, read_text
+from idc_desktop.plain_text import counted
 from idc_desktop.processes.cut_messages import (
     BACKGROUND,
     CUT,
@@ -122,7 +124,8 @@ class CutSlide:
         )
         rest = ", ".join(f"{count:,} {why}" for count, why in left_out if count)
         return (
-            f"{self.name}: {self.positive + self.negative:,} patches, {self.positive:,} positive"
+            f"{self.name}: {counted(self.positive + self.negative, 'patch')}, "
+            f"{self.positive:,} positive"
             + (f"; left out: {rest}" if rest else "")
             + (" (cut before)" if self.is_old else "")
         )
@@ -156,7 +159,7 @@ def write_manifest(slides: list[Path], out: Path, patch: PatchSize) -> None:
             path = out / LISTS / f"{results_name(slide)}.csv"
             with (
                 contextlib.suppress(FileNotFoundError),
-                path.open(encoding="utf-8", newline="") as file,
+                open_text(path) as file,
             ):
                 yield from csv.reader(file)
 
@@ -211,7 +214,8 @@ class _Cutting:
         """Return a hash of all that decides what comes of this slide."""
         status = self._slide.stat()
         try:
-            digest = hashlib.sha256(self._outlines.read_bytes()).hexdigest()
+            with open_file(self._outlines) as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise DataError(f"{self._outlines} cannot be read ({error.strerror}).") from error
         said = (self._options.as_dict(), self._case, digest, status.st_size, status.st_mtime_ns)
@@ -373,7 +377,7 @@ def _escaped(name: str) -> str:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_text(path))
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
+from idc_desktop.plain_text import counted
 from trainer.errors import DataError, named
 from trainer.options import add_patch_size, patch_size
 from trainer.progress import Progress, Say
@@ -87,10 +88,10 @@ def cut(arguments: argparse.Namespace, say: Say, complain: Say) -> int:
     cases = case_names([*matched.outlines], arguments.case_from)
     if matched.slides_without:
         names = [it.name for it in matched.slides_without]
-        complain(f"{len(names)} slides have no file of outlines: {named(names)}")
+        complain(f"{counted(len(names), 'slide')} without a file of outlines: {named(names)}")
     if matched.files_without:
         names = [it.name for it in matched.files_without]
-        complain(f"{len(names)} files of outlines have no slide: {named(names)}")
+        complain(f"{counted(len(names), 'file')} of outlines without a slide: {named(names)}")
     make_folders(arguments.out)
     codes: list[int] = []
     found: list[CutSlide] = []
@@ -190,7 +191,7 @@ def _sum_up(found: list[CutSlide], arguments: argparse.Namespace, say: Say, comp
         if found and name.strip().casefold() not in known:
             complain(f"WARNING: no outline is of the class {name}; there are: {there or 'none'}.")
     say(
-        f"{positive + negative:,} patches of {len(found):,} "
+        f"{counted(positive + negative, 'patch')} of {len(found):,} "
         f"slide{'' if len(found) == 1 else 's'}, {positive:,} positive, "
         f"{negative:,} negative: {arguments.out / 'manifest.csv'}"
     )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idc_desktop.models.patch_size import PatchSize
+from idc_desktop.plain_files import open_text, read_text
 from trainer.data.patch_files import Status
 from trainer.errors import DataError
 from trainer.settings import USUAL
@@ -137,7 +138,7 @@ def load_store(folder: Path) -> PatchStore:
     """
     redo = "Run `idc-trainer prepare` again."
     try:
-        with (folder / INDEX).open(encoding="utf-8", newline="") as file:
+        with open_text(folder / INDEX) as file:
             records = [row for row in csv.DictReader(file) if row["status"] == Status.OK.value]
         rows = np.array([int(row["row"]) for row in records], np.intp)
         index = PatchIndex(
@@ -164,6 +165,6 @@ def load_store(folder: Path) -> PatchStore:
 
 def _read_patch_size(folder: Path) -> PatchSize:
     """Read what a patch is; stores of before have those of the public set."""
-    document = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    document = json.loads(read_text(folder / REPORT))
     said = document.get("patch")
     return PATCH if said is None else PatchSize(said["side_px"], said["spacing_um_px"])

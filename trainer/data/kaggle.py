@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from idc_desktop.plain_text import counted
 from trainer.data.manifest import MANIFEST
 from trainer.data.patch_files import PatchFile, Status
 from trainer.errors import DataError, named
@@ -45,9 +46,9 @@ def _case_folders(data: Path) -> list[Path]:
         ) from cause
     if strange:
         raise DataError(
-            f"{len(strange)} folders of patches are named neither 0 (not IDC) nor 1 (IDC): "
-            f"{named([sub.relative_to(data).as_posix() for sub in strange])}. A model tells two "
-            "classes apart: move these patches into 0 or 1, or out of the data."
+            f"{counted(len(strange), 'folder')} of patches named neither 0 (not IDC) nor 1 "
+            f"(IDC): {named([sub.relative_to(data).as_posix() for sub in strange])}. A model tells "
+            "two classes apart: move these patches into 0 or 1, or out of the data."
         )
     return found
 

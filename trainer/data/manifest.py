@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from idc_desktop.models.patch_size import PatchSize
+from idc_desktop.plain_files import open_text, read_text
+from idc_desktop.plain_text import counted
 from trainer.data.patch_files import PatchFile
 from trainer.errors import DataError, named
 from trainer.files import replacing
@@ -76,7 +78,7 @@ def read_manifest(path: Path, patch: PatchSize | None) -> tuple[list[PatchFile],
     twice = [name for name, count in Counter(it.path for it in files).items() if count > 1]
     if twice:
         raise DataError(
-            f"{path.name}: {len(twice)} files stand there more than once: "
+            f"{path.name}: {counted(len(twice), 'file')} listed more than once: "
             f"{named([it.name for it in twice])}. Keep one line of each."
         )
     return sorted(files, key=lambda file: file.order), patch
@@ -84,7 +86,7 @@ def read_manifest(path: Path, patch: PatchSize | None) -> tuple[list[PatchFile],
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path, "utf-8-sig") as file:
             lines = csv.DictReader(file, strict=True)
             rows = [{name: (it or "").strip() for name, it in row.items() if name} for row in lines]
             columns = lines.fieldnames or ()
@@ -171,7 +173,7 @@ def _placed(
 
 def _patch_size_beside(path: Path) -> PatchSize | None:
     try:
-        said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        said = json.loads(read_text(path.with_suffix(".json")))
         return PatchSize(said["side_px"], said["spacing_um_px"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from idc_desktop.models.patch_size import PatchSize
+from idc_desktop.plain_files import open_file
 from trainer.data.dataset import INDEX, PATCH, PIXELS, REPORT, PatchArray
 from trainer.data.kaggle import find_patches
 from trainer.data.manifest import find_manifest, read_manifest
@@ -192,7 +193,7 @@ def _row_of(record: PatchFile, data: Path) -> tuple[object, ...]:
 
 def _decode(record: PatchFile, side_px: int) -> PatchArray | None:
     try:
-        with Image.open(record.path) as image:
+        with open_file(record.path) as file, Image.open(file) as image:
             image.load()
             mode, size = image.mode, image.size
             rgb = _as_rgb(image)

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idc_desktop.errors import UsageError
+from idc_desktop.plain_files import read_text
+from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchIndex
 from trainer.data.weighting import CASE_CAP
 from trainer.errors import DataError, named
@@ -60,7 +62,7 @@ class OfficialCases:
         for part, cases in (("validation", self.validation), ("test", self.test)):
             if unknown := cases - known:
                 raise DataError(
-                    f"The {part} part of the split names {len(unknown)} cases that are not in "
+                    f"The {part} part of the split names {counted(len(unknown), 'case')} not in "
                     f"{where}: {named(unknown)}. Correct these ids, or remove them from the split; "
                     "those of cases that are real but not at hand are known by --counts."
                 )
@@ -102,7 +104,7 @@ def read_official_cases(folder: Path) -> OfficialCases:
     for part in ("train", "val", "test"):
         path = folder / f"official_{part}.txt"
         try:
-            cases = frozenset(path.read_text(encoding="utf-8-sig").split())
+            cases = frozenset(read_text(path, "utf-8-sig").split())
         except (OSError, UnicodeDecodeError) as cause:
             raise DataError(f"{path} cannot be read. Name its folder with --splits.") from cause
         if not cases:

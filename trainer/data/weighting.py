@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from idc_desktop.plain_files import open_text
 from trainer.errors import DataError
 
 CASE_CAP = 1000.0
@@ -38,7 +39,7 @@ def read_natural_counts(path: Path) -> NaturalCounts:
     """
     found: NaturalCounts = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path, "utf-8-sig") as file:
             lines = csv.DictReader(file)
             for row in lines:
                 case, counts = row["patient_id"].strip(), (int(row["n0"]), int(row["n1"]))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
 
+from idc_desktop.plain_text import counted
 from trainer.data.splits import LEAKY
 from trainer.data.weighting import DESCRIPTION
 from trainer.files import replacing, write_csv
@@ -228,7 +229,8 @@ def _sizes(results: Results) -> list[str]:
     """Say how many patches and cases the results stand on."""
     return sorted(
         {
-            f"- {one.split}: {one.patches:,} patches train, {one.tested:,} of {one.cases} cases "
+            f"- {one.split}: {counted(one.patches, 'patch')} train, {one.tested:,} of "
+            f"{counted(one.cases, 'case')} "
             "test"
             for one in results.values()
         }

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idc_desktop.models.card import CARD_KEY, ModelCard, parse_card
+from idc_desktop.plain_text import counted
 from trainer.data.case_layout import lay_out
 from trainer.data.weighting import weightings
 from trainer.errors import DataError, named
@@ -94,7 +95,8 @@ class Assessment:
             )
         for done, cases in self.not_held_out.items():
             yield (
-                f"NOT HELD OUT: {len(cases)} of these {self.cases} cases {done} this model "
+                f"NOT HELD OUT: {len(cases)} of these {counted(self.cases, 'case')} {done} "
+                f"this model "
                 f"({named(cases)})"
             )
         yield f"{self.patches} patches, threshold {self.threshold:.4f}"

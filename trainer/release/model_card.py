@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idc_desktop.models.card import CLASS_NAMES, encode_golden
+from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchArray, PatchIndex
 from trainer.data.splits import LEAKY, thinness
 from trainer.data.weighting import DESCRIPTION
@@ -243,4 +244,4 @@ def to_json(card: Document) -> str:
 
 
 def _part_name(index: PatchIndex) -> str:
-    return f"{len(index)} patches in {len(np.unique(index.case))} cases"
+    return f"{counted(len(index), 'patch')} in {counted(len(np.unique(index.case)), 'case')}"

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from idc_desktop.models.card import figure_text
+from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchStore
 from trainer.scoring.html import Page
 from trainer.scoring.metrics import ECE_NOTE, Scored
@@ -42,9 +43,9 @@ def write_model_page(
     page = Page(f"{idc['name']} {idc['version']}")
     cases = len(np.unique(tested.index.case))
     page.text(
-        f"{len(tested.index):,} patches in {cases:,} cases, each judged by what was trained or "
-        "fitted without its case. The page shows patches and names cases: it stays where the data "
-        "may be."
+        f"{counted(len(tested.index), 'patch')} in {counted(cases, 'case')}, each judged by what "
+        "was trained or fitted without its case. The page shows patches and names cases: it "
+        "stays where the data may be."
     )
     page.heading("Figures")
     groups = idc["metrics"]

@@ -23,6 +23,7 @@ from onnx import helper, numpy_helper
 
 from idc_desktop.errors import ModelError, UsageError
 from idc_desktop.models.card import CARD_KEY, ModelCard, encode_golden, parse_card
+from idc_desktop.plain_text import counted
 from trainer.data.augmentation import POLICIES
 from trainer.data.dataset import PatchArray
 from trainer.errors import DataError
@@ -162,7 +163,8 @@ class Quantized:
             f"{idc['threshold_rule']}",
             f"- {idc['limitations'][-1]}",
             "",
-            f"## {self.patches:,} validation patches in {self.cases} cases, by both files",
+            f"## {counted(self.patches, 'validation patch')} in "
+            f"{counted(self.cases, 'case')}, by both files",
             "",
             *table(("", *sides, "difference"), rows),
             "",
@@ -424,7 +426,8 @@ def _card(
     change = (
         f"Computes in int8. The figures are those of the float file with SHA-256 "
         f"{agreed['from_sha256']}, but those of other laboratories, where there are any. On "
-        f"{agreed['compared']:,} patches the two differ by {agreed['mean_difference']:.3f} in "
+        f"{counted(agreed['compared'], 'patch')} the two differ by "
+        f"{agreed['mean_difference']:.3f} in "
         f"probability on average, {agreed['largest_difference']:.3f} at most, call "
         f"{agreed['calls_changed']:.1%} of the patches otherwise, and reach an AUC of {now:.4f} "
         f"instead of {was:.4f}."
@@ -444,7 +447,8 @@ def _card(
                 **idc["calibration"],
                 "a": platt.a,
                 "b": platt.b,
-                "fitted_on": f"the float file's probabilities of {agreed['compared']:,} patches; "
+                "fitted_on": "the float file's probabilities of "
+                f"{counted(agreed['compared'], 'patch')}; "
                 f"those: {idc['calibration']['fitted_on']}",
             },
             "threshold": threshold,

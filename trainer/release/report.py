@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from idc_desktop.models.card import ModelCard, parse_card
+from idc_desktop.plain_text import counted
 from trainer.data.imbalance import SMOTE_ASSUMPTIONS
 from trainer.release.model_card import Document, to_json
 from trainer.release.onnx_file import Exported
@@ -64,7 +65,7 @@ def render(
         "",
         f"- file: `{exported.path.name}`, {exported.size:,} bytes, SHA-256 `{exported.sha256}`",
         f"- recipe `{idc['recipe']}`, trained {idc['created']} (UTC)",
-        f"- training: {idc['training']['patches']:,} patches "
+        f"- training: {counted(idc['training']['patches'], 'patch')} "
         f"({idc['training']['patches_idc']:,} IDC) of {idc['training']['cases']} cases, "
         f"split `{idc['training']['split']}`",
         f"- {len(history)} epochs in {run.minutes:.1f} min{without}, epoch {best.epoch + 1} taken "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idc_desktop.plain_text import counted
 from trainer.data.shifts import MILD, STRONG, Shift
 from trainer.release.model_card import Document, rounded
 from trainer.release.onnx_file import stored_probabilities
@@ -69,7 +70,7 @@ class ShiftScores:
 
     def lines(self) -> Iterator[str]:
         """Say the figures of every shift, a line each, with mean and worst of the strong ones."""
-        yield f"{self.patches:,} patches of {self.cases} cases, weighted"
+        yield f"{counted(self.patches, 'patch')} of {counted(self.cases, 'case')}, weighted"
         yield f"{'':20}" + "".join(f" {figure:>18}" for figure in SHOWN)
         rows = {name: [getattr(one, figure) for figure in SHOWN] for name, one in self.all.items()}
         rows["strong: mean"] = [self.mean(figure) for figure in SHOWN]

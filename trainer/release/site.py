@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from idc_desktop.models.card import CARD_KEY, ModelCard, encode_golden, parse_card
+from idc_desktop.plain_text import counted
 from trainer.data.splits import ENOUGH_CASES, ENOUGH_PATCHES, FOLDS, thinness
 from trainer.data.weighting import DESCRIPTION, weightings
 from trainer.errors import DataError
@@ -370,7 +371,9 @@ def _card(
     """Carry the base model's card over; what its old calibration decided is left out."""
     idc, index = base.card.document["idc"], tested.index
     cases = len(np.unique(index.case))
-    numbers = f"{len(index):,} patches in {cases} cases of the laboratory, out of fold"
+    numbers = (
+        f"{counted(len(index), 'patch')} in {counted(cases, 'case')} of the laboratory, out of fold"
+    )
     curve = validation_curve(tested.probability, index, tested.weight, threshold)
     kept = {
         name: value

@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idc_desktop.plain_files import open_text
+from idc_desktop.plain_text import counted
 from trainer.errors import DataError
 from trainer.scoring.markdown import interval
 from trainer.scoring.metrics import FEWEST_CASES, Interval, evaluate
@@ -183,7 +185,8 @@ def score_elsewhere(
     label = np.concatenate([one.label for one in slides])
     if len(np.unique(label)) < 2:
         raise DataError(
-            f"The spots decide {len(label)} patches, {int(label.sum())} of them IDC: both classes "
+            f"The spots decide {counted(len(label), 'patch')}, {int(label.sum())} of them IDC: "
+            "both classes "
             f"are needed. A patch counts with {FEWEST_SPOTS} labelled spots in it; labels of IDC "
             f"are: {', '.join(sorted(POSITIVE))}."
         )
@@ -227,7 +230,7 @@ def read_spots(path: Path) -> Spots:
     at: list[tuple[float, float]] = []
     positive: list[bool] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path, "utf-8-sig") as file:
             reader = csv.DictReader(file)
             for row in reader:
                 label = row["label"].strip().lower()
@@ -281,7 +284,7 @@ def analyze(model: Path, slides: Sequence[Path], scratch: Path, mpp: float | Non
 
 def _read_patches(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Read the analyzed patches: boxes (x, y, width, height), shape (n, 4), and probabilities."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with open_text(path) as file:
         rows = [row for row in csv.DictReader(file) if row["prob_IDC"]]
     boxes = [[float(row[name]) for name in ("minx", "miny", "width", "height")] for row in rows]
     probability = np.array([float(row["prob_IDC"]) for row in rows])

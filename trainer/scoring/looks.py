@@ -9,6 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from idc_desktop.errors import OutputError
+from idc_desktop.plain_files import read_bytes
 from trainer.files import write_csv
 from trainer.scoring.metrics import Interval
 
@@ -27,7 +28,7 @@ def log_look(path: Path, file: str, sha256: str, scores: Scores) -> None:
         The log cannot be read or written, or another file lies there.
     """
     try:
-        before = path.read_bytes() if path.exists() else b""
+        before = read_bytes(path) if path.exists() else b""
         rows = list(csv.reader(io.StringIO(before.decode("utf-8"))))
     except (OSError, ValueError, csv.Error) as cause:
         raise OutputError(f"{path.name} cannot be read as a log of scores ({cause}).") from cause

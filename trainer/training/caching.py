@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idc_desktop.errors import OutputError
+from idc_desktop.plain_files import open_file
 from trainer.data.dataset import PatchArray
 from trainer.errors import RunError
 from trainer.files import make_folder, replacing
@@ -186,7 +187,7 @@ def _missing(ids: PatchIds, known: list[PatchIds]) -> NDArray[np.intp]:
 def _open(path: Path, shape: tuple[int, ...]) -> _File:
     """Open a file: the ids as an array of numpy's format, then the values."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             ids = np.lib.format.read_array(file, allow_pickle=False)
             start = file.tell()
         if path.stat().st_size != start + len(ids) * math.prod(shape) * 2:

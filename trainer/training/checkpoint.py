@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from idc_desktop.plain_files import open_file
 from trainer.errors import RunError
 from trainer.files import replacing, write_csv
 from trainer.settings import Settings
@@ -78,7 +79,7 @@ def read_checkpoint(path: Path, best: int, now: int = 0) -> Stored:
     """
     try:
         # Opened here, since NumPy leaves a file open that is no archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open_file(path) as file, np.load(file, allow_pickle=False) as arrays:
             meta = json.loads(str(arrays["meta"]))
             return Stored(
                 meta["identity"],

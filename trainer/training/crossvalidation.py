@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idc_desktop.plain_files import read_text
+from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchIndex, load_store
 from trainer.data.splits import FOLDS, NO_CASES, OfficialCases, thinness
 from trainer.data.weighting import DESCRIPTION, weightings
@@ -279,7 +281,8 @@ def _render(
         "",
         "For Research Use Only. Not for use in diagnostic procedures.",
         "",
-        f"Each of {len(np.unique(index.case))} cases ({len(index):,} patches) is "
+        f"Each of {counted(len(np.unique(index.case)), 'case')} "
+        f"({counted(len(index), 'patch')}) is "
         "judged by a network that was not trained on it, of the last epoch, with the calibration "
         "and threshold of the other folds. In brackets: 95 % intervals by bootstrap over "
         f"cases. *weighted*: {DESCRIPTION}. *unweighted*: each patch at hand counts once. "
@@ -338,6 +341,6 @@ def _shown(part: Tested) -> list[str]:
 
 def _read(path: Path) -> Fold:
     try:
-        return Fold(**json.loads(path.read_text(encoding="utf-8")))
+        return Fold(**json.loads(read_text(path)))
     except (OSError, ValueError, TypeError) as cause:
         raise RunError(f"{path} is damaged. Remove it and run the same command again.") from cause

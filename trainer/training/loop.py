@@ -21,6 +21,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from idc_desktop.errors import UsageError
+from idc_desktop.plain_files import open_file, read_bytes, read_text
+from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchArray, PatchStore
 from trainer.errors import RunError
 from trainer.files import make_folder, replacing, sole_user
@@ -99,7 +101,7 @@ class Means:
             path = self.teacher / CHECKPOINT
             if not path.is_file():
                 raise RunError(f"{path} does not exist. Train the teacher first: --teacher.")
-            found["teacher"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            found["teacher"] = hashlib.sha256(read_bytes(path)).hexdigest()
         return found
 
 
@@ -308,7 +310,7 @@ def load_best(
     if network.frozen is not None:
         path = out / FROZEN_WEIGHTS
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open_file(path) as file, np.load(file, allow_pickle=False) as arrays:
                 network.frozen.set_weights([arrays[name] for name in arrays.files])
         except (OSError, EOFError, ValueError) as cause:
             raise RunError(
@@ -320,7 +322,7 @@ def load_best(
 def _load_teacher(folder: Path, train_part: Part, validation: Part) -> Teacher:
     """Rebuild a network that teaches; `RunError` unless it was trained on the same patches."""
     try:
-        log = json.loads((folder / LOG_JSON).read_text(encoding="utf-8"))
+        log = json.loads(read_text(folder / LOG_JSON))
         settings, imagenet = Settings(**log["settings"]), log["imagenet"]
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise RunError(f"{folder} holds no training that could teach.") from cause
@@ -426,7 +428,8 @@ class _Progress:
         took = now - self._started
         left = took / done * (total - done) / 60
         self._report(
-            f"{what}: {done:,}/{total:,} patches  {done / took:,.0f} patches/s  {left:.1f} min left"
+            f"{what}: {done:,}/{counted(total, 'patch')}  "
+            f"{done / took:,.0f} patches/s  {left:.1f} min left"
         )
         self._told = now
         if done == total:

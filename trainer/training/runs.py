@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from idc_desktop.errors import UsageError
+from idc_desktop.plain_files import read_text
+from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchIndex, load_store
 from trainer.data.imbalance import oversample, smote
 from trainer.data.splits import (
@@ -114,8 +116,8 @@ class Data:
         return [
             f"split: {self.split.name}",
             *(
-                f"{name}: {len(index):,} patches ({index.label.sum():,} IDC) in "
-                f"{len(np.unique(index.case))} cases"
+                f"{name}: {counted(len(index), 'patch')} ({index.label.sum():,} IDC) in "
+                f"{counted(len(np.unique(index.case)), 'case')}"
                 for name, index in parts
                 if len(index)
             ),
@@ -145,8 +147,8 @@ def load_data(sources: Sources) -> Data:
     if sources.counts is not None:
         if uncounted := at_hand - counts.keys():
             raise DataError(
-                f"{sources.counts} has no counts of {len(uncounted)} cases of the prepared data: "
-                f"{named(uncounted)}. Correct its ids, or add those lines."
+                f"{sources.counts} has no counts of {counted(len(uncounted), 'case')} of the "
+                f"prepared data: {named(uncounted)}. Correct its ids, or add those lines."
             )
         where += f" or {sources.counts.name}"
     cases.require_known(at_hand | counts.keys(), where)
@@ -234,7 +236,7 @@ class Run:
 def load_run(folder: Path) -> Run:
     """Read ``run.json``; `RunError` where the training has not ended, or the file is damaged."""
     try:
-        document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        document = json.loads(read_text(folder / RUN_FILE))
         sources = document["sources"]
         return Run(
             Settings(**document["settings"]),

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from idc_desktop.cohorts.states import STATUSES, CohortFolder, SlideState
-from idc_desktop.plain_text import one_line
+from idc_desktop.plain_text import counted, one_line
 from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.screen import resize_within_screen
@@ -119,7 +119,9 @@ class CohortDialog(QDialog):
         """Follow what is new; the selection stays."""
         counts = Counter(it.state.status for it in entries)
         told = ", ".join(f"{counts[it]:,} {it}" for it in STATUSES if counts[it])
-        self.summary.setText(f"{len(entries):,} slides: {told}" if entries else "No slides.")
+        self.summary.setText(
+            f"{counted(len(entries), 'slide')}: {told}" if entries else "No slides."
+        )
         before, self._entries = self._entries, entries
         self.table.setRowCount(len(entries))
         for row, entry in enumerate(entries):

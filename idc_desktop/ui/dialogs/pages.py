@@ -11,6 +11,7 @@ from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.maps.probability_map import PatchState
 from idc_desktop.maps.shield_notes import shield_notes
 from idc_desktop.models.card import ModelCard, figure_text
+from idc_desktop.plain_text import counted
 from idc_desktop.storage.user_data import data_folder
 from idc_desktop.ui.document import SlideDocument
 
@@ -76,7 +77,8 @@ def card_page(card: ModelCard, sha256: str) -> str:
         "SHA-256": sha256,
         "Sees": f"patches of {card.patch_size_um:g} × {card.patch_size_um:g} µm "
         f"at {card.spacing_um_px:g} µm per pixel",
-        "Trained on": f"{training['patches']:,} patches of {training['cases']:,} cases: "
+        "Trained on": f"{counted(training['patches'], 'patch')} of "
+        f"{counted(training['cases'], 'case')}: "
         f"{training['data']} (split {training['split']})",
         **{
             f"Threshold of the {name} map": f"{card.operation(name).threshold:.4f}"

@@ -10,6 +10,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from idc_desktop.export.training import TrainingOutlines, write_training_outlines
+from idc_desktop.plain_text import counted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.task import Task
@@ -57,10 +58,10 @@ class TrainingPatches:
                 "or a class."
             )
         else:
-            slides = "1 slide" if len(found.slides) == 1 else f"{len(found.slides):,} slides"
             text = (
-                f"{found.positive:,} regions that are IDC and {found.negative:,} that are not were "
-                f"written as outlines of {slides}. This command cuts their patches:"
+                f"As outlines of {counted(len(found.slides), 'slide')} were written: "
+                f"{counted(found.positive, 'region')} of IDC, {found.negative:,} of what is not. "
+                "This command cuts their patches:"
             )
         box = MessageBox(QMessageBox.Icon.Information, _TITLE, text, parent=self._window)
         box.addButton(QMessageBox.StandardButton.Close)

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from idc_desktop.models.model_file import bundled_models
+from idc_desktop.plain_text import counted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.plain import MessageBox
@@ -150,7 +151,7 @@ class AnalysisPanel(QWidget):
         self._progress.setValue(done)
         text = document.message
         if running and total:
-            text = f"{done:,} of {total:,} patches{self._rate_text(done, total)}"
+            text = f"{done:,} of {counted(total, 'patch')}{self._rate_text(done, total)}"
         if record.plan and (running or done):
             provider = record.plan.provider
             verb = "Running" if running else "Ran"

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from idc_desktop.plain_text import counted
 from idc_desktop.regions.diameter import diameter_of
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
 from idc_desktop.regions.shape import Verdict, class_rgb
@@ -23,7 +24,6 @@ from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.verdict_bar import REVIEW, VerdictBar, swatch
 from idc_desktop.ui.plain import Label, plain_tip
-from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
@@ -158,7 +158,7 @@ class FociPanel(QWidget):
             if shapes:
                 self._document.noted.emit("Nothing new: these foci are regions already")
         elif regions.add("Regions from the map", new, "IDC"):
-            said = f"{count_text(len(new))} made"
+            said = f"{counted(len(new), 'region')} made"
             if len(new) < len(shapes):
                 said += f", {len(shapes) - len(new):,} here already"
             self._document.noted.emit(said)
@@ -170,7 +170,7 @@ class FociPanel(QWidget):
 
     def _say_what_is_made(self) -> None:
         count = len(self._chosen())
-        self._make.setText(f"Make {count_text(count)}" if count else "Make regions")
+        self._make.setText(f"Make {counted(count, 'region')}" if count else "Make regions")
         self._make.setEnabled(count > 0)
 
     def _spin(self, value: float, tip: str) -> NumberField:
@@ -281,7 +281,9 @@ class FociPanel(QWidget):
                 self.list.setItem(row, column, item)
             self.list.setItem(row, _VERDICT, QTableWidgetItem())
         area = sum(focus.area_um2 for focus in foci) / 1e6
-        self._found = f"{len(foci)} foci, {area:.2f} mm²" if foci else "No foci"
+        self._found = (
+            f"{counted(len(foci), 'focus', 'foci')}, {area:.2f} mm²" if foci else "No foci"
+        )
         self._show_verdicts()
         self._say_what_is_made()
 
@@ -305,7 +307,9 @@ class FociPanel(QWidget):
         """Say what a verdict has come to; the next one is a key away."""
         count = sum(map(bool, self.verdicts))
         if self._document.regions.focus is not None:
-            self._document.noted.emit(f"{count} of {len(self.foci)} foci are judged. Next: J")
+            self._document.noted.emit(
+                f"{count} of {counted(len(self.foci), 'focus', 'foci')} judged. Next: J"
+            )
 
     def _go_to(self, row: int) -> None:
         if 0 <= row < len(self.foci):

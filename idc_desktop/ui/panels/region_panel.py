@@ -37,6 +37,7 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.export.folder import write_regions
 from idc_desktop.export.results import results_name
+from idc_desktop.plain_text import counted
 from idc_desktop.processes.region_reading import RegionReading
 from idc_desktop.regions import editing
 from idc_desktop.regions.shape import VERDICTS, Point, Region, rectangle
@@ -46,7 +47,6 @@ from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.region_table import SORT_ROLE, VERDICT, RegionTable
 from idc_desktop.ui.panels.verdict_bar import VerdictBar, swatch
 from idc_desktop.ui.plain import Label, MessageBox, plain_tip
-from idc_desktop.ui.region_model import count_text
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 
@@ -173,7 +173,7 @@ class RegionPanel(QWidget):
 
         def work() -> str:
             write_regions(path, regions, marks=marks, mpp=mpp)
-            return f"{count_text(len(regions))} written to {path}"
+            return f"{counted(len(regions), 'region')} written to {path}"
 
         self._writing.start(work)
 
@@ -421,7 +421,7 @@ class RegionPanel(QWidget):
         known = {it.id for it in regions if it.id in before and it.agrees_with(before[it.id])}
         fresh = [it for it in regions if it.id not in known]
         replaced = sum(it.id in before for it in fresh)
-        said = f"{count_text(len(fresh))} imported"
+        said = f"{counted(len(fresh), 'region')} imported"
         if replaced:
             said += f", {replaced:,} of them replaced"
         if known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from idc_desktop.plain_text import counted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.panels.slide_list import SlideList
@@ -114,7 +115,7 @@ class SlidePanel(QWidget):
         count = len(self.statuses.left_to_do(slides))
         if count:
             self._document.noted.emit(
-                f"Measured at another threshold: {count:,} of {len(slides):,} slides. "
+                f"Measured at another threshold: {count:,} of {counted(len(slides), 'slide')}. "
                 "Analyze all measures them at this one."
             )
 

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from idc_desktop.plain_text import counted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.panels.flow_layout import FlowLayout
@@ -145,7 +146,7 @@ class SlideTable(QWidget):
 
         def work() -> str:
             write_slides(path, told)
-            return f"{len(told):,} {'row' if len(told) == 1 else 'rows'} written to {path}"
+            return f"{counted(len(told), 'row')} written to {path}"
 
         self._writing.start(work)
 
@@ -207,7 +208,8 @@ class SlideTable(QWidget):
     def _show(self) -> None:
         shown, total = self.rows.rowCount(), len(self._slides)
         chosen = len(self.view.selectionModel().selectedRows())
-        text = f"{total:,} slides" if shown == total else f"{shown:,} of {total:,} slides"
+        total_text = counted(total, "slide")
+        text = total_text if shown == total else f"{shown:,} of {total_text}"
         self.count.setText(f"{text}, {chosen:,} selected" if chosen else text)
         for button in self._buttons:
             button.setEnabled(chosen > 0)
