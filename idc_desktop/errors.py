@@ -55,6 +55,10 @@ class RegionsError(IdcError):
     """The regions file cannot be used."""
 
 
+class ProjectError(IdcError):
+    """The file of a project, a list of slides, cannot be used."""
+
+
 class ExportError(IdcError):
     """An exported folder is incomplete or was changed."""
 

@@ -11,7 +11,9 @@ _DEEPEST = 32  # values in values
 _LONGEST_WHOLE_NUMBER = 18  # digits: it fits 64 bits
 
 
-def load_strictly(text: str, *, most_chars: int, most_values: int) -> Any:  # noqa: ANN401 - JSON
+def load_strictly(
+    text: str, *, most_chars: int, most_values: int, names_files: bool = False
+) -> Any:  # noqa: ANN401 - JSON
     """Read a JSON document.
 
     Parameters
@@ -20,6 +22,9 @@ def load_strictly(text: str, *, most_chars: int, most_values: int) -> Any:  # no
         How long the text may be.
     most_values : int
         How many values may be in it, about.
+    names_files : bool
+        Whether half surrogate pairs are taken: Python has them in the name of a file that is no
+        UTF-8.
 
     Raises
     ------
@@ -41,7 +46,8 @@ def load_strictly(text: str, *, most_chars: int, most_values: int) -> Any:  # no
             object_pairs_hook=_unambiguous,
         )
         # Escapes such as \ud800 stand for no character.
-        json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        errors = "surrogatepass" if names_files else "strict"
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8", errors)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except UnicodeEncodeError as error:

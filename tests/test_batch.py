@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idc_desktop.commands import slide_job
+from idc_desktop.cohorts import slide_job
 from idc_desktop.commands.cli import main
 from idc_desktop.errors import OutputError
 from idc_desktop.export import folder as folder_module

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop.commands.slide_job import JobOptions, _placed, read_inputs
+from idc_desktop.cohorts.slide_job import JobOptions, _placed, read_inputs
 from idc_desktop.export.folder import write_regions
 from idc_desktop.regions.book import RegionBook
 from idc_desktop.regions.shape import Region, Verdict, rectangle

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.commands.slide_job import (
+from idc_desktop.cohorts.slide_job import (
     JobInputs,
     JobOptions,
     Listener,

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from idc_desktop import RESEARCH_USE_NOTICE
-from idc_desktop.commands.cancelling import Cancel, cancelling
-from idc_desktop.commands.report import Listener, Report
-from idc_desktop.commands.slide_job import (
+from idc_desktop.cohorts.report import Listener, Report
+from idc_desktop.cohorts.slide_job import (
     JobInputs,
     JobOptions,
     analyze_one,
     read_inputs,
     start_engine,
 )
+from idc_desktop.commands.cancelling import Cancel, cancelling
 from idc_desktop.console import (
     EXIT_CANCELLED,
     absolute,

@@ -169,9 +169,10 @@ def _parser() -> argparse.ArgumentParser:
     window = commands.add_parser("open", help="open the window")
     window.add_argument(
         "slides",
-        metavar="SLIDE|FOLDER",
+        metavar="SLIDE|FOLDER|PROJECT",
         nargs="*",
-        help="the first one is shown, all are listed; folders with all below them",
+        help="the first one is shown, all are listed; folders with all below them; a project "
+        "(.idcproject) takes the place of the list",
     )
     window.add_argument("--model", metavar="NAME|FILE.onnx")
     window.add_argument("--screenshot", metavar="PNG", help="analyze, save a picture, quit")

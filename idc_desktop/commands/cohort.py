@@ -10,13 +10,13 @@ from pathlib import Path
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.cohorts.claims import Claims
 from idc_desktop.cohorts.members import Member, find_members
+from idc_desktop.cohorts.slide_job import JobOptions, read_inputs
 from idc_desktop.cohorts.states import STATUSES, CohortFolder, Listed, SlideState
 from idc_desktop.commands.batch import job_options
 from idc_desktop.commands.cancelling import Cancel, cancelling
 from idc_desktop.commands.cohort_local import LocalRun, Turns
 from idc_desktop.commands.cohort_progress import Progress
 from idc_desktop.commands.cohort_work import CohortWork, refuse_shared_store
-from idc_desktop.commands.slide_job import JobOptions, read_inputs
 from idc_desktop.console import absolute, complain, print_json, print_line, severest
 from idc_desktop.errors import UsageError
 from idc_desktop.plain_text import counted

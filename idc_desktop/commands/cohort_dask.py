@@ -20,12 +20,12 @@ from dataclasses import replace
 from idc_desktop import __version__
 from idc_desktop.cohorts.claims import Claims
 from idc_desktop.cohorts.members import Member
+from idc_desktop.cohorts.slide_job import JobOptions, read_inputs
 from idc_desktop.cohorts.states import SlideState
 from idc_desktop.commands.cancelling import Cancel
 from idc_desktop.commands.cohort_local import slides_at_once
 from idc_desktop.commands.cohort_progress import Progress
 from idc_desktop.commands.cohort_work import CohortListener, CohortWork, refuse_shared_store
-from idc_desktop.commands.slide_job import JobOptions, read_inputs
 from idc_desktop.errors import AnalysisCancelledError, UsageError
 from idc_desktop.processes.supervisor import usable_threads
 

@@ -12,11 +12,11 @@ from functools import partial
 
 from idc_desktop.cohorts.claims import Claims
 from idc_desktop.cohorts.members import Member
+from idc_desktop.cohorts.slide_job import JobOptions
 from idc_desktop.cohorts.states import SlideState
 from idc_desktop.commands.cancelling import Cancel
 from idc_desktop.commands.cohort_progress import Progress
 from idc_desktop.commands.cohort_work import CohortListener, CohortWork
-from idc_desktop.commands.slide_job import JobOptions
 from idc_desktop.processes.engine_messages import Doctor, DoctorJob
 from idc_desktop.processes.supervisor import ask
 

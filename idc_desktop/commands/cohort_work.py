@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from idc_desktop import __version__
 from idc_desktop.closing import Closing
 from idc_desktop.cohorts.members import Member
-from idc_desktop.cohorts.states import CohortFolder, SlideState, Status
-from idc_desktop.commands.cancelling import Cancel
-from idc_desktop.commands.report import Listener, Report
-from idc_desktop.commands.slide_job import (
+from idc_desktop.cohorts.report import Listener, Report
+from idc_desktop.cohorts.slide_job import (
     JobInputs,
     JobOptions,
     analyze_one,
 )
+from idc_desktop.cohorts.states import CohortFolder, SlideState, Status
+from idc_desktop.commands.cancelling import Cancel
 from idc_desktop.console import EXIT_CANCELLED, complaint
 from idc_desktop.errors import IdcError, ModelError, OutputError, UsageError
 from idc_desktop.export.formats import FILES

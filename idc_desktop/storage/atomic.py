@@ -44,13 +44,18 @@ _UNSUPPORTED = {
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o666) -> Iterator[BufferedRandom]:
+def replacing(
+    path: Path, mode: int = 0o666, *, is_follow_up: bool = False
+) -> Iterator[BufferedRandom]:
     """Open a file that takes the place of `path` when the block ends well.
 
     Parameters
     ----------
     mode : int
         Permissions, less those that the user's umask takes away.
+    is_follow_up : bool
+        What is written is made of what `path` holds, which the block reads: no other process
+        replaces it meanwhile, so that of two changes none is lost.
 
     Yields
     ------
@@ -63,12 +68,16 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BufferedRandom]:
         It cannot be written; what `path` held before is untouched.
     """
     _remove_leftovers(path.parent, path.parent)
-    with _Temporary(path, mode) as temporary:
+    with contextlib.ExitStack() as stack:
+        if is_follow_up:
+            stack.enter_context(locked(path.parent))
+        temporary = stack.enter_context(_Temporary(path, mode))
         with _blaming(path):
             yield temporary.file
         temporary.finish()
-        with locked(path.parent):
-            temporary.rename()
+        if not is_follow_up:
+            stack.enter_context(locked(path.parent))
+        temporary.rename()
     with _blaming(path):
         _sync_folder(path.parent)
 

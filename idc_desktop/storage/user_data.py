@@ -79,6 +79,15 @@ def make_file(path: Path) -> None:
         _close(path, PRIVATE_FILE)
 
 
+def keep_aside(path: Path) -> None:
+    """Give a damaged file another name, such as ``settings.corrupt-1.json``; if it goes."""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.corrupt-{number}{path.suffix}")).exists():
+        number += 1
+    with contextlib.suppress(OSError):
+        path.rename(aside)
+
+
 def _close(path: Path, mode: int) -> None:
     with contextlib.suppress(OSError):
         if path.stat().st_mode & 0o077:

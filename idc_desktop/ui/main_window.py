@@ -33,6 +33,7 @@ from idc_desktop.ui.panels.focus_walk import FocusWalk
 from idc_desktop.ui.panels.magnification_field import MagnificationField
 from idc_desktop.ui.panels.marks_panel import MarksPanel
 from idc_desktop.ui.panels.places_panel import PlacesPanel
+from idc_desktop.ui.panels.project_bar import PROJECT_MENU
 from idc_desktop.ui.panels.region_panel import RegionPanel
 from idc_desktop.ui.panels.regions_bar import RegionsBar
 from idc_desktop.ui.panels.resolution_bar import ResolutionBar
@@ -73,10 +74,10 @@ class MainWindow(QMainWindow):
         self.welcome = Welcome(document, self.view)
         self.resolution_bar = ResolutionBar(document)
         self.regions_bar = RegionsBar(document)
-        self.beside_bar = BesideBar(self.pair, settings)
         self.inspector = Inspector(document)
         self.slide_panel = SlidePanel(document, settings)
         self.slides = self.slide_panel.slides
+        self.beside_bar = BesideBar(self.pair, self.slides.paths)
         if settings.classes:
             colours = {it: QColor(rgb) for it, rgb in settings.classes.items()}
             document.regions.set_classes(
@@ -87,7 +88,7 @@ class MainWindow(QMainWindow):
         self.walk = FocusWalk(document, self.foci, self.slides, self.slide_panel.rows)
         self.marks = MarksPanel(document)
         self.places = PlacesPanel(document)
-        self.dialogs = DialogDesk(self, self.pair, settings, self.views.grab)
+        self.dialogs = DialogDesk(self, self.pair, settings, self.slides.paths, self.views.grab)
         self.export_task = Task(self)
         self._export: Export | None = None
         self._lay_out()
@@ -95,6 +96,9 @@ class MainWindow(QMainWindow):
         self.training = TrainingPatches(self, self.document, self.slides.paths)
         self.verbs = Verbs(self, self._table())
         self._add_theme_menu()
+        menu = partial(self.verbs.menu, self)
+        recent = menu(f"{PROJECT_MENU}>Re&cent projects")
+        self.slide_panel.projects.take_menu(menu(PROJECT_MENU), recent)
         self.magnification = MagnificationField(document)
         self.verbs.toolbar.addWidget(self.magnification)
         NumberFieldKeys([*self.findChildren(QDoubleSpinBox), self.magnification], self.view)
@@ -111,6 +115,7 @@ class MainWindow(QMainWindow):
         self._on_map_changed()
         self._on_history()
         self._on_list()
+        self._on_project()
         self.verbs.mark()
 
     def open(self, path: Path, mpp: float | None = None) -> None:
@@ -337,6 +342,7 @@ class MainWindow(QMainWindow):
         self.welcome.phantom_made.connect(self._on_phantom)
         self.welcome.refused.connect(lambda why: self.dialogs.warn("Phantom slide", why))
         self.slides.changed.connect(self._on_list)
+        self.slides.project_changed.connect(self._on_project)
         self.slide_panel.table.page_asked.connect(dialogs.show_page)
         self.slide_panel.table.shown.connect(partial(self._show_dock, "Slide table"))
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
@@ -437,6 +443,10 @@ class MainWindow(QMainWindow):
 
     def _on_list(self) -> None:
         self.welcome.offer_list(len(self.slides) > 0)
+
+    def _on_project(self) -> None:
+        for words in ("Rename the project …", "Close the project"):
+            self.verbs.action(words).setEnabled(self.slides.project is not None)
 
     def _on_tool(self) -> None:
         """Show the list of regions before the first one is drawn: later the view would jump."""

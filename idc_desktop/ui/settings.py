@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -14,14 +13,13 @@ import platformdirs
 from idc_desktop.models import DEFAULT_MODEL
 from idc_desktop.plain_files import read_text
 from idc_desktop.storage.atomic import replacing
-from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, make_folder
+from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, keep_aside, make_folder
 from idc_desktop.ui.display import Display
 from idc_desktop.ui.theme import THEMES
 
 _COLOUR = re.compile("#[0-9a-f]{6}")
 
-MAX_SLIDES = 5_000
-"""So many the list holds, and remembers."""
+_RECENT = 10
 
 
 @dataclass
@@ -31,7 +29,11 @@ class Settings:
     Attributes
     ----------
     slides : list of str
-        Paths of the slides in the list, the one added last first.
+        Paths of the slides in the list, as it was kept before it had a file of its own.
+    project : str
+        Path of the project that was open last; empty for the list that is in none.
+    recent_projects : list of str
+        Paths of projects, the one that was opened last first.
     display : Display
         How the map of a slide is shown at first.
     model : str
@@ -55,6 +57,8 @@ class Settings:
     """
 
     slides: list[str] = field(default_factory=list)
+    project: str = ""
+    recent_projects: list[str] = field(default_factory=list)
     display: Display = field(default_factory=Display)
     model: str = DEFAULT_MODEL
     theme: str = "system"
@@ -76,13 +80,7 @@ class Settings:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-            number = 1
-            while (aside := path.with_name(f"settings.corrupt-{number}.json")).exists():
-                number += 1
-            try:
-                path.rename(aside)
-            except OSError:
-                return cls()
+            keep_aside(path)
         return cls()
 
     @classmethod
@@ -116,25 +114,16 @@ class Settings:
             with replacing(path, PRIVATE_FILE) as file:
                 file.write(json.dumps(asdict(self), indent=1).encode())
 
-    def add_slides(self, paths: list[Path]) -> int:
-        """Put slides at the head of the list; return how many left it at its end."""
-        names = dict.fromkeys(str(path.absolute()) for path in paths)
-        wanted = [*names, *(it for it in self.slides if it not in names)]
-        self.slides = wanted[:MAX_SLIDES]
-        return len(wanted) - len(self.slides)
+    def remember_project(self, path: Path | None) -> None:
+        """Take the project that is open, the latest of the recent ones; None is none."""
+        self.project = "" if path is None else str(path)
+        if path is not None:
+            others = (it for it in self.recent_projects if it != self.project)
+            self.recent_projects = [self.project, *others][:_RECENT]
 
-    def insert_slides(self, places: Iterable[tuple[int, Path]]) -> None:
-        """Put slides back where they were in the list, the first one first."""
-        places = list(places)
-        self.remove_slides(path for _, path in places)
-        for place, path in places:
-            self.slides.insert(place, str(path.absolute()))
-        del self.slides[MAX_SLIDES:]
-
-    def remove_slides(self, paths: Iterable[Path]) -> None:
-        """Take slides off the list."""
-        gone = {str(path.absolute()) for path in paths}
-        self.slides = [it for it in self.slides if it not in gone]
+    def forget_project(self, path: Path) -> None:
+        """Offer a project no longer: it has another name, or is gone."""
+        self.recent_projects = [it for it in self.recent_projects if it != str(path)]
 
 
 def _first_export_folder() -> Path:

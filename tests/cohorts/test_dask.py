@@ -18,7 +18,7 @@ import pytest
 
 from idc_desktop import commands
 from idc_desktop.cohorts.members import Member
-from idc_desktop.commands.slide_job import JobOptions
+from idc_desktop.cohorts.slide_job import JobOptions
 from idc_desktop.errors import UsageError
 from tests.cohorts.support import TinyCohort, digests
 from tests.support.command import environment

@@ -14,6 +14,7 @@ from PySide6.QtGui import QImage, QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.storage.project_files import own_list, read_project
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
@@ -103,3 +104,8 @@ def take(window: MainWindow, words: str) -> None:
 def on_screen(window: MainWindow, *points: tuple[float, float]) -> list[QPointF]:
     """Return level-0 points as points of the view."""
     return [window.view.camera.to_device().map(QPointF(*point)) for point in points]
+
+
+def kept_slides() -> list[str]:
+    """Return the list that is in no project, as it is on the disk by now."""
+    return [str(it) for it in read_project(own_list())]

@@ -18,17 +18,17 @@ from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.regions.shape import rectangle
+from idc_desktop.storage.project_files import MAX_SLIDES
 from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
-from idc_desktop.ui.settings import MAX_SLIDES, Settings
 from idc_desktop.ui.slide_model import PICTURE_ROLE
 from idc_desktop.ui.thumbnails import Thumbnails, _file, kept_picture
 from tests.support.messages import description_of
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
-from tests.ui.support import WAIT_MS, pixels_of, tips_of, words_of
+from tests.ui.support import WAIT_MS, kept_slides, pixels_of, tips_of, words_of
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_folder_is_listed_and_walked_through(
     window.verbs.action("Next slide").trigger()  # there is none
     window.verbs.action("Previous slide").trigger()
     qtbot.waitUntil(lambda: window.document.path == folder / "a.tiff", timeout=WAIT_MS)
-    assert Settings.load().slides == [str(folder / "a.tiff"), str(folder / "b.tiff")]
+    qtbot.waitUntil(lambda: kept_slides() == [str(folder / "a.tiff"), str(folder / "b.tiff")])
 
 
 def test_folder_is_looked_through_to_the_last_and_results_are_no_slides(
@@ -112,10 +112,12 @@ def test_slides_that_have_no_room_in_the_list_are_told(
     window.slides.noted.connect(told.append)
     window.slides.add([tmp_path / f"{number}.svs" for number in range(MAX_SLIDES)])
     assert told == []
-    assert len(window.slides) == len(Settings.load().slides) == MAX_SLIDES
+    assert len(window.slides) == MAX_SLIDES
+    qtbot.waitUntil(lambda: len(kept_slides()) == MAX_SLIDES)
     window.slides.add([tmp_path / "one.svs", tmp_path / "two.svs"])
     assert told == [f"The list has room for {MAX_SLIDES:,} slides: the last 2 left it."]
-    assert len(window.slides) == len(Settings.load().slides) == MAX_SLIDES
+    assert len(window.slides) == MAX_SLIDES
+    qtbot.waitUntil(lambda: len(kept_slides()) == MAX_SLIDES)
 
 
 def test_slide_taken_off_the_list_stays_on_disk(
@@ -125,7 +127,7 @@ def test_slide_taken_off_the_list_stays_on_disk(
     point_at(window, 0)
     qtbot.keyClick(window.slide_panel.list, Qt.Key.Key_Delete)
     assert len(window.slides) == 0
-    assert Settings.load().slides == []
+    qtbot.waitUntil(lambda: kept_slides() == [])
     assert (folder / "b.tiff").exists()
 
 
@@ -226,7 +228,7 @@ def test_open_slide_that_is_taken_off_the_list_is_closed_and_comes_back(
     assert slides.paths() == [folder / "a.tiff", folder / "b.tiff"]
     qtbot.waitUntil(lambda: document.path == folder / "b.tiff", timeout=WAIT_MS)
     assert highlighted(window) == ["b.tiff"]
-    assert Settings.load().slides == [str(folder / "a.tiff"), str(folder / "b.tiff")]
+    qtbot.waitUntil(lambda: kept_slides() == [str(folder / "a.tiff"), str(folder / "b.tiff")])
 
 
 def test_removal_is_done_again(open_window: OpenWindow, folder: Path) -> None:

@@ -17,11 +17,10 @@ from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.outcome import Details, Outcome
 from idc_desktop.ui.panels.slide_table import SlideTable
-from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.slide_model import COLUMNS
 from idc_desktop.ui.time_left import TimeLeft
 from tests.support.scenes import Scene
-from tests.ui.support import WAIT_MS
+from tests.ui.support import WAIT_MS, kept_slides
 
 DESCENDING = Qt.SortOrder.DescendingOrder
 FOLDER = Path("/slides")
@@ -96,7 +95,7 @@ def test_several_slides_leave_the_list_by_one_key_and_come_back(
     table.select([FOLDER / "b.svs", FOLDER / "c.svs"])
     qtbot.keyClick(table.view, Qt.Key.Key_Delete)
     assert cells(table, "Name") == ["a.svs"]
-    assert Settings.load().slides == [str(FOLDER / "a.svs")]
+    qtbot.waitUntil(lambda: kept_slides() == [str(FOLDER / "a.svs")])
     assert "2 slides" in window.verbs.action("Undo").text()
     window.verbs.action("Undo").trigger()
     assert cells(table, "Name") == ["b.svs", "a.svs", "c.svs"]

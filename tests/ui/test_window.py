@@ -368,7 +368,7 @@ def test_corrupt_settings_are_kept_aside(
     assert Settings.load() == Settings()
     assert (tmp_path / "settings.corrupt-1.json").exists()
     kept = Settings(display=Display(opacity=0.25, smooth=True))
-    kept.add_slides([tmp_path / "a.svs"])
+    kept.remember_project(tmp_path / "a.idcproject")
     kept.save()
     assert Settings.load() == kept
 

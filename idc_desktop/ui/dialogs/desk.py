@@ -42,6 +42,8 @@ class DialogDesk:
 
     Parameters
     ----------
+    slides : callable
+        Returns the slides in the list.
     shown : callable
         Takes a picture of what is seen of the slide.
     """
@@ -51,12 +53,14 @@ class DialogDesk:
         window: QMainWindow,
         pair: SideBySide,
         settings: Settings,
+        slides: Callable[[], list[Path]],
         shown: Callable[[], QPixmap],
     ) -> None:
         self._window = window
         self._pair = pair
         self._document = pair.document
         self._settings = settings
+        self._slides = slides
         self._shown = shown
 
     def warn(self, title: str, text: str) -> None:
@@ -161,8 +165,8 @@ class DialogDesk:
 
     def ask_slides(self, then: Callable[[list[Path]], None]) -> None:
         """Ask for one slide or several."""
-        slides = self._settings.slides
-        start = str(Path(slides[0]).parent) if slides else ""
+        slides = self._slides()
+        start = str(slides[0].parent) if slides else ""
         names, _ = QFileDialog.getOpenFileNames(self._window, "Open slides", start)
         if names:
             then([Path(name) for name in names])

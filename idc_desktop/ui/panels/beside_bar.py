@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QTimer
@@ -23,7 +24,6 @@ from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.scene import SlideScene
-from idc_desktop.ui.settings import Settings
 
 _SAME = "The same slide"
 _LEAST_LETTERS = 12
@@ -33,10 +33,12 @@ _EVERY_MS = 150
 class BesideBar(QFrame):
     """Lies over the two views as long as there are two."""
 
-    def __init__(self, pair: SideBySide, settings: Settings, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, pair: SideBySide, slides: Callable[[], list[Path]], parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._pair = pair
-        self._settings = settings
+        self._slides = slides  # of the list
         self._shown: Beside | None = None
         self.slides, self.models, self.layers = _box("Slide"), _box("Model"), _box("Layer")
         self.slides.activated.connect(lambda _: pair.show(self.slides.currentData()))
@@ -96,7 +98,7 @@ class BesideBar(QFrame):
         self.slides.clear()
         self.slides.addItem(_SAME, None)
         open_now = self._pair.document.path
-        for path in map(Path, self._settings.slides):
+        for path in self._slides():
             if open_now is None or path != open_now.absolute():
                 self.slides.addItem(one_line(path.name), path)
         at = self.slides.findData(shown.path) if shown.is_other_slide else 0

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QListView, QMenu, QWidget
 
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.listed_slides import ListedSlides
+from idc_desktop.ui.panels.project_bar import ask_where
 from idc_desktop.ui.panels.slide_item import SlideItem
 from idc_desktop.ui.panels.slide_keys import SlideKeys
 from idc_desktop.ui.slide_model import SlideModel
@@ -88,6 +89,8 @@ class SlideList(QListView):
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             slide = self._rows.slide(index.row())
             menu.addAction("Open", lambda: self._slides.choose(slide))
+            if self._slides.statuses.is_missing(slide):
+                menu.addAction("Find it …", lambda: ask_where(self, self._slides, slide))
             menu.aboutToHide.connect(self._mark_current)  # the click that asked for it moved it
             menu.addAction(
                 "Take off the list (the file stays)", lambda: self._slides.remove([slide])

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from idc_desktop.plain_text import counted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.listed_slides import ListedSlides
+from idc_desktop.ui.panels.project_bar import ProjectBar
 from idc_desktop.ui.panels.slide_list import SlideList
 from idc_desktop.ui.panels.slide_table import SlideTable
 from idc_desktop.ui.plain import Label
@@ -23,7 +24,7 @@ _COMPARE_AFTER_MS = 1_000
 
 
 class SlidePanel(QWidget):
-    """The list, and below it the buttons of its analysis.
+    """The list, above it the project, and below it the buttons of its analysis.
 
     Attributes
     ----------
@@ -34,6 +35,7 @@ class SlidePanel(QWidget):
     list : SlideList
     table : SlideTable
         Stands elsewhere in the window.
+    projects : ProjectBar
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class SlidePanel(QWidget):
         self.rows = SlideModel(document, self.slides, self.pictures, self)
         self.list = SlideList(document, self.slides, self.rows)
         self.table = SlideTable(document, self.slides, self.rows, settings)
+        self.projects = ProjectBar(self.slides, settings, self.table.selected)
         self.run_button = QPushButton()
         self.run_button.setToolTip(
             "Analyze the slides of the list, one after the other, with the model that is chosen"
@@ -63,6 +66,10 @@ class SlidePanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
+        head = QHBoxLayout()
+        head.setContentsMargins(4, 4, 4, 0)
+        head.addWidget(self.projects)
+        column.addLayout(head)
         column.addWidget(self.list, 1)
         column.addWidget(self.count)
         column.addLayout(row)
@@ -85,6 +92,7 @@ class SlidePanel(QWidget):
         return [
             Verb(menu, "Analyze or pause a&ll slides", self.analyze_or_pause, "Ctrl+Shift+R"),
             Verb(menu, "&Stop analyzing all slides", self._runs.cancel_all, "Ctrl+Shift+."),
+            *self.projects.verbs(),
             *self.table.verbs(),
             Verb(
                 "&Slides",
@@ -120,8 +128,9 @@ class SlidePanel(QWidget):
             )
 
     def close_readers(self) -> None:
-        """End the processes that read slides of the list."""
+        """End the processes that read slides of the list, and what is at work on it."""
         self._runs.cancel_all()
+        self.slides.close()
         self.pictures.close()
 
     def _show(self) -> None:

@@ -21,6 +21,7 @@ from idc_desktop.plain_text import counted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.panels.flow_layout import FlowLayout
+from idc_desktop.ui.panels.project_bar import ask_where
 from idc_desktop.ui.panels.slide_keys import SlideKeys
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.settings import Settings
@@ -88,6 +89,7 @@ class SlideTable(QWidget):
             Verb(_MENU, "&Search the slides", self.start_search, "Ctrl+F"),
             Verb(_MENU, "&Analyze the selected slides", self.analyze, "Ctrl+Alt+R"),
             Verb(_MENU, "&Take the selected slides off the list", self.remove),
+            Verb(_MENU, "Find the &missing slide …", self.find_missing, "Ctrl+Shift+L"),
             Verb(_MENU, "&Order of the list", self.unsort),
             Verb(_MENU, "Save the table as &CSV …", self.ask_and_write, "Ctrl+Shift+E"),
             Verb(_MENU, "What &failed …", self.show_failures),
@@ -127,6 +129,16 @@ class SlideTable(QWidget):
     def remove(self) -> None:
         """Take the selected slides off the list; their files stay."""
         self._slides.remove(self.selected())
+
+    def find_missing(self) -> None:
+        """Ask where the first of the selected slides is that is missing, if any is selected."""
+        statuses = self._slides.statuses
+        of = self.selected() or self._slides.paths()
+        missing = next(filter(statuses.is_missing, of), None)
+        if missing is None:
+            self._document.noted.emit("No slide is missing.")
+        else:
+            ask_where(self, self._slides, missing)
 
     def ask_and_write(self) -> None:
         """Ask where the table goes: the selected rows if they are several, else all of it."""
@@ -195,6 +207,8 @@ class SlideTable(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         slide = self.rows.slide(index.row())
         menu.addAction("Open", lambda: self._slides.choose(slide))
+        if self._slides.statuses.is_missing(slide):
+            menu.addAction("Find it …", lambda: ask_where(self, self._slides, slide))
         for button in self._buttons:
             menu.addAction(button.text(), button.click)
         menu.popup(self.view.viewport().mapToGlobal(at))

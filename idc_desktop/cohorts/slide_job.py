@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idc_desktop.commands.report import Listener, Report
+from idc_desktop.cohorts.report import Listener, Report
 from idc_desktop.console import EXIT_PARTIAL, absolute
 from idc_desktop.errors import (
     DefectError,
