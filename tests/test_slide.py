@@ -15,31 +15,24 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openslide import OpenSlide, OpenSlideError
-from PIL import Image
 
-from idc_desktop.errors import SlideChangedError, SlideError, SlideReadError
+from idc_desktop.errors import SlideReadError
 from idc_desktop.slides.levels import Level
 from idc_desktop.slides.reader import Slide
 from tests.support.command import run_cli
 from tests.support.models import TinyModel
-from tests.support.scans import write_dicom, write_mirax, write_vmu
-from tests.support.slides import PINK, Canvas, Rgb, damage_tile, pyramid, write_svs, write_tiff
+from tests.support.scans import write_dicom, write_vmu
+from tests.support.slides import (
+    Rgb,
+    damage_tile,
+    painted,
+    pyramid,
+    read_overview,
+    write_svs,
+    write_tiff,
+)
 
 TILE = 128
-
-
-def overview(slide: Slide, side: int, threads: int = 2) -> Rgb:
-    plan = slide.overview(side)
-    picture = np.concatenate(list(slide.overview_strips(plan, threads)))
-    assert picture.shape == (plan.height, plan.width, 3)
-    return picture
-
-
-def painted(width: int = 640, height: int = 512) -> Rgb:
-    canvas = Canvas(width, height, 2.0)
-    canvas.paint((0, 0, width, height), PINK, seed=5)
-    return canvas.pixels
 
 
 PIXELS = painted()
@@ -104,7 +97,7 @@ def test_level_of_another_shape_is_told_and_not_used(
         for level, by in enumerate((1, 4, 16)):
             found = slide.read_region(level, 0, 0, 640 // by, 512 // by)
             assert np.array_equal(found, pyramid(PIXELS, (by,))[0])
-        assert np.array_equal(overview(slide, 160), pyramid(PIXELS, (4,))[0])
+        assert np.array_equal(read_overview(slide, 160), pyramid(PIXELS, (4,))[0])
 
 
 @given(
@@ -274,7 +267,7 @@ def test_overview_shows_what_can_be_read_and_greys_the_rest(
 ) -> None:
     path, _ = torn
     with Slide(path.with_name("whole.tiff")) as whole, Slide(path) as slide:
-        clean, found = overview(whole, 4096), overview(slide, 4096)
+        clean, found = read_overview(whole, 4096), read_overview(slide, 4096)
 
     assert found.shape == clean.shape == (512, 640, 3)
     differs = (found != clean).any(axis=2)
@@ -282,94 +275,6 @@ def test_overview_shows_what_can_be_read_and_greys_the_rest(
     assert (found[differs] == found[differs][0]).all()  # one flat grey
     # Salvaged in pieces of 256 px, of which the torn tile spoils one.
     assert differs[:256, 256:512].sum() == differs.sum()
-
-
-@pytest.mark.parametrize("side", [64, 100, 640])
-def test_overview_is_the_picture_made_small(exact: Path, side: int) -> None:
-    with Slide(exact) as slide:
-        picture = overview(slide, side)
-
-    assert side // 2 < max(picture.shape) <= side  # reduced by a whole number
-    whole = PIXELS.reshape(-1, 3).mean(axis=0)
-    assert np.abs(picture.reshape(-1, 3).mean(axis=0) - whole).max() < 1.5
-
-
-@pytest.fixture(scope="module", params=[256, 240])
-def flat(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, int]:
-    """A slide without a pyramid, of sizes that no tile divides, and the side of its tiles."""
-    path = tmp_path_factory.mktemp("flat") / "flat.tiff"
-    pixels = painted(4501, 2749)
-    return write_tiff(path, pixels, mpp=1.0, tile=request.param, compression="jpeg"), request.param
-
-
-@pytest.mark.parametrize("side", [4501, 4096, 900, 7])
-def test_overview_without_a_pyramid_is_the_whole_level_averaged(
-    flat: tuple[Path, int], side: int
-) -> None:
-    factor = math.ceil(4501 / side)
-    covered = 4501 // factor * factor, 2749 // factor * factor
-    with Slide(flat[0]) as slide:
-        whole = Image.fromarray(slide.read_region(0, 0, 0, *covered)).reduce(factor)
-
-        for threads in (1, 3):
-            assert np.array_equal(overview(slide, side, threads), np.asarray(whole))
-
-
-@pytest.mark.parametrize("side", [4501, 4096, 900])
-def test_overview_reads_every_pixel_once_and_cuts_no_row_of_tiles(
-    flat: tuple[Path, int], side: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A row of tiles that two reads share is decoded twice: a large one exceeds the cache."""
-    path, tile = flat
-    factor = math.ceil(4501 / side)
-    read: list[tuple[int, int, int]] = []
-    original = OpenSlide.read_region
-
-    def read_region(
-        handle: OpenSlide, location: tuple[int, int], level: int, size: tuple[int, int]
-    ) -> Image.Image:
-        read.append((location[1], *size))
-        return original(handle, location, level, size)
-
-    monkeypatch.setattr(OpenSlide, "read_region", read_region)
-    with Slide(path) as slide:
-        height, width, _ = overview(slide, side).shape
-
-    assert sum(across * down for _, across, down in read) == width * height * factor**2
-    assert max(across * down for _, across, down in read) <= 1 << 21
-    assert all(top % tile == 0 for top, _, _ in read)
-
-
-def test_slide_that_cannot_be_opened_again_is_not_called_a_wrong_format(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a disk that fails under an open slide; the tile must not be in the cache."""
-    path = write_tiff(tmp_path / "failing.tiff", painted(4000, 3000), mpp=2.0, compression="jpeg")
-    with Slide(path) as slide:
-        with path.open("r+b") as file:
-            file.write(b"\xff" * path.stat().st_size)
-        # The file system knows nothing of what its disk lost.
-        monkeypatch.setattr("idc_desktop.slides.slide_files._is_unchanged", lambda member: True)
-
-        with pytest.raises(
-            SlideError, match=r"^failing\.tiff: It cannot be read any more"
-        ) as caught:
-            slide.read_region(0, 0, 0, 4000, 3000)
-
-    assert not isinstance(caught.value, SlideReadError | SlideChangedError)
-
-
-def test_read_of_a_removed_slide_says_that_it_is_gone(tmp_path: Path) -> None:
-    """OpenSlide opens the file anew for its reads; the cache must not have the tile."""
-    pixels = painted(4000, 3000)
-    path = write_tiff(tmp_path / "gone.tiff", pixels, mpp=2.0)
-    with Slide(path) as slide:
-        path.unlink()
-
-        with pytest.raises(SlideChangedError, match=r"gone\.tiff: The slide is no longer there"):
-            slide.read_region(0, 0, 0, 4000, 3000)
 
 
 def test_label_and_macro_are_never_decoded(
@@ -391,107 +296,13 @@ def test_label_and_macro_are_never_decoded(
 
     with Slide(path) as slide:
         assert np.array_equal(slide.read_region(0, 0, 0, 640, 512), PIXELS)
-        assert overview(slide, 160).shape == (128, 160, 3)
+        assert read_overview(slide, 160).shape == (128, 160, 3)
         with pytest.raises(SlideReadError, match="macro image is too large"):
             slide.read_associated("macro")
     outcome = run_cli(
         "analyze", path, "--out", tmp_path / "out", "--model", tiny_model.path, data_dir=data_dir
     )
     assert outcome.code == 0, outcome
-
-
-def test_slide_beyond_any_scanner_is_refused_with_its_size(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "vast.tiff", PIXELS, mpp=2.0)
-    data = bytearray(path.read_bytes())
-    with tifffile.TiffFile(path) as file:
-        entry = file.pages.first.tags[256]
-        struct.pack_into("<HII", data, entry.offset + 2, 4, 1, (1 << 22) + 1)
-    path.write_bytes(data)
-
-    with pytest.raises(SlideError, match=r"vast\.tiff"):
-        Slide(path)
-
-
-@pytest.mark.parametrize(("width", "height"), [(8192, 8192), (1 << 20, 32)])
-def test_tiles_that_are_decoded_for_each_patch_are_refused(
-    tmp_path: Path, width: int, height: int
-) -> None:
-    path = write_tiff(tmp_path / "giant.tiff", PIXELS, mpp=2.0)
-    data = bytearray(path.read_bytes())
-    with tifffile.TiffFile(path) as file:
-        for tag, side in ((322, width), (323, height)):
-            entry = file.pages.first.tags[tag]
-            struct.pack_into("<HII", data, entry.offset + 2, 4, 1, side)
-    path.write_bytes(data)
-
-    with pytest.raises(SlideError, match=rf"^giant\.tiff: .* {width:,} x {height:,} px, too many"):
-        Slide(path)
-
-
-def test_file_that_is_no_slide_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "notes.svs"
-    path.write_text("This is not a slide.", encoding="utf-8")
-
-    with pytest.raises(SlideError, match=r"notes\.svs: This is not a slide format"):
-        Slide(path)
-
-
-def test_what_a_decoder_quotes_of_a_damaged_file_stays_on_the_line(
-    exact: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(path: Path) -> OpenSlide:
-        raise OpenSlideError(f"Reading {path}: no such colours: R\n\x1b[31mB\0")
-
-    monkeypatch.setattr("openslide.OpenSlide", refuse)
-
-    with pytest.raises(SlideError, match=r"exact\.tiff: .*…/the slide: no such colours") as caught:
-        Slide(exact)
-
-    assert str(caught.value).isprintable()
-
-
-def test_mirax_slide_without_all_of_its_data_folder_is_refused_as_such(tmp_path: Path) -> None:
-    path = tmp_path / "m.mrxs"
-    path.write_bytes(b"\xff\xd8" + bytes(100))
-
-    with pytest.raises(SlideError, match=r"m\.mrxs: Its data folder m is missing"):
-        Slide(path)
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "Data0001.dat").write_bytes(bytes(100))
-    with pytest.raises(SlideError, match=r"m\.mrxs: Its data folder m is incomplete"):
-        Slide(path)
-
-
-@pytest.mark.parametrize(("overlap", "width"), [(72, 0), (80, -64)])
-def test_mirax_slide_whose_tiles_overlap_to_nothing_is_refused(
-    tmp_path: Path, overlap: int, width: int
-) -> None:
-    """Nine columns of 64 px, each but the last less the overlap."""
-    path = write_mirax(tmp_path / "m.mrxs", [np.full((64, 576, 3), 200, np.uint8)], mpp=2.0)
-    slidedat = tmp_path / "m" / "Slidedat.ini"
-    text = slidedat.read_text(encoding="utf-8-sig")
-    text = text.replace("OVERLAP_X = 0", f"OVERLAP_X = {overlap}")
-    slidedat.write_text(text, encoding="utf-8")
-
-    with pytest.raises(SlideError, match=rf"^m\.mrxs: It claims {width} x 64 px; a slide has 1 to"):
-        Slide(path)
-
-
-def test_truncated_slide_is_refused_or_warned_about_with_the_byte(tmp_path: Path) -> None:
-    whole = write_tiff(tmp_path / "whole.tiff", PIXELS, mpp=2.0)
-    data = whole.read_bytes()
-    cut = tmp_path / "cut.tiff"
-    said = []
-    for size in (len(data) // 3, len(data) - 10, len(data) - 5000):
-        cut.write_bytes(data[:size])
-        try:
-            with Slide(cut) as slide:
-                said.append((size, " ".join(slide.warnings)))
-        except SlideError as error:
-            said.append((size, str(error)))
-
-    for size, text in said:
-        assert f"ends at byte {size:,}" in text
 
 
 def test_hamamatsus_slides_say_where_the_middle_of_the_glass_is(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
+from idc_desktop.slides.reader import Slide
+
 Rgb = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 Compression = Literal["none", "deflate", "jpeg"]
@@ -311,3 +313,18 @@ class Canvas:
     def paint_cell(self, row: int, col: int, color: Color, **texture: int) -> None:
         """Paint a whole cell, as far as it lies on the slide."""
         self.paint(self.box(row, col), color, **texture)
+
+
+def painted(width: int = 640, height: int = 512) -> Rgb:
+    """Return a picture of pink tissue without glass."""
+    canvas = Canvas(width, height, 2.0)
+    canvas.paint((0, 0, width, height), PINK, seed=5)
+    return canvas.pixels
+
+
+def read_overview(slide: Slide, side: int, threads: int = 2) -> Rgb:
+    """Return the picture of a whole slide, at most `side` pixels wide and high."""
+    plan = slide.overview(side)
+    picture = np.concatenate(list(slide.overview_strips(plan, threads)))
+    assert picture.shape == (plan.height, plan.width, 3)
+    return picture

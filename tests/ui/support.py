@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import shiboken6
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QImage, QMouseEvent
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.storage.project_files import own_list, read_project
@@ -22,6 +23,8 @@ from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.slide_model import WORDS_ROLE
 
 WAIT_MS = 20_000
+
+W = TypeVar("W", bound=QWidget)
 
 
 @contextmanager
@@ -41,7 +44,12 @@ def window_with(model: Path) -> Iterator[MainWindow]:
 
 def pixels_of(widget: QWidget) -> npt.NDArray[np.uint8]:
     """Return what a widget shows, shape (height, width, 3)."""
-    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    return as_pixels(widget.grab().toImage())
+
+
+def as_pixels(picture: QImage) -> npt.NDArray[np.uint8]:
+    """Return the pixels of a picture, shape (height, width, 3)."""
+    image = picture.convertToFormat(QImage.Format.Format_RGB888)
     stride = image.bytesPerLine()
     data = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), stride)
     return data[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
@@ -109,3 +117,25 @@ def on_screen(window: MainWindow, *points: tuple[float, float]) -> list[QPointF]
 def kept_slides() -> list[str]:
     """Return the list that is in no project, as it is on the disk by now."""
     return [str(it) for it in read_project(own_list())]
+
+
+def part(widget: QWidget, kind: type[W], words: str) -> W:
+    """Return the one control that its user knows by these words.
+
+    They stand on it, on its label, or are what a screen reader says.
+    """
+
+    def is_known(control: W) -> bool:
+        labels = [it for it in widget.findChildren(QLabel) if it.buddy() is control]
+        texts = [it.text() for it in labels] + [control.accessibleName()]
+        if isinstance(control, QAbstractButton):
+            texts.append(control.text())
+        return words in [it.replace("&", "") for it in texts]
+
+    (found,) = [it for it in widget.findChildren(kind) if is_known(it)]
+    return found
+
+
+def says(widget: QWidget) -> str:
+    """Return what the labels of a part of the window say, a line each."""
+    return "\n".join(it.text() for it in widget.findChildren(QLabel) if not it.isHidden())

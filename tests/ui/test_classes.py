@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from PySide6.QtWidgets import QComboBox
 
 from idc_desktop.regions.shape import class_rgb, rectangle
 from idc_desktop.ui.dialogs.classes_dialog import ClassesDialog
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.settings import Settings
-from tests.ui.support import take
+from tests.ui.support import part, take
 
 
 def asked(window: MainWindow) -> ClassesDialog:
@@ -62,9 +63,8 @@ def test_classes_are_renamed_coloured_added_and_removed(analyzed: MainWindow) ->
     regions.new_class = "DCIS"
     regions.add("Draw", [rectangle(0, 0, 300, 300)])
     assert regions.all[-1].rgb == (1, 2, 3)
-    names = [
-        analyzed.regions._classes.itemText(n) for n in range(analyzed.regions._classes.count())
-    ]
+    box = part(analyzed.regions, QComboBox, "Class of what is drawn next")
+    names = [box.itemText(n) for n in range(box.count())]
     assert names == ["", *regions.classes]
     assert Settings.load().classes["DCIS"] == "#010203"
 

@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
+from PySide6.QtWidgets import QComboBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.maps.layers import CONTEXT, PATCH, UNCERTAINTY
 from idc_desktop.ui.dialogs.pages import card_page
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.numbers import NumberField
 from tests.support.models import CONTEXT as BLOCK
 from tests.support.models import write_tiny_model
 from tests.support.scenes import Scene
-from tests.ui.support import WAIT_MS, analyze, pixels_of, window_with
+from tests.ui.support import WAIT_MS, analyze, part, pixels_of, window_with
 
 
 @pytest.fixture
@@ -43,8 +45,8 @@ def test_context_is_shown_measured_listed_and_exported_unless_another_map_is_cho
     assert document.layer is not None
     shown = document.layer.name, document.measured_map, document.threshold
     assert shown == (CONTEXT, CONTEXT, 0.4)
-    assert panel._layer.currentText() == "Probability of IDC in context"
-    assert panel._threshold.value() == 0.4
+    assert part(panel, QComboBox, "Layer (Y)").currentText() == "Probability of IDC in context"
+    assert part(panel, NumberField, "Threshold").value() == 0.4
     assert "on labelled slides: sensitivity 0.90" in panel.operating_point.text.text()
     assert "Where 30 % of the patches are IDC" in panel.operating_point.text.text()
     found = Export.of(document, tmp_path).analysis
@@ -58,7 +60,7 @@ def test_context_is_shown_measured_listed_and_exported_unless_another_map_is_cho
     document.show(layer=PATCH)
 
     assert (document.measured_map, document.threshold) == (PATCH, 0.5)
-    assert panel._threshold.value() == 0.5
+    assert part(panel, NumberField, "Threshold").value() == 0.5
     assert "on validation patches" in panel.operating_point.text.text()
     assert Export.of(document, tmp_path).analysis.map_kind == PATCH
     assert not np.array_equal(pixels_of(analyzed.view), in_context)

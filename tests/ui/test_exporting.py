@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QMessageBox
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export.folder import write_folder
 from idc_desktop.export.verify import verify_folder
+from idc_desktop.regions.shape import rectangle
+from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.main_window import MainWindow
 from tests.support.command import file_sha256
 from tests.support.models import TinyModel
+from tests.support.scenes import Scene
 from tests.test_export import analysis
-from tests.ui.support import WAIT_MS
+from tests.ui.support import WAIT_MS, part, says, take
 
 
 def box_of(window: MainWindow, qtbot: QtBot) -> QMessageBox:
@@ -66,3 +70,41 @@ def test_export_among_the_files_of_a_scan_is_refused(
 
     assert box_of(analyzed, qtbot).text().startswith("scan: The results would lie in this folder")
     assert [path.name for path in (tmp_path / "scan").iterdir()] == ["Slidedat.ini"]
+
+
+def test_exported_regions_are_those_of_the_window(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    regions = analyzed.document.regions
+    regions.add("Draw", [rectangle(300, 300, 900, 600)], "IDC")
+    with qtbot.waitSignal(analyzed.export_task.succeeded, timeout=WAIT_MS) as done:
+        analyzed.export(tmp_path / "out", ["qupath"])
+    folder = done.args[0].folder
+    with (folder / "regions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Name"] for row in rows] == ["Region 1", "Whole slide"]
+    assert any(path.name.endswith(".geojson.gz") for path in folder.iterdir())
+
+
+def test_export_is_asked_for_and_can_leave_out_the_name(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path, tiny_slide: Scene
+) -> None:
+    take(analyzed, "Export …")
+    dialog = analyzed.findChild(ExportDialog)
+    assert dialog is not None
+    folder, write = part(dialog, QLineEdit, "Folder"), part(dialog, QPushButton, "Export")
+    folder.setText("")
+    assert not write.isEnabled()
+    folder.setText(str(tmp_path / "out"))
+    assert tiny_slide.path.stem in says(dialog)
+    box = {it.text().split()[0]: it for it in dialog.findChildren(QCheckBox)}
+    assert not box["DICOM"].isEnabled()
+    box["Report"].setChecked(True)
+    part(dialog, QCheckBox, "Leave out the slide's name").setChecked(True)
+    with qtbot.waitSignal(analyzed.export_task.succeeded, timeout=WAIT_MS) as done:
+        write.click()
+    folder = done.args[0].folder
+    assert folder.name == analyzed.document.slide.identity[:12]
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
+    name = tiny_slide.path.name.encode()
+    assert not any(name in path.read_bytes() for path in folder.rglob("*") if path.is_file())

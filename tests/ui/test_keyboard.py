@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPointF, Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtGui import QAccessible
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QTableView,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.regions.shape import Region, rectangle
@@ -296,3 +306,21 @@ def test_keys_of_the_tool_are_told(analyzed: MainWindow) -> None:
         take(analyzed, verb)
         assert "Space" in analyzed.view.accessibleDescription()
     assert "crosshair" in shortcuts_page(analyzed.verbs.shortcuts())
+
+
+def test_every_control_has_a_name_for_a_screen_reader(window: MainWindow) -> None:
+    for dock in window.docks.values():
+        dock.show()
+    kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QTableView)
+    controls = [
+        it
+        for it in window.findChildren(QWidget)
+        if isinstance(it, kinds)
+        and it.focusPolicy() != Qt.FocusPolicy.NoFocus
+        and not isinstance(it.parent(), (QAbstractSpinBox, QComboBox))
+    ]
+    names = {
+        it: QAccessible.queryAccessibleInterface(it).text(QAccessible.Text.Name) for it in controls
+    }
+    assert len(controls) > 40
+    assert [it for it, name in names.items() if not name.strip()] == []

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from idc_desktop.ui.numbers import NumberField, number_text
 from idc_desktop.ui.view.guides import length_text
 from tests.support.models import TinyModel
-from tests.ui.support import window_with
+from tests.ui.support import part, window_with
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_fields_of_the_window_read_both_separators(
     monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "data"))
     with window_with(tiny_model.path) as window:
         window.show()
-        field = window.inspector.map._threshold
+        field = part(window.inspector, NumberField, "Threshold")
         for typed in ("0.35", "0,45"):
             field.selectAll()
             qtbot.keyClicks(field, typed)

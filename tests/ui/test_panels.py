@@ -2,104 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PySide6.QtCore import QEvent, QPoint, Qt, QThreadPool
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QAction, QColor, QPalette
-from PySide6.QtWidgets import QAbstractButton, QApplication, QMenu, QMessageBox
+from PySide6.QtWidgets import QAbstractButton, QApplication, QCheckBox, QComboBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.maps.colormap import FAILED_RGB, NAMES, lookup_table
-from idc_desktop.maps.grid import Block, PatchGrid
+from idc_desktop.maps.grid import Block
 from idc_desktop.maps.probability_map import BlockResult, PatchState
-from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models.model_file import bundled_models
 from idc_desktop.models.operation import operating_point_text
-from idc_desktop.models.provider import ProviderChoice
-from idc_desktop.processes.engine_messages import Plan
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
-from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
-from idc_desktop.ui.panels.magnification_field import parse_magnification
+from idc_desktop.ui.numbers import NumberField
 from idc_desktop.ui.panels.operating_point import preset
-from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.theme import apply_theme
 from tests.support.scenes import Scene
 from tests.ui.conftest import OpenWindow
-from tests.ui.support import WAIT_MS, analyze, pixels_of, take
-
-
-@pytest.mark.parametrize(
-    ("text", "um_per_px"),
-    [
-        ("10x", 1.0),
-        ("40 x", 0.25),
-        ("20×", 0.5),
-        ("2,5x", 4.0),
-        ("5", 2.0),
-        ("2 µm", 2.0),
-        ("0.25µm/px", 0.25),
-        (".5 um / px", 0.5),
-        ("0x", None),
-        ("-2x", None),
-        ("nan x", None),
-        ("1e9x", None),
-        ("", None),
-    ],
-)
-def test_magnification_is_understood_or_refused(text: str, um_per_px: float | None) -> None:
-    assert parse_magnification(text) == um_per_px
-
-
-def test_nonsense_in_the_magnification_field_is_answered(
-    open_window: OpenWindow, tiny_slide: Scene
-) -> None:
-    window = open_window(tiny_slide.path)
-    before = window.view.camera.scale
-    window.magnification.setText("nonsense")
-    window.magnification.returnPressed.emit()
-    assert window.view.camera.scale == before
-    assert "10x" in window.statusBar().currentMessage()
-
-
-def test_magnification_says_what_could_not_be_reached_and_nothing_else(
-    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
-) -> None:
-    window = open_window(tiny_slide.path)
-    field, said = window.magnification, window.statusBar().currentMessage
-    mpp = window.document.mpp_xy
-    assert mpp is not None
-    most = 10 / (mpp[0] / 8)  # eight pixels of the screen for one of the slide
-    for text, answer in [
-        (f"{2 * most:g}x", "The view cannot be enlarged further."),
-        (f"{most:g}x", ""),
-        ("nonsense", "Type a magnification"),
-        (f"{most / 4:g}x", ""),
-    ]:
-        field.setText(text)
-        qtbot.keyClick(field, Qt.Key.Key_Return)
-        assert said().startswith(answer)
-        assert bool(said()) == bool(answer)
-        assert window.view.hasFocus()
-    shown = field.text()
-    field.setFocus()
-    field.setText("3")
-    qtbot.keyClick(field, Qt.Key.Key_Escape)
-    assert field.text() == shown
-    assert window.view.hasFocus()
+from tests.ui.support import WAIT_MS, analyze, part, pixels_of, take
 
 
 def test_shortcuts_work_while_a_number_is_typed(analyzed: MainWindow, qtbot: QtBot) -> None:
     """Ctrl+E and Ctrl+Z are keys of a line of text as well, and N would be typed."""
     document, view = analyzed.document, analyzed.view
-    field = analyzed.inspector.map._threshold
+    field = part(analyzed.inspector, NumberField, "Threshold")
     ctrl = Qt.KeyboardModifier.ControlModifier
     document.show(threshold=0.5)
     qtbot.waitUntil(lambda: bool(analyzed.foci.foci), timeout=WAIT_MS)
-    for widget in (field, analyzed.foci._least, analyzed.magnification):
+    for widget in (field, part(analyzed.foci, NumberField, "At least"), analyzed.magnification):
         widget.setFocus()
         document.show(opacity=0.9)
         qtbot.keyClick(widget, Qt.Key.Key_Z, ctrl)
@@ -149,12 +82,10 @@ def test_threshold_is_set_by_mouse_keys_and_number(
 ) -> None:
     window = open_window(tiny_slide.path)
     document, panel = window.document, window.inspector.map
-    control = panel.threshold_control
-    area = control._bars()
-    middle = QPoint(round(area.left() + area.width() / 2), round(area.center().y()))
-    qtbot.mouseClick(control, Qt.MouseButton.LeftButton, pos=middle)
+    control, field = panel.threshold_control, part(panel, NumberField, "Threshold")
+    qtbot.mouseClick(control, Qt.MouseButton.LeftButton, pos=control.rect().center())
     assert document.threshold == pytest.approx(0.5, abs=0.01)
-    assert panel._threshold.value() == pytest.approx(document.threshold)
+    assert field.value() == pytest.approx(document.threshold)
 
     document.show(threshold=0.5)
     qtbot.keyClick(control, Qt.Key.Key_Right)
@@ -164,7 +95,7 @@ def test_threshold_is_set_by_mouse_keys_and_number(
     qtbot.keyClick(control, Qt.Key.Key_End)
     qtbot.keyClick(control, Qt.Key.Key_Right)
     assert document.threshold == 1.0
-    panel._threshold.setValue(0.3)
+    field.setValue(0.3)
     assert document.threshold == 0.3
     panel.operating_point.buttons["Model's"].click()
     assert document.threshold == document.card.threshold
@@ -208,8 +139,9 @@ def test_map_is_painted_in_the_chosen_colours(
     document = window.document
     assert document.map is not None
     panel = window.inspector.map
-    panel._colormap.setCurrentText(name)
-    panel._colormap.textActivated.emit(name)
+    colours = part(panel, QComboBox, "Colours")
+    colours.setCurrentText(name)
+    colours.textActivated.emit(name)
     document.show(opacity=1.0, outlined=False)
     current = document.map
     cells = [tuple(map(int, cell)) for cell in np.argwhere(current.analyzed)]
@@ -229,7 +161,7 @@ def test_legend_is_taken_off_what_lies_beneath_it(
 ) -> None:
     window = open_window(tiny_slide.path)
     analyze(window, qtbot)
-    view, box = window.view, window.inspector.map._boxes["legend"]
+    view, box = window.view, part(window.inspector, QCheckBox, "Legend")
     corner = np.s_[-110:, -210:]
     with_legend = pixels_of(view)
     window.verbs.action("Show the legend").trigger()
@@ -293,121 +225,11 @@ def test_focus_leaves_the_words_of_the_main_button_whole(window: MainWindow) -> 
 
 
 def test_checkboxes_follow_the_document(window: MainWindow, qtbot: QtBot) -> None:
-    boxes = window.inspector.map._boxes
-    boxes["smooth"].click()
+    part(window.inspector, QCheckBox, "Smooth").click()
     assert window.document.display.smooth
     qtbot.keyClick(window.view, Qt.Key.Key_M)
     assert not window.document.display.visible
-    assert not boxes["visible"].isChecked()
-
-
-def test_cancel_takes_the_map_off_and_loses_nothing(
-    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
-) -> None:
-    window = open_window(tiny_slide.path)
-    document = window.document
-    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
-    document.analyze()
-    window.inspector.analysis._cancel.click()
-    qtbot.waitUntil(lambda: document.state in (RunState.READY, RunState.DONE), timeout=WAIT_MS)
-    assert document.state is RunState.READY
-    assert document.map is None
-    assert window.inspector.analysis.run_button.text() == "Analyze"
-    analyze(window, qtbot)
-    assert document.map is not None
-
-
-def test_provider_is_told_while_it_runs_and_of_a_run(
-    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
-) -> None:
-    window = open_window(tiny_slide.path)
-    document, status = window.document, window.inspector.analysis._status
-    said = []
-    document.map_changed.connect(lambda: said.append((document.state, status.text())))
-    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
-    document.record.plan = Plan(
-        "0" * 64, PatchGrid.over((0, 0, 9, 9), (1, 1), 9), TissueSettings(),
-        ProviderChoice("cpu", "cpu", None), {}, 1, 0,
-    )  # fmt: skip
-    document.map_changed.emit()  # as of a run that was cancelled before its first patch
-    assert status.text() == document.message
-    assert window.status_line._provider.text() == ""
-    analyze(window, qtbot)
-    assert any("\nRunning on CPU" in text for state, text in said if state is RunState.RUNNING)
-    assert "\nRan on CPU" in status.text()
-    assert window.status_line._provider.text() == "on CPU"
-
-
-def answer(window: MainWindow, words: str) -> None:
-    """Press a button of the question that is asked."""
-    box = window.findChild(QMessageBox)
-    assert box is not None
-    next(it for it in box.buttons() if it.text().replace("&", "") == words).click()
-    QApplication.sendPostedEvents(box, QEvent.Type.DeferredDelete)
-
-
-def test_complete_analysis_is_begun_anew_only_after_a_question(
-    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene, tmp_path: Path
-) -> None:
-    document, record = analyzed.document, analyzed.document.record
-    document.analyze()
-    assert document.record is record
-    for ask in (
-        analyzed.verbs.action("Analyze").trigger,
-        analyzed.inspector.analysis.run_button.click,
-    ):
-        ask()
-        box = analyzed.findChild(QMessageBox)
-        assert box is not None
-        assert tiny_slide.path.name in box.text()
-        assert box.defaultButton() is box.button(QMessageBox.StandardButton.Cancel)
-        answer(analyzed, "Cancel")
-        assert document.record is record
-    analyzed.verbs.action("Analyze").trigger()
-    answer(analyzed, "Analyze again")
-    assert document.state is RunState.RUNNING
-    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
-    assert document.record.plan.restored_blocks == 0
-
-    analyzed.verbs.action("Analyze").trigger()
-    other = tmp_path / "other.tiff"
-    other.write_bytes(tiny_slide.path.read_bytes() + bytes(64))
-    document.open(other)
-    qtbot.waitUntil(lambda: document.path == other, timeout=WAIT_MS)
-    analyze(analyzed, qtbot)
-    answer(analyzed, "Analyze again")  # it was asked of the slide before
-    assert document.state is RunState.DONE
-
-
-def test_model_is_read_in_the_background_and_the_last_choice_counts(
-    window: MainWindow, qtbot: QtBot
-) -> None:
-    document, panel = window.document, window.inspector.analysis
-    before = document.model
-    document.choose_model("vgg16-finetuned")  # takes longer to read than the one after it
-    document.choose_model("baseline")
-    assert document.model is before
-    qtbot.waitUntil(lambda: document.card.name == "baseline", timeout=WAIT_MS)
-    QThreadPool.globalInstance().waitForDone()
-    QApplication.processEvents()
-    assert document.card.name == "baseline"
-    assert panel._models.currentText() == "baseline"
-
-
-def test_model_that_cannot_be_used_is_refused_with_the_reason(
-    window: MainWindow, qtbot: QtBot, tmp_path: Path
-) -> None:
-    (tmp_path / "bad.onnx").write_bytes(b"no model" * 99)
-    document, panel = window.document, window.inspector.analysis
-    before = document.model, panel._models.currentText()
-    panel._models.setCurrentIndex(0)
-    with qtbot.waitSignal(document.model_refused, timeout=WAIT_MS):
-        document.choose_model(str(tmp_path / "bad.onnx"))
-    box = window.findChild(QMessageBox)
-    assert box is not None
-    assert "bad.onnx" in box.text()
-    assert (document.model, panel._models.currentText()) == before
-    box.close()
+    assert not part(window.inspector, QCheckBox, "Show (M)").isChecked()
 
 
 def test_failed_patches_are_named_and_gone_to(
@@ -417,14 +239,15 @@ def test_failed_patches_are_named_and_gone_to(
     analyze(window, qtbot)
     document, panel = window.document, window.inspector.statistics
     assert document.map is not None
-    assert panel._which.isHidden()
+    which = part(panel, QPushButton, "Which patches failed …")
+    assert which.isHidden()
     verb = window.verbs.action("Failed patches …")
     assert not verb.isEnabled()
     document.map.add(BlockResult.failed(Block(0, 2, 3, 1, 1), "tile 7 cannot be decoded"))
     document.map_changed.emit()
     qtbot.waitUntil(lambda: panel.figures["Failed"].text() == "1", timeout=WAIT_MS)
     assert verb.isEnabled()
-    panel._which.click()
+    which.click()
     from idc_desktop.ui.dialogs.failures import FailuresDialog
 
     dialog = window.findChild(FailuresDialog)
@@ -437,27 +260,6 @@ def test_failed_patches_are_named_and_gone_to(
     assert (window.view.camera.centre.x(), window.view.camera.centre.y()) == pytest.approx((x, y))
     assert "tile 7 cannot be decoded" in window.inspector.patch.text.text()
     dialog.close()
-
-
-def test_folded_sections_and_looks_are_remembered(window: MainWindow) -> None:
-    window.inspector.sections[1]._header.click()
-    window.document.show(colormap="cividis", opacity=0.8, threshold=0.9, visible=False)
-    window.close()
-    kept = Settings.load()
-    assert kept.folded == ["Map: probability of IDC"]
-    # Threshold and visibility are a slide's own.
-    assert kept.display == Display(colormap="cividis", opacity=0.8)
-    assert kept.layout
-
-
-def test_theme_and_model_are_saved_when_they_change(window: MainWindow, qtbot: QtBot) -> None:
-    with qtbot.waitSignal(window.document.model_changed, timeout=WAIT_MS):
-        window.document.choose_model("vgg16-features")
-    assert Settings.load().model == "vgg16-features"
-    themes = next(it for it in window.findChildren(QMenu) if it.title() == "&Theme")
-    next(it for it in themes.actions() if it.text() == "Dark").trigger()
-    apply_theme("light")
-    assert Settings.load().theme == "dark"
 
 
 def contrast(first: QColor, second: QColor) -> float:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QInputDialog
+from PySide6.QtWidgets import QComboBox, QInputDialog
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.export.folder import write_regions
 from idc_desktop.regions.shape import rectangle, shape_of
 from idc_desktop.ui.main_window import MainWindow
 from tests.support.command import read_csv
-from tests.ui.support import WAIT_MS, on_screen, pixels_of, take
+from tests.ui.support import WAIT_MS, on_screen, part, pixels_of, says, take
 
 
 def press(window: MainWindow, qtbot: QtBot, key: Qt.Key) -> None:
@@ -24,7 +24,7 @@ def press(window: MainWindow, qtbot: QtBot, key: Qt.Key) -> None:
 def show_foci(window: MainWindow, qtbot: QtBot, count: int) -> None:
     window.docks["Foci"].show()
     window.document.show(threshold=0.3)
-    window.foci._neighbours.setCurrentText("sides only")
+    part(window.foci, QComboBox, "Touching by").setCurrentText("sides only")
     qtbot.waitUntil(lambda: len(window.foci.foci) == count, timeout=WAIT_MS)
 
 
@@ -52,7 +52,7 @@ def test_foci_are_judged_by_keys_and_that_is_undone(three: MainWindow, qtbot: Qt
         ("Focus 2", "IDC", True),
     ]
     assert [panel.list.item(row, 5).text() for row in range(3)] == ["DCIS", "IDC", ""]
-    assert "2 judged" in panel._count.text()
+    assert "2 judged" in says(panel)
     assert panel.verdict_bar.buttons["IDC"].isChecked()
     area = f"{panel.foci[1].area_um2 / 1e6:,.3f} mm²"
     assert figure(three, "Accepted IDC area") == area

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PySide6.QtWidgets import QCheckBox, QComboBox
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.ui.exporting import Export
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.outcome import Outcome
 from tests.support.models import CONTEXT, write_tiny_model
-from tests.ui.support import WAIT_MS, analyze, pixels_of, take
+from tests.ui.support import WAIT_MS, analyze, part, pixels_of, take
 
 
 def test_excluded_patch_says_why_and_is_counted_again_without_the_shield(
@@ -37,7 +38,7 @@ def test_excluded_patch_says_why_and_is_counted_again_without_the_shield(
     assert not np.array_equal(pixels_of(analyzed.view), before)
     assert any("1 pen" in note for note in Export.of(document, tmp_path).analysis.notes)
 
-    analyzed.inspector.map._boxes["shielded"].setChecked(False)
+    part(analyzed.inspector, QCheckBox, "Shield: leave artefacts out").setChecked(False)
     qtbot.waitUntil(lambda: figures["Excluded"].text() == "0", timeout=WAIT_MS)
     assert document.map.counts()["ok"] == analyzed_patches
     assert f"{p:.6f}" in analyzed.inspector.patch.text.text()
@@ -68,10 +69,10 @@ def test_shield_stays_in_sight_when_there_are_layers(
     analyzed: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     """The row for the layers comes with the map, and must take no room from another."""
-    shield = analyzed.inspector.map._boxes["shielded"]
+    shield = part(analyzed.inspector, QCheckBox, "Shield: leave artefacts out")
     model = write_tiny_model(tmp_path / "context.onnx", name="context", context=CONTEXT)
     with qtbot.waitSignal(analyzed.document.model_changed, timeout=WAIT_MS):
         analyzed.document.choose_model(str(model.path))
     analyze(analyzed, qtbot)
-    qtbot.waitUntil(analyzed.inspector.map._layer.isVisible, timeout=WAIT_MS)
+    qtbot.waitUntil(part(analyzed.inspector, QComboBox, "Layer (Y)").isVisible, timeout=WAIT_MS)
     assert shield.visibleRegion().boundingRect() == shield.rect()

@@ -314,7 +314,7 @@ def test_menu_of_another_slide_leaves_the_mark_on_the_one_that_is_shown(
     window.slides.add([folder / "b.tiff"])
     shown = window.slide_panel.list
     point_at(window, 0)  # as the right button does
-    shown._on_menu(shown.visualRect(shown.model().index(0, 0)).center())
+    shown.customContextMenuRequested.emit(shown.visualRect(shown.model().index(0, 0)).center())
     menu = shown.findChild(QMenu)
     assert menu is not None
     assert shown.currentIndex().row() == 0

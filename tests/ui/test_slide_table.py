@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QDialog
+from PySide6.QtWidgets import QApplication, QCheckBox, QDialog
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.cohorts.tables import COHORT_COLUMNS
@@ -20,7 +20,7 @@ from idc_desktop.ui.panels.slide_table import SlideTable
 from idc_desktop.ui.slide_model import COLUMNS
 from idc_desktop.ui.time_left import TimeLeft
 from tests.support.scenes import Scene
-from tests.ui.support import WAIT_MS, kept_slides
+from tests.ui.support import WAIT_MS, kept_slides, part
 
 DESCENDING = Qt.SortOrder.DescendingOrder
 FOLDER = Path("/slides")
@@ -188,7 +188,7 @@ def test_one_threshold_for_all_has_those_measured_that_are_at_another(
     document.noted.connect(told.append)
     analyzed = [FOLDER / "a.svs", FOLDER / "b.svs"]
     assert statuses.left_to_do(analyzed) == []
-    window.inspector.map._shared.click()
+    part(window.inspector, QCheckBox, "For all slides").click()
     assert window.verbs.action("One threshold for all slides").isChecked()
     assert document.threshold == 0.5
     assert statuses.left_to_do(analyzed) == []  # they are at this one

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QSlider
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.maps.colormap import NAMES
@@ -18,7 +18,7 @@ from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.view.toolbox import tool_verbs
 from tests.support.processes import engines_of
 from tests.support.scenes import Scene
-from tests.ui.support import drag
+from tests.ui.support import drag, part
 
 GROWTH_MB = 60.0
 REGION_VERBS = ("Unite", "Subtract the others from the first", "Duplicate", "Delete", "Zoom to")
@@ -70,10 +70,10 @@ def actions(
         click,
         lambda: qtbot.keyClick(view, chance.choice(keys)),
         lambda: document.show(threshold=chance.random()),
-        lambda: panel.map._opacity.setValue(chance.randrange(101)),
-        lambda: panel.map._colormap.textActivated.emit(chance.choice(NAMES)),
-        lambda: panel.map._boxes["smooth"].toggle(),
-        lambda: panel.map._boxes["visible"].toggle(),
+        lambda: part(panel, QSlider, "Opacity of the map").setValue(chance.randrange(101)),
+        lambda: part(panel, QComboBox, "Colours").textActivated.emit(chance.choice(NAMES)),
+        lambda: part(panel, QCheckBox, "Smooth").toggle(),
+        lambda: part(panel, QCheckBox, "Show (M)").toggle(),
         lambda: document.show(threshold=None),
         lambda: chance.choice(tools)(),
         stroke,
@@ -90,7 +90,7 @@ def actions(
         window.slide_panel.analyze_or_pause,
         window.slide_panel.analyze_or_pause,
         lambda: document.runs.cancel_all() if chance.random() < 0.3 else None,
-        lambda: panel.map._boxes["legend"].toggle(),
+        lambda: part(panel, QCheckBox, "Legend").toggle(),
         lambda: window.resize(chance.randrange(500, 1300), chance.randrange(400, 900)),
         lambda: window.open(chance.choice(slides)) if chance.random() < 0.1 else None,
         lambda: document.close() if chance.random() < 0.03 else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.regions.shape import rectangle
@@ -13,7 +13,7 @@ from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
 from tests.support.scenes import Scene
-from tests.ui.support import WAIT_MS, take, window_with
+from tests.ui.support import WAIT_MS, part, says, take, window_with
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_second_window_shows_the_slide_but_draws_no_regions(
     analyzed: MainWindow, other: MainWindow, qtbot: QtBot
 ) -> None:
     assert not other.regions_bar.isHidden()
-    assert "Another window" in other.regions_bar._reason.text()
+    assert "Another window" in says(other.regions_bar)
     with qtbot.waitSignal(other.document.noted, timeout=WAIT_MS) as noted:
         other.document.regions.add("Draw", [rectangle(300, 300, 900, 600)])
     assert "Another window" in noted.args[0]
@@ -51,7 +51,7 @@ def test_second_window_says_that_it_exports_no_regions(
     take(other, "Export …")
     dialog = other.findChild(ExportDialog)
     assert dialog is not None
-    assert dialog._write.text() == "Export without regions"
+    assert part(dialog, QPushButton, "Export without regions").isVisible()
     assert any("no regions" in label.text() for label in dialog.findChildren(QLabel))
     dialog.reject()
     dialog.setParent(None)
@@ -60,7 +60,7 @@ def test_second_window_says_that_it_exports_no_regions(
     take(other, "Export …")
     dialog = other.findChild(ExportDialog)
     assert dialog is not None
-    assert dialog._write.text() == "Export"
+    assert part(dialog, QPushButton, "Export").isVisible()
     assert len(other.document.regions.all) == 1
     dialog.reject()
 
@@ -76,7 +76,7 @@ def test_threshold_that_is_kept_of_a_slide_outlives_a_conflict_of_two_windows(
         document = second.document
         qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
         assert document.threshold == own
-        assert "threshold" in second.regions_bar._reason.text()
+        assert "threshold" in says(second.regions_bar)
         first.close()
         with qtbot.waitSignal(document.noted, timeout=WAIT_MS) as noted:
             document.regions.try_again()

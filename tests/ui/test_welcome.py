@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QThreadPool
-from PySide6.QtWidgets import QFileDialog, QMessageBox
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QProgressBar
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.phantom import making
@@ -31,9 +31,10 @@ def test_phantom_is_made_and_opened(window: MainWindow, qtbot: QtBot, cache: Pat
     welcome = window.welcome
     assert welcome.isVisible()
     told: list[int] = []
-    welcome._progress.valueChanged.connect(told.append)
+    progress = welcome.findChild(QProgressBar)
+    progress.valueChanged.connect(told.append)
     welcome.phantom_button.click()
-    assert welcome._progress.isVisible()
+    assert progress.isVisible()
     assert not welcome.phantom_button.isEnabled()
     qtbot.waitUntil(lambda: window.document.slide is not None, timeout=WAIT_MS)
     assert window.document.path is not None
@@ -61,7 +62,8 @@ def test_closing_the_window_ends_the_painting(
 ) -> None:
     monkeypatch.setenv("IDC_DESKTOP_CACHE_DIR", str(tmp_path / "cache"))  # a whole phantom: 20 s
     window.welcome.phantom_button.click()
-    qtbot.waitUntil(lambda: window.welcome._progress.value() > 0, timeout=WAIT_MS)
+    progress = window.welcome.findChild(QProgressBar)
+    qtbot.waitUntil(lambda: progress.value() > 0, timeout=WAIT_MS)
     start = time.monotonic()
     window.close()
     assert QThreadPool.globalInstance().activeThreadCount() == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,12 +28,10 @@ from idc_desktop.export.verify import verify_folder
 from idc_desktop.processes.message import OVERVIEW, Started
 from idc_desktop.processes.supervisor import Job
 from idc_desktop.regions.shape import rectangle
-from idc_desktop.ui.display import Display
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.run import RunState
-from idc_desktop.ui.settings import Settings
 from tests.support.command import run_cli
-from tests.support.models import TinyModel, write_tiny_model
+from tests.support.models import TinyModel
 from tests.support.scenes import Scene, write_tiny_slide, write_tissue_slide
 from tests.support.slides import write_tiff
 from tests.ui.conftest import OpenWindow
@@ -169,29 +166,6 @@ def test_analysis_threshold_and_export(
         ).read_bytes()
 
 
-def test_model_file_that_was_replaced_computes_nothing_under_the_old_name(
-    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene, tmp_path: Path
-) -> None:
-    path = tmp_path / "own.onnx"
-    write_tiny_model(path, bias=0.5)
-    document = open_window(tiny_slide.path).document
-    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
-    with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
-        document.choose_model(str(path))
-    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
-    write_tiny_model(path, slope=0.5)
-    document.analyze()
-    qtbot.waitUntil(lambda: document.state is RunState.FAILED, timeout=WAIT_MS)
-
-    assert "own.onnx: The model file was replaced" in document.message
-    assert document.map is None
-    with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
-        document.choose_model(str(path))
-    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
-    document.analyze()
-    qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
-
-
 def test_pause_keeps_what_was_done_and_resume_completes_it(
     open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
 ) -> None:
@@ -207,30 +181,6 @@ def test_pause_keeps_what_was_done_and_resume_completes_it(
 
     assert document.map is not None
     assert (document.map.states != 0).all()
-
-
-def test_unknown_resolution_is_asked_for(
-    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path
-) -> None:
-    write_tiff(tmp_path / "bare.tiff", [np.full((500, 600, 3), 200, np.uint8)], mpp=None)
-    window = open_window(tmp_path / "bare.tiff")
-    bar, run = window.resolution_bar, window.inspector.analysis.run_button
-
-    assert bar.isVisible()
-    assert not run.isEnabled()
-    assert not bar._use.isEnabled()
-    for width in (1024, 800):
-        window.resize(width, 600)
-        QApplication.processEvents()
-        assert window.width() == width
-        assert bar.text.height() >= bar.text.heightForWidth(bar.text.width())
-    bar.field.setValue(2.0)
-    assert "1.2 × 1.0 mm" in bar.text.text()
-    bar._use.click()
-    qtbot.waitUntil(lambda: window.document.mpp_xy == (2.0, 2.0), timeout=WAIT_MS)
-    assert "by hand" in bar.text.text()
-    assert not bar._use.isEnabled()
-    qtbot.waitUntil(run.isEnabled, timeout=WAIT_MS)
 
 
 def test_hostile_file_leaves_the_window_alive(
@@ -264,47 +214,6 @@ def test_killed_decoder_is_replaced(
     qtbot.waitUntil(lambda: window.view.is_sharp, timeout=WAIT_MS)
 
 
-@pytest.fixture
-def replaced(open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, tiny_slide: Scene) -> Path:
-    """A slide that another one was put in the place of while the window shows it."""
-    slide, other = tmp_path / "shown.tiff", tmp_path / "other.tiff"
-    shutil.copy(tiny_slide.path, slide)
-    write_tissue_slide(other, (1500, 1500), 4.0)
-    document = open_window(slide).document
-    qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
-    other.replace(slide)
-    return slide
-
-
-def test_map_of_another_slide_is_never_laid_over_the_one_that_is_shown(
-    window: MainWindow, qtbot: QtBot, replaced: Path
-) -> None:
-    document = window.document
-    assert document.slide is not None
-    shown = document.slide.identity
-    document.analyze()
-    qtbot.waitUntil(lambda: document.state in (RunState.FAILED, RunState.DONE), timeout=WAIT_MS)
-    assert document.state is RunState.FAILED
-    assert document.message == "shown.tiff: The file changed on disk, or is gone. Open it again."
-    assert document.map is None
-
-    window.slides.choose(window.slides.paths()[0])  # as the message asks for
-    qtbot.waitUntil(lambda: document.slide.identity != shown, timeout=WAIT_MS)
-    analyze(window, qtbot)
-
-
-def test_view_says_that_the_file_is_another_one_by_now(
-    window: MainWindow, qtbot: QtBot, replaced: Path
-) -> None:
-    tiles = window.document.tiles
-    assert tiles is not None
-    before = tiles.loaded_tiles
-    with qtbot.waitSignal(window.document.refused, timeout=WAIT_MS) as refused:
-        window.view.camera.set_scale(4.0)
-    assert "shown.tiff: The file changed on disk, or is gone" in refused.args[0]
-    assert tiles.loaded_tiles == before
-
-
 def test_click_shows_what_the_model_saw(
     open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
 ) -> None:
@@ -333,62 +242,6 @@ def test_click_shows_what_the_model_saw(
     assert f"{current.layer().values[row, col]:.6f}" in text
     picture = window.inspector.patch.picture
     qtbot.waitUntil(lambda: picture.visibleRegion().boundingRect() == picture.rect())
-
-
-def test_typed_magnification_is_gone_to(
-    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene
-) -> None:
-    window = open_window(tiny_slide.path)
-    window.magnification.setText("5x")
-    window.magnification.returnPressed.emit()
-    mpp = window.document.mpp_xy
-    assert mpp is not None
-    assert window.view.camera.scale == pytest.approx(mpp[0] / 2.0)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"display": {"opacity": "much"}}',
-        '{"display": {"opacity": 1.5}}',
-        '{"display": {"thresholds": [0.5]}}',
-        '{"display": {"thresholds": {"a": null}}}',
-        '{"slides": 1}',
-        "[",
-        "[" * 200_000,
-    ],
-    ids=range(7),
-)
-def test_corrupt_settings_are_kept_aside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path))
-    (tmp_path / "settings.json").write_text(text, encoding="utf-8")
-
-    assert Settings.load() == Settings()
-    assert (tmp_path / "settings.corrupt-1.json").exists()
-    kept = Settings(display=Display(opacity=0.25, smooth=True))
-    kept.remember_project(tmp_path / "a.idcproject")
-    kept.save()
-    assert Settings.load() == kept
-
-
-def test_settings_of_another_version_give_what_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path))
-    text = '{"slides": ["/a.svs"], "later": 1, "display": {"opacity": 0.5, "threshold": 0.3}}'
-    (tmp_path / "settings.json").write_text(text, encoding="utf-8")
-
-    assert Settings.load() == Settings(slides=["/a.svs"], display=Display(opacity=0.5))
-
-
-def test_settings_that_cannot_be_written_disturb_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setenv("IDC_DESKTOP_DATA_DIR", str(tmp_path / "file" / "data"))
-    Settings().save()
 
 
 def test_painting_leaks_no_reference_to_none(qtbot: QtBot) -> None:
@@ -463,23 +316,6 @@ def test_finished_run_appears_when_the_slide_is_opened_again(
     qtbot.waitUntil(lambda: document.state is RunState.DONE, timeout=WAIT_MS)
     assert document.map is not None
     assert np.array_equal(document.map.layer().stored, before)
-
-
-def test_resolution_given_by_hand_is_remembered_and_can_be_changed(
-    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path
-) -> None:
-    slide = tmp_path / "bare.tiff"
-    write_tiff(slide, [np.full((500, 600, 3), 200, np.uint8)], mpp=None)
-    window = open_window(slide)
-    document, bar = window.document, window.resolution_bar
-    document.give_resolution(4.99)
-    qtbot.waitUntil(lambda: document.mpp_xy == (4.99, 4.99), timeout=WAIT_MS)
-    bar.field.setValue(0.499)
-    bar._use.click()
-    qtbot.waitUntil(lambda: document.mpp_xy == (0.499, 0.499), timeout=WAIT_MS)
-    document.close()
-    window.open(slide)
-    qtbot.waitUntil(lambda: document.mpp_xy == (0.499, 0.499), timeout=WAIT_MS)
 
 
 def test_analysis_asked_for_at_once_starts_when_it_can(

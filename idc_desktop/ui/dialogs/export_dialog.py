@@ -41,6 +41,7 @@ class ExportDialog(QDialog):
         document.slide_changed.connect(self.reject)
         self._folder = QLineEdit(settings.export_folder)
         self._folder.setPlaceholderText("Choose a folder")
+        self._folder.setAccessibleName("Folder")
         self._folder.textChanged.connect(self._refresh)
         choose = QPushButton("Choose …")
         choose.clicked.connect(self._on_choose)

@@ -46,6 +46,7 @@ class AnalysisPanel(QWidget):
         form.setContentsMargins(8, 0, 8, 8)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._models = _narrow_box()
+        self._models.setAccessibleName("Model")
         for name in bundled_models():
             self._models.addItem(name, name)
         self._models.addItem(_OTHER_FILE)

@@ -22,7 +22,9 @@ class FlowLayout(QLayout):
         pair = QWidget()
         row = QHBoxLayout(pair)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(Label(name))
+        label = Label(name)
+        label.setBuddy(field)  # a screen reader says it of the field
+        row.addWidget(label)
         row.addWidget(field)
         self.addWidget(pair)
 

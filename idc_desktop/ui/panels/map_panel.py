@@ -80,6 +80,7 @@ class MapPanel(QWidget):
         self.threshold_control = ThresholdControl(document)
         form.addRow(self.threshold_control)
         self._threshold = NumberField()
+        self._threshold.setAccessibleName("Threshold")
         self._threshold.setRange(0, 1)
         self._threshold.setDecimals(3)
         self._threshold.setSingleStep(0.01)

@@ -92,6 +92,7 @@ class RegionPanel(QWidget):
         self._classes.setEditable(True)
         self._classes.setMinimumWidth(100)
         self._classes.setToolTip("Class of what is drawn next")
+        self._classes.setAccessibleName("Class of what is drawn next")
         self._offer_classes()
         self._classes.currentTextChanged.connect(self._on_class)
         self._regions.classes_changed.connect(self._offer_classes)
