@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
@@ -31,11 +32,11 @@ from idc_desktop.processes.message import Event, SlideOpened, Started
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.storage.user_data import data_folder
 from idc_desktop.ui.hand_over import HandOver
+from idc_desktop.ui.tiles.pace import Pace
 from idc_desktop.ui.tiles.pyramid import Tile
 from idc_desktop.ui.tiles.wishes import Wishes
 
 _CACHED_TILES = 640  # of 256 KiB: 160 MiB
-_UNDER_WAY = 4
 _CRASHES_PER_TILE = 2
 _RESTARTS = 16
 _PATIENCE_S = 60.0
@@ -126,8 +127,8 @@ class TileLoader(QObject):
     """The slide is open; carries what is known of it."""
     refused = Signal(str)
     """The slide cannot be shown; carries the reason."""
-    loaded = Signal()
-    """Some tile arrived, or was given up."""
+    loaded = Signal(object)
+    """A tile arrived or was given up; carries it, or None if it may be any."""
     patch_loaded = Signal(QImage)
     """The pixels of the patch that was asked for last and of its neighbours."""
     associated_loaded = Signal(str, object)
@@ -237,7 +238,7 @@ class TileLoader(QObject):
         child = Child("idc_desktop.children.decoder", self._job)
         self._life += 1
         self._fruitless += 1  # until it has opened the slide
-        self._talk = _Talk()
+        self._talk, self._pace = _Talk(), Pace()
         self._silence.start()
         follow = partial(_follow, child, self._life, self._talk, self._heard)
         threading.Thread(target=follow, daemon=True).start()
@@ -255,12 +256,13 @@ class TileLoader(QObject):
         self._under_way[request.request] = tile
         self._talk.ask(request)
         self._child.tell(request)
+        self._pace.asked(time.monotonic())
         if not self._silence.isActive():
             self._silence.start()
 
     def _ask(self) -> None:
         is_open = self._identity is not None and not self._closed
-        while is_open and len(self._under_way) < _UNDER_WAY:
+        while is_open and len(self._under_way) < self._pace.at_once:
             tile = self._wishes.next(self._is_needless)
             if tile is None:
                 return
@@ -304,6 +306,7 @@ class TileLoader(QObject):
         """Take a picture, or the reason why there is none."""
         self._started.discard(request)
         tile = self._under_way.pop(request)
+        self._pace.answered(time.monotonic(), is_last=not self._under_way)
         if tile is not None and isinstance(answer, QImage):
             self._keep(tile, answer)
         elif tile is not None:
@@ -314,7 +317,7 @@ class TileLoader(QObject):
             self.patch_loaded.emit(answer)
         self._ask()
         self._rest()
-        self.loaded.emit()
+        self.loaded.emit(tile)
 
     def _rest(self) -> None:
         """Wait for nothing if nothing was asked: then silence is no sign of a hang."""
@@ -364,7 +367,7 @@ class TileLoader(QObject):
         self._under_way.clear()
         self._started.clear()
         self._child = self._start()
-        self.loaded.emit()
+        self.loaded.emit(None)
 
 
 def _follow(child: Child, life: int, talk: _Talk, heard: HandOver[_Heard]) -> None:

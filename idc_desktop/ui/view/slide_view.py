@@ -14,6 +14,7 @@ from PySide6.QtGui import (
     QNativeGestureEvent,
     QPainter,
     QPaintEvent,
+    QRegion,
     QResizeEvent,
     QTransform,
     QWheelEvent,
@@ -24,6 +25,7 @@ from idc_desktop.regions.shape import Shape
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.scene import SlideScene
 from idc_desktop.ui.thumbnails import fetch_picture
+from idc_desktop.ui.tiles.pyramid import Tile
 from idc_desktop.ui.view.crosshair import KEYS_HINT, Crosshair
 from idc_desktop.ui.view.guides import (
     paint_frame,
@@ -36,7 +38,7 @@ from idc_desktop.ui.view.map_raster import MapRaster, paint_cell
 from idc_desktop.ui.view.mark_layer import paint_measurement
 from idc_desktop.ui.view.minimap import Minimap
 from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
-from idc_desktop.ui.view.tile_layer import Completeness, TileLayer
+from idc_desktop.ui.view.tile_layer import Completeness, TileLayer, place_of
 from idc_desktop.ui.view.tools import PanTool, Tool
 
 _ARROWS = (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down)
@@ -71,6 +73,7 @@ class SlideView(QWidget):
         self._marked: Shape | None = None
         self._twin: QPointF | None = None
         self.is_framed = False
+        self._painted_notice = ""
         self._is_moving = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -192,7 +195,7 @@ class SlideView(QWidget):
         painter.fillRect(self.rect(), self.palette().mid())
         if self.scene.slide:
             to_device = self.camera.to_device()
-            self._paint_slide(painter, to_device)
+            self._paint_slide(painter, to_device, event.region())
             if not self.scene.is_bare:
                 self._paint_map(painter, to_device)
                 self._paint_regions(painter, to_device)
@@ -352,13 +355,13 @@ class SlideView(QWidget):
             return None
         return self._tiles.completeness(self._zoom(), self.camera.seen_l0)
 
-    def _paint_slide(self, painter: QPainter, to_device: QTransform) -> None:
+    def _paint_slide(self, painter: QPainter, to_device: QTransform, part: QRegion) -> None:
         if self._tiles is not None:
             zoom = self._zoom()
             is_exact = self.camera.screen_scale * 2**zoom == 1
             smooth = not self._is_moving and not is_exact
             seen, tone = self.camera.seen_l0, self.scene.display.tone
-            self._tiles.paint(painter, to_device, zoom, seen, smooth=smooth, tone=tone)
+            self._tiles.paint(painter, to_device, zoom, seen, part, smooth=smooth, tone=tone)
 
     def _paint_map(self, painter: QPainter, to_device: QTransform) -> None:
         display = self.scene.display
@@ -381,8 +384,9 @@ class SlideView(QWidget):
 
     def _paint_guides(self, painter: QPainter) -> None:
         scene, area = self.scene, QRectF(self.rect())
-        if self.notice:
-            paint_notice(painter, area, self.notice)
+        self._painted_notice = self.notice
+        if self._painted_notice:
+            paint_notice(painter, area, self._painted_notice)
         if self.camera.um_per_px is not None:
             paint_scale_bar(painter, area, self.camera.um_per_px * self.camera.pixel_ratio)
         display = scene.display
@@ -433,10 +437,17 @@ class SlideView(QWidget):
             self._tiles = TileLayer(pyramid, tiles)
             if self.scene.path is not None:
                 fetch_picture(self.scene.path, self, partial(self._show_preview, self._tiles))
-            tiles.loaded.connect(self.update)
+            tiles.loaded.connect(self._on_loaded)
             tiles.pin(pyramid.top_zoom)
             self._on_moved()  # another slide at the very same place needs its own tiles
         self.update()
+
+    def _on_loaded(self, tile: Tile | None) -> None:
+        """Paint where a tile arrived: to paint all for each of dozens would hold the others up."""
+        if tile is None or self.notice != self._painted_notice:
+            self.update()
+        else:
+            self.update(place_of(tile, self.camera.to_device()))
 
     def _show_preview(self, tiles: TileLayer, picture: QImage | None) -> None:
         tiles.preview = picture

@@ -6,8 +6,8 @@ import math
 from collections import OrderedDict
 from enum import Enum
 
-from PySide6.QtCore import QRectF
-from PySide6.QtGui import QImage, QPainter, QPolygonF, QTransform
+from PySide6.QtCore import QRect, QRectF
+from PySide6.QtGui import QImage, QPainter, QPolygonF, QRegion, QTransform
 
 from idc_desktop.processes.decoder_messages import TILE_PX
 from idc_desktop.ui.tiles.loader import TileLoader
@@ -63,6 +63,7 @@ class TileLayer:
         to_device: QTransform,
         zoom: int,
         seen_l0: QRectF,
+        part: QRegion,
         *,
         smooth: bool,
         tone: Tone | None = None,
@@ -76,6 +77,8 @@ class TileLayer:
         zoom : int
             Of the tiles that are best.
         seen_l0 : QRectF
+        part : QRegion
+            Of the painter's device; what lies beside it may be left as it is.
         smooth : bool
             Whether pixels are interpolated.
         tone : Tone or None
@@ -97,7 +100,11 @@ class TileLayer:
         if not area_l0.contains(seen_l0):
             painter.setClipRect(target(area_l0))  # the last tiles reach beyond it
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
-        shown = self._pyramid.tiles(zoom, seen_l0)
+        shown = [
+            it
+            for it in self._pyramid.tiles(zoom, seen_l0)
+            if part.intersects(place_of(it, to_device))
+        ]
         found = [self._best(tile) for tile in shown]
         if self.preview is not None and None in found:
             painter.drawImage(target(area_l0), self._in_tone(self.preview))
@@ -143,6 +150,11 @@ class TileLayer:
             tile = tile.parent()
             image = self._tiles.get(tile)
         return None if image is None else (image, source)
+
+
+def place_of(tile: Tile, to_device: QTransform) -> QRect:
+    """Return a rectangle around all pixels that a tile is painted on, a hair larger than they."""
+    return to_device.mapRect(tile.area_l0).adjusted(-1, -1, 1, 1).toAlignedRect()
 
 
 def _on_whole_pixels(area: QRectF, ratio: float) -> QRectF:
