@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QDoubleSpinBox, QMainWindow, QMenu, QToolBar, QWidget
+from PySide6.QtWidgets import QDoubleSpinBox, QMainWindow, QMenu, QPushButton, QToolBar, QWidget
 
 from idc_desktop.ui.plain import plain_tip
 from idc_desktop.ui.theme import icon
@@ -46,6 +46,18 @@ class Verb:
     def words(self) -> str:
         """Its words without the mark of the access key."""
         return self.text.replace("&", "")
+
+    @property
+    def tip(self) -> str:
+        """Its words and its keys."""
+        return plain_tip(f"{self.words} ({self.keys})" if self.keys else self.words)
+
+    def button(self, words: str = "") -> QPushButton:
+        """Return a button for it, with other words if there are any."""
+        button = QPushButton(words or self.words)
+        button.setToolTip(self.tip)
+        button.clicked.connect(lambda: self.run())
+        return button
 
 
 SEPARATOR = None
@@ -90,9 +102,7 @@ class Verbs:
             menu.addAction(action)
             toolbar = self._join(window, verb.group, action) if verb.group else self.toolbar
             if verb.icon:
-                action.setToolTip(
-                    plain_tip(f"{verb.words} ({verb.keys})" if verb.keys else verb.words)
-                )
+                action.setToolTip(verb.tip)
                 toolbar.addAction(action)
             self._verbs.append(verb)
             self._actions[verb.words] = action

@@ -101,7 +101,7 @@ def test_fast_decoder_is_given_more_at_once_than_a_slow_one() -> None:
         for number in range(1, 60):
             pace.answered(number * each_s, is_last=False)
     assert fast.at_once == 24
-    assert slow.at_once == 2
+    assert slow.at_once == 3
 
 
 def test_time_in_which_nothing_was_asked_is_not_the_decoders() -> None:

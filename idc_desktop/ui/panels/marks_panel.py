@@ -7,7 +7,6 @@ from dataclasses import replace
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QPushButton,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -19,7 +18,7 @@ from idc_desktop.regions.marks import Mark
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.verdict_bar import REVIEW
-from idc_desktop.ui.plain import Label, plain_tip
+from idc_desktop.ui.plain import Label
 from idc_desktop.ui.verbs import Verb
 from idc_desktop.ui.view.mark_layer import figure_text
 
@@ -47,10 +46,7 @@ class MarksPanel(QWidget):
         self.list.itemSelectionChanged.connect(self._on_selected)
         row = FlowLayout()
         for verb in self.verbs():
-            button = QPushButton(verb.words)
-            button.setToolTip(plain_tip(f"{verb.words} ({verb.keys})"))
-            button.clicked.connect(lambda _checked=False, verb=verb: verb.run())
-            row.addWidget(button)
+            row.addWidget(verb.button())
         row.addWidget(Label("Double click a name to change it; Del removes what is chosen."))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.flow_layout import FlowLayout
-from idc_desktop.ui.plain import Label, plain_tip
+from idc_desktop.ui.plain import Label
 from idc_desktop.ui.verbs import Verb
 
 _MENU = "&View>&Places"
@@ -29,10 +29,7 @@ class PlacesPanel(QWidget):
         self.list.removed.connect(self._remove)
         row = FlowLayout()
         for verb in self.verbs():
-            button = QPushButton(verb.words)
-            button.setToolTip(plain_tip(f"{verb.words} ({verb.keys})"))
-            button.clicked.connect(lambda _checked=False, verb=verb: verb.run())
-            row.addWidget(button)
+            row.addWidget(verb.button())
         row.addWidget(Label("Enter goes there, F2 changes the name, Del forgets it."))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)

@@ -199,11 +199,8 @@ class RegionPanel(QWidget):
         self._buttons: list[QPushButton] = []
         for words in ("Zoom to", "Unite", "Subtract", "Delete", "Import …"):
             verb = next(it for it in self._verbs if it.words.startswith(words.split(" …")[0]))
-            button = QPushButton(words)
-            button.setToolTip(plain_tip(f"{verb.words} ({verb.keys})"))
-            button.clicked.connect(lambda _checked=False, verb=verb: verb.run())
-            row.addWidget(button)
-            self._buttons.append(button)
+            self._buttons.append(verb.button(words))
+            row.addWidget(self._buttons[-1])
         row.addWidget(self._summary)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)

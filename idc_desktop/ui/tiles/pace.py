@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _AHEAD_S = 0.05
-_FEWEST, _MOST = 2, 24  # it has two threads
+_FEWEST, _MOST = 3, 24  # it has two threads: a third request waits at its door
 _FIRST_S = 0.0125  # an answer, before any was measured
 _NEWS = 0.2  # weight of what was measured last
 
