@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import struct
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -314,3 +315,17 @@ def test_hamamatsus_slides_say_where_the_middle_of_the_glass_is(tmp_path: Path) 
         assert slide.describe().glass_middle_l0 == (100 - 2, 60 + 1)
     with Slide(path) as slide:
         assert slide.describe().glass_middle_l0 is None
+
+
+def test_large_tile_is_decoded_once_for_all_that_lies_on_it(tmp_path: Path) -> None:
+    """OpenSlide's own cache holds no tile of 4096 px, and but two of 2048."""
+    pixels = np.tile(painted(512, 512), (8, 8, 1))
+    path = write_tiff(tmp_path / "large.tiff", pixels, mpp=2.0, tile=4096, compression="jpeg")
+    with Slide(path) as slide:
+        taken_s = []
+        for place in range(9):
+            began = time.thread_time()
+            slide.read_region(0, 256 * place, 256 * place, 256, 256)
+            taken_s.append(time.thread_time() - began)
+    first, *others = taken_s
+    assert np.median(others) < first / 5

@@ -40,7 +40,9 @@ _MAX_PIECE_WIDTH, _MAX_PIECE_PX = 2048, 1 << 21  # of a level, read by one threa
 _ANCHOR_RASTER_PX = 256
 _SALVAGED_TILE_PX = 256
 _MAX_ASSOCIATED_PX = 64 << 20
-_MAX_TILE_PX = 16 << 20  # beyond OpenSlide's cache, a tile is decoded for each patch on it
+_MAX_TILE_PX = 16 << 20
+_USUAL_CACHE_BYTES = 32 << 20  # OpenSlide's own; what it cannot hold is decoded for each read
+_CACHED_TILES = 4  # as many as meet in a corner
 
 
 class Slide(Closing):
@@ -83,14 +85,13 @@ class Slide(Closing):
         self._files = SlideFiles(self.path)
         self._report = preflight.inspect_tiff(self.path)
         self._lock = threading.Lock()
+        self._cache: openslide.OpenSlideCache | None = None
         self._handle = self._open()
         properties = self._handle.properties
         self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
+        sizes = zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
         found = [
-            Level(number, width, height, downsample)
-            for number, ((width, height), downsample) in enumerate(
-                zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
-            )
+            Level(number, *size, downsample) for number, (size, downsample) in enumerate(sizes)
         ]
         self.width_l0, self.height_l0 = found[0].width, found[0].height
         if not found[0].has_possible_size:
@@ -101,7 +102,7 @@ class Slide(Closing):
         self.levels = tuple(
             it for it in found if it.has_possible_size and it.is_reduction_of(found[0])
         )
-        self._refuse_giant_tiles()
+        self._make_room_for_tiles()
         self.bounds_l0 = self._read_bounds()
         self.objective_power = positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
         self._files.confirm(self.vendor)
@@ -298,14 +299,17 @@ class Slide(Closing):
         properties = self._handle.properties
         return int(properties.get(f"{name}-width", 1)), int(properties.get(f"{name}-height", 1))
 
-    def _refuse_giant_tiles(self) -> None:
-        for level in self.levels:
-            width, height = self._tile_size(level)
-            if width * height > _MAX_TILE_PX:
-                raise SlideError(
-                    f"{self.name}: Its tiles have {width:,} x {height:,} px, too many to decode "
-                    "them again and again. Convert it to a pyramidal TIFF with tiles of 256 px."
-                )
+    def _make_room_for_tiles(self) -> None:
+        """Refuse tiles that are too large to be kept, and see to it that some of the others are."""
+        width, height = max(map(self._tile_size, self.levels), key=math.prod)
+        if width * height > _MAX_TILE_PX:
+            raise SlideError(
+                f"{self.name}: Its tiles have {width:,} x {height:,} px, too many to decode "
+                "them again and again. Convert it to a pyramidal TIFF with tiles of 256 px."
+            )
+        if (needed_bytes := 4 * width * height * _CACHED_TILES) > _USUAL_CACHE_BYTES:
+            self._cache = openslide.OpenSlideCache(needed_bytes)
+            self._handle.set_cache(self._cache)
 
     @property
     def associated_names(self) -> tuple[str, ...]:
@@ -403,7 +407,7 @@ class Slide(Closing):
 
     def _open(self) -> openslide.OpenSlide:
         try:
-            return openslide.OpenSlide(self.path)
+            handle = openslide.OpenSlide(self.path)
         except openslide.OpenSlideUnsupportedFormatError as error:
             raise SlideError(
                 f"{self.name}: {preflight.why_unsupported(self.path, self._report)}"
@@ -418,6 +422,9 @@ class Slide(Closing):
                     "damaged or uses an unsupported variant of its format."
                 )
             ) from error
+        if self._cache is not None:
+            handle.set_cache(self._cache)
+        return handle
 
     def _words(self, error: Exception) -> str:
         """Return an error's text in one printable line, without the slide's place and name.

@@ -22,7 +22,7 @@ def test_foci_are_listed_stepped_through_and_made_regions(
     left, top, right, bottom = panel.foci[0].shape.bounds
     middle = QPointF((left + right) / 2, (top + bottom) / 2)
     assert (analyzed.view.camera.centre - middle).manhattanLength() < 1
-    assert part(panel, QPushButton, "Make 1 region").isVisible()
+    assert part(panel, QPushButton, "Make 1 region").isEnabled()
     take(analyzed, "Make regions of the foci")
     assert [it.shape for it in document.regions.all] == [panel.foci[0].shape]
     assert analyzed.docks["Regions"].isVisible()
@@ -30,7 +30,7 @@ def test_foci_are_listed_stepped_through_and_made_regions(
     assert document.regions.all == ()
 
     qtbot.keyClick(analyzed.view, Qt.Key.Key_Escape)
-    assert part(panel, QPushButton, f"Make {len(panel.foci)} regions").isVisible()
+    assert part(panel, QPushButton, f"Make {len(panel.foci)} regions").isEnabled()
     take(analyzed, "Make regions of the foci")
     regions = document.regions.all
     assert len(regions) == len(panel.foci)
