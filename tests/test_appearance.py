@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from idc_desktop.analysis.appearance import Appearance
+from idc_desktop.slides.levels import UNREADABLE_GREY
 from tests.support import artefacts
 from tests.support.command import read_csv, run_cli
 from tests.support.models import TinyModel
-from tests.support.slides import PINK, Canvas, Rgb, write_tiff
+from tests.support.slides import PINK, Canvas, Rgb, damage_tile, write_tiff
 
 STRIP = 96
 
@@ -104,3 +105,28 @@ def test_note_stands_in_every_output(tiny_model: TinyModel, data_dir: Path, tmp_
     assert any("not coloured" in note for note in provenance["notes"])
     whole = read_csv(tmp_path / "grey" / "regions.csv")[-1]
     assert "not coloured" in whole["Note"]
+
+
+def test_what_cannot_be_read_is_not_taken_for_grey_padding_or_a_grey_scan(
+    tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    canvas = Canvas(512, 512, 8.0)
+    canvas.paint((0, 0, 512, 512), PINK, seed=3)
+    path = write_tiff(tmp_path / "torn.tiff", canvas.pixels, mpp=8.0, compression="jpeg")
+    for number in range(10):
+        damage_tile(path, 0, *divmod(number, 4))
+
+    done = run_cli(
+        "analyze", path, "--out", tmp_path / "out", "--model", tiny_model.path,
+        data_dir=tmp_path / "data",
+    )  # fmt: skip
+
+    assert "patches failed" in done.stderr
+    assert not [it for it in done.error_lines if "grey" in it or "coloured" in it or "dark" in it]
+
+
+def test_slide_of_which_nothing_can_be_read_looks_like_nothing() -> None:
+    appearance = Appearance()
+    appearance.leave_out(STRIP * 100)
+    appearance.add(np.full((STRIP, 100, 3), UNREADABLE_GREY, np.uint8))
+    assert appearance.notes() == []

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from idc_desktop.analysis.shield import stains_of
 from idc_desktop.maps.shield_notes import DISTRUST
 from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.slides.levels import UNREADABLE_GREY
 
 _LEAST_TISSUE = 0.01  # of the picture: on less than this, dust decides
 _LEAST_COLOURED = 0.5  # of the tissue; 0.98 and more on slides of nine laboratories
@@ -26,6 +27,7 @@ class Appearance:
 
     def __init__(self) -> None:
         self._pixels = self._tissue = self._coloured = self._flat = self._sum = 0
+        self._unreadable = 0
         self._stained = self._foreign = self._chroma = self._looked_at = 0
         self._lights = np.zeros(256, np.int64)
 
@@ -49,6 +51,10 @@ class Appearance:
         self._flat += int(np.count_nonzero(flat))
         self._lights += np.bincount(high[is_lit], minlength=256)
 
+    def leave_out(self, px: int) -> None:
+        """Leave out pixels that are grey because they cannot be read: no scanner made them so."""
+        self._unreadable += px
+
     def _add_stain(self, pixels: npt.NDArray[np.uint8]) -> None:
         stained, foreign = stains_of(pixels)
         self._looked_at += stained.size
@@ -62,17 +68,19 @@ class Appearance:
 
     def notes(self) -> list[str]:
         """Return what should be known, a sentence or two each; nothing of a usual slide."""
-        if not self._pixels:
+        pixels, flat = self._pixels - self._unreadable, max(0, self._flat - self._unreadable)
+        if pixels <= 0:
             return []
-        if self._sum < _DARK_MEAN * 3 * self._pixels or not self._is_bright():
+        light = self._sum - 3 * UNREADABLE_GREY * self._unreadable
+        if light < _DARK_MEAN * 3 * pixels or not self._is_bright():
             return [
                 "The slide is dark: it does not look like a stained brightfield scan. Glass "
                 f"counts as tissue, and the probabilities are {DISTRUST}."
             ]
         notes = []
-        tissue = self._tissue - self._flat
+        tissue = self._tissue - self._unreadable - flat
         is_uncoloured = self._coloured < _LEAST_COLOURED * tissue
-        if tissue >= _LEAST_TISSUE * self._pixels and is_uncoloured:
+        if tissue >= _LEAST_TISSUE * pixels and is_uncoloured:
             notes.append(
                 "The slide is not coloured: it does not look like a scan of H&E, or its channels "
                 f"lie on pages of their own. The probabilities are {DISTRUST}."
@@ -91,8 +99,8 @@ class Appearance:
                 "Its colours are not those of haematoxylin and eosin: another stain, or channels "
                 f"in another order. The probabilities are {DISTRUST}."
             )
-        if self._flat > _MOST_FLAT * self._pixels:
-            share = 100 * self._flat / self._pixels
+        if flat > _MOST_FLAT * pixels:
+            share = 100 * flat / pixels
             notes.append(
                 f"{share:.0f} % of the slide is filled with a flat grey, as around a scan that was "
                 "padded. It counts as tissue and is analyzed with it."
@@ -101,5 +109,5 @@ class Appearance:
 
     def _is_bright(self) -> bool:
         """Whether there is glass, or tissue that lets as much light through as tissue does."""
-        bright = int(self._lights[_LEAST_LIGHT:].sum())
-        return bright >= _LEAST_BRIGHT * int(self._lights.sum())
+        bright = int(self._lights[_LEAST_LIGHT:].sum()) - self._unreadable
+        return bright >= _LEAST_BRIGHT * (int(self._lights.sum()) - self._unreadable)

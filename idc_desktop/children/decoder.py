@@ -33,7 +33,8 @@ from idc_desktop.processes.decoder_messages import (
     ViewJob,
 )
 from idc_desktop.processes.message import MAX_TEXT, Command, JobMessage, SlideOpened, Started
-from idc_desktop.slides.reader import UNREADABLE_GREY, Rgb, Slide
+from idc_desktop.slides.levels import UNREADABLE_GREY
+from idc_desktop.slides.reader import Rgb, Slide
 from idc_desktop.storage.run_files import adopt
 
 _THREADS = 2

@@ -220,7 +220,7 @@ class _SlideJob:
 
         from idc_desktop.analysis.appearance import Appearance
 
-        plan = slide.overview(OVERVIEW_SIDE_PX)
+        plan, appearance = slide.overview(OVERVIEW_SIDE_PX), Appearance()
         if OVERVIEW in self._crashed:
             note = "Its overview kills the reader process; the overlay shows the map on white."
             self._note(f"{slide.name}: {note}")
@@ -228,8 +228,8 @@ class _SlideJob:
             strips: Iterator[Rgb] = (blank for _ in range(plan.height))
         else:
             self._outbox.send(Started(OVERVIEW))
-            strips = slide.overview_strips(plan, self._threads)
-        row, appearance = 0, Appearance()
+            strips = slide.overview_strips(plan, self._threads, appearance.leave_out)
+        row = 0
         for strip in strips:
             if self._cancel.is_set():
                 raise cancelled(slide.name)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from idc_desktop.slides.description import MAX_SIDE_PX
 
+UNREADABLE_GREY = 160
+"""Stands in pictures where pixels cannot be decoded."""
+
 
 @dataclass(frozen=True)
 class Level:

@@ -6,10 +6,9 @@ are (rows, cols, 3), RGB, uint8, with what the scan does not cover in white.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,16 +23,14 @@ from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
 from idc_desktop.plain_text import one_line
 from idc_desktop.slides import preflight
 from idc_desktop.slides.description import MAX_SIDE_PX, LevelDescription, SlideDescription
-from idc_desktop.slides.levels import Level, Overview, plan_overview
+from idc_desktop.slides.levels import UNREADABLE_GREY, Level, Overview, plan_overview
+from idc_desktop.slides.placement import bounds_of, glass_middle_of
 from idc_desktop.slides.resolution import Mpp, find_resolution, positive
 from idc_desktop.slides.slide_files import SlideFiles
 
 Rgb = npt.NDArray[np.uint8]
 
 OPENSLIDE_VERSION: str = openslide.__library_version__
-
-UNREADABLE_GREY = 160
-"""Stands in pictures where pixels cannot be decoded."""
 
 _MIN_STRIP_ROWS, _MAX_STRIP_ROWS = 256, 4096  # of a level, read at once for an overview
 _MAX_PIECE_WIDTH, _MAX_PIECE_PX = 2048, 1 << 21  # of a level, read by one thread
@@ -43,6 +40,10 @@ _MAX_ASSOCIATED_PX = 64 << 20
 _MAX_TILE_PX = 16 << 20
 _USUAL_CACHE_BYTES = 32 << 20  # OpenSlide's own; what it cannot hold is decoded for each read
 _CACHED_TILES = 4  # as many as meet in a corner
+
+
+def _no_matter(lost_px: int) -> None:
+    """Tell nobody."""
 
 
 class Slide(Closing):
@@ -103,7 +104,7 @@ class Slide(Closing):
             it for it in found if it.has_possible_size and it.is_reduction_of(found[0])
         )
         self._make_room_for_tiles()
-        self.bounds_l0 = self._read_bounds()
+        self.bounds_l0 = bounds_of(properties, (self.width_l0, self.height_l0))
         self.objective_power = positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
         self._files.confirm(self.vendor)
         if path.is_dir():
@@ -138,6 +139,8 @@ class Slide(Closing):
             mpp_um,
         )
         self.mpp, self._mpp_problem = found_mpp.mpp, found_mpp.problem
+        size_l0 = (self.width_l0, self.height_l0)
+        self._glass_middle_l0 = glass_middle_of(properties, size_l0, self.mpp)
         self.warnings = (*warnings, *found_mpp.warnings)
 
     @property
@@ -246,7 +249,9 @@ class Slide(Closing):
         """Plan a picture of the extent of at most `max_side_px` a side."""
         return plan_overview(self.levels, self.extent_l0, max_side_px)
 
-    def overview_strips(self, plan: Overview, threads: int = 1) -> Iterator[Rgb]:
+    def overview_strips(
+        self, plan: Overview, threads: int = 1, on_unreadable: Callable[[int], object] = _no_matter
+    ) -> Iterator[Rgb]:
         """Yield the planned picture in strips from the top; memory does not grow with the slide.
 
         What cannot be decoded is grey.
@@ -255,6 +260,8 @@ class Slide(Closing):
         ----------
         threads : int
             How many pieces of a strip are read at once.
+        on_unreadable : callable
+            Told, before a strip, how many of its pixels are grey because they cannot be decoded.
 
         Raises
         ------
@@ -266,20 +273,25 @@ class Slide(Closing):
         rows = strip_rows // factor
         cols = max(1, min(_MAX_PIECE_WIDTH, _MAX_PIECE_PX // strip_rows) // factor)
 
-        def piece(row: int, col: int) -> Rgb:
-            pixels = self._read_what_can_be(
+        def piece(row: int, col: int) -> tuple[Rgb, int]:
+            pixels, lost_px = self._read_what_can_be(
                 plan.level,
                 plan.x + col * factor,
                 plan.y + row * factor,
                 min(cols, plan.width - col) * factor,
                 min(rows, plan.height - row) * factor,
             )
-            return pixels if factor == 1 else np.asarray(Image.fromarray(pixels).reduce(factor))
+            if factor > 1:
+                pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
+            return pixels, lost_px // factor**2
 
         with ThreadPoolExecutor(threads) as pool:
             for row in range(0, plan.height, rows):
-                pieces = list(pool.map(partial(piece, row), range(0, plan.width, cols)))
+                read = pool.map(partial(piece, row), range(0, plan.width, cols))
+                pieces, lost_px = zip(*read, strict=True)
                 self.check_unchanged()
+                if any(lost_px):
+                    on_unreadable(sum(lost_px))
                 yield np.concatenate(pieces, axis=1)
 
     def _strip_rows(self, level: int, factor: int) -> int:
@@ -383,27 +395,32 @@ class Slide(Closing):
             identity=self.identity(),
             identity_kind=self._files.identity_kind,
             warnings=self.warnings,
-            glass_middle_l0=self._glass_middle(),
+            glass_middle_l0=self._glass_middle_l0,
         )
 
     def close(self) -> None:
         """Close the slide; no other thread may be reading."""
         self._handle.close()
 
-    def _read_what_can_be(self, level: int, x: int, y: int, width: int, height: int) -> Rgb:
-        """Read a region tile by tile where it cannot be read as a whole."""
+    def _read_what_can_be(
+        self, level: int, x: int, y: int, width: int, height: int
+    ) -> tuple[Rgb, int]:
+        """Read a region, tile by tile where it cannot be as a whole; return what is lost, px."""
         try:
-            return self.read_region(level, x, y, width, height)
+            return self.read_region(level, x, y, width, height), 0
         except SlideReadError:
             pixels = np.full((height, width, 3), UNREADABLE_GREY, np.uint8)
+        lost_px = 0
         for top in range(0, height, _SALVAGED_TILE_PX):
             for left in range(0, width, _SALVAGED_TILE_PX):
                 part = pixels[top : top + _SALVAGED_TILE_PX, left : left + _SALVAGED_TILE_PX]
-                with contextlib.suppress(SlideReadError):
+                try:
                     part[:] = self.read_region(
                         level, x + left, y + top, part.shape[1], part.shape[0]
                     )
-        return pixels
+                except SlideReadError:
+                    lost_px += part.shape[0] * part.shape[1]
+        return pixels, lost_px
 
     def _open(self) -> openslide.OpenSlide:
         try:
@@ -469,32 +486,3 @@ class Slide(Closing):
         with self._lock:
             if self._handle is failed:
                 self._handle = fresh
-
-    def _glass_middle(self) -> tuple[float, float] | None:
-        """Find the middle of the glass, which Hamamatsu's scanners say in nm from the image's."""
-        if self.mpp is None:
-            return None
-        try:
-            x_nm, y_nm = (
-                float(self._handle.properties[f"hamamatsu.{axis}OffsetFromSlideCentre"])
-                for axis in "XY"
-            )
-        except (KeyError, ValueError):
-            return None
-        x = self.width_l0 / 2 - x_nm / (1000 * self.mpp.x)
-        y = self.height_l0 / 2 - y_nm / (1000 * self.mpp.y)
-        return (x, y) if max(abs(x), abs(y)) <= 1e9 else None
-
-    def _read_bounds(self) -> tuple[int, int, int, int] | None:
-        names = (
-            openslide.PROPERTY_NAME_BOUNDS_X,
-            openslide.PROPERTY_NAME_BOUNDS_Y,
-            openslide.PROPERTY_NAME_BOUNDS_WIDTH,
-            openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
-        )
-        try:
-            x, y, width, height = (int(self._handle.properties[name]) for name in names)
-        except (KeyError, ValueError):
-            return None
-        width, height = min(width, self.width_l0 - x), min(height, self.height_l0 - y)
-        return (x, y, width, height) if min(x, y) >= 0 and min(width, height) > 0 else None
