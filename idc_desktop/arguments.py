@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+MOST = 1024
+"""More threads or processes have no machine."""
+
 
 def decimal(text: str) -> float:
     """Read a number with a decimal point, or with a decimal comma."""
@@ -22,10 +25,12 @@ def whole(text: str) -> int:
 
 
 def count(text: str) -> int:
-    """Read a number of things: at least one."""
+    """Read a number of things that are at work at once: at least one, and no absurd one."""
     value = whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    if value > MOST:
+        raise argparse.ArgumentTypeError(f"{text} is more than {MOST:,}")
     return value
 
 
@@ -34,7 +39,7 @@ def probability(text: str) -> float:
     value = decimal(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a probability from 0 to 1")
-    return value
+    return abs(value)  # also of -0.0, which would stand in the results
 
 
 def shard(text: str) -> tuple[int, int]:

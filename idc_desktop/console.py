@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import json
@@ -9,9 +10,10 @@ import os
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from idc_desktop import __version__
-from idc_desktop.errors import not_written
+from idc_desktop.errors import UsageError, not_written
 from idc_desktop.plain_files import no_wait
 from idc_desktop.plain_text import one_line
 from idc_desktop.streams import give_up, is_broken_pipe
@@ -20,6 +22,15 @@ _LARGEST_LOG_BYTES = 1 << 20
 _LONGEST_COMPLAINT = 2000  # characters; a file may bring a name of any length
 
 EXIT_DEFECT, EXIT_INPUT, EXIT_PARTIAL, EXIT_OUTPUT, EXIT_CANCELLED = 1, 3, 4, 5, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command, whatever it was given."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong on stderr, and exit."""
+        complain(f"{self.prog}: error: {message}")
+        self.exit(UsageError.exit_code)
 
 
 def severest(codes: Collection[int], *, is_cancelled: bool = False) -> int:

@@ -29,6 +29,10 @@ WRONG = {
         "analyze s.svs --out o --threads two",
         "argument --threads: 'two' is not a whole number",
     ),
+    "threads beyond number": (
+        f"analyze s.svs --out o --threads {10**30}",
+        f"argument --threads: {10**30} is more than 1,024",
+    ),
     "no threads": ("analyze s.svs --out o --threads 0", "argument --threads: 0 is not at least 1"),
 }
 WRONG_TRAINER = {
@@ -52,6 +56,10 @@ def test_decimal_point_and_comma_are_one(text: str) -> None:
     assert decimal(text) == probability(text) == 0.25
 
 
+def test_zero_has_no_sign() -> None:
+    assert str(probability("-0.0")) == "0.0"
+
+
 @pytest.mark.parametrize("how", WRONG)
 def test_wrong_number_is_told_without_names_of_ours(
     how: str, capsys: pytest.CaptureFixture[str]
@@ -60,7 +68,8 @@ def test_wrong_number_is_told_without_names_of_ours(
     with pytest.raises(SystemExit) as caught:
         main(command.split())
     assert caught.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {message}")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"error: {message}")
 
 
 @pytest.mark.parametrize("how", WRONG_TRAINER)
@@ -71,4 +80,5 @@ def test_wrong_number_is_told_by_the_trainer_alike(
     with pytest.raises(SystemExit) as caught:
         trainer_main(command.split())
     assert caught.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {message}")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"error: {message}")

@@ -39,6 +39,7 @@ UNSAFE = (
     *(".", "..", "...", " ", ". .", ".hidden", "..a", "a.", "a ", "a. ."),
     *("CON", "nul", "Com1.x", "aux ", "LPT³", "CONOUT$"),
     *("a:b", 'a"b', "a<b", "a|b", "a?b", "a*b", "a\\b", "a\nb", "a\tb", "a\x1bb", "a\x7f"),
+    *("\u200b", "a\u202egpj.b", "a\u2066b", "\ufeffa", "a\u200f"),
     *("a\x85", "a\u2028b", "a\udcffb", "x" * 241, "乳" * 81, "😐" * 62),
 )
 
@@ -50,7 +51,7 @@ def is_safe(name: str) -> bool:
         or name[0] == "."
         or name[-1] in ". "
         or DEVICES.match(name)
-        or re.search(r'[<>:"/\\|?*\x00-\x1f\x7f]', name)
+        or re.search(r'[<>:"/\\|?*\x00-\x1f\x7f\u200b\u200f\u202a-\u202e\u2066-\u2069\ufeff]', name)
         or len(f"{name}.geojson".encode()) > 255
     )
 

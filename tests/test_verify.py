@@ -69,6 +69,11 @@ def crowded_format(folder: Path) -> None:
         (folder / "wsinfer" / str(number)).mkdir()
 
 
+def put_text(folder: Path, end: str) -> None:
+    text = (folder / PROVENANCE).read_text("utf-8")
+    (folder / PROVENANCE).write_text(text.rstrip().removesuffix("}") + end, encoding="utf-8")
+
+
 HOSTILE: dict[str, Callable[[Path], object]] = {
     "NUL in a name": lambda it: name_more(it, "a\0b"),
     "half a surrogate pair": lambda it: name_more(it, "a\ud800b"),
@@ -93,6 +98,9 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "version is huge": lambda it: edit(
         it, model={"sha256": "a", "name": "b", "version": "1" * 1_000_000}
     ),
+    "infinite number": lambda it: put_text(it, ', "x": 1e999}'),
+    "a name twice": lambda it: put_text(it, ', "x": 1, "x": 2}'),
+    "nested without end": lambda it: put_text(it, f', "x": {"[" * 5000}{"]" * 5000}}}'),
     "huge number": lambda it: (it / PROVENANCE).write_text("1" * 1_000_000, encoding="utf-8"),
     "no UTF-8": lambda it: (it / PROVENANCE).write_bytes(b"\xff" * 100_000),
     "half of it": lambda it: os.truncate(it / PROVENANCE, 1000),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from idc_desktop.arguments import decimal
 from idc_desktop.errors import IdcError, OutputError, UsageError
@@ -354,15 +354,23 @@ def _key_figures(group: str, figures: Mapping[str, Interval]) -> str:
     return f"{group}  " + "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command."""
+
+    def error(self, message: str) -> NoReturn:
+        print(one_line(f"{self.prog}: error: {message}"), file=sys.stderr)
+        self.exit(UsageError.exit_code)
+
+
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Parser(
         prog="idc-trainer",
         description="Train IDC models from slides with outlines, or from patches. For Research Use "
         "Only. Not for use in diagnostic procedures.",
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB", dest="verb")
 
-    def verb(name: str, text: str) -> argparse.ArgumentParser:
+    def verb(name: str, text: str) -> _Parser:
         return verbs.add_parser(
             name,
             help=text,

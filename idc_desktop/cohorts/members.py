@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from idc_desktop.arguments import decimal
-from idc_desktop.cohorts.states import STATES_FOLDER
+from idc_desktop.cohorts.states import STATES_FOLDER, TABLES
 from idc_desktop.errors import IdcError, SlideError, UsageError, cause_of
 from idc_desktop.export.results import as_one_folder, results_name
 from idc_desktop.plain_files import open_text
@@ -214,7 +214,10 @@ def _placed(members: list[Member]) -> list[Member]:
 
 def _folder(member: Member, name: str) -> str:
     *parents, _ = PurePosixPath(member.name).parts
-    return "/".join([*(results_name(Path(it), True) for it in parents), name])
+    first, *others = (*(results_name(Path(it), True) for it in parents), name)
+    if as_one_folder(first) in TABLES:  # which lie there
+        first = f"_{first}"
+    return "/".join([first, *others])
 
 
 def _with_regions(member: Member, folder: Path) -> Member:

@@ -21,6 +21,10 @@ from idc_desktop.typed_json import MismatchError, build, decode, encode
 STATES_FOLDER = ".cohort"
 """In the folder of the results; hidden, so that no slide's results can have its name."""
 
+COHORT, COHORT_REGIONS, COHORT_PAGE = "cohort.csv", "cohort_regions.csv", "cohort.html"
+TABLES = (COHORT, COHORT_REGIONS, COHORT_PAGE)
+"""Files of all slides together, beside the folders of each."""
+
 Status = Literal["done", "partial", "refused", "failed", "pending"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 

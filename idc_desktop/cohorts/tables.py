@@ -13,7 +13,13 @@ from pathlib import Path
 
 from idc_desktop.cohorts.figures import FIGURES
 from idc_desktop.cohorts.page import page_text
-from idc_desktop.cohorts.states import CohortFolder, SlideState
+from idc_desktop.cohorts.states import (
+    COHORT,
+    COHORT_PAGE,
+    COHORT_REGIONS,
+    CohortFolder,
+    SlideState,
+)
 from idc_desktop.errors import not_written
 from idc_desktop.export.cells import csv_text, text_cell
 from idc_desktop.export.tables import REGION_COLUMNS
@@ -22,7 +28,6 @@ from idc_desktop.plain_files import open_text
 from idc_desktop.storage.atomic import FileGroup, replacing
 
 COHORT_COLUMNS = ("Image", "Group", "Status", *FIGURES, "Notes", "Error")
-COHORT, COHORT_REGIONS, COHORT_PAGE = "cohort.csv", "cohort_regions.csv", "cohort.html"
 
 _NO_LONGER_LISTED = "The slide is no longer listed."
 

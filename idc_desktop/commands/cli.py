@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from idc_desktop import RESEARCH_USE_NOTICE, __version__
 from idc_desktop.arguments import count, decimal, probability, shard
@@ -21,9 +20,9 @@ from idc_desktop.commands.batch import FORMAT_NAMES, analyze_slides
 from idc_desktop.console import (
     EXIT_CANCELLED,
     EXIT_OUTPUT,
+    Parser,
     absolute,
     complain,
-    complaint,
     print_json,
     print_line,
     printing,
@@ -73,15 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         return report_defect(traceback.format_exc())
 
 
-class _Parser(argparse.ArgumentParser):
-    """Quotes what it was given, which may be names of files, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(complaint(message))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="idc-desktop",
         description="Probability maps of invasive ductal carcinoma (IDC) on breast whole-slide "
         f"images. {RESEARCH_USE_NOTICE}",

@@ -14,7 +14,10 @@ from idc_desktop.errors import ExportError
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.slides.dicom_header import is_dicom, read_header
 
-_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
+_UNSAFE = re.compile(
+    r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff'
+    r"\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]"  # not seen, or turn what is seen around
+)
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 _LONGEST_BYTES = 240

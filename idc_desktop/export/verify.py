@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 from idc_desktop.errors import ExportError, cause_of
 from idc_desktop.export.formats import FILES, FORMATS
 from idc_desktop.storage.atomic import locked
+from idc_desktop.strict_json import load_strictly
 
 PROVENANCE = "provenance.json"
 """Written last; names the SHA-256 of each of the other files."""
@@ -26,6 +26,7 @@ PROVENANCE = "provenance.json"
 _MOST_BYTES = 8 << 30  # of all files: ten million patches need less, and it is read within a minute
 _MOST_FILES = 10_000
 _MOST_PROVENANCE_BYTES = 4 << 20
+_MOST_VALUES = 200_000  # the model's card has at most half of it
 _LONGEST_TEXT = 1_000  # characters of a name, version or path
 _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 
@@ -74,9 +75,11 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     try:
         if len(data) > _MOST_PROVENANCE_BYTES:
             raise ValueError(f"more than {_MOST_PROVENANCE_BYTES >> 20} MB")
-        document = json.loads(data.decode("utf-8"))
+        document = load_strictly(
+            data.decode("utf-8"), most_chars=_MOST_PROVENANCE_BYTES, most_values=_MOST_VALUES
+        )
         _check_form(document)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ExportError(f"{where}: {PROVENANCE} is damaged ({error}).") from error
     return dict(document)
 

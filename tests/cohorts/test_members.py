@@ -73,6 +73,18 @@ def test_names_of_folders_are_safe_on_every_system(tmp_path: Path) -> None:
     assert ":" not in folder
 
 
+def test_no_slide_takes_the_name_of_a_table(tmp_path: Path) -> None:
+    fill(tmp_path, "cohort.csv.svs", "Cohort.HTML/a.svs", "deep/cohort.csv.svs")
+
+    folders = {it.name: it.folder for it in found(tmp_path)}
+
+    assert folders == {
+        "cohort.csv.svs": "_cohort.csv",
+        "Cohort.HTML/a.svs": "_Cohort.HTML/a",
+        "deep/cohort.csv.svs": "deep/cohort.csv",
+    }
+
+
 def test_two_slides_of_one_name_are_refused(tmp_path: Path) -> None:
     fill(tmp_path, "one/x.svs", "two/x.svs")
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idc_desktop.arguments import decimal, whole
+from idc_desktop.arguments import MOST, decimal, whole
 from idc_desktop.errors import IdcError, OutputError, UsageError
 from idc_desktop.plain_text import counted
 from trainer.errors import DataError, named
@@ -134,8 +134,8 @@ def _options(arguments: argparse.Namespace) -> CutOptions:
     }
     if both:
         raise UsageError(f"{named(both)}: A class is either --positive or --negative.")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise UsageError("--threads must be at least 1.")
+    if arguments.threads is not None and not 1 <= arguments.threads <= MOST:
+        raise UsageError(f"--threads must be at least 1, and at most {MOST:,}.")
     rules = LabelRules(
         tuple(arguments.positive),
         tuple(arguments.negative),
