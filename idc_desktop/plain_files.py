@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import stat
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 MOST_BYTES = 512 << 20
 """More is read in parts, or by no process at all."""
@@ -55,3 +57,11 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
 def read_text(path: Path, encoding: str = "utf-8") -> str:
     """Return the text of a file; errors as of `read_bytes`, and `UnicodeDecodeError`."""
     return read_bytes(path).decode(encoding)
+
+
+def read_json(path: Path, encoding: str = "utf-8") -> Any:  # noqa: ANN401 - any JSON value
+    """Return what is in a JSON file; errors as of `read_bytes`, and `ValueError`."""
+    try:
+        return json.loads(read_text(path, encoding))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

@@ -12,8 +12,10 @@ import pytest
 
 from idc_desktop import console
 from idc_desktop.commands.cli import main
-from idc_desktop.plain_files import open_file, read_bytes, read_text
-from idc_desktop.storage.user_data import data_folder
+from idc_desktop.plain_files import open_file, read_bytes, read_json, read_text
+from idc_desktop.regions.kept import FILE, read_kept
+from idc_desktop.storage.run_files import run_path
+from idc_desktop.storage.user_data import data_folder, slide_folder
 from trainer.cli import main as train
 
 pytestmark = [
@@ -65,6 +67,14 @@ def test_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
         read_bytes(path, most=4)
 
 
+def test_json_that_is_nested_too_deeply_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[" * 100_000, encoding="utf-8")
+
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(path)
+
+
 @no_files
 def test_list_of_a_cohort_that_is_none_is_refused(
     tmp_path: Path, put: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
@@ -100,6 +110,18 @@ def test_pipe_in_the_place_of_the_log_keeps_no_message_waiting(
     assert console.report_defect("ValueError: odd") == 1
 
     assert "defects.log cannot be written" in capsys.readouterr().err
+
+
+@no_files
+def test_store_waits_for_no_pipe(tmp_path: Path, put: Callable[[Path], object]) -> None:
+    place = slide_folder(tmp_path, "a" * 64)
+    place.mkdir(parents=True)
+    put(place / FILE)
+    put(place / f"run-{'0' * 32}.sqlite")
+
+    assert run_path(tmp_path, "a" * 64, {"slide": "a" * 64}).parent == place
+    with pytest.raises(OSError, match=FILE):
+        read_kept(place)
 
 
 @no_files

@@ -190,6 +190,24 @@ def test_no_page_of_the_report_is_nearly_empty(
         assert np.flatnonzero(rows < 200).max() > 0.2 * len(rows), path.name
 
 
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="poppler-utils is not installed")
+def test_report_has_the_first_of_very_many_regions_and_notes(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    """Thousands of rows would take the layout minutes, and nobody reads them on paper."""
+    square = rectangle(0, 0, 300, 300)
+    drawn = [Region(f"r {n}", square, str(n), note=f"note {n}") for n in range(1200)]
+
+    write_folder(tmp_path / "s", analysis(tiny_model.path), drawn, ["report"])
+
+    pages = pdf_text(tmp_path / "s" / "report.pdf")
+    text = " ".join(" ".join(pages).split())
+    assert len(pages) < 60
+    assert "The first 300 of 1,201; the tables beside this report have all." in text
+    assert text.count("The first 300 of 1,200;") == 2  # notes, and classes
+    assert ("r 299: note 299" in text, "r 300: note 300" in text) == (True, False)
+
+
 @pytest.mark.skipif(not shutil.which("pdftoppm"), reason="poppler-utils is not installed")
 def test_report_is_painted(exported: Path, tmp_path: Path) -> None:
     subprocess.run(

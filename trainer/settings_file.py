@@ -86,7 +86,7 @@ def _apply(verb: argparse.ArgumentParser, path: Path) -> None:
         said = tomllib.loads(read_text(path, "utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: This is no TOML file ({error}).") from error
     options = {
         option.removeprefix("--"): action

@@ -168,6 +168,8 @@ def _member_of(row: dict[str | None, str | None], path: Path, line: int) -> Memb
     if None in row or None in row.values():
         raise _bad_list(path, line, "it has another number of cells than the first line")
     cells = {name: (value or "").strip() for name, value in row.items()}
+    if any("\0" in it for it in cells.values()):
+        raise _bad_list(path, line, "it holds a NUL, which no name can")
     if not cells["slide"]:
         raise _bad_list(path, line, "no slide is named")
     slide = Path(os.path.abspath(path.parent / cells["slide"]))  # noqa: PTH100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import TypeVar
 from xml.sax.saxutils import escape
 
 from PIL import Image
@@ -23,9 +24,14 @@ from idc_desktop.maps.colormap import lookup_table, round_length_um
 from idc_desktop.maps.layers import LayerKind
 from idc_desktop.plain_text import one_line
 
+_Row = TypeVar("_Row")
+
 PAGE = pagesizes.A4
 MARGIN = 16 * mm
 WIDTH = PAGE[0] - 2 * MARGIN
+MOST_ROWS = 300
+"""Of a table or list; laying out more takes minutes."""
+
 _LONGEST_NAME = 120
 
 BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=8.5, leading=11)
@@ -85,6 +91,14 @@ def table(
         names = [name(it, SMALL, width - _PADDING) for it, width in named]
         cells.append([*names, *(Paragraph(text(it), _RIGHT) for it in row[texts:])])
     return Table(cells, widths, repeatRows=1, style=_GRID)
+
+
+def first_of(rows: Sequence[_Row]) -> tuple[Sequence[_Row], list[Flowable]]:
+    """Return as many rows as people read on paper, and what is said where there are more."""
+    if len(rows) <= MOST_ROWS:
+        return rows, []
+    said = f"The first {MOST_ROWS:,} of {len(rows):,}; the tables beside this report have all."
+    return rows[:MOST_ROWS], [Paragraph(said, SMALL)]
 
 
 def picture(image: Image.Image, pt_per_px: float) -> Picture:

@@ -257,12 +257,13 @@ def _regions(content: Content) -> Iterable[Flowable]:
         return
     yield from paper.heading("Regions")
     rows = list(zip(content.rows, content.figures, content.accepted_um2, strict=True))
-    yield _figures_table(rows, content.analysis)
-    notes = [it for it in content.regions if it.note]
+    yield from _figures_table(rows, content.analysis)
+    notes, more = paper.first_of([it for it in content.regions if it.note])
     if notes:
         yield from paper.heading("Notes on regions")
         for region in notes:
             yield from paper.prose(f"{region.name}: {region.note}", paper.SMALL)
+        yield from more
     classes = by_class(content.regions)
     if any(it.classification for it in classes):
         yield from paper.heading("Classes")
@@ -272,18 +273,20 @@ def _regions(content: Content) -> Iterable[Flowable]:
         meter = RegionMeter(analysis.layer, analysis.mpp)
         figures = meter.measure([it.shape for it in classes], analysis.threshold)
         nothing = [None] * len(classes)
-        yield _figures_table(list(zip(classes, figures, nothing, strict=True)), analysis)
+        rows = list(zip(classes, figures, nothing, strict=True))
+        yield from _figures_table(rows, analysis)
 
 
 def _figures_table(
     rows: Sequence[tuple[Region, RegionStatistics, float | None]], analysis: Analysis
-) -> Table:
+) -> Iterable[Flowable]:
+    rows, more = paper.first_of(rows)
     titles = (
         "Name", "Class", "Verdict", "Area mm²", "Longest mm", "Analyzed", "Failed", "IDC mm²",
         "IDC %", "Accepted mm²", "Mean p", "Max p",
     )  # fmt: skip
     shares = (0.18, 0.12, 0.08, 0.08, 0.08, 0.075, 0.06, 0.07, 0.06, 0.075, 0.06, 0.06)
-    return paper.table(
+    yield paper.table(
         titles,
         shares,
         3,
@@ -305,6 +308,7 @@ def _figures_table(
             for region, figures, accepted in rows
         ],
     )
+    yield from more
 
 
 def _measurements(content: Content) -> Iterable[Flowable]:
@@ -317,8 +321,10 @@ def _measurements(content: Content) -> Iterable[Flowable]:
         length, angle = mark.length(mpp), mark.angle_deg(mpp)
         return _mm(length, 3) if length is not None else "" if angle is None else f"{angle:.1f}°"
 
-    rows = [(mark.name, mark.kind, figure(mark)) for mark in content.marks]
+    marks, more = paper.first_of(content.marks)
+    rows = [(mark.name, mark.kind, figure(mark)) for mark in marks]
     yield paper.table(("Name", "What", "Length, angle"), (0.5, 0.15, 0.2), 2, rows)
+    yield from more
 
 
 def _foci_pictures(foci: _Foci, analysis: Analysis) -> Iterable[Flowable]:

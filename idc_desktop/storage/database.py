@@ -209,10 +209,13 @@ def read_copy(path: Path, kind: FileKind) -> Rows | None:
     """
     if not path.exists():
         return None
+    names = path.name, f"{path.name}-journal"
+    for name in names:
+        require_file_place(path.with_name(name))
     with tempfile.TemporaryDirectory() as folder, _shared(path):
         copy = Path(folder, "copy", path.name)
         copy.parent.mkdir()
-        for name in (path.name, f"{path.name}-journal"):
+        for name in names:
             with contextlib.suppress(FileNotFoundError):
                 copy.with_name(name).write_bytes(path.with_name(name).read_bytes())
         opened = open_file(copy, kind, {}, lambda rows: None)

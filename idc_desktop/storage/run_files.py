@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from idc_desktop import plain_files
 from idc_desktop.closing import Closing
 from idc_desktop.errors import OutputError, cause_of, remedy_for
 from idc_desktop.maps.grid import Block
@@ -139,8 +140,8 @@ def _find_run(
     if not path.exists():
         wanted = run_key({**settings, "slide": slide_identity})
         for other in _run_files(place):
-            with contextlib.suppress(OSError):
-                for _, text in _RUN.find(other.read_bytes()):
+            with contextlib.suppress(OSError), plain_files.open_file(other) as file:
+                for _, text in _RUN.find(file.read()):
                     stored = json.loads(text)
                     is_same = run_key({**stored, "slide": slide_identity}) == wanted
                     if is_same and other.name == _file_name(stored):

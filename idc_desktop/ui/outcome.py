@@ -17,7 +17,7 @@ from idc_desktop.maps.layers import PATCH
 from idc_desktop.maps.shield_notes import cautions, shield_notes
 from idc_desktop.models.card import ModelCard
 from idc_desktop.models.model_file import ModelFile
-from idc_desktop.plain_files import read_text
+from idc_desktop.plain_files import read_json
 from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.statistics import RegionMeter, whole_slide
 from idc_desktop.storage.atomic import replacing
@@ -189,7 +189,7 @@ def _write(target: Path, value: object) -> None:
 
 def _read(file: Path) -> dict[str, Outcome]:
     try:
-        kept = json.loads(read_text(file))
+        kept = read_json(file)
         return {sha256: build(Outcome, values) for sha256, values in kept.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
@@ -201,7 +201,7 @@ def _keep(file: Path, outcomes: dict[str, Outcome]) -> None:
 
 def _read_mpp(key: str) -> float | None:
     try:
-        mpp = json.loads(read_text(_place("resolutions", key)))
+        mpp = read_json(_place("resolutions", key))
     except (OSError, ValueError, RecursionError):
         return None
     return mpp if isinstance(mpp, float) and mpp > 0 else None

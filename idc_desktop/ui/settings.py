@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from idc_desktop.models import DEFAULT_MODEL
-from idc_desktop.plain_files import read_text
+from idc_desktop.plain_files import read_json
 from idc_desktop.storage.atomic import replacing
 from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, keep_aside, make_folder
 from idc_desktop.ui.display import Display
@@ -76,7 +76,7 @@ class Settings:
         """Read the settings; a damaged file is kept aside and the defaults are used."""
         path = _path()
         try:
-            return cls._checked(json.loads(read_text(path)))
+            return cls._checked(read_json(path))
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):

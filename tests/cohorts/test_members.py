@@ -117,6 +117,8 @@ def test_list_says_what_belongs_to_each_slide(tmp_path: Path) -> None:
         ("file\na.svs\n", "line 1: .*unknown: 'file'"),
         ("mpp\n0.5\n", "line 1: .*no column slide"),
         ("slide,mpp\na.svs,half\n", "line 2: .*mpp: 'half' is not a number"),
+        ("slide\na\0.svs\n", "line 2: .*a NUL, which no name can"),
+        ("slide,regions\na.svs,r\0.geojson\n", "line 2: .*a NUL"),
         ("slide,mpp\na.svs\n", "line 2: .*another number of cells"),
         ("slide\n\n,\n", "line 3: .*another number of cells"),
         ('slide\n""\n', "line 2: .*no slide is named"),

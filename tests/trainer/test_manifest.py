@@ -126,6 +126,10 @@ def test_each_flaw_is_named(tmp_path: Path) -> None:
         ("file,label,case,group\na.png,0,1,x\nd.png,1,1,y\n", "Case 1 is in the groups x and y"),
         ("file,label,case,row,col\na.png,0,1,1.5,2\n", "line 2: row and col must be whole"),
         ("file,label,case,row,col\na.png,0,1,-1,2\n", "line 2: row and col must not be below 0"),
+        (
+            f"file,label,case,row,col\na.png,0,1,1,{10**30}\n",
+            "line 2: row and col must not be above",
+        ),
         ("file,label,case\na.png,0,1\nb.JPG,0,1\n", "2 usable patches that are not IDC and 0"),
         ("\ud800", "cannot be read as a manifest"),
     ],

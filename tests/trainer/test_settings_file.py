@@ -74,6 +74,7 @@ def test_base_of_a_fit_is_called_from(tmp_path: Path) -> None:
         ("epochs = true", "epochs cannot be True"),
         ("[epochs]\na = 1", "epochs is one value"),
         ("epochs = = 3", "This is no TOML file"),
+        (f"epochs = {'[' * 5000}{']' * 5000}", "This is no TOML file"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(

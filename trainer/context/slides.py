@@ -8,7 +8,6 @@ other format) has its labels beside it in ``NAME_labels.png``: one grey pixel pe
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from idc_desktop.maps.context import log_odds
-from idc_desktop.plain_files import open_text, read_text
+from idc_desktop.plain_files import open_text, read_json
 from trainer.errors import DataError
 from trainer.files import scratch_folder
 from trainer.scoring.elsewhere import analyze
@@ -126,7 +125,7 @@ def _labelled(folder: Path) -> dict[Path, Path]:
 
 
 def _map(name: str, labels: Path, result: Path) -> LabelledMap:
-    grid = json.loads(read_text(result / "provenance.json"))["grid"]
+    grid = read_json(result / "provenance.json")["grid"]
     probability = np.full((grid["rows"], grid["cols"]), np.nan)
     with open_text(result / "patches.csv") as file:
         for row in csv.DictReader(file):

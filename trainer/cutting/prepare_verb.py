@@ -46,7 +46,7 @@ def prepare_store(arguments: argparse.Namespace, say: Say, complain: Say) -> Non
     draw_distribution(before, [max(before)] * 2, figures / "class_distribution.png")
     say(f"figures: {figures}")
     if few := thinness(store.index):
-        complain(f"WARNING: there are {few}: figures of a model will be largely chance.")
+        complain(f"WARNING: only {few}: figures of a model will be largely chance.")
     if arguments.report:
         page = arguments.out / "report.html"
         write_data_report(page, report, store, _known(arguments))

@@ -25,7 +25,7 @@ from idc_desktop.errors import GarbledMessageError, not_written
 from idc_desktop.export.results import results_name
 from idc_desktop.maps.grid import PatchGrid
 from idc_desktop.models.patch_size import PatchSize
-from idc_desktop.plain_files import open_file, open_text, read_text
+from idc_desktop.plain_files import open_file, open_text, read_json
 from idc_desktop.plain_text import counted
 from idc_desktop.processes.cut_messages import (
     BACKGROUND,
@@ -377,7 +377,7 @@ def _escaped(name: str) -> str:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(read_text(path))
+        document = read_json(path)
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

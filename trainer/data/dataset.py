@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idc_desktop.models.patch_size import PatchSize
-from idc_desktop.plain_files import open_text, read_text
+from idc_desktop.plain_files import open_text, read_json
 from trainer.data.patch_files import Status
 from trainer.errors import DataError
 from trainer.settings import USUAL
@@ -165,6 +164,6 @@ def load_store(folder: Path) -> PatchStore:
 
 def _read_patch_size(folder: Path) -> PatchSize:
     """Read what a patch is; stores of before have those of the public set."""
-    document = json.loads(read_text(folder / REPORT))
+    document = read_json(folder / REPORT)
     said = document.get("patch")
     return PATCH if said is None else PatchSize(said["side_px"], said["spacing_um_px"])

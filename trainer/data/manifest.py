@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from idc_desktop.models.patch_size import PatchSize
-from idc_desktop.plain_files import open_text, read_text
+from idc_desktop.plain_files import open_text, read_json
 from idc_desktop.plain_text import counted
 from trainer.data.patch_files import PatchFile
 from trainer.errors import DataError, named
@@ -27,6 +27,7 @@ COLUMNS = ("file", "label", "case", "slide", "row", "col", "x_l0", "y_l0", "cove
 """Of a manifest that `idc-trainer patches` writes."""
 
 _NEEDED = COLUMNS[:3]
+_MOST_CELLS = 1_000_000  # in a row or column; no slide has so many
 
 
 def find_manifest(data: Path) -> Path | None:
@@ -151,6 +152,10 @@ def _placed(
                 ) from cause
             if min(at) < 0:
                 raise DataError(f"{path.name}, line {number}: row and col must not be below 0.")
+            if max(at) > _MOST_CELLS:
+                raise DataError(
+                    f"{path.name}, line {number}: row and col must not be above {_MOST_CELLS:,}."
+                )
         else:
             at = 0, in_row[key]
             in_row[key] += 1
@@ -173,7 +178,7 @@ def _placed(
 
 def _patch_size_beside(path: Path) -> PatchSize | None:
     try:
-        said = json.loads(read_text(path.with_suffix(".json")))
+        said = read_json(path.with_suffix(".json"))
         return PatchSize(said["side_px"], said["spacing_um_px"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from idc_desktop.errors import UsageError
-from idc_desktop.plain_files import read_text
+from idc_desktop.plain_files import read_json
 from trainer.data.handcrafted import DEFINITIONS, FEATURES
 from trainer.data.imbalance import SMOTE_ASSUMPTIONS
 from trainer.data.splits import VALIDATION_SHARE
@@ -194,7 +194,7 @@ def read_results(out: Path) -> dict[tuple[str, str], Result]:
 def read_result(path: Path) -> Result:
     """Read a result; `RunError` where it is damaged."""
     try:
-        document: dict[str, Any] = json.loads(read_text(path))
+        document: dict[str, Any] = read_json(path)
         figures = {
             group: {name: Interval(**one) for name, one in of.items()}
             for group, of in document["figures"].items()

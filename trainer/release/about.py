@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
 
-from idc_desktop.plain_files import read_text
+from idc_desktop.plain_files import read_json
 from trainer.errors import DataError
 
 NOT_STATED = "not stated"
@@ -47,7 +46,7 @@ def read_about(path: Path) -> About:
         The file cannot be read, or holds something else.
     """
     try:
-        given = json.loads(read_text(path, "utf-8-sig"))
+        given = read_json(path, "utf-8-sig")
         about = About(**given | {"limitations": tuple(given.get("limitations", ()))})
     except OSError as cause:
         raise DataError(f"{path} cannot be read ({cause.strerror}).") from cause

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idc_desktop.plain_files import read_text
+from idc_desktop.plain_files import read_json
 from trainer.errors import RunError
 from trainer.files import replacing
 from trainer.training.runs import load_data, load_run
@@ -59,7 +59,7 @@ def of_run(folder: Path) -> CaseIds:
         Its prepared data are gone.
     """
     try:
-        said = json.loads(read_text(folder / CASES))
+        said = read_json(folder / CASES)
         return {done: frozenset(map(str, said[done])) for done in _BLOCKS}
     except FileNotFoundError:
         data = load_data(load_run(folder).sources)

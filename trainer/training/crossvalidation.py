@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idc_desktop.plain_files import read_text
+from idc_desktop.plain_files import read_json
 from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchIndex, load_store
 from trainer.data.splits import FOLDS, NO_CASES, OfficialCases, thinness
@@ -166,7 +166,7 @@ def crossvalidate(
     for data in folds:
         data.require_test()
     if few := thinness(load_store(sources.store).index):
-        report(f"WARNING: there are {few}. What the folds say is largely chance. Add cases.")
+        report(f"WARNING: only {few}. What the folds say is largely chance. Add cases.")
     make_folder(out)
     # A patch is in the training part of four folds: what the frozen part says of it serves all.
     shared = replace(means, cache=means.cache or out / "cache")
@@ -341,6 +341,6 @@ def _shown(part: Tested) -> list[str]:
 
 def _read(path: Path) -> Fold:
     try:
-        return Fold(**json.loads(read_text(path)))
+        return Fold(**read_json(path))
     except (OSError, ValueError, TypeError) as cause:
         raise RunError(f"{path} is damaged. Remove it and run the same command again.") from cause

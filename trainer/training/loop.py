@@ -21,7 +21,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from idc_desktop.errors import UsageError
-from idc_desktop.plain_files import open_file, read_bytes, read_text
+from idc_desktop.plain_files import open_file, read_bytes, read_json
 from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchArray, PatchStore
 from trainer.errors import RunError
@@ -322,7 +322,7 @@ def load_best(
 def _load_teacher(folder: Path, train_part: Part, validation: Part) -> Teacher:
     """Rebuild a network that teaches; `RunError` unless it was trained on the same patches."""
     try:
-        log = json.loads(read_text(folder / LOG_JSON))
+        log = read_json(folder / LOG_JSON)
         settings, imagenet = Settings(**log["settings"]), log["imagenet"]
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise RunError(f"{folder} holds no training that could teach.") from cause

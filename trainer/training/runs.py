@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from idc_desktop.errors import UsageError
-from idc_desktop.plain_files import read_text
+from idc_desktop.plain_files import read_json
 from idc_desktop.plain_text import counted
 from trainer.data.dataset import PatchIndex, load_store
 from trainer.data.imbalance import oversample, smote
@@ -236,7 +236,7 @@ class Run:
 def load_run(folder: Path) -> Run:
     """Read ``run.json``; `RunError` where the training has not ended, or the file is damaged."""
     try:
-        document = json.loads(read_text(folder / RUN_FILE))
+        document = read_json(folder / RUN_FILE)
         sources = document["sources"]
         return Run(
             Settings(**document["settings"]),
