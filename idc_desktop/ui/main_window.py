@@ -344,6 +344,7 @@ class MainWindow(QMainWindow):
         self.slides.changed.connect(self._on_list)
         self.slides.project_changed.connect(self._on_project)
         self.slide_panel.table.page_asked.connect(dialogs.show_page)
+        self.slide_panel.table.failures_changed.connect(self.verbs.mark)
         self.slide_panel.table.shown.connect(partial(self._show_dock, "Slide table"))
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.slides.noted.connect(lambda why: self.dialogs.warn("Slides", why))

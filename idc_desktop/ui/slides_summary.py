@@ -56,6 +56,12 @@ def _figures(outcome: Outcome) -> dict[str, str]:
     }
 
 
+def has_failed(status: SlideStatus) -> bool:
+    """Whether a slide failed, or some of its patches did."""
+    outcome = status.outcome
+    return bool(status.reason) or (outcome is not None and outcome.failed_patches > 0)
+
+
 def failures_page(told: Told) -> str:
     """Return how many slides are how far, and of those that failed the reason, as HTML."""
     counts: dict[str, int] = {}

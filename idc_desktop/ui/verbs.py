@@ -32,6 +32,8 @@ class Verb:
         Of the verbs of one group exactly one is in force; their toolbar is upright at the left.
     is_on : callable, optional
         Of a verb that turns something on or off: whether it is on. It gets a check mark.
+    can : callable, optional
+        Whether there is something for it to do; without, it can always be chosen.
     """
 
     menu: str
@@ -41,6 +43,7 @@ class Verb:
     icon: str = ""
     group: str = ""
     is_on: Callable[[], bool] | None = None
+    can: Callable[[], bool] | None = None
 
     @property
     def words(self) -> str:
@@ -136,10 +139,12 @@ class Verbs:
         return self._actions[words]
 
     def mark(self) -> None:
-        """Give a check mark to what is on, and take it from what is off."""
+        """Give a check mark to what is on, and leave what has nothing to do unavailable."""
         for verb in self._verbs:
             if verb.is_on is not None:
                 self._actions[verb.words].setChecked(verb.is_on())
+            if verb.can is not None:
+                self._actions[verb.words].setEnabled(verb.can())
 
     def recolour(self) -> None:
         """Draw the icons in the colours of the palette."""

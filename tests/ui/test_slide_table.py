@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QCheckBox, QDialog
+from PySide6.QtWidgets import QApplication, QCheckBox, QDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.cohorts.tables import COHORT_COLUMNS
@@ -164,13 +164,21 @@ def test_table_is_written_with_the_columns_of_a_cohort(
     assert "The table cannot be written" in told[0]
 
 
-def test_what_failed_is_told_by_its_reason(window: MainWindow, table: SlideTable) -> None:
+def test_what_failed_is_told_by_its_reason(
+    window: MainWindow, table: SlideTable, qtbot: QtBot
+) -> None:
     statuses = window.slide_panel.statuses
     pages: list[tuple[str, str]] = []
     table.page_asked.connect(lambda *page: pages.append(page))
+    verb = window.verbs.action("What failed …")
+    button = next(it for it in table.findChildren(QPushButton) if it.text() == "What failed …")
+    assert not verb.isEnabled()  # nothing failed so far
+    assert not button.isEnabled()
     for name in ("b.svs", "c.svs"):
         statuses.learn(FOLDER / name, {}, is_missing=True)
-    table.show_failures()
+    qtbot.waitUntil(verb.isEnabled, timeout=WAIT_MS)
+    assert button.isEnabled()
+    verb.trigger()
     ((title, html),) = pages
     assert title == "What failed"
     assert html.count("<h3>") == 1

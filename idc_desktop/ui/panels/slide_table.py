@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QItemSelection, QItemSelectionModel, QPoint, Qt, Signal
+from PySide6.QtCore import QItemSelection, QItemSelectionModel, QPoint, Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
@@ -26,11 +26,12 @@ from idc_desktop.ui.panels.slide_keys import SlideKeys
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.slide_model import COLUMNS, SlideModel, slides_of
-from idc_desktop.ui.slides_summary import failures_page, write_slides
+from idc_desktop.ui.slides_summary import failures_page, has_failed, write_slides
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 
 _ROW_PX = 24
+_LOOK_AFTER_MS = 200
 _MENU = "&Slides"
 
 
@@ -42,6 +43,8 @@ class SlideTable(QWidget):
 
     shown = Signal()
     """It is wanted to be seen."""
+    failures_changed = Signal()
+    """Something failed, or nothing any more (`has_failures`)."""
     page_asked = Signal(str, str)
     """Something is to be read; carries title and HTML."""
 
@@ -76,12 +79,20 @@ class SlideTable(QWidget):
         for place, column in enumerate(COLUMNS):
             self.view.setColumnWidth(place, column.width)
         self._buttons: list[QPushButton] = []
+        self._failures = QPushButton("What failed …")
+        self.has_failures = False
+        # States change by the thousand while files are looked at.
+        self._looking = QTimer(self, singleShot=True, interval=_LOOK_AFTER_MS)
+        self._looking.timeout.connect(self._look_for_failures)
+        slides.statuses.changed.connect(self._look_soon)
+        slides.changed.connect(self._look_soon)
         self._lay_out()
         model.modelAboutToBeReset.connect(self._keep_selected)
         model.modelReset.connect(self._select_again)
         model.filter_changed.connect(self._show)
         self.view.selectionModel().selectionChanged.connect(self._show)
         self._show()
+        self._look_for_failures()
 
     def verbs(self) -> list[Verb | None]:
         """Return what can be done with slides of the table."""
@@ -92,7 +103,7 @@ class SlideTable(QWidget):
             Verb(_MENU, "Find the &missing slide …", self.find_missing, "Ctrl+Shift+L"),
             Verb(_MENU, "&Order of the list", self.unsort),
             Verb(_MENU, "Save the table as &CSV …", self.ask_and_write, "Ctrl+Shift+E"),
-            Verb(_MENU, "What &failed …", self.show_failures),
+            Verb(_MENU, "What &failed …", self.show_failures, can=lambda: self.has_failures),
         ]
 
     def selected(self) -> list[Path]:
@@ -167,6 +178,16 @@ class SlideTable(QWidget):
         told = [(slide, self._slides.statuses.of(slide)) for slide in self._slides.paths()]
         self.page_asked.emit("What failed", failures_page(told))
 
+    def _look_soon(self) -> None:
+        if not self._looking.isActive():
+            self._looking.start()
+
+    def _look_for_failures(self) -> None:
+        statuses = self._slides.statuses
+        self.has_failures = any(has_failed(statuses.of(it)) for it in self._slides.paths())
+        self._failures.setEnabled(self.has_failures)
+        self.failures_changed.emit()
+
     def _lay_out(self) -> None:
         row = FlowLayout()
         row.addWidget(self.search)
@@ -174,15 +195,14 @@ class SlideTable(QWidget):
         self._add_button(
             row, "Take off the list", "Their files stay, and it can be undone (Del)", self.remove
         )
-        for words, tip, run in (
+        for button, tip, run in (
             (
-                "Save as CSV …",
+                QPushButton("Save as CSV …"),
                 "The selected rows if they are several, else all (Ctrl+Shift+E)",
                 self.ask_and_write,
             ),
-            ("What failed …", "Which slides failed, and why", self.show_failures),
+            (self._failures, "Which slides failed, and why", self.show_failures),
         ):
-            button = QPushButton(words)
             button.setToolTip(plain_tip(tip))
             button.clicked.connect(run)
             row.addWidget(button)
