@@ -19,6 +19,7 @@ from idc_desktop.processes.region_messages import MAX_POINTS, CheckingArea, Regi
 from idc_desktop.processes.region_reading import RegionReading
 from idc_desktop.regions.editing import draw_ellipse
 from idc_desktop.regions.files import RegionsFile
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region, rectangle, shape_of
 from tests.support import crashing_engine, crashing_region_reader, lying_process
 from tests.support.crashing_engine import Crash
@@ -94,6 +95,51 @@ def test_nanometres_of_the_glass_are_laid_on_a_slide_that_says_where_its_middle_
     assert placed.shape.bounds == pytest.approx((100.5, -20, 101.5, -18))  # 4 µm/px
     with pytest.raises(RegionsError, match=r"a\.svs does not say where that is"):
         read.placed(description_of(), (0, 0))
+
+
+MARKS = [
+    Mark("line", ((0.5, 1), (2000.25, 3)), "Length 1"),
+    Mark("angle", ((1, 0), (0, 0), (1, 1)), "Angle 1"),
+    Mark("point", ((7, 8),), "Größe"),
+    Mark("arrow", ((1, 2), (3, 4)), "Arrow 1"),
+    Mark("text", ((5, 6),), "margin is free"),
+]
+
+
+@pytest.mark.parametrize("regions", [REGIONS, []])
+@pytest.mark.parametrize("origin", [(0, 0), (1000.0, 500.0)])
+def test_marks_that_we_wrote_are_read_back(
+    tmp_path: Path, regions: list[Region], origin: tuple[float, float]
+) -> None:
+    path = tmp_path / "r.geojson.gz"
+    write_regions(path, regions, origin, MARKS, (0.5, 0.25))
+
+    read = RegionReading(path).result()
+
+    assert [it.id for it in read.regions] == [it.id for it in regions]
+    assert read.notes == ()
+    assert read.placed_marks((9, 9)) == read.marks == tuple(MARKS)
+
+
+def test_lines_of_others_are_no_marks_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.geojson"
+    write_regions(path, REGIONS, marks=MARKS[:1])
+    said = json.loads(path.read_text(encoding="utf-8"))
+    line = said["features"][-1]
+    said["features"] += [
+        {**line, "properties": {"name": "drawn in QuPath"}},
+        {**line, "properties": {"metadata": {"Kind": "angle"}}},  # of two points
+    ]
+    path.write_text(json.dumps(said), encoding="utf-8")
+
+    read = RegionReading(path).result()
+
+    assert read.marks == (MARKS[0],)
+    assert "2 entries were left out" in read.notes[0]
+    line["geometry"]["coordinates"][0] = ["x", 1]
+    path.write_text(json.dumps(said), encoding="utf-8")
+    with pytest.raises(RegionsError, match=r"'Length 1'\) has no valid coordinates .* damaged"):
+        RegionReading(path).result()
 
 
 def test_many_regions_come_in_several_messages(tmp_path: Path) -> None:

@@ -11,19 +11,24 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from idc_desktop.children.serving import Listen, Outbox, serve
 from idc_desktop.errors import RegionsError
 from idc_desktop.processes.message import MAX_TEXT, JobMessage
 from idc_desktop.processes.region_messages import (
+    MAX_BATCH,
+    MAX_MARKS,
     MAX_POINTS,
     CheckingArea,
+    MarksFound,
     ReadRegionsJob,
     RegionsDone,
     RegionsFound,
 )
 from idc_desktop.regions.files import RegionsFile
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region
 
 _MOST_CPU_S = 25.0  # a million corners or 100,000 areas take a third of it
@@ -45,6 +50,8 @@ def run(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
     threading.Thread(target=_watch, args=(file, outbox), daemon=True).start()
     for batch in _batches(file):
         outbox.send(RegionsFound.of(batch))
+    for marks in _mark_batches(file):
+        outbox.send(MarksFound.of(marks))
     notes = tuple(note[:MAX_TEXT] for note in file.notes())
     outbox.send(RegionsDone(notes, file.states_origin, file.in_nm_of_glass))
 
@@ -66,6 +73,14 @@ def _batches(file: RegionsFile) -> Iterator[list[Region]]:
             batch, points = [], 0
     if batch:
         yield batch
+
+
+def _mark_batches(file: RegionsFile) -> Iterator[list[Mark]]:
+    marks = list(islice(file.marks(), MAX_MARKS + 1))
+    if len(marks) > MAX_MARKS:
+        raise RegionsError(f"{file.name}: The file has more than {MAX_MARKS:,} measurements.")
+    for at in range(0, len(marks), MAX_BATCH):
+        yield marks[at : at + MAX_BATCH]
 
 
 def _watch(file: RegionsFile, outbox: Outbox) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 import numpy as np
 
 from idc_desktop.processes.message import Cancel, Event, JobMessage, Text
+from idc_desktop.regions.marks import Mark, MarkKind
 from idc_desktop.regions.shape import (
     MAX_COORDINATE,
     MAX_NAME_CHARS,
@@ -25,10 +26,15 @@ MAX_POINTS = 4_000_000
 """Corners of all regions of a file, those that repairs added included."""
 
 _POINT_BYTES = 16  # x and y, little-endian float64
-_MAX_BATCH = 1 << 10
+MAX_BATCH = 1 << 10
+"""Regions, or marks, of one message."""
+
+MAX_MARKS = 100_000
+"""Marks of a file."""
 
 RegionName = Annotated[str, Sized(0, MAX_NAME_CHARS)]
 Uuid = Annotated[str, Matching("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")]
+Coordinate = Annotated[float, Within(-MAX_COORDINATE, MAX_COORDINATE)]
 Byte = Annotated[int, Within(0, 255)]
 RingPoints = Annotated[int, Within(3, MAX_POINTS)]
 PolygonRings = Annotated[tuple[RingPoints, ...], Sized(1, MAX_POINTS)]
@@ -61,7 +67,7 @@ class RegionsFound(Event):
 
     NAME = "regions"
 
-    heads: Annotated[tuple[RegionHead, ...], Sized(1, _MAX_BATCH)]
+    heads: Annotated[tuple[RegionHead, ...], Sized(1, MAX_BATCH)]
 
     def __post_init__(self) -> None:
         if self.points > MAX_POINTS:
@@ -122,6 +128,37 @@ class RegionsFound(Event):
 
 
 @dataclass(frozen=True)
+class MarkFound:
+    """A measurement or mark of the file."""
+
+    kind: MarkKind
+    points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Sized(1, 3)]
+    name: RegionName
+    id: Uuid
+
+    def __post_init__(self) -> None:
+        self.mark()
+
+    def mark(self) -> Mark:
+        """Return it; `ValueError` where its kind has another number of points."""
+        return Mark(self.kind, self.points, self.name, self.id)
+
+
+@dataclass(frozen=True)
+class MarksFound(Event):
+    """Some measurements and marks of the file."""
+
+    NAME = "marks"
+
+    marks: Annotated[tuple[MarkFound, ...], Sized(1, MAX_BATCH)]
+
+    @classmethod
+    def of(cls, marks: Sequence[Mark]) -> Self:
+        """Return the message that tells some."""
+        return cls(tuple(MarkFound(it.kind, it.points, it.name, it.id) for it in marks))
+
+
+@dataclass(frozen=True)
 class CheckingArea(Event):
     """A sign of life: which entry of the file is being checked; nothing before the first."""
 
@@ -146,7 +183,7 @@ class ReadRegionsJob(JobMessage):
     """Read a file of regions, given by its absolute path."""
 
     NAME = "read regions"
-    ANSWERS = (CheckingArea, RegionsFound, RegionsDone)
+    ANSWERS = (CheckingArea, RegionsFound, MarksFound, RegionsDone)
     COMMANDS = (Cancel,)
 
     path: str

@@ -10,12 +10,15 @@ from idc_desktop.errors import GarbledMessageError, RegionsError
 from idc_desktop.processes.child import Child, ChildCrashedError
 from idc_desktop.processes.memory import MEMORY_VARIABLE
 from idc_desktop.processes.region_messages import (
+    MAX_MARKS,
     MAX_POINTS,
     CheckingArea,
+    MarksFound,
     ReadRegionsJob,
     RegionsDone,
     RegionsFound,
 )
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Point, Region
 from idc_desktop.slides.description import SlideDescription
 
@@ -38,6 +41,8 @@ class ReadRegions:
         They are in nanometres from the middle of the glass, as in the files of Hamamatsu's viewer.
     name : str
         Of the file.
+    marks : tuple of Mark
+        The measurements and marks of a file that we wrote.
     """
 
     regions: list[Region]
@@ -45,6 +50,7 @@ class ReadRegions:
     states_origin: bool
     in_nm_of_glass: bool = False
     name: str = ""
+    marks: tuple[Mark, ...] = ()
 
     def placed(self, slide: SlideDescription | None, origin_l0: Point) -> list[Region]:
         """Return the regions in level-0 pixels of a slide.
@@ -77,6 +83,12 @@ class ReadRegions:
             return self.regions
         return [replace(it, shape=it.shape.moved(*origin_l0)) for it in self.regions]
 
+    def placed_marks(self, origin_l0: Point) -> tuple[Mark, ...]:
+        """Return the marks in level-0 pixels of a slide; `origin_l0` as of `placed`."""
+        if self.states_origin or not any(origin_l0):
+            return self.marks
+        return tuple(it.moved(*origin_l0) for it in self.marks)
+
 
 class RegionReading(Closing):
     """The reading of one file, which begins at once.
@@ -104,6 +116,7 @@ class RegionReading(Closing):
             coordinate of an area is none; or it takes too much time or memory.
         """
         regions: list[Region] = []
+        marks: list[Mark] = []
         points, at = 0, ""
         try:
             with self:
@@ -115,10 +128,14 @@ class RegionReading(Closing):
                         if points > MAX_POINTS:
                             raise GarbledMessageError(f"{points:,} corners")
                         regions += self._checked(event)
+                    elif isinstance(event, MarksFound):
+                        marks += [it.mark() for it in event.marks]
+                        if len(marks) > MAX_MARKS:
+                            raise GarbledMessageError(f"{len(marks):,} marks")
                     elif isinstance(event, RegionsDone):
                         return ReadRegions(
                             *(regions, event.notes, event.states_origin),
-                            *(event.in_nm_of_glass, self._name),
+                            *(event.in_nm_of_glass, self._name, tuple(marks)),
                         )
         except ChildCrashedError as crash:
             if not self._is_cancelled:

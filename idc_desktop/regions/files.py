@@ -1,7 +1,7 @@
 """Regions from files: GeoJSON of QuPath, WSInfer and us, XML of ASAP, ImageScope and Hamamatsu.
 
-All may be gzipped. Areas are taken; what is none is left out and told in one note. A file with a
-coordinate that is none is damaged, and refused whole.
+All may be gzipped. Areas are taken, and of our own files the marks; what is neither is left out
+and told in one note. A file with a coordinate that is none is damaged, and refused whole.
 """
 
 from __future__ import annotations
@@ -19,8 +19,16 @@ from pathlib import Path
 from idc_desktop.errors import RegionsError
 from idc_desktop.regions import geojson, xml_files
 from idc_desktop.regions.editing import CoordinateError, repaired_rings, rings_of
-from idc_desktop.regions.found import Found, FoundFile, Tally
-from idc_desktop.regions.shape import MAX_NAME_CHARS, MAX_NOTE_CHARS, Region, Shape
+from idc_desktop.regions.found import Found, FoundFile, FoundMark, Tally
+from idc_desktop.regions.marks import Mark
+from idc_desktop.regions.shape import (
+    MAX_COORDINATE,
+    MAX_NAME_CHARS,
+    MAX_NOTE_CHARS,
+    Point,
+    Region,
+    Shape,
+)
 
 _MAX_BYTES = 128 << 20
 _MAX_POINTS = 3_000_000
@@ -74,7 +82,7 @@ class RegionsFile:
         self.states_origin = file.origin_l0 is not None
         self.in_nm_of_glass = file.in_nm_of_glass
         self._origin = file.origin_l0 or (0.0, 0.0)
-        self._entries = deque(file.entries)
+        self._entries, self._marks = deque(file.entries), file.marks
         self._notes = file.notes
         self._left_out, self._repairs, self._long_names = file.left_out, Tally(), Tally()
 
@@ -84,7 +92,7 @@ class RegionsFile:
         Raises
         ------
         RegionsError
-            A coordinate of an area is none, or the file holds no area.
+            A coordinate of an area is none, or the file holds neither areas nor marks.
         """
         given: set[str] = set()
         number = taken = 0
@@ -100,9 +108,45 @@ class RegionsFile:
             if shape is not None:
                 taken += 1
                 yield self._region(found, shape, identifier)
-        if not taken:
+        if not taken and not self._marks:
             why = f" ({self._left_out.first})" if self._left_out.count else ""
             raise RegionsError(f"{self.name}: The file holds no areas{why}.")
+
+    def marks(self) -> Iterator[Mark]:
+        """Yield the measurements and marks that we wrote; in no other file there are any.
+
+        Raises
+        ------
+        RegionsError
+            A coordinate is none.
+        """
+        given: set[str] = set()
+        for number, found in enumerate(self._marks, 1):
+            self.at = found.what
+            identifier = found.id
+            if identifier is None or identifier in given:
+                identifier = _uuid5(f"{self._digest}/mark/{number}")
+            given.add(identifier)
+            name = found.name
+            if len(name) > MAX_NAME_CHARS:
+                self._long_names.add(found.what.rstrip(","))
+            mark = Mark(found.kind, self._points(found), _short(name), identifier)
+            yield mark.moved(*self._origin) if any(self._origin) else mark
+
+    def _points(self, found: FoundMark) -> tuple[Point, ...]:
+        try:
+            points = tuple((float(x), float(y)) for x, y, *_ in found.points)
+        except _BAD_COORDINATES as error:
+            raise self._damaged(found.what, str(error)) from error
+        if not all(abs(it) <= MAX_COORDINATE for point in points for it in point):
+            raise self._damaged(found.what, "not finite, or far beyond any slide")
+        return points
+
+    def _damaged(self, what: str, why: str) -> RegionsError:
+        return RegionsError(
+            f"{self.name}: {what} has no valid coordinates ({why}). The file is damaged: save it "
+            "again."
+        )
 
     def notes(self) -> list[str]:
         """Return what was left out, repaired or taken otherwise than it stands in the file.
@@ -133,10 +177,7 @@ class RegionsFile:
             self._left_out.add(f"{found.what} {error}")
             return None
         except _BAD_COORDINATES as error:
-            raise RegionsError(
-                f"{self.name}: {found.what} has no valid coordinates ({error}). The file is "
-                "damaged: save it again."
-            ) from error
+            raise self._damaged(found.what, str(error)) from error
         if repair:
             self._repairs.add(f"{found.what} {repair}")
         return shape.moved(*self._origin) if any(self._origin) else shape

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from idc_desktop.regions.marks import MarkKind
 from idc_desktop.regions.shape import Point, Rgb, Roi, Verdict
 
 _QUOTED_CHARS = 40
@@ -35,6 +36,25 @@ class Found:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class FoundMark:
+    """A measurement or mark of a file of ours, not yet checked.
+
+    Attributes
+    ----------
+    what : str
+        As of `Found`.
+    points : list
+        As many as its kind has; whatever stands there.
+    """
+
+    what: str
+    kind: MarkKind
+    points: list[Any]
+    name: str
+    id: str | None = None
+
+
 @dataclass
 class Tally:
     """What many entries of a file have in common: how many they are, and the first of them."""
@@ -58,11 +78,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class FoundFile:
-    """The entries of a file that may be areas, and what should be known of the rest.
+    """The entries of a file that may be areas, its marks, and what should be known of the rest.
 
     Attributes
     ----------
     entries : list of Found
+    marks : list of FoundMark
     origin_l0 : (x, y) or None
         Where its (0, 0) lies, level-0 pixels, if it says so.
     left_out : Tally
@@ -73,6 +94,7 @@ class FoundFile:
     """
 
     entries: list[Found]
+    marks: list[FoundMark] = field(default_factory=list)
     origin_l0: Point | None = None
     left_out: Tally = field(default_factory=Tally)
     notes: tuple[str, ...] = ()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from idc_desktop.errors import RegionsError
-from idc_desktop.regions.found import Found, FoundFile, Tally, quoted
-from idc_desktop.regions.marks import Mark
+from idc_desktop.regions.found import Found, FoundFile, FoundMark, quoted
+from idc_desktop.regions.marks import POINTS, Mark
 from idc_desktop.regions.shape import VERDICTS, Point, Region, Rgb, Ring, Verdict
 
 ORIGIN_KEY = "idcDesktop"
@@ -46,11 +46,9 @@ def parse(data: bytes) -> FoundFile:
         It is no JSON; a `JSONDecodeError` where the place is known.
     """
     document = _document(data)
-    file = FoundFile([], _origin(document))
+    file = FoundFile([], origin_l0=_origin(document))
     for number, feature in enumerate(_features(document), 1):
-        found = _found(feature, number, file.left_out)
-        if found is not None:
-            file.entries.append(found)
+        _take(feature, number, file)
     return file
 
 
@@ -182,8 +180,8 @@ def _other_kind(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return f"This is JSON but not GeoJSON (its members: {there}). {remedy}"
 
 
-def _found(feature: Any, number: int, left_out: Tally) -> Found | None:  # noqa: ANN401
-    """Take one feature; None, and counted, if it is no area."""
+def _take(feature: Any, number: int, file: FoundFile) -> None:  # noqa: ANN401
+    """Take one feature; it is counted if it is neither an area nor a mark of ours."""
     properties = _member(feature, "properties")
     properties = properties if isinstance(properties, dict) else {}
     name, kind = properties.get("name"), properties.get("objectType")
@@ -193,20 +191,42 @@ def _found(feature: Any, number: int, left_out: Tally) -> Found | None:  # noqa:
     words += [quoted(name)] if name else []
     what = f"Feature {number}" + (f" ({' '.join(words)})" if words else "")
     geometry = feature if _kind(feature) in _GEOMETRIES else _member(feature, "geometry")
+    mark = _mark(feature, geometry, what, name or "")
+    if mark is not None:
+        file.marks.append(mark)
+        return
     if _kind(geometry) not in _AREAS:
-        left_out.add(f"{what} {_no_area(feature, geometry)}")
-        return None
-    return Found(
-        what,
-        lambda: _polygons(geometry),
-        f"Region {number}" if name is None else name,
-        _classification(classified) or _most_probable(properties.get("measurements")),
-        _color(classified) or _color(properties),
-        _uuid(feature.get("id")),
-        "Ellipse" if geometry.get("isEllipse") is True else "Polygon",
-        properties.get("isLocked") is True,
-        *_judgement(properties.get("metadata")),
+        file.left_out.add(f"{what} {_no_area(feature, geometry)}")
+        return
+    file.entries.append(
+        Found(
+            what,
+            lambda: _polygons(geometry),
+            f"Region {number}" if name is None else name,
+            _classification(classified) or _most_probable(properties.get("measurements")),
+            _color(classified) or _color(properties),
+            _uuid(feature.get("id")),
+            "Ellipse" if geometry.get("isEllipse") is True else "Polygon",
+            properties.get("isLocked") is True,
+            *_judgement(properties.get("metadata")),
+        )
     )
+
+
+def _mark(feature: Any, geometry: Any, what: str, name: str) -> FoundMark | None:  # noqa: ANN401
+    """Return a point or line that we wrote of a mark, also where QuPath kept it since."""
+    said = _member(_member(_member(feature, "properties"), "metadata"), "Kind")
+    kind = next((it for it in POINTS if it == said), None)
+    points = _member(geometry, "coordinates")
+    if kind is None or not isinstance(points, list):
+        return None
+    if _kind(geometry) == "Point":
+        points = [points]
+    elif _kind(geometry) != "LineString":
+        return None
+    if len(points) != POINTS[kind]:
+        return None
+    return FoundMark(what, kind, points, name, _uuid(feature.get("id")))
 
 
 def _polygons(geometry: Any) -> list[Any]:  # noqa: ANN401

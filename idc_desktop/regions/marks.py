@@ -17,6 +17,8 @@ MarkKind = Literal["line", "angle", "point", "arrow", "text"]
 POINTS: dict[MarkKind, int] = {"line": 2, "angle": 3, "point": 1, "arrow": 2, "text": 1}
 """How many points each kind has: of an angle the second is its corner, of an arrow the tip."""
 
+_ROUNDING_PX = 1e-6
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -56,6 +58,18 @@ class Mark:
             return None
         across, along = one[0] * two[1] - one[1] * two[0], one[0] * two[0] + one[1] * two[1]
         return math.degrees(math.atan2(abs(across), along))
+
+    def agrees_with(self, other: Mark | None) -> bool:
+        """Whether a file that has one of them says nothing new of the other."""
+        return (
+            other is not None
+            and (self.kind, self.name, self.id) == (other.kind, other.name, other.id)
+            and all(
+                abs(mine - its) <= _ROUNDING_PX
+                for one, two in zip(self.points, other.points, strict=True)
+                for mine, its in zip(one, two, strict=True)
+            )
+        )
 
     def moved(self, dx: float, dy: float) -> Self:
         """Return it elsewhere."""
