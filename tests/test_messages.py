@@ -40,6 +40,7 @@ from idc_desktop.processes.engine_messages import (
     DoctorJob,
     Done,
     InfoJob,
+    MaskEdited,
     ModelVerified,
     Note,
     OverviewStrip,
@@ -67,15 +68,19 @@ from idc_desktop.processes.message import (
 from idc_desktop.processes.record import RunRecord, require_model
 from idc_desktop.processes.region_messages import (
     CheckingArea,
+    MarksFound,
     ReadRegionsJob,
     RegionsDone,
     RegionsFound,
 )
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region, rectangle
 from tests.support.messages import GRID, block_of, description_of, plan_of
 
 JOB = AnalyzeJob(
     "caf\udce9.svs", "baseline", 0.25, "auto", 2, "/data", first=(0.0, 1.5, 2.0, 3.0),
+    inside=(((((0.0, 1.0), (2.5, 1.0), (2.5, 3.0)),),),),
+    mask=((True, ((((0.0, 1.0), (2.5, 1.0), (2.5, 3.0)),),)),),
     careful=(3, -1), crashed=((4, "was ended by SIGABRT"),),
 )  # fmt: skip
 SAID: tuple[Message, ...] = (
@@ -105,6 +110,7 @@ SAID: tuple[Message, ...] = (
     Note("µm"),
     StoredModels((StoredModel("a" * 64, "m", "1.0", None),)),
     plan_of(),
+    MaskEdited(((0, 1, 3), (4, 0, 1)), (), 2),
     block_of(),
     OverviewStrip(3, 5, 2.5, row=1, rows=2, payload=bytes(18)),
     Done("2026-11-28T15:59:11Z"),
@@ -114,6 +120,7 @@ SAID: tuple[Message, ...] = (
     ReadRegionsJob("caf\udce9.xml"),
     CheckingArea("Feature 1"),
     RegionsFound.of([Region("µ", rectangle(0, 1, 2.5, 3), "IDC", (1, 2, 3))]),
+    MarksFound.of([Mark("line", ((0.5, 1.0), (-2.0, 3.0)), "µ")]),
     RegionsDone(("r.xml: 1 entry was left out.",), states_origin=False),
 )
 
@@ -336,7 +343,7 @@ def test_message_that_does_not_fit_those_before_is_refused(events: tuple[Event, 
 
 @pytest.mark.parametrize(
     ("state", "stored"),
-    [(0, -1), (5, -1), (6, -1), (255, -1), (1, -2), (1, 1_000_001), (1, 2**31 - 1)],
+    [(5, -1), (6, -1), (255, -1), (1, -2), (1, 1_000_001), (1, 2**31 - 1)],
 )
 def test_patch_of_no_state_or_probability_is_refused(state: int, stored: int) -> None:
     record = recorded(OPENED, plan_of())

@@ -152,6 +152,8 @@ class BlockReading:
         Those of the cells that are tissue.
     failed : mapping
         Cells, counted like `tissue`, that cannot be read, and why.
+    chosen : ndarray of bool, shape (rows * cols,)
+        The cells that were to be read; of the others nothing is known.
     verdicts : ndarray of uint8, shape (n,)
         What the shield says of the patches.
     """
@@ -160,13 +162,15 @@ class BlockReading:
     tissue: npt.NDArray[np.bool_]
     patches: Patches
     failed: Mapping[int, str]
+    chosen: npt.NDArray[np.bool_]
     verdicts: Verdicts = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     @classmethod
     def failed_whole(cls, block: Block, reader: PatchReader, reason: str) -> BlockReading:
         """Return the reading of a block of which nothing can be read."""
         nowhere = np.zeros(block.cells, np.bool_)
-        return cls(block, nowhere, reader.no_patches(), dict.fromkeys(range(block.cells), reason))
+        failed = dict.fromkeys(range(block.cells), reason)
+        return cls(block, nowhere, reader.no_patches(), failed, reader.chosen(block))
 
 
 _Made = TypeVar("_Made")
@@ -222,11 +226,13 @@ def _reads(
 
 
 def _read(reader: PatchReader, block: Block) -> BlockReading:
+    chosen = reader.chosen(block)
     try:
-        return BlockReading(block, *reader.read(block), {})
+        return BlockReading(block, *reader.read(block), {}, chosen)
     except SlideReadError as error:
         if block.cells == 1:
-            return BlockReading(block, np.zeros(1, np.bool_), reader.no_patches(), {0: str(error)})
+            nothing = np.zeros(1, np.bool_), reader.no_patches()
+            return BlockReading(block, *nothing, {0: str(error)}, chosen)
     # Something in the block is damaged: find out what, patch by patch.
     parts = [
         _read(reader, Block(block.number, block.row + row, block.col + col, 1, 1))
@@ -237,6 +243,7 @@ def _read(reader: PatchReader, block: Block) -> BlockReading:
         np.concatenate([part.tissue for part in parts]),
         np.concatenate([part.patches for part in parts]),
         {cell: part.failed[0] for cell, part in enumerate(parts) if part.failed},
+        chosen,
     )
 
 
@@ -271,6 +278,7 @@ def _classify(readings: list[BlockReading], classifier: PatchClassifier) -> Iter
 def _result(reading: BlockReading, probabilities: npt.NDArray[np.float64]) -> BlockResult:
     block, tissue = reading.block, reading.tissue
     states = np.where(tissue, PatchState.OK, PatchState.BACKGROUND).astype(np.uint8)
+    states[~reading.chosen] = PatchState.PENDING
     values = np.full(block.cells, np.nan)
     shield = np.full(block.cells, NO_VALUE, np.int32)
     states[list(reading.failed)] = PatchState.FAILED

@@ -48,10 +48,13 @@ class PatchReader:
     Attributes
     ----------
     grid : PatchGrid
+    patch : PatchSize
     level : int
         The level that is read: the coarsest that is no coarser than the model's resolution.
     notes : tuple of str
         What a user should know, such as that pixels had to be interpolated.
+    wanted : ndarray of bool, shape (rows, cols), or None
+        The cells of the grid that are to be read; None: all of them. The others count as no tissue.
 
     Raises
     ------
@@ -61,8 +64,10 @@ class PatchReader:
 
     def __init__(self, slide: Slide, patch: PatchSize, tissue: TissueSettings) -> None:
         mpp = slide.require_mpp()
+        self.wanted: npt.NDArray[np.bool_] | None = None
         self._slide = slide
         self._tissue = tissue
+        self.patch = patch
         self._side_px, spacing_um_px = patch.side_px, patch.spacing_um_px
         self.grid = PatchGrid.over(slide.extent_l0, (mpp.x, mpp.y), patch.edge_um)
         if self.grid.rows * self.grid.cols > MAX_CELLS:
@@ -120,8 +125,8 @@ class PatchReader:
         SlideReadError
             Some pixel of the block cannot be decoded.
         """
-        on_slide = self._on_slide(block)
-        if self._tissue.enabled and self._is_glass(block):
+        on_slide = self._on_slide(block) & self.chosen(block)
+        if on_slide.any() and self._tissue.enabled and self._is_glass(block):
             on_slide[:] = False
         if not on_slide.any():
             return on_slide, self.no_patches()
@@ -130,6 +135,12 @@ class PatchReader:
         if self._tissue.enabled:
             tissue &= self._tissue.is_tissue(_masks(patches, self._tissue.mask_px))
         return tissue, patches if tissue.all() else patches[tissue]
+
+    def chosen(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Return which cells of a block are wanted, shape (rows * cols,)."""
+        if self.wanted is None:
+            return np.ones(block.cells, np.bool_)
+        return self.wanted[block.place].reshape(-1)
 
     def no_patches(self) -> Patches:
         """Return an array of patches that has none."""

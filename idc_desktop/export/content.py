@@ -105,9 +105,12 @@ class Analysis:
             threshold=threshold,
             map_kind=map_kind,
             analyzed=record.analyzed,
-            is_recalled=record.plan.restored_blocks == record.plan.blocks,
+            is_recalled=(
+                record.plan.restored_blocks == record.plan.blocks and not record.has_computed
+            ),
             notes=(
                 *(it.removeprefix(f"{record.slide.file}: ") for it in record.notes),
+                *mask_notes(record.map),
                 *shield_notes(record.map),
             ),
             source=source,
@@ -163,7 +166,7 @@ class Analysis:
             "threshold": self.threshold,
             "map": self.map_kind,
             "grid": self.map.grid.as_dict(),
-            "tissue": self.tissue.as_dict(),
+            "tissue": self.tissue.as_dict() | _edited(self.map),
             "counts": self.map.counts(),
             "notes": list(self.notes),
             "analyzed": self.analyzed,
@@ -172,6 +175,30 @@ class Analysis:
             else {**self.versions, "shield": "off"},
             "notice": RESEARCH_USE_NOTICE,
         }
+
+
+def mask_notes(probability_map: ProbabilityMap) -> list[str]:
+    """Say in a sentence what the user changed of the tissue mask; nothing if nothing."""
+    mask = probability_map.mask
+    if mask is None:
+        return []
+    added, removed = probability_map.mask_counts
+    areas = "1 area" if mask.areas == 1 else f"{mask.areas:,} areas"
+    return [
+        f"The tissue mask was changed by hand in {areas}: {_patches(added)} added as tissue, "
+        f"{_patches(removed)} left out as background."
+    ]
+
+
+def _patches(count: int) -> str:
+    return "1 patch" if count == 1 else f"{count:,} patches"
+
+
+def _edited(probability_map: ProbabilityMap) -> dict[str, Any]:
+    if probability_map.mask is None:
+        return {}
+    added, removed = probability_map.mask_counts
+    return {"edited": {"added": added, "removed": removed}}
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,12 @@ def outline(layer: MapLayer, threshold: float) -> tuple[npt.NDArray[np.intp], np
         (row, col) of the cells along whose upper or left side the border runs; row and col may be
         one beyond the last.
     """
-    positive = layer.positive(threshold)
-    padded = np.pad(positive, 1)
+    return border(layer.positive(threshold))
+
+
+def border(inside: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the border of some cells, shape (rows, cols), as of `outline`."""
+    padded = np.pad(inside, 1)
     upper = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])
     left = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])
     return upper, left

@@ -160,6 +160,11 @@ class Block:
     cols: int
 
     @property
+    def place(self) -> tuple[slice, slice]:
+        """Where its cells are in an array of the grid."""
+        return slice(self.row, self.row + self.rows), slice(self.col, self.col + self.cols)
+
+    @property
     def cells(self) -> int:
         """How many patches it holds."""
         return self.rows * self.cols

@@ -38,6 +38,9 @@ CONTEXT, UNCERTAINTY = "context", "uncertainty"
 SHIELD = "shield"
 """Is kept as a layer, but is no quantity: the place in `REASONS` of what was found on a patch."""
 
+ADDED = "added"
+"""Is kept as a layer, too: 1 for a patch that was computed since the user counts it as tissue."""
+
 REASONS = ("", "pen", "blur", "fold", "bubble or edge", "ink", "colour", "blank")
 """Why a patch may be left out of all figures; the places are part of the store's format."""
 
@@ -128,7 +131,7 @@ KINDS: Mapping[str, LayerKind] = {
 
 def is_stored(name: str) -> bool:
     """Whether runs keep a layer, and engines tell it."""
-    return name == SHIELD or (name in KINDS and not KINDS[name].is_derived)
+    return name in (SHIELD, ADDED) or (name in KINDS and not KINDS[name].is_derived)
 
 
 def pack(layers: Mapping[str, Stored]) -> bytes:
@@ -151,7 +154,7 @@ def unpack(names: Sequence[str], data: bytes, shape: tuple[int, int]) -> dict[st
     stored = np.frombuffer(data, "<i4").astype(np.int32).reshape(len(names), *shape)
     layers = {name: it for name, it in zip(names, stored, strict=True) if is_stored(name)}
     for name, values in layers.items():
-        last = len(REASONS) - 1 if name == SHIELD else STEPS
+        last = {SHIELD: len(REASONS) - 1, ADDED: 1}.get(name, STEPS)
         if values.size and (values.min() < NO_VALUE or values.max() > last):
             raise ValueError("a value is not within its range")
     return layers

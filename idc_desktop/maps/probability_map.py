@@ -16,6 +16,7 @@ import numpy.typing as npt
 from idc_desktop.maps.context import context_values
 from idc_desktop.maps.grid import Block, PatchGrid
 from idc_desktop.maps.layers import (
+    ADDED,
     CONTEXT,
     KINDS,
     NO_VALUE,
@@ -29,6 +30,7 @@ from idc_desktop.models.context_settings import ContextSettings
 
 if TYPE_CHECKING:
     from idc_desktop.maps.layers import Stored
+    from idc_desktop.maps.mask import MaskEdits
 
 
 class PatchState(IntEnum):
@@ -72,12 +74,43 @@ class BlockResult:
     reasons: dict[tuple[int, int], str] = field(default_factory=dict)
 
     @classmethod
-    def failed(cls, block: Block, reason: str) -> BlockResult:
-        """Return the result of a block of which no patch could be analyzed."""
-        shape = (block.rows, block.cols)
-        reasons = {(block.row + row, block.col + col): reason for row, col in np.ndindex(*shape)}
-        states = np.full(shape, PatchState.FAILED, np.uint8)
-        return cls(block, states, {}, reasons)
+    def failed(
+        cls, block: Block, reason: str, where: npt.NDArray[np.bool_] | None = None
+    ) -> BlockResult:
+        """Return the result of a block of which no patch, or none of some, could be analyzed.
+
+        Parameters
+        ----------
+        where : ndarray of bool, shape (rows, cols), or None
+            Those that were to be analyzed; None: all.
+        """
+        tried = np.ones((block.rows, block.cols), np.bool_) if where is None else where
+        states = np.where(tried, PatchState.FAILED, PatchState.PENDING).astype(np.uint8)
+        at = [(block.row + row, block.col + col) for row, col in np.argwhere(tried).tolist()]
+        return cls(block, states, {}, dict.fromkeys(at, reason))
+
+    def over(self, former: BlockResult) -> BlockResult:
+        """Return it with what was known before of the patches that it says nothing of.
+
+        A patch that was background and is something else now was added by the user (`ADDED`).
+        """
+        is_new = np.not_equal(self.states, PatchState.PENDING)
+        nothing = np.full(self.states.shape, NO_VALUE, np.int32)
+        layers = {
+            name: np.where(is_new, self.layers.get(name, nothing), former.layers.get(name, nothing))
+            for name in {**former.layers, **self.layers}
+        }
+        was_background = np.equal(former.states, PatchState.BACKGROUND)
+        is_added = is_new & was_background & np.not_equal(self.states, PatchState.BACKGROUND)
+        if is_added.any():
+            layers[ADDED] = np.where(is_added, 1, layers.get(ADDED, nothing)).astype(np.int32)
+        left = {
+            at: why
+            for at, why in former.reasons.items()
+            if not is_new[at[0] - self.block.row, at[1] - self.block.col]
+        }
+        states = np.where(is_new, self.states, former.states)
+        return BlockResult(self.block, states, layers, left | self.reasons)
 
 
 class ProbabilityMap:
@@ -93,10 +126,6 @@ class ProbabilityMap:
 
     Attributes
     ----------
-    states : ndarray of uint8, shape (rows, cols)
-        As the run has them: never ``EXCLUDED``, which is what the shield makes of ``OK``.
-    reasons : dict
-        (row, col) -> why that patch failed.
     version : int
         Rises with each result that is added, and each change of what is excluded.
     """
@@ -106,8 +135,11 @@ class ProbabilityMap:
     ) -> None:
         self.grid = grid
         self.version = 0
-        self.states = np.full((grid.rows, grid.cols), PatchState.PENDING, np.uint8)
-        self.reasons: dict[tuple[int, int], str] = {}
+        self._states = np.full((grid.rows, grid.cols), PatchState.PENDING, np.uint8)
+        self._reasons: dict[tuple[int, int], str] = {}
+        self._is_added = np.zeros(self._states.shape, np.bool_)
+        self._mask: MaskEdits | None = None
+        self._edited: tuple[int, npt.NDArray[np.uint8]] | None = None  # by version
         self._is_shielded = is_shielded
         self._verdicts = self._no_values()
         self._layers = {PATCH: self._no_values()}
@@ -119,16 +151,66 @@ class ProbabilityMap:
 
     def add(self, result: BlockResult) -> None:
         """Take over a block's result."""
-        block = result.block
-        here = np.s_[block.row : block.row + block.rows, block.col : block.col + block.cols]
-        self.states[here] = result.states
+        here = result.block.place
+        self._states[here] = result.states
         self._verdicts[here] = result.layers.get(SHIELD, NO_VALUE)
-        for name in result.layers.keys() - self._layers.keys() - {SHIELD}:
+        self._is_added[here] = np.greater(result.layers.get(ADDED, NO_VALUE), 0)
+        for name in result.layers.keys() - self._layers.keys() - {SHIELD, ADDED}:
             self._layers[name] = self._no_values()
         for name, stored in self._layers.items():
             stored[here] = result.layers.get(name, NO_VALUE)
-        self.reasons.update(result.reasons)
+        self._reasons.update(result.reasons)
         self.version += 1
+
+    @property
+    def mask(self) -> MaskEdits | None:
+        """What the user changed of the tissue mask; None for nothing."""
+        return self._mask
+
+    @mask.setter
+    def mask(self, mask: MaskEdits | None) -> None:
+        self.version += mask is not self._mask
+        self._mask = mask
+
+    @property
+    def states(self) -> npt.NDArray[np.uint8]:
+        """What became of each patch, shape (rows, cols), `PatchState` values.
+
+        Never ``EXCLUDED``, which is what the shield makes of ``OK``. Where the user changed the
+        tissue mask, what was taken out of it is background, and what was added is pending until it
+        is computed; what was computed for an addition that was taken back is background again.
+        """
+        if self._mask is None and not self._is_added.any():
+            return self._states
+        if self._edited is None or self._edited[0] != self.version:
+            states, known = self._states.copy(), np.not_equal(self._states, PatchState.PENDING)
+            if self._mask is None:
+                states[self._is_added] = PatchState.BACKGROUND
+            else:
+                states[self._is_added & ~self._mask.added] = PatchState.BACKGROUND
+                is_missing = np.equal(states, PatchState.BACKGROUND) & self._mask.added
+                states[is_missing] = PatchState.PENDING
+                states[known & self._mask.removed] = PatchState.BACKGROUND
+            self._edited = self.version, states
+        return self._edited[1]
+
+    @property
+    def reasons(self) -> dict[tuple[int, int], str]:
+        """Why patches failed, by (row, col)."""
+        if self.states is self._states:
+            return self._reasons
+        failed = self.failed
+        return {at: why for at, why in self._reasons.items() if failed[at]}
+
+    @property
+    def mask_counts(self) -> tuple[int, int]:
+        """How many patches are tissue, and how many background, by the user's hand alone."""
+        if self._mask is None:
+            return 0, 0
+        was = np.where(self._is_added, PatchState.BACKGROUND, self._states)
+        is_tissue = ~np.isin(was, (PatchState.PENDING, PatchState.BACKGROUND))
+        added = self._mask.added & np.equal(was, PatchState.BACKGROUND)
+        return int(added.sum()), int((self._mask.removed & is_tissue).sum())
 
     def exclude(self, reason: str, where: npt.NDArray[np.bool_]) -> None:
         """Have the shield find something on patches.
@@ -186,8 +268,9 @@ class ProbabilityMap:
     def copy(self) -> ProbabilityMap:
         """Return a map that stays as this one is now."""
         copied = ProbabilityMap(self.grid, self._context, is_shielded=self.is_shielded)
-        copied.version, copied.states = self.version, self.states.copy()
-        copied.reasons, copied._verdicts = dict(self.reasons), self._verdicts.copy()
+        copied.version, copied._mask = self.version, self._mask
+        copied._states, copied._is_added = self._states.copy(), self._is_added.copy()
+        copied._reasons, copied._verdicts = dict(self._reasons), self._verdicts.copy()
         copied._layers = {name: it.copy() for name, it in self._layers.items()}
         return copied
 

@@ -31,6 +31,10 @@ _STATE_BYTES = 1  # of a patch in a block
 
 BlockSide = Annotated[int, Within(1, 256)]
 OverviewSide = Annotated[int, Within(1, OVERVIEW_SIDE_PX)]
+Spans = Annotated[tuple[tuple[Cell, Cell, Cell], ...], Sized(0, MAX_CELLS)]
+Outline = tuple[tuple[tuple[tuple[float, float], ...], ...], ...]
+"""A shape: the points of each ring of each polygon, level-0 pixels."""
+
 Sha256 = Annotated[str, Matching("[0-9a-f]{64}")]
 Moment = Annotated[str, Matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")]
 """UTC."""
@@ -114,6 +118,8 @@ class Plan(Event):
         The model's card (JSON, without golden patches) where it is that of a stored run.
     blocks, restored_blocks : int
         How many blocks the grid has, and how many of them an earlier run has committed.
+    is_partial : bool
+        It is asked for in some areas only, or was, as far as it is stored.
     """
 
     NAME = "plan"
@@ -125,11 +131,23 @@ class Plan(Event):
     versions: dict[str, str]
     blocks: Count
     restored_blocks: Count
+    is_partial: bool = False
     card: Annotated[str, Sized(0, 1 << 20)] | None = None
 
     def __post_init__(self) -> None:
         if self.grid.rows * self.grid.cols > MAX_CELLS:
             raise ValueError(f"a grid of {self.grid.rows} x {self.grid.cols} is too large")
+
+
+@dataclass(frozen=True)
+class MaskEdited(Event):
+    """What the user changed of the tissue mask of the grid that is planned (`MaskEdits`)."""
+
+    NAME = "mask"
+
+    added: Spans
+    removed: Spans
+    areas: Count
 
 
 @dataclass(frozen=True)
@@ -260,13 +278,17 @@ class AnalyzeJob(JobMessage):
         Only tell what an earlier run committed; also of an older version, if it is finished.
     first : (x, y, width, height) or None
         The part of level 0 to analyze before all else.
+    inside : tuple of Outline
+        Analyze only patches that touch one of these shapes; none: all patches.
+    mask : tuple of (is_tissue, Outline), or None
+        What the user changed of the tissue mask, the uppermost last; None: as it is kept.
     careful, crashed
         See `after_crash`.
     """
 
     NAME = "analyze"
     ANSWERS = (
-        *(SlideOpened, Trying, Tried, Note, StoredModels, Plan, Started, BlockDone),
+        *(SlideOpened, Trying, Tried, Note, StoredModels, Plan, MaskEdited, Started, BlockDone),
         *(OverviewStrip, Done),
     )
     COMMANDS = (Cancel,)
@@ -281,6 +303,8 @@ class AnalyzeJob(JobMessage):
     restart: bool = False
     recall: bool = False
     first: tuple[float, float, float, float] | None = None
+    inside: tuple[Outline, ...] = ()
+    mask: tuple[tuple[bool, Outline], ...] | None = None
     careful: tuple[Number, ...] = ()
     crashed: tuple[tuple[Number, str], ...] = ()
 
@@ -319,7 +343,7 @@ class RecallJob(JobMessage):
     """
 
     NAME = "recall"
-    ANSWERS = (SlideOpened, Note, Plan, Started, BlockDone, OverviewStrip, Done)
+    ANSWERS = (SlideOpened, Note, Plan, MaskEdited, Started, BlockDone, OverviewStrip, Done)
     COMMANDS = (Cancel,)
 
     slide: str

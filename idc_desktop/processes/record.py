@@ -13,18 +13,20 @@ import numpy.typing as npt
 from idc_desktop.errors import GarbledMessageError, ModelError
 from idc_desktop.maps.grid import Block
 from idc_desktop.maps.layers import pack, unpack
+from idc_desktop.maps.mask import MaskEdits, cells_of
 from idc_desktop.maps.probability_map import BlockResult, PatchState, ProbabilityMap
 from idc_desktop.models.card import Model, ModelCard, card_without_golden
 from idc_desktop.processes.engine_messages import (
     BlockDone,
     Done,
+    MaskEdited,
     Note,
     OverviewStrip,
     Plan,
     StoredModel,
     StoredModels,
 )
-from idc_desktop.processes.message import Event, SlideOpened
+from idc_desktop.processes.message import OVERVIEW, Event, SlideOpened, Started
 from idc_desktop.slides.description import SlideDescription
 
 
@@ -56,6 +58,8 @@ class RunRecord:
         Side of an overview pixel, level-0 pixels.
     notes : list of str
         What the user should know, each once.
+    has_computed : bool
+        Whether not all of it was stored before.
 
     Parameters
     ----------
@@ -76,6 +80,7 @@ class RunRecord:
         self.overview: npt.NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
         self.overview_px_l0 = 1.0
         self.notes: list[str] = []
+        self.has_computed = False
 
     @property
     def done_patches(self) -> int:
@@ -97,6 +102,10 @@ class RunRecord:
                 self.stored_models = event.models
             case Plan():
                 self._take_plan(event)
+            case Started():
+                self.has_computed |= event.number != OVERVIEW
+            case MaskEdited():
+                self._take_mask(event)
             case Note():
                 if event.text not in self.notes:
                     self.notes.append(event.text)
@@ -122,6 +131,16 @@ class RunRecord:
         elif self.map.grid != plan.grid:
             raise GarbledMessageError("plan: another grid than before")
         self.plan = plan
+
+    def _take_mask(self, event: MaskEdited) -> None:
+        if self.map is None:
+            raise GarbledMessageError("mask: nothing is planned")
+        shape = (self.map.grid.rows, self.map.grid.cols)
+        try:
+            added, removed = cells_of(event.added, shape), cells_of(event.removed, shape)
+        except ValueError as error:
+            raise GarbledMessageError(f"mask: {error}") from error
+        self.map.mask = MaskEdits(added, removed, event.areas)
 
     def _take_block(self, event: BlockDone) -> None:
         if self.map is None:
@@ -172,7 +191,7 @@ def block_result(event: BlockDone) -> BlockResult:
     block = Block(event.number, event.row, event.col, event.rows, event.cols)
     shape = (block.rows, block.cols)
     states = np.frombuffer(event.payload, np.uint8, block.cells).reshape(shape)
-    if states.min() <= PatchState.PENDING or states.max() >= PatchState.EXCLUDED:  # only derived
+    if states.max() >= PatchState.EXCLUDED:  # only derived
         raise GarbledMessageError("block: a state is none of a patch that was tried")
     try:
         layers = unpack(event.layers, event.payload[block.cells :], shape)

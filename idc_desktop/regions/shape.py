@@ -32,6 +32,9 @@ Verdict = Literal["", "IDC", "DCIS", "benign", "artefact", "unsure"]
 
 VERDICTS: tuple[Verdict, ...] = ("IDC", "DCIS", "benign", "artefact", "unsure")
 
+MASK_ADDED, MASK_REMOVED = "Tissue mask: added", "Tissue mask: removed"
+"""Classes of regions whose patches count as tissue, or as background, whatever the mask says."""
+
 MAX_COORDINATE = 1e8
 """px; far beyond any slide, and its square is still exact enough."""
 
@@ -54,6 +57,8 @@ _CLASS_RGB = {
     "immune cells": (160, 90, 160),
     "necrosis": (50, 50, 50),
     "other": (255, 200, 0),
+    MASK_ADDED.casefold(): (0, 120, 235),
+    MASK_REMOVED.casefold(): (95, 105, 130),
 }
 
 
@@ -279,6 +284,11 @@ class Region:
     def drawn_rgb(self) -> Rgb:
         """Its colour before any verdict: its own, or its class's."""
         return self.color or class_rgb(self.classification)
+
+    @property
+    def changes_mask(self) -> bool:
+        """Whether it is there to change the tissue mask: then it has no figures and no verdict."""
+        return self.classification in (MASK_ADDED, MASK_REMOVED)
 
     @property
     def known_as(self) -> tuple[str, Rgb]:

@@ -24,7 +24,7 @@ from idc_desktop.closing import Closing
 from idc_desktop.errors import OutputError, cause_of, remedy_for
 from idc_desktop.maps.grid import Block
 from idc_desktop.maps.layers import PATCH, pack, unpack
-from idc_desktop.maps.probability_map import BlockResult
+from idc_desktop.maps.probability_map import BlockResult, PatchState
 from idc_desktop.models.card import Model, card_without_golden
 from idc_desktop.models.provider import Provider, ProviderChoice
 from idc_desktop.storage.database import (
@@ -71,13 +71,18 @@ _KIND = FileKind(
         1: Version((_RUN, _PATCH_BLOCKS)),
         3: Version((FACTS, _RUN, _PATCH_BLOCKS)),
         4: Version((FACTS, _RUN, _BLOCKS), lambda rows: _upgraded(rows)),
+        8: Version((FACTS, _RUN, _BLOCKS)),  # a block may be there in part
     },
     patience_s=3.0,  # an engine that was just cancelled ends its block before it gives it free
 )
 FORMAT_VERSION = _KIND.newest
 
 _KEY_DIGITS = 32  # of the run key, in the name of its file
-_CARD, _ANALYZED = "card", "analyzed"  # facts; the others are fields of `RunFacts`, too
+_CARD, _ANALYZED, _PARTIAL = (
+    "card",
+    "analyzed",
+    "partial",
+)  # facts; the others are fields of `RunFacts`, too
 
 
 def run_key(settings: Mapping[str, Any]) -> str:
@@ -167,11 +172,14 @@ class RunFacts:
         The model's, without golden patches: a run outlives its model.
     provider, versions : mapping
         What the engine ran on, and who computed.
+    partial : bool
+        Only some areas were asked for.
     """
 
     card: Mapping[str, Any]
     provider: Mapping[str, Any]
     versions: Mapping[str, str]
+    partial: bool = False
 
 
 class RunStore(Closing):
@@ -194,7 +202,9 @@ class RunStore(Closing):
     Attributes
     ----------
     restored : tuple of int
-        Numbers of the blocks that an earlier run already committed, all verified.
+        Numbers of the blocks that an earlier run already committed as a whole, all verified.
+    is_partial : bool
+        What was committed last was asked for in some areas only.
     analyzed : str or None
         When the last block was committed (UTC); None if nobody noted it.
     notes : tuple of str
@@ -228,34 +238,54 @@ class RunStore(Closing):
         try:
             opened = open_file(self.path, _KIND, first, check)
             self._database = opened.database
-            self.restored = tuple(sorted(row[0] for row in opened.rows[_BLOCKS.name]))
+            rows = opened.rows[_BLOCKS.name]
+            self._begun = {row[0] for row in rows}
+            self.restored = tuple(sorted(row[0] for row in rows if _is_whole(row)))
             if opened.damage is not None:
                 self.notes = (
                     f"The stored run file was damaged ({opened.damage.reason}); it is kept as "
-                    f"{opened.damage.kept}. {len(self.restored)} block(s) were saved, the others "
+                    f"{opened.damage.kept}. {len(rows)} block(s) were saved, the others "
                     "are computed again.",
                 )
             facts = facts_of(opened.rows)
+            self.is_partial = facts.get(_PARTIAL) is True
             self.analyzed: str | None = facts.get(_ANALYZED)
             # What was committed by others stays theirs; the card is the same by the run's key.
             self._untold = [fact(*it) for it in asdict(about).items()] if about is not None else []
             if restart:
                 with self._writing():
                     self._database.execute("DELETE FROM block")
-                self.restored, self.analyzed = (), None
+                self.restored, self.analyzed, self._begun = (), None, set()
             elif about is not None and _CARD not in facts:
                 with self._writing():
                     put(self._database, FACTS, [fact(_CARD, about.card)])
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise self._failure(error) from error
 
-    def commit(self, results: list[BlockResult]) -> None:
-        """Make results durable in one transaction; they survive any kill after this returns."""
+    def commit(self, results: list[BlockResult]) -> list[BlockResult]:
+        """Make results durable in one transaction; they survive any kill after this returns.
+
+        Returns
+        -------
+        list of BlockResult
+            What is known of these blocks now: with what was committed before of the patches that a
+            result says nothing of.
+        """
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with self._writing():
-            put(self._database, _BLOCKS, [_to_row(result) for result in results])
+            whole = [
+                it.over(self._find(it.block.number)) if it.block.number in self._begun else it
+                for it in results
+            ]
+            put(self._database, _BLOCKS, [_to_row(result) for result in whole])
             put(self._database, FACTS, [*self._untold, fact(_ANALYZED, now)])
         self.analyzed, self._untold = now, []
+        self._begun |= {it.block.number for it in whole}
+        return whole
+
+    def _find(self, number: int) -> BlockResult:
+        statement = "SELECT * FROM block WHERE number = ?"
+        return _from_row(self._database.execute(statement, (number,)).fetchone())
 
     def results(self) -> Iterator[BlockResult]:
         """Yield the committed results in the order of their numbers."""
@@ -378,8 +408,13 @@ def _finished(path: Path) -> Iterator[StoredRun]:
         settings = json.loads(text)
         with contextlib.suppress(KeyError, TypeError):  # not settings of ours
             cells = settings["grid"]["rows"] * settings["grid"]["cols"]
-            if sum(it.block.cells for it in results) == cells:
+            if sum(int(np.count_nonzero(it.states)) for it in results) == cells:
                 yield StoredRun(settings, facts_of(opened.rows), results)
+
+
+def _is_whole(row: tuple[Any, ...]) -> bool:
+    """Whether every patch of a block has a state."""
+    return PatchState.PENDING not in row[5]
 
 
 def _to_row(result: BlockResult) -> tuple[Any, ...]:
