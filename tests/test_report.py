@@ -165,6 +165,9 @@ def test_report_tells_verdicts_and_figures_at_two_thresholds(
     assert any(it.startswith("p at or above") and "in use" in it for it in lines)
     assert any(it.startswith("Focus 1 IDC ") for it in lines)
     assert any(it.startswith("Other DCIS ") for it in lines)
+    (tumour,) = (it for it in lines if it.startswith("Longest diameter of the accepted tumour"))
+    (slide,) = (it for it in lines if it.startswith("Whole slide "))
+    assert slide.split()[3] == tumour.split()[6]  # not the diagonal of the glass
     assert {"Focus 1: first", "second", "here text"} <= set(lines)
     length = np.hypot(3000 * found.mpp[0], 4000 * found.mpp[1]) / 1e3
     assert f"margin line {length:.3f} mm" in lines

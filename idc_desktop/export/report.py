@@ -29,7 +29,7 @@ from idc_desktop.maps.layers import CONTEXT
 from idc_desktop.models.card import figure_text
 from idc_desktop.models.operation import Operation, operating_point_text
 from idc_desktop.plain_text import counted, one_line
-from idc_desktop.regions.diameter import diameter_of
+from idc_desktop.regions.diameter import Diameter, diameter_of
 from idc_desktop.regions.editing import by_class
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
 from idc_desktop.regions.marks import Mark
@@ -234,7 +234,11 @@ def _column(content: Content, threshold: float, foci: Sequence[Focus]) -> dict[s
     return {
         "IDC area": f"{figures.idc_area_um2 / 1e6:.2f} mm²",
         "IDC, of the analyzed area": _percent(figures.idc_fraction),
-        "Accepted IDC area": "–, no verdict yet" if accepted_um2 is None else _mm2(accepted_um2),
+        "Accepted IDC area": (
+            "–, no verdict yet"
+            if accepted_um2 is None
+            else _mm2(accepted_um2) + _disputed(accepted.disputed_um2(meter, threshold))
+        ),
         "Longest diameter of the accepted tumour": _mm(longest and longest.length),
         "Foci": f"{len(foci):,}",
         "Largest focus": "–" if largest is None else _mm2(largest.area_um2),
@@ -242,6 +246,11 @@ def _column(content: Content, threshold: float, foci: Sequence[Focus]) -> dict[s
             None if largest is None else diameter_of([largest.shape], analysis.mpp).length
         ),
     }
+
+
+def _disputed(area_um2: float) -> str:
+    """Say how much of the accepted area was judged otherwise, too; nothing of none."""
+    return f", of it {_mm2(area_um2)} judged otherwise" if area_um2 else ""
 
 
 def _promise(analysis: Analysis, threshold: float) -> str:
@@ -256,8 +265,13 @@ def _regions(content: Content) -> Iterable[Flowable]:
     if not content.regions:
         return
     yield from paper.heading("Regions")
+    analysis = content.analysis
     rows = list(zip(content.rows, content.figures, content.accepted_um2, strict=True))
-    yield from _figures_table(rows, content.analysis)
+    # The diagonal of the glass says nothing: of the slide, it is the tumour's that counts.
+    tumour = content.accepted.diameter(analysis.layer, analysis.mpp, analysis.threshold)
+    of_tumour = "Longest of the whole slide: of the accepted tumour, its parts together."
+    yield Paragraph(of_tumour, paper.SMALL)
+    yield from _figures_table(rows, analysis, content.rows[-1].id, tumour)
     notes, more = paper.first_of([it for it in content.regions if it.note])
     if notes:
         yield from paper.heading("Notes on regions")
@@ -269,7 +283,6 @@ def _regions(content: Content) -> Iterable[Flowable]:
         yield from paper.heading("Classes")
         same = "Where regions of one class overlap, the common area counts once."
         yield Paragraph(same, paper.SMALL)
-        analysis = content.analysis
         meter = RegionMeter(analysis.layer, analysis.mpp)
         figures = meter.measure([it.shape for it in classes], analysis.threshold)
         nothing = [None] * len(classes)
@@ -278,9 +291,16 @@ def _regions(content: Content) -> Iterable[Flowable]:
 
 
 def _figures_table(
-    rows: Sequence[tuple[Region, RegionStatistics, float | None]], analysis: Analysis
+    rows: Sequence[tuple[Region, RegionStatistics, float | None]],
+    analysis: Analysis,
+    slide: str = "",
+    tumour: Diameter | None = None,
 ) -> Iterable[Flowable]:
+    """Return the table of some rows; that of the id `slide` is as long as the tumour."""
     rows, more = paper.first_of(rows)
+    longest = [
+        tumour if it.id == slide else diameter_of([it.shape], analysis.mpp) for it, *_ in rows
+    ]
     titles = (
         "Name", "Class", "Verdict", "Area mm²", "Longest mm", "Analyzed", "Failed", "IDC mm²",
         "IDC %", "Accepted mm²", "Mean p", "Max p",
@@ -296,7 +316,7 @@ def _figures_table(
                 region.classification,
                 region.verdict,
                 f"{figures.area_um2 / 1e6:.3f}",
-                f"{diameter_of([region.shape], analysis.mpp).length / 1e3:.2f}",
+                _mm(line and line.length).removesuffix(" mm"),
                 f"{figures.patches_analyzed:,}",
                 f"{figures.patches_failed:,}",
                 f"{figures.idc_area_um2 / 1e6:.3f}",
@@ -305,7 +325,7 @@ def _figures_table(
                 _probability(figures.mean_probability),
                 _probability(figures.max_probability),
             )
-            for region, figures, accepted in rows
+            for (region, figures, accepted), line in zip(rows, longest, strict=True)
         ],
     )
     yield from more

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -15,12 +16,14 @@ from idc_desktop.maps.grid import PatchGrid
 from idc_desktop.maps.probability_map import MapLayer
 from idc_desktop.regions import editing
 from idc_desktop.regions.diameter import Diameter, farthest
+from idc_desktop.regions.mask import drawn
 from idc_desktop.regions.overlap import Overlap
 from idc_desktop.regions.shape import Region, Shape, Verdict
 from idc_desktop.regions.statistics import RegionMeter
 
 _ACCEPTED: Verdict = "IDC"
 
+_TOUCHING = 1e-6  # of an area: where two only touch, rounding may leave so much in common
 _MOSTLY = 0.5 * (1 - 1e-9)  # of a focus: so much of it must be judged
 
 
@@ -28,6 +31,8 @@ class Accepted:
     """The tumour that was accepted of a slide: all that was judged IDC, drawn or focus.
 
     Of it counts what is analyzed and at or above the threshold; what is not judged never counts.
+    It is the union: what was judged otherwise within an area judged IDC counts with that area, and
+    stands in `conflicts`.
 
     Parameters
     ----------
@@ -43,11 +48,36 @@ class Accepted:
     """
 
     def __init__(self, regions: Iterable[Region]) -> None:
-        judged = [it for it in regions if it.verdict]
+        judged = [it for it in drawn(regions) if it.verdict]
         shapes = [it.shape for it in judged if it.verdict == _ACCEPTED]
         self.is_begun = bool(judged)
+        self._judged = judged
         self.shape = editing.unite(shapes) if shapes else None
         self._parts: dict[tuple[Shape, Verdict], Shape | None] = {}
+
+    @cached_property
+    def conflicts(self) -> dict[str, Shape]:
+        """What of areas judged otherwise lies within larger ones judged IDC, by their ids.
+
+        A focus judged IDC within a larger area judged benign is none: there the verdicts say the
+        same of each place as the figures do.
+        """
+        accepted = [it.shape for it in self._judged if it.verdict == _ACCEPTED]
+        found = {}
+        for region in (it for it in self._judged if it.verdict != _ACCEPTED):
+            least = region.shape.area_px * _MOSTLY * 2
+            around = [it for it in accepted if it.area_px >= least and not _apart(it, region.shape)]
+            common = editing.intersect(region.shape, editing.unite(around)) if around else None
+            if common is not None and common.area_px > region.shape.area_px * _TOUCHING:
+                found[region.id] = common
+        return found
+
+    def disputed_um2(self, meter: RegionMeter, threshold: float) -> float:
+        """Return how much of the accepted area lies in `conflicts`."""
+        if not self.conflicts:
+            return 0.0
+        whole = editing.unite(self.conflicts.values())
+        return meter.measure([whole], threshold)[0].idc_area_um2
 
     def areas_um2(
         self, rows: Sequence[Region], meter: RegionMeter, threshold: float
@@ -128,7 +158,7 @@ def verdicts_of(
     shapes : sequence of Shape
         Whole cells of the grid, as foci are.
     """
-    judged = [it for it in regions if it.verdict]
+    judged = [it for it in drawn(regions) if it.verdict]
     exactly = {it.shape: it.verdict for it in judged}
     # A region of exactly one of them has nothing of the others.
     wanted = {*shapes}

@@ -170,3 +170,23 @@ def test_verdict_of_a_drawn_region_counts_for_the_foci_it_covers() -> None:
 
     assert verdicts_of([one, two], [replace(half, verdict="unsure")], grid) == ["unsure", ""]
     assert verdicts_of([one, two], [replace(half, shape=less, verdict="unsure")], grid) == ["", ""]
+
+
+def test_area_judged_otherwise_within_idc_counts_and_is_told() -> None:
+    probability_map = painted_map((0, 0))
+    meter = RegionMeter(probability_map.layer(), MPP)
+    whole = [whole_slide(probability_map.grid)]
+    outer = Region("outer", rectangle(0, 0, 3_000, 3_000), verdict="IDC")
+    inner = Region("inner", rectangle(500, 500, 1_500, 1_500), verdict="benign")
+    beside = Region("beside", rectangle(3_000, 0, 4_000, 3_000), verdict="DCIS")  # only touches
+    accepted = Accepted([outer, inner, beside])
+
+    assert accepted.areas_um2(whole, meter, 0.1) == Accepted([outer]).areas_um2(whole, meter, 0.1)
+    assert accepted.conflicts.keys() == {inner.id}
+    assert accepted.disputed_um2(meter, 0.1) == pytest.approx(
+        meter.measure([inner.shape], 0.1)[0].idc_area_um2
+    )
+    # A smaller IDC within what is benign is what the figures say, too.
+    others = [replace(outer, verdict="benign"), replace(inner, verdict="IDC")]
+    assert not Accepted(others).conflicts
+    assert Accepted(others).disputed_um2(meter, 0.1) == 0

@@ -83,6 +83,12 @@ _TEXTS = {_NAME: "name", _CLASS: "classification", VERDICT: "verdict", _NOTE: "n
 _NO_CLASS = "no class"
 _UNDEFINED = "–"
 
+WITHIN_IDC = (
+    "It lies within a larger area judged IDC, which counts whole. Subtract it there (Shift+U), or "
+    "judge the area otherwise."
+)
+"""What to know of an area judged otherwise."""
+
 
 class RegionTable(QAbstractTableModel):
     """A row for each region; figures follow the map and the threshold."""
@@ -142,6 +148,10 @@ class RegionTable(QAbstractTableModel):
             return self._sort_value(index.row(), column)
         if role == Qt.ItemDataRole.DisplayRole and column == _CLASS and not region.classification:
             return _NO_CLASS
+        if role == Qt.ItemDataRole.DisplayRole and column == VERDICT:
+            return f"{region.verdict}{self._conflict(region)}"
+        if role == Qt.ItemDataRole.ToolTipRole and column == VERDICT and self._conflict(region):
+            return plain_tip(WITHIN_IDC)
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
             return self._text(index.row(), column)
         if role == Qt.ItemDataRole.CheckStateRole and column in (_SHOWN, _LOCKED):
@@ -174,7 +184,7 @@ class RegionTable(QAbstractTableModel):
         elif column == _CLASS:
             label = "Change class"
             changed = self._document.regions.classified(region, str(value).strip())
-        elif column == VERDICT and value in ("", *VERDICTS):
+        elif column == VERDICT and value in ("", *VERDICTS) and not region.changes_mask:
             label, changed = f"Verdict {value}".strip(), replace(region, verdict=value)
         elif column == _NOTE:
             label, changed = "Note", replace(region, note=str(value).strip())
@@ -203,6 +213,10 @@ class RegionTable(QAbstractTableModel):
             return ""
         value = self._figure(row, column)
         return _UNDEFINED if value is None else _COLUMNS[column].text.format(value)
+
+    def _conflict(self, region: Region) -> str:
+        is_one = region.verdict and region.id in self._document.regions.accepted.conflicts
+        return ", within IDC" if is_one else ""
 
     def _figure(self, row: int, column: int) -> float | None:
         if column in (_AREA, _LONGEST):  # need no map

@@ -44,8 +44,10 @@ class RegionLayer:
                 self._paint(painter, region, is_chosen=region.id in chosen, few=few)
         painter.restore()
         if few:
-            for region in (it for it in regions if it.verdict):
-                _paint_verdict(painter, to_device, region)
+            judged = [it for it in regions if it.verdict]
+            conflicts = self._model.accepted.conflicts if judged else {}
+            for region in judged:
+                _paint_verdict(painter, to_device, region, is_disputed=region.id in conflicts)
         if handles:
             for region in self._model.chosen:
                 if not (region.is_hidden or region.is_locked):
@@ -89,20 +91,26 @@ def path_of(shape: Shape) -> QPainterPath:
     return path
 
 
-def _paint_verdict(painter: QPainter, to_device: QTransform, region: Region) -> None:
-    """Write a verdict at its region: not all tell colours apart."""
+def _paint_verdict(
+    painter: QPainter, to_device: QTransform, region: Region, *, is_disputed: bool
+) -> None:
+    """Write a verdict at its region: not all tell colours apart.
+
+    One in conflict stands whatever the size of its region on the screen.
+    """
+    text = f"{region.verdict}, within IDC" if is_disputed else region.verdict
     left, top, right, bottom = region.shape.bounds
     seen = to_device.mapRect(QRectF(left, top, right - left, bottom - top))
     metrics = painter.fontMetrics()
     at = _uppermost(to_device, region.shape)
     box = QRectF(at.x(), at.y() - metrics.height() - 3, 0, metrics.height() + 2)
-    box.setWidth(metrics.horizontalAdvance(region.verdict) + 8)
-    if box.width() < seen.width() and QRectF(painter.window()).intersects(box):
+    box.setWidth(metrics.horizontalAdvance(text) + 8)
+    if (is_disputed or box.width() < seen.width()) and QRectF(painter.window()).intersects(box):
         painter.fillRect(box, _HALO)
         painter.setPen(QPen(QColor(*region.rgb), 2))
         painter.drawRect(box)
         painter.setPen(_INK)
-        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, region.verdict)
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
 
 
 def _uppermost(to_device: QTransform, shape: Shape) -> QPointF:
