@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -75,20 +76,19 @@ class Beside(SlideScene):
         self._thresholds: Mapping[str, float] = {}
         self._run: Run | None = None
         self._reading: Task | None = None
-        self._mpp: float | None = None
         self.refusal = ""
+        self.regions.changed.connect(self._change_mask)
         document.display_changed.connect(self._follow_display)
         document.bared.connect(self._follow_bare)
         self.bared.connect(self._lead_bare)
         if path is not None and is_other:
             regions.setParent(self)
             regions.warned.connect(self.noted)
-            self.path, self._mpp = path, given_mpp(path)
-            tiles = self.tiles = TileLoader(
-                str(path.absolute()), self._mpp, self, cached_tiles=_CACHED_TILES
-            )
-            tiles.opened.connect(self._on_opened)
-            tiles.refused.connect(self._on_refused)
+            self.path = path
+            looking = Task(self)
+            looking.succeeded.connect(self._open)
+            looking.ended.connect(looking.deleteLater)
+            looking.start(partial(given_mpp, path), may_hang=True)  # its share may not answer
         else:
             self._share_slide()
         self.link = CameraLink(document.camera, self.camera, self)
@@ -179,6 +179,13 @@ class Beside(SlideScene):
         self._take_run()
         self._follow_selection()
 
+    def _open(self, mpp: float | None) -> None:
+        assert self.path is not None
+        tiles = TileLoader(str(self.path.absolute()), mpp, self, cached_tiles=_CACHED_TILES)
+        self.tiles = tiles
+        tiles.opened.connect(self._on_opened)
+        tiles.refused.connect(self._on_refused)
+
     def _on_opened(self, description: SlideDescription) -> None:
         self.slide, self.pyramid = description, TilePyramid(description)
         self.regions.glance(slide_folder(data_folder(), description.identity))
@@ -206,9 +213,14 @@ class Beside(SlideScene):
             run = self._run = runs.stored(path, self._model, mpp, slide.identity)
             run.changed.connect(lambda _: self.changed.emit())
             run.map_changed.connect(lambda _: self.map_changed.emit())
+            run.change_mask(self.regions.all)
             run.recall()
         self.map_changed.emit()
         self.changed.emit()
+
+    def _change_mask(self) -> None:
+        if self._run is not None:
+            self._run.change_mask(self.regions.all)
 
     def _drop_run(self) -> None:
         if self._run is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QRectF, QTimer, Signal
@@ -17,9 +18,13 @@ from idc_desktop.processes.engine_messages import AnalyzeJob, BlockDone, Plan
 from idc_desktop.processes.message import Event, SlideOpened
 from idc_desktop.processes.record import RunRecord, require_model
 from idc_desktop.processes.supervisor import Job, usable_threads
+from idc_desktop.regions.mask import MaskArea, Outline
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.storage.user_data import data_folder
 from idc_desktop.ui.hand_over import HandOver
+
+GivenMpp = float | Callable[[], float | None] | None
+"""A resolution that the user gave, µm per pixel, or what returns it and may take long."""
 
 _PORTION_S = 0.01
 
@@ -88,13 +93,14 @@ class _Follower(threading.Thread):
         claims: _Claims,
         inbox: deque[_Said],
         woken: HandOver[None],
+        find_mpp: Callable[[], float | None] | None,
     ) -> None:
         super().__init__(daemon=True)
         self.slide = job.slide
         self.identity = identity
         self._what, self._model = job, model
         self._after, self._claims = after, claims
-        self._inbox, self._woken = inbox, woken
+        self._inbox, self._woken, self._find_mpp = inbox, woken, find_mpp
         self._lock = threading.Lock()
         self._job: Job | None = None
         self._is_cancelled = False
@@ -121,6 +127,8 @@ class _Follower(threading.Thread):
         while self._after:
             self._after.pop().join()
         name = Path(self.slide).name
+        if self._find_mpp is not None:
+            self._what = replace(self._what, mpp=self._find_mpp())
         if self._is_cancelled:
             raise cancelled(name)
         job = Job(self._what, name)
@@ -176,35 +184,42 @@ class Engines:
         self,
         slide: Path,
         model: ModelFile,
-        mpp: float | None,
+        mpp: GivenMpp,
         *,
         identity: str | None = None,
         restart: bool = False,
         recall: bool = False,
         first: QRectF | None = None,
+        inside: tuple[Outline, ...] = (),
+        mask: tuple[MaskArea, ...] | None = None,
         parent: QObject | None = None,
     ) -> EngineRun:
         """Analyze a slide, or recall what is stored of it.
 
         Parameters
         ----------
-        mpp : float or None
-            Resolution given by the user, µm per pixel.
+        mpp : float, None, or callable
+            Resolution given by the user, µm per pixel; or what returns it, called in the engine's
+            thread: the slide's share may not answer.
         identity : str or None
             The slide's, if it is known.
         first : QRectF or None
             The part of level 0 to analyze before all else.
+        inside, mask
+            As of an `AnalyzeJob`.
         """
         job = AnalyzeJob(
             slide=str(slide.absolute()),
             model=str(model.path),
-            mpp=mpp,
+            mpp=None if callable(mpp) else mpp,
             provider=self.provider,
             threads=usable_threads(),
             data_folder=str(data_folder()),
             restart=restart,
             recall=recall,
             first=(first.x(), first.y(), first.width(), first.height()) if first else None,
+            inside=inside,
+            mask=mask,
         )
         self._followers = [it for it in self._followers if it.is_alive()]
         after = [
@@ -212,7 +227,8 @@ class Engines:
             for it in self._followers
             if it.slide == job.slide or (identity is not None and it.identity == identity)
         ]
-        engine = EngineRun(job, model, identity, after, self._claims, parent)
+        find_mpp = mpp if callable(mpp) else None
+        engine = EngineRun(job, model, identity, after, self._claims, parent, find_mpp=find_mpp)
         self._followers.append(engine.follower)
         return engine
 
@@ -247,13 +263,17 @@ class EngineRun(QObject):
         after: list[_Follower],
         claims: _Claims,
         parent: QObject | None = None,
+        *,
+        find_mpp: Callable[[], float | None] | None = None,
     ) -> None:
         super().__init__(parent)
         self.record = RunRecord(model.card)
         self._inbox: deque[_Said] = deque()
         self._abandoned = False
         woken: HandOver[None] = HandOver(self._take_portion)
-        self.follower = _Follower(job, model, identity, after, claims, self._inbox, woken)
+        self.follower = _Follower(
+            job, model, identity, after, claims, self._inbox, woken, find_mpp
+        )
         self.follower.start()
 
     def cancel(self) -> None:

@@ -85,7 +85,8 @@ class _Facts:
     outcomes: dict[str, Outcome]
 
 
-def _look_at(paths: Iterator[Path]) -> list[_Facts]:
+def _look_at(paths: Iterator[Path], settle: Callable[[], object]) -> list[_Facts]:
+    settle()  # what is about to be kept of them is what is wanted
     return [
         _Facts(
             path,
@@ -420,7 +421,7 @@ class ListedSlides(QObject):
 
         looking.succeeded.connect(on_looked)
         looking.ended.connect(looking.deleteLater)
-        looking.start(partial(_look_at, left), may_hang=True)
+        looking.start(partial(_look_at, left, self.statuses.settle), may_hang=True)
 
     def _on_slide_changed(self) -> None:
         path = self._document.path

@@ -186,6 +186,7 @@ class MainWindow(QMainWindow):
         self.pair.hide()
         self.document.close()
         QThreadPool.globalInstance().waitForDone(_PATIENCE_MS)
+        self.slide_panel.statuses.settle()
 
     def _lay_out(self) -> None:
         middle = QWidget()
@@ -331,6 +332,7 @@ class MainWindow(QMainWindow):
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._follow_system)
         document.display_changed.connect(self.verbs.mark)
         document.bared.connect(self.verbs.mark)
+        document.regions.choice_changed.connect(self.verbs.mark)
         for dock in self.docks.values():
             dock.visibilityChanged.connect(self.verbs.mark)
         for changed in (document.history.indexChanged, document.history.cleanChanged):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from PySide6.QtCore import QObject, QRectF, Signal
 
 from idc_desktop.errors import AnalysisCancelledError, slide_replaced
+from idc_desktop.maps.grid import PatchGrid
+from idc_desktop.maps.mask import MaskEdits
+from idc_desktop.maps.probability_map import PatchState
 from idc_desktop.models.model_file import ModelFile
 from idc_desktop.plain_text import counted, in_a_line
 from idc_desktop.processes.record import RunRecord
+from idc_desktop.regions.mask import mask_areas, mask_edits, outline
+from idc_desktop.regions.shape import Region, Shape
 from idc_desktop.slides.description import SlideDescription
-from idc_desktop.ui.engines import EngineRun, Engines
+from idc_desktop.ui.engines import EngineRun, Engines, GivenMpp
 
 _FOUND = "There is an earlier analysis; it is being read …"
 
@@ -47,8 +53,8 @@ class Run(QObject):
     ----------
     slide : Path
     model : ModelFile
-    mpp : float or None
-        Resolution given by the user, µm per pixel.
+    mpp : float, None, or callable
+        Resolution given by the user, µm per pixel, or what returns it and may take long.
     engines : Engines
     recalls : bool
         It begins with what is stored, as soon as `recall` or `analyze` is called.
@@ -77,7 +83,7 @@ class Run(QObject):
         self,
         slide: Path,
         model: ModelFile,
-        mpp: float | None,
+        mpp: GivenMpp,
         engines: Engines,
         *,
         recalls: bool = False,
@@ -93,6 +99,8 @@ class Run(QObject):
         self.record = RunRecord()
         self._engines = engines
         self._engine: EngineRun | None = None
+        self._regions: tuple[Region, ...] | None = None
+        self._edits: tuple[PatchGrid, MaskEdits | None] | None = None
         self._then: Callable[[], None] | None = None
         self._is_cancelling = False
 
@@ -101,19 +109,56 @@ class Run(QObject):
         if self.state is RunState.RECALLING and self._engine is None:
             self._start(recall=True)
 
-    def analyze(self, first: QRectF | None = None) -> None:
+    def is_at(self, mpp: float | None) -> bool:
+        """Whether it has a resolution that the user gave, as far as that is known."""
+        if not callable(self.mpp):
+            return self.mpp == mpp
+        read = self.record.slide
+        return read is None or (read.mpp_x if read.mpp_source == "user" else None) == mpp
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether only the insides of some regions were asked for, so far."""
+        return self.record.plan is not None and self.record.plan.is_partial
+
+    def change_mask(self, regions: Sequence[Region]) -> None:
+        """Have the tissue mask as the regions of the slide change it.
+
+        A run of which nobody tells takes it as it is kept of the slide.
+        """
+        changes = tuple(it for it in regions if it.changes_mask)
+        if changes == self._regions:
+            return
+        self._regions, self._edits = changes, None
+        if self.record.map is not None:
+            self._apply_mask()
+            if self._engine is None and self.state in (RunState.DONE, RunState.PAUSED):
+                self._conclude(self.message)
+            self.map_changed.emit(self)
+
+    def _apply_mask(self) -> None:
+        current = self.record.map
+        if self._regions is None or current is None:
+            return
+        if self._edits is None or self._edits[0] != current.grid:
+            self._edits = current.grid, mask_edits(self._regions, current.grid)
+        current.mask = self._edits[1]
+
+    def analyze(self, first: QRectF | None = None, inside: Sequence[Shape] = ()) -> None:
         """Start or resume it; what is complete stays as it is.
 
         Parameters
         ----------
         first : QRectF or None
             The part of level 0 to analyze before all else.
+        inside : sequence of Shape
+            Analyze only patches that touch one of them; none: all patches.
         """
         if self.state is RunState.RECALLING:  # what is stored shows first what there is to do
-            self._then = partial(self._analyze, first)
+            self._then = partial(self._analyze, first, inside)
             self.recall()
         elif self.state in (RunState.READY, RunState.PAUSED, RunState.FAILED):
-            self._analyze(first)
+            self._analyze(first, inside)
 
     def analyze_again(self, first: QRectF | None = None) -> None:
         """Begin it anew if it is complete; what is stored of it goes."""
@@ -138,12 +183,19 @@ class Run(QObject):
         self._drop_engine()
         self.deleteLater()
 
-    def _analyze(self, first: QRectF | None, *, restart: bool = False) -> None:
-        self._start(first=first, restart=restart)
+    def _analyze(
+        self, first: QRectF | None, inside: Sequence[Shape] = (), *, restart: bool = False
+    ) -> None:
+        self._start(first=first, inside=inside, restart=restart)
         self._set(RunState.RUNNING, "Starting the analysis …")
 
     def _start(
-        self, *, recall: bool = False, restart: bool = False, first: QRectF | None = None
+        self,
+        *,
+        recall: bool = False,
+        restart: bool = False,
+        first: QRectF | None = None,
+        inside: Sequence[Shape] = (),
     ) -> None:
         self._drop_engine()
         self.failure, self._is_cancelling = None, False
@@ -155,6 +207,8 @@ class Run(QObject):
             recall=recall,
             restart=restart,
             first=first,
+            inside=tuple(map(outline, inside)),
+            mask=None if self._regions is None else mask_areas(self._regions),
             parent=self,
         )
         self.record = engine.record
@@ -183,6 +237,7 @@ class Run(QObject):
         self._set(self.state, "A copy of this slide is being analyzed; this one waits for it.")
 
     def _on_grown(self) -> None:
+        self._apply_mask()
         is_found = self.state is RunState.RECALLING and self.record.done_patches > 0
         if is_found and self.message != _FOUND:
             self._set(self.state, _FOUND)
@@ -193,15 +248,11 @@ class Run(QObject):
         self._engine.deleteLater()
         self._engine = None
         then, self._then = self._then, None
-        states = self.record.map.states if self.record.map is not None else None
-        if failure is None and states is not None and states.all():
-            self._set(RunState.DONE, self._done_message())
-        elif failure is None and then is not None:
+        is_complete = self.record.map is not None and bool(self.record.map.states.all())
+        if failure is None and then is not None and not is_complete:
             then()
-        elif failure is None and states is not None and states.any():
-            self._set(RunState.PAUSED, "An earlier analysis was not finished; it can be resumed.")
         elif failure is None:
-            self._set(RunState.READY, "Ready to analyze.")
+            self._conclude("An earlier analysis was not finished; it can be resumed.")
         elif not isinstance(failure, AnalysisCancelledError):
             self._fail(failure)
         elif self._is_cancelling:
@@ -210,6 +261,35 @@ class Run(QObject):
         else:
             self._set(RunState.PAUSED, "Paused; what was analyzed is kept.")
         self.map_changed.emit(self)
+
+    def _conclude(self, unfinished: str) -> None:
+        """Take the state that what was found comes to; `unfinished` is said of any other part."""
+        current = self.record.map
+        states = None if current is None else current.states
+        if states is None or not states.any():
+            self._set(RunState.READY, "Ready to analyze.")
+            return
+        missing = int(np.count_nonzero(states == PatchState.PENDING))
+        if not missing:
+            self._set(RunState.DONE, self._done_message())
+        elif self.is_partial:
+            self._set(RunState.PAUSED, "Analyzed inside regions only; Analyze computes the rest.")
+        elif self._is_missing_of_mask():
+            patches = "1 patch" if missing == 1 else f"{missing:,} patches"
+            verb = "is" if missing == 1 else "are"
+            self._set(
+                RunState.PAUSED,
+                f"The tissue mask was changed: {patches} more {verb} tissue. Analyze computes "
+                f"{'it' if missing == 1 else 'them'}.",
+            )
+        else:
+            self._set(RunState.PAUSED, unfinished)
+
+    def _is_missing_of_mask(self) -> bool:
+        current = self.record.map
+        if current is None or current.mask is None:
+            return False
+        return not ((current.states == PatchState.PENDING) & ~current.mask.added).any()
 
     def _forget(self) -> None:
         self._is_cancelling, self.record = False, RunRecord()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
 from idc_desktop.models.model_file import ModelFile
 from idc_desktop.models.provider import Provider
-from idc_desktop.ui.engines import Engines
+from idc_desktop.ui.engines import Engines, GivenMpp
 from idc_desktop.ui.outcome import given_mpp
 from idc_desktop.ui.run import Run, RunState
 
@@ -96,7 +97,8 @@ class Runs(QObject):
         current = self._current
         if current is not None and current.slide == slide:
             read = current.record.slide
-            if current.mpp == mpp and (read is None or read.identity == identity):
+            if current.is_at(mpp) and (read is None or read.identity == identity):
+                current.mpp = mpp
                 current.identity = identity
                 self._show(current)
                 return
@@ -177,7 +179,7 @@ class Runs(QObject):
         run.identity = identity
         return run
 
-    def _new(self, slide: Path, mpp: float | None, *, recalls: bool = False) -> Run:
+    def _new(self, slide: Path, mpp: GivenMpp, *, recalls: bool = False) -> Run:
         run = Run(slide, self.model, mpp, self._engines, recalls=recalls, parent=self)
         run.changed.connect(self._on_changed)
         run.map_changed.connect(self.map_changed)
@@ -203,7 +205,9 @@ class Runs(QObject):
             slide = next(iter(self._waiting))
             del self._waiting[slide]
             is_open = self.shown is not None and self.shown.slide == slide
-            run = self._current = self.shown if is_open else self._new(slide, given_mpp(slide))
+            run = self._current = (
+                self.shown if is_open else self._new(slide, partial(given_mpp, slide))
+            )
             assert run is not None
             if run.state is RunState.DONE:
                 self._finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -21,9 +22,10 @@ from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.outcome import Outcome, keep_given_mpp
 from idc_desktop.ui.run import Run, RunState
 from idc_desktop.ui.slide_details import details_of
-from idc_desktop.ui.task import Task
+from idc_desktop.ui.task import Errands, Task
 
 _MEASURE_AFTER_MS = 300
+_PATIENCE_S = 5.0
 _REFUSED = SlideError.exit_code
 _UNKNOWN_RESOLUTION = "The resolution is unknown: open the slide and give it."
 
@@ -91,6 +93,7 @@ class SlideStatuses(QObject):
         # By the SHA-256 of models; None: whatever is stored is no longer so.
         self._outcomes: dict[Path, dict[str, Outcome | None]] = {}
         self._due: _Due | None = None
+        self._errands = Errands()
         self._asked: dict[Path, object] = {}  # the latest details of each slide
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -120,7 +123,7 @@ class SlideStatuses(QObject):
         if slide in self._failures:
             return replace(self._failures[slide], models=models)
         if run is not None and state is RunState.PAUSED:
-            words = "partly analyzed"
+            words = "partial: inside regions" if run.is_partial else "partly analyzed"
             return SlideStatus(words, run.message, words, models=models)
         if slide in self._unreadable:
             return _failed("cannot be read", self._unreadable[slide])
@@ -142,6 +145,10 @@ class SlideStatuses(QObject):
             return SlideStatus(words, missing, words)
         detail = "; ".join([missing, *map(_detail, known.values())])
         return SlideStatus(f"analyzed with {', '.join(models)}", detail, words, None, models)
+
+    def settle(self, patience_s: float = _PATIENCE_S) -> bool:
+        """Wait until what is known of slides is kept; return whether it is. From any thread."""
+        return self._errands.settle(patience_s)
 
     def learn(
         self, slide: Path, outcomes: Mapping[str, Outcome], *, is_missing: bool = False
@@ -185,16 +192,25 @@ class SlideStatuses(QObject):
             self._due = self._how_to_measure(run)
             self._measure()
             self._unreadable.pop(slide, None)
-        elif run.state is RunState.RUNNING:  # it would outlive a restart that is cancelled
+        elif run.state in (RunState.RUNNING, RunState.PAUSED):
+            # It would outlive a restart that is cancelled; and paused by a changed tissue mask, the
+            # run was complete before.
+            if self._due is not None and self._due.run is run:
+                self._due = None
             self._measure()
-            self._outcomes.setdefault(slide, {})[run.model.sha256] = None
-            Outcome.forget(slide, run.model)
+            self._forget(run)
         elif run.state is RunState.FAILED:
             is_unknown = isinstance(run.failure, ResolutionError)
             failed = _failed("failed", _UNKNOWN_RESOLUTION if is_unknown else run.message)
             is_refused = isinstance(run.failure, IdcError) and run.failure.exit_code == _REFUSED
             self._failures[slide] = replace(failed, status="refused" if is_refused else "failed")
         self.changed.emit(slide)
+
+    def _forget(self, run: Run) -> None:
+        outcomes = self._outcomes.setdefault(run.slide, {})
+        if outcomes.get(run.model.sha256, True) is not None:
+            outcomes[run.model.sha256] = None
+            self._errands.ask(partial(Outcome.forget, run.slide, run.model))
 
     def _on_map_changed(self, run: Run) -> None:
         self.changed.emit(run.slide)
@@ -208,7 +224,7 @@ class SlideStatuses(QObject):
             self._outcomes.pop(path, None)  # the file, or the resolution, may be another one
             if slide.mpp_source == "user":
                 assert slide.mpp_x is not None
-                keep_given_mpp(path, slide.mpp_x)
+                self._errands.ask(partial(keep_given_mpp, path, slide.mpp_x))
             self.changed.emit(path)
 
     def _on_model_changed(self) -> None:
@@ -259,7 +275,7 @@ class SlideStatuses(QObject):
         known = outcomes.get(run.model.sha256)
         if known is None or known.bare != outcome:
             outcomes[run.model.sha256] = outcome
-            outcome.store(run.slide, run.model)
+            self._errands.ask(partial(outcome.store, run.slide, run.model))
             self.changed.emit(run.slide)
         self._measure_details(due, outcome)
 
@@ -270,12 +286,13 @@ class SlideStatuses(QObject):
             Analysis.of(record, run.model, run.slide.name, due.threshold, due.map),
             map=record.map.copy(),
         )
-        slide, model, kept = run.slide, run.model, due.kept
+        slide, model, kept, errands = run.slide, run.model, due.kept, self._errands
         asked = self._asked[slide] = object()
 
         def work() -> tuple[Path, str, object, Outcome]:
             whole = replace(outcome, details=details_of(analysis, kept))
-            whole.complete(slide, model)  # here, since the window may be closed by now
+            # From here, since the window may be closed by now.
+            errands.ask(partial(whole.complete, slide, model))
             return slide, model.sha256, asked, whole
 
         measuring = Task(self)

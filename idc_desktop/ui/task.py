@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -69,6 +71,47 @@ class Task(QObject):
         self.ended.emit()
         if error is not None and not isinstance(error, IdcError):
             raise error  # a defect of ours: it is reported as any other
+
+
+class Errands:
+    """Does things one after the other, in the order in which they were asked for.
+
+    For small files about slides: to know a slide, its share is asked, which may not answer for a
+    while. So the window does not wait, and what belongs together stays in order. Safe from any
+    thread; what fails is reported as any defect.
+    """
+
+    def __init__(self) -> None:
+        self._asked: deque[Callable[[], object]] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def ask(self, work: Callable[[], object]) -> None:
+        """Have something done; it looks after failures of the disk itself."""
+        with self._changed:
+            self._asked.append(work)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="errands", daemon=True)
+                self._thread.start()
+
+    def settle(self, patience_s: float) -> bool:
+        """Wait until all is done, not longer than so; return whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._thread is None, patience_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._asked:
+                    self._thread = None
+                    self._changed.notify_all()
+                    return
+                work = self._asked.popleft()
+            try:
+                work()
+            except Exception:  # noqa: BLE001 - a defect of one errand costs no other
+                threading.excepthook(threading.ExceptHookArgs([*sys.exc_info(), self._thread]))
+            del work
 
 
 def _run(asked: list[Callable[[], object]], done: HandOver[list[_Outcome]]) -> None:
