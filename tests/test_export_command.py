@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from idc_desktop.cohorts.slide_job import JobOptions, _placed, read_inputs
+from idc_desktop.cohorts.drawn import marks_of, regions_of
+from idc_desktop.cohorts.slide_job import JobOptions, _origin_l0, read_inputs
 from idc_desktop.export.folder import write_regions
 from idc_desktop.regions.book import RegionBook
+from idc_desktop.regions.kept import Kept
+from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region, Verdict, rectangle
 from idc_desktop.storage.user_data import slide_folder
 from tests.support.command import SIX_FILES, read_csv, run_cli
@@ -183,7 +186,7 @@ def test_regions_of_qupath_are_moved_to_the_bounds(
     options = JobOptions(tmp_path, None, regions=path, regions_origin=origin)
     read = read_inputs(options, [], print).regions
 
-    (placed,) = _placed(read, found, options)
+    (placed,) = regions_of(Kept(), read, found.slide, _origin_l0(options, found.slide))
 
     assert placed.shape.bounds[0] == left
     assert placed.id == read.regions[0].id
@@ -196,9 +199,13 @@ def test_file_that_states_its_origin_is_moved_once(
     found = with_bounds(analysis(tiny_model.path))
     path = tmp_path / "r.geojson"
     region = Region("r", rectangle(1000, 1000, 1100, 1100))
-    write_regions(path, [region], found.slide.bounds_origin_l0)
+    mark = Mark("angle", ((700, 600), (800, 700), (900.5, 650)), "between")
+    write_regions(path, [region], found.slide.bounds_origin_l0, [mark])
     options = JobOptions(tmp_path, None, regions=path, regions_origin=origin)
 
-    (placed,) = _placed(read_inputs(options, [], print).regions, found, options)
+    read, origin_l0 = read_inputs(options, [], print).regions, _origin_l0(options, found.slide)
+    (placed,) = regions_of(Kept(), read, found.slide, origin_l0)
 
+    assert marks_of(Kept(), read, origin_l0) == (mark,)
+    assert marks_of(Kept(marks=(mark,)), read, origin_l0) == (mark,)  # it is there once
     assert placed.shape.bounds == region.shape.bounds

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from idc_desktop.models.model_file import ModelFile
     from idc_desktop.processes.record import RunRecord
     from idc_desktop.processes.region_reading import ReadRegions
-    from idc_desktop.regions.kept import Kept
     from idc_desktop.regions.shape import Region
     from idc_desktop.slides.description import SlideDescription
 
@@ -222,22 +221,21 @@ def _work(
     listener.started(job)
     with contextlib.closing(job):
         # Loads the libraries of the export while the engine is at work.
+        from idc_desktop.cohorts.drawn import marks_of, regions_of, stored
         from idc_desktop.export.folder import write_folder
         from idc_desktop.maps.shield_notes import shield_notes
 
         analysis = _collect(report.slide, job, options, inputs, listener)
-        kept = _kept(report.slide.name, analysis, listener)
-        judged = [it for it in kept.regions if it.verdict]
-        known = {it.id for it in judged}
-        placed = _placed(inputs.regions, analysis, options)
-        regions = [*judged, *(it for it in placed if it.id not in known)]
+        kept = stored(report.slide.name, analysis.slide, listener.note)
+        origin_l0 = _origin_l0(options, analysis.slide)
+        regions = regions_of(kept, inputs.regions, analysis.slide, origin_l0)
         out = _folder(report.slide, analysis.slide, options)
         write = partial(
             write_folder,
             out,
             analysis,
             regions,
-            marks=kept.marks,
+            marks=marks_of(kept, inputs.regions, origin_l0),
             sheet=kept.sheet.nameless if options.is_anonymous else kept.sheet,
             overwrite=options.overwrites,
         )
@@ -270,29 +268,6 @@ def _written(
             if options.is_alone and not formats:
                 raise
             report.shortfall.append(str(error))
-
-
-def _kept(name: str, analysis: Analysis, listener: Listener) -> Kept:
-    """Return what was judged, measured and written of a slide in the window; nothing is changed."""
-    import sqlite3
-
-    from idc_desktop.errors import OutputError, cause_of
-    from idc_desktop.regions.kept import Kept, read_kept
-    from idc_desktop.storage.database import as_os_error, is_held
-    from idc_desktop.storage.user_data import data_folder, slide_folder
-
-    try:
-        return read_kept(slide_folder(data_folder(), analysis.slide.identity))
-    except OutputError as error:
-        why = str(error)
-    except (OSError, sqlite3.Error) as error:
-        why = (
-            "A window has this slide open. Close it and export again, or export there."
-            if is_held(error)
-            else f"They cannot be read ({cause_of(as_os_error(error))})."
-        )
-    listener.note(f"{name}: What was judged and measured in the window is left out: {why}")
-    return Kept()
 
 
 def _remarks(
@@ -342,12 +317,9 @@ def _refuse_context(model: Model, file: str, options: JobOptions) -> None:
         raise ModelError(f"{file}: The model has no context map. Leave out --map context.")
 
 
-def _placed(read: ReadRegions, analysis: Analysis, options: JobOptions) -> list[Region]:
-    """Return the regions in level-0 pixels of this slide."""
-    return read.placed(
-        analysis.slide,
-        (0.0, 0.0) if options.regions_origin == "image" else analysis.slide.bounds_origin_l0,
-    )
+def _origin_l0(options: JobOptions, slide: SlideDescription) -> tuple[float, float]:
+    """Return where (0, 0) of a file of regions lies that does not say so itself."""
+    return (0.0, 0.0) if options.regions_origin == "image" else slide.bounds_origin_l0
 
 
 def _folder(slide: Path, description: SlideDescription, options: JobOptions) -> Path:
@@ -394,6 +366,12 @@ def _collect(
         listener.end()
     model = record.model or inputs.model
     if record.slide is None or record.map is None or not record.map.states.all() or model is None:
+        missing = _missing_of_mask(record)
+        if missing and model is not None:
+            raise ExportError(
+                f"{slide.name}: {missing:,} patches that were added to the tissue mask are not "
+                "analyzed yet. Run idc-desktop analyze first."
+            )
         others = [f"{it.name} {it.version}" for it in record.stored_models]
         way_out = (
             f"There is one by {others[0]}: leave out --model to export it."
@@ -414,6 +392,16 @@ def _collect(
     own = model.card.operation(name).threshold
     threshold = own if options.threshold is None else options.threshold
     return Analysis.of(record, model, image, threshold, name, slide)
+
+
+def _missing_of_mask(record: RunRecord) -> int:
+    """Return how many patches are missing, if they are all of the user's additions to the mask."""
+    import numpy as np
+
+    if record.map is None or record.map.mask is None:
+        return 0
+    is_missing = np.equal(record.map.states, 0)
+    return int(is_missing.sum()) if not (is_missing & ~record.map.mask.added).any() else 0
 
 
 def _follow(

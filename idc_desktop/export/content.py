@@ -18,6 +18,7 @@ from idc_desktop.maps.shield_notes import shield_notes
 from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.models.card import Model
 from idc_desktop.models.provider import ProviderChoice
+from idc_desktop.plain_text import counted
 from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region
@@ -183,15 +184,11 @@ def mask_notes(probability_map: ProbabilityMap) -> list[str]:
     if mask is None:
         return []
     added, removed = probability_map.mask_counts
-    areas = "1 area" if mask.areas == 1 else f"{mask.areas:,} areas"
     return [
-        f"The tissue mask was changed by hand in {areas}: {_patches(added)} added as tissue, "
-        f"{_patches(removed)} left out as background."
+        f"The tissue mask was changed by hand in {counted(mask.areas, 'area')}: "
+        f"{counted(added, 'patch')} added as tissue, {counted(removed, 'patch')} left out as "
+        "background."
     ]
-
-
-def _patches(count: int) -> str:
-    return "1 patch" if count == 1 else f"{count:,} patches"
 
 
 def _edited(probability_map: ProbabilityMap) -> dict[str, Any]:

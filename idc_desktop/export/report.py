@@ -237,7 +237,7 @@ def _column(content: Content, threshold: float, foci: Sequence[Focus]) -> dict[s
         "Accepted IDC area": (
             "–, no verdict yet"
             if accepted_um2 is None
-            else _mm2(accepted_um2) + _disputed(accepted.disputed_um2(meter, threshold))
+            else _mm2(accepted_um2) + _disputed(accepted.disputed_um2(whole, meter, threshold))
         ),
         "Longest diameter of the accepted tumour": _mm(longest and longest.length),
         "Foci": f"{len(foci):,}",

@@ -14,6 +14,7 @@ from idc_desktop.errors import IdcError, OutputError, not_written
 from idc_desktop.export.folder import write_regions
 from idc_desktop.export.results import results_name
 from idc_desktop.regions.kept import read_kept
+from idc_desktop.regions.mask import drawn
 from idc_desktop.regions.shape import Region
 from idc_desktop.slides.slide_files import SlideFiles
 from idc_desktop.storage.user_data import data_folder, slide_folder
@@ -61,7 +62,7 @@ def reviewed(regions: Iterable[Region]) -> list[Region]:
     nothing.
     """
     found = []
-    for region in regions:
+    for region in drawn(regions):
         said = region.verdict or region.classification.strip()
         if said and said != "unsure":
             label = POSITIVE if said.casefold() == POSITIVE.casefold() else NEGATIVE

@@ -72,12 +72,12 @@ class Accepted:
                 found[region.id] = common
         return found
 
-    def disputed_um2(self, meter: RegionMeter, threshold: float) -> float:
-        """Return how much of the accepted area lies in `conflicts`."""
+    def disputed_um2(self, row: Region, meter: RegionMeter, threshold: float) -> float:
+        """Return how much of the accepted area of a row lies in `conflicts`."""
         if not self.conflicts:
             return 0.0
-        whole = editing.unite(self.conflicts.values())
-        return meter.measure([whole], threshold)[0].idc_area_um2
+        disputed = editing.intersect(row.shape, editing.unite(self.conflicts.values()))
+        return 0.0 if disputed is None else meter.measure([disputed], threshold)[0].idc_area_um2
 
     def areas_um2(
         self, rows: Sequence[Region], meter: RegionMeter, threshold: float

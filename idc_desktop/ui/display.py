@@ -40,6 +40,7 @@ _LABELS = {
     "fades_at": "Change where the map fades",
     "regions": "Show or hide the regions",
     "legend": "Show or hide the legend",
+    "mask": "Show or hide the tissue mask",
     "shielded": "Leave out or count artefacts",
     "brightness": "Change brightness",
     "contrast": "Change contrast",
@@ -74,6 +75,8 @@ class Display:
         Whether regions are painted.
     legend : bool
         Whether its colours are explained in a corner of the view.
+    mask : bool
+        Whether the tissue mask is shown.
     shielded : bool
         Whether patches that the shield found something on are left out of the map and all figures.
     layer : str or None
@@ -95,6 +98,7 @@ class Display:
     contrast: float = 1.0
     gamma: float = 1.0
     legend: bool = True
+    mask: bool = False
     shielded: bool = True
     layer: str | None = None
     common: Mapping[str, float] | None = None
@@ -115,7 +119,7 @@ class Display:
         numbers = (found.opacity, *found.thresholds.values(), *common.values())
         flags = (
             *(found.visible, found.smooth, found.outlined, found.legend, found.regions),
-            found.shielded,
+            *(found.shielded, found.mask),
         )
         is_sound = (
             found.colormap in NAMES

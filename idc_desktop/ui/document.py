@@ -78,6 +78,7 @@ class SlideDocument(SlideScene):
         regions.setParent(self)
         regions.noted.connect(self.noted)
         regions.recovered.connect(self._take_what_is_kept)
+        regions.changed.connect(self._change_mask)
         self.places = Places(history, self.camera, self)
         self.runs = Runs(read_model(find_model(model)), self)
         self.runs.changed.connect(self._on_run_changed)
@@ -246,6 +247,22 @@ class SlideDocument(SlideScene):
         if self.run is not None and not self.is_leaving:
             self.run.analyze(self.camera.seen_l0)
 
+    def analyze_inside(self) -> None:
+        """Analyze only patches that touch the chosen regions; the rest can follow at any time."""
+        shapes = [it.shape for it in self.regions.chosen if not it.changes_mask]
+        if not shapes and self.regions.focus is not None:
+            shapes = [self.regions.focus[1]]
+        if self.run is None or self.is_leaving:
+            return
+        if not shapes:
+            self.noted.emit("Choose a region first: only what it touches is analyzed.")
+        elif self.state is RunState.RUNNING:
+            self.noted.emit("The analysis is at work: pause it, then analyze inside the region.")
+        elif self.state is RunState.DONE:
+            self.noted.emit("All of the slide is analyzed already.")
+        else:
+            self.run.analyze(self.camera.seen_l0, shapes)
+
     def analyze_again(self) -> None:
         """Begin a complete analysis anew; what is stored of it with this model goes."""
         if self.run is not None and not self.is_leaving:
@@ -339,6 +356,12 @@ class SlideDocument(SlideScene):
         """Take the run of the slide and the model."""
         if self.path is not None and self.slide is not None and self.slide.mpp_xy is not None:
             self.runs.show(self.path, self._mpp, self.slide.identity)
+            self._change_mask()
+
+    def _change_mask(self) -> None:
+        # Regions that cannot be had (another window has them) change nothing that is known here.
+        if self.run is not None and self.regions.can_edit:
+            self.run.change_mask(self.regions.all)
 
     def _recall_soon(self, tiles: TileLoader) -> None:
         """Recall once there is something to see: starting the engine would delay the picture."""

@@ -271,9 +271,7 @@ class EngineRun(QObject):
         self._inbox: deque[_Said] = deque()
         self._abandoned = False
         woken: HandOver[None] = HandOver(self._take_portion)
-        self.follower = _Follower(
-            job, model, identity, after, claims, self._inbox, woken, find_mpp
-        )
+        self.follower = _Follower(job, model, identity, after, claims, self._inbox, woken, find_mpp)
         self.follower.start()
 
     def cancel(self) -> None:

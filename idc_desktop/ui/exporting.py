@@ -10,6 +10,7 @@ from idc_desktop.export.content import Analysis
 from idc_desktop.export.folder import write_folder
 from idc_desktop.export.results import results_folder
 from idc_desktop.regions.marks import Mark
+from idc_desktop.regions.mask import drawn
 from idc_desktop.regions.shape import Region
 from idc_desktop.regions.sheet import Sheet
 from idc_desktop.ui.document import SlideDocument
@@ -77,7 +78,7 @@ class Export:
         folder = export_folder(document, out, anonymous)
         kept = document.regions
         sheet = kept.sheet.nameless if anonymous else kept.sheet
-        return cls(folder, analysis, kept.all, kept.marks, sheet, tuple(formats))
+        return cls(folder, analysis, drawn(kept.all), kept.marks, sheet, tuple(formats))
 
     def write(self, overwrite: bool = False) -> Exported:
         """Write the files; parameters and errors as of `idc_desktop.export.folder.write_folder`."""

@@ -76,6 +76,7 @@ class RegionModel(QObject):
         self._chosen: tuple[str, ...] = ()
         self._chosen_marks: frozenset[str] = frozenset()
         self._accepted: tuple[tuple[Region, ...], Accepted] | None = None
+        self._fresh_conflicts: set[str] = set()
         self._last_number = 0  # a name that became free is not given again
         self.new_class = self.refusal = ""
         self.classes = {name: class_rgb(name) for name in CLASSES}
@@ -242,6 +243,11 @@ class RegionModel(QObject):
         self.edit("Edit classes", put=put)
         self._history.endMacro()
 
+    def set_mask(self, classification: str) -> None:
+        """Have the chosen regions change the tissue mask: `MASK_ADDED` or `MASK_REMOVED`."""
+        label = f"{classification[:1]}{classification[1:].lower()}".replace(":", ",")
+        self.edit(label, put=[self.classified(it, classification) for it in self.chosen])
+
     def classified(self, region: Region, name: str) -> Region:
         """Return a region of a class, in the colour that the class has here."""
         return _in_class(region, name, self.classes)
@@ -279,6 +285,14 @@ class RegionModel(QObject):
         """Change marks in one step."""
         return self._take_step(label, lambda book: book.edit_marks(put, remove))
 
+    def take_in(self, regions: Iterable[Region], marks: Iterable[Mark]) -> bool:
+        """Take regions and marks of a file, in one step; all of them or none."""
+        return self._take_step(
+            "Import regions",
+            # The former may be refused, so it comes first.
+            lambda book: any([book.edit(regions), book.edit_marks(marks)]),
+        )
+
     def write_sheet(self, sheet: Sheet, gesture: int = -1) -> bool:
         """Keep what is written about the slide; what one gesture writes in a row is one step."""
         return self._take_step("Report text", lambda book: book.write_sheet(sheet), gesture)
@@ -286,7 +300,21 @@ class RegionModel(QObject):
     def judge(self, verdict: Verdict) -> bool:
         """Judge the focus that is looked at, else the chosen regions; return whether it is new."""
         label = f"Verdict {verdict}" if verdict else "Take the verdict back"
-        return self._judge(label, lambda region: replace(region, verdict=verdict), verdict)
+        known = self.accepted.conflicts.keys()
+        is_new = self._judge(label, lambda region: replace(region, verdict=verdict), verdict)
+        self._fresh_conflicts = self.accepted.conflicts.keys() - known
+        self.tell_conflicts()
+        return is_new
+
+    def tell_conflicts(self) -> None:
+        """Say so where the last verdict made one count that says otherwise."""
+        names = [f"{it.name} ({it.verdict})" for it in self.all if it.id in self._fresh_conflicts]
+        if names:
+            more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+            self.noted.emit(
+                f"{names[0]}{more}: within an area judged IDC, which counts whole. Subtract it "
+                "there, or judge the area otherwise."
+            )
 
     def write_note(self, note: str) -> bool:
         """Write a note on the focus that is looked at, else on the chosen regions."""
@@ -307,7 +335,9 @@ class RegionModel(QObject):
     def _judge(
         self, label: str, change: Callable[[Region], Region], verdict: Verdict | None = None
     ) -> bool:
-        subjects = self.subjects
+        subjects = [it for it in self.subjects if not (verdict and it.changes_mask)]
+        if verdict and len(subjects) < len(self.subjects):
+            self.noted.emit("An area that changes the tissue mask has no verdict.")
         if self.focus is None or (subjects and verdict is None):
             return self.edit(label, put=map(change, subjects))
         from idc_desktop.regions.verdicts import judge_focus
@@ -385,7 +415,9 @@ class RegionModel(QObject):
 def _in_class(region: Region, name: str, classes: Mapping[str, Rgb]) -> Region:
     usual = class_rgb(name)
     rgb = classes.get(name, usual)
-    return replace(region, classification=name, color=None if rgb == usual else rgb)
+    changed = replace(region, classification=name, color=None if rgb == usual else rgb)
+    # What changes the mask is no finding: it has no verdict, and is no focus.
+    return replace(changed, verdict="", is_focus=False) if changed.changes_mask else changed
 
 
 def _drawn(region: Region, shape: Shape) -> Region:

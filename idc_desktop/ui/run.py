@@ -275,7 +275,7 @@ class Run(QObject):
         elif self.is_partial:
             self._set(RunState.PAUSED, "Analyzed inside regions only; Analyze computes the rest.")
         elif self._is_missing_of_mask():
-            patches = "1 patch" if missing == 1 else f"{missing:,} patches"
+            patches = counted(missing, "patch")
             verb = "is" if missing == 1 else "are"
             self._set(
                 RunState.PAUSED,

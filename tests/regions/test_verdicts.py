@@ -183,10 +183,10 @@ def test_area_judged_otherwise_within_idc_counts_and_is_told() -> None:
 
     assert accepted.areas_um2(whole, meter, 0.1) == Accepted([outer]).areas_um2(whole, meter, 0.1)
     assert accepted.conflicts.keys() == {inner.id}
-    assert accepted.disputed_um2(meter, 0.1) == pytest.approx(
+    assert accepted.disputed_um2(whole[0], meter, 0.1) == pytest.approx(
         meter.measure([inner.shape], 0.1)[0].idc_area_um2
     )
     # A smaller IDC within what is benign is what the figures say, too.
     others = [replace(outer, verdict="benign"), replace(inner, verdict="IDC")]
     assert not Accepted(others).conflicts
-    assert Accepted(others).disputed_um2(meter, 0.1) == 0
+    assert Accepted(others).disputed_um2(whole[0], meter, 0.1) == 0

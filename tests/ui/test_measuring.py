@@ -11,8 +11,11 @@ from PySide6.QtCore import QEvent, Qt
 from PySide6.QtWidgets import QInputDialog
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.regions.marks import POINTS
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.main_window import MainWindow
+from tests.support.scenes import Scene
+from tests.ui.conftest import OpenWindow
 from tests.ui.support import WAIT_MS, drag, mouse, on_screen, pixels_of, take
 
 
@@ -121,3 +124,31 @@ def test_longest_diameter_is_kept_of_what_is_looked_at(analyzed: MainWindow, qtb
     length = regions.marks[1].length((2, 2))
     assert length is not None
     assert 0 < length <= 1_000
+
+
+def test_marks_are_read_back_on_a_slide_that_was_never_analyzed(
+    open_window: OpenWindow, qtbot: QtBot, tiny_slide: Scene, tmp_path: Path
+) -> None:
+    window = open_window(tiny_slide.path)
+    regions, panel, file = window.document.regions, window.regions, tmp_path / "marks.geojson"
+    take(window, "Keep the longest diameter")
+    assert "there is no map yet" in window.statusBar().currentMessage()
+    for kind, count in POINTS.items():
+        regions.add_mark(kind, tuple((100.5 * k, 50.0 + k) for k in range(1, count + 1)))
+    kept = regions.marks
+    with qtbot.waitSignal(panel._writing.succeeded, timeout=WAIT_MS):
+        panel.write(file)
+    assert window.statusBar().currentMessage().startswith("5 measurements written to")
+    regions.edit_marks("Delete", remove=[it.id for it in kept[1:]])
+
+    def read() -> str:
+        with qtbot.waitSignal(panel._reading.succeeded, timeout=WAIT_MS):
+            panel.read(file)
+        return window.statusBar().currentMessage()
+
+    assert read() == "4 measurements imported, 1 here already"
+    assert {it.id: it for it in regions.marks} == {it.id: it for it in kept}
+    assert set(regions.chosen_marks) == set(kept)
+    assert read() == "Nothing new: all of them were here already"
+    take(window, "Undo")
+    assert regions.marks == kept[:1]

@@ -215,3 +215,26 @@ def test_file_that_knows_no_verdicts_takes_none_away(
     three.regions.read(tmp_path / "mine.geojson")
     qtbot.waitUntil(lambda: regions.all[0].name == "renamed elsewhere", timeout=WAIT_MS)
     assert (regions.all[0].verdict, regions.all[0].id) == ("IDC", judged.id)
+
+
+def test_focus_judged_otherwise_within_an_area_judged_idc_is_told(
+    three: MainWindow, qtbot: QtBot
+) -> None:
+    regions = three.document.regions
+    press(three, qtbot, Qt.Key.Key_N)
+    press(three, qtbot, Qt.Key.Key_K)
+    (focus,) = regions.all
+    _, _, right, bottom = focus.shape.bounds
+    regions.add("Draw", [rectangle(0, 0, right + 100, bottom + 100)])
+    press(three, qtbot, Qt.Key.Key_I)
+    assert f"{focus.name} (benign): within an area judged IDC" in three.statusBar().currentMessage()
+    table = three.regions.table
+    cell = table.index(0, 2)
+    assert cell.data() == "benign, within IDC"
+    assert cell.data(Qt.ItemDataRole.EditRole) == "benign"
+    assert "counts whole" in cell.data(Qt.ItemDataRole.ToolTipRole)
+    qtbot.waitUntil(
+        lambda: figure(three, "Accepted IDC area").endswith("mm² judged otherwise"), timeout=WAIT_MS
+    )
+    take(three, "Undo")
+    assert table.index(0, 2).data() == "benign"

@@ -196,6 +196,7 @@ def test_outcome_goes_when_an_analysis_begins_anew(
     assert words_of(window)["a.tiff"].startswith("IDC")
     document.analyze_again()
     document.cancel()
+    assert window.slide_panel.statuses.settle()
     assert Outcome.all_stored(slides[0]) == {}
     qtbot.waitUntil(lambda: document.state is RunState.READY, timeout=WAIT_MS)
     assert words_of(window)["a.tiff"] == "not analyzed"

@@ -131,6 +131,8 @@ class AnalysisPanel(QWidget):
             RunState.PAUSED: "Resume",
             RunState.DONE: "Analyze again …",
         }
+        if document.run is not None and document.run.is_partial:
+            labels[RunState.PAUSED] = "Analyze the rest"
         self.run_button.setText(labels.get(document.state, "Analyze"))
         self.run_button.setEnabled(running or document.can_analyze)
         self._cancel.setVisible(document.state.is_begun)

@@ -42,6 +42,7 @@ class MapPanel(QWidget):
             "smooth": QCheckBox("Smooth"),
             "outlined": QCheckBox("Outline"),
             "legend": QCheckBox("Legend"),
+            "mask": QCheckBox("Tissue mask"),
         }
         shield = QCheckBox("Shield: leave artefacts out")
         shield.setToolTip(

@@ -70,9 +70,12 @@ class MarksPanel(QWidget):
         """
         name, longest = self._diameter()
         if longest is None:
-            self._document.noted.emit(
-                "There is nothing to measure: choose a region, step to a focus, or judge one IDC."
+            missing = (
+                "choose a region, step to a focus, or judge one IDC"
+                if self._document.map is not None
+                else "there is no map yet; analyze the slide, or choose a region"
             )
+            self._document.noted.emit(f"There is nothing to measure: {missing}.")
         else:
             self._regions.add_mark("line", longest.ends, f"Longest diameter of {name}")
 

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import (
-    QAbstractItemModel,
     QItemSelection,
     QItemSelectionModel,
     QModelIndex,
-    QPersistentModelIndex,
     QPoint,
     QRectF,
     QSortFilterProxyModel,
@@ -28,8 +26,6 @@ from PySide6.QtWidgets import (
     QMenu,
     QMessageBox,
     QPushButton,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
     QTableView,
     QVBoxLayout,
     QWidget,
@@ -40,17 +36,30 @@ from idc_desktop.export.results import results_name
 from idc_desktop.plain_text import counted
 from idc_desktop.processes.region_reading import RegionReading
 from idc_desktop.regions import editing
-from idc_desktop.regions.shape import VERDICTS, Point, Region, rectangle
+from idc_desktop.regions.marks import Mark
+from idc_desktop.regions.shape import (
+    MASK_ADDED,
+    MASK_REMOVED,
+    VERDICTS,
+    Point,
+    Region,
+    class_rgb,
+    rectangle,
+)
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.class_line import class_text
 from idc_desktop.ui.panels.flow_layout import FlowLayout
 from idc_desktop.ui.panels.region_table import SORT_ROLE, VERDICT, RegionTable
 from idc_desktop.ui.panels.verdict_bar import VerdictBar, swatch
+from idc_desktop.ui.panels.verdict_delegate import VerdictDelegate
 from idc_desktop.ui.plain import Label, MessageBox, plain_tip
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.verbs import Verb
 
 _MENU = "&Regions"
+_Read = tuple[Path | None, list[Region], tuple[Mark, ...], tuple[str, ...]]
+"""Of which slide, its regions and marks, and what should be known of them."""
+
 _SHARE_OF_VIEW = 0.3
 _READABLE = "Regions (*.geojson *.json *.geojson.gz *.gz *.xml *.ndpa);;All files (*)"
 _WRITABLE = "GeoJSON (*.geojson);;GeoJSON, packed (*.geojson.gz)"
@@ -83,10 +92,10 @@ class RegionPanel(QWidget):
         )
         self.list.selectionModel().selectionChanged.connect(self._on_selected)
         for column, width in enumerate(
-            (160, 110, 90, 120, 60, 60, 84, 90, 84, 100, 130, 66, 60, 70, 96)
+            (160, 150, 140, 120, 60, 60, 84, 90, 84, 100, 130, 66, 60, 70, 96)
         ):
             self.list.setColumnWidth(column, width)
-        self.list.setItemDelegateForColumn(VERDICT, _VerdictDelegate(self.list))
+        self.list.setItemDelegateForColumn(VERDICT, VerdictDelegate(self.list))
         self._verdict_bar = VerdictBar(document)
         self._classes = QComboBox()
         self._classes.setEditable(True)
@@ -154,12 +163,13 @@ class RegionPanel(QWidget):
         reading, running = RegionReading(path), self._readings
         running.add(reading)
 
-        def work() -> tuple[Path | None, list[Region], tuple[str, ...]]:
+        def work() -> _Read:
             try:
                 read = reading.result()
             finally:
                 running.discard(reading)
-            return slide, read.placed(description, origin_l0), read.notes
+            placed = read.placed(description, origin_l0)
+            return slide, placed, read.placed_marks(origin_l0), read.notes
 
         self._reading.start(work, may_hang=True)
 
@@ -174,7 +184,9 @@ class RegionPanel(QWidget):
 
         def work() -> str:
             write_regions(path, regions, marks=marks, mpp=mpp)
-            return f"{counted(len(regions), 'region')} written to {path}"
+            said = [counted(len(regions), "region")] if regions else []
+            said += [counted(len(marks), "measurement")] if marks else []
+            return f"{' and '.join(said)} written to {path}"
 
         self._writing.start(work)
 
@@ -189,8 +201,27 @@ class RegionPanel(QWidget):
             Verb(_MENU, "&Colour …", self._colour),
             Verb(_MENU, "Choose &all", self._choose_all, "Ctrl+A"),
             Verb(_MENU, "Choose &none", lambda: self._regions.choose([]), "Ctrl+Shift+A"),
+            *self._mask_verbs(),
             Verb(_MENU, "I&mport regions …", self._on_read, "Ctrl+Shift+I"),
             Verb(_MENU, "Write regions &as GeoJSON …", self._on_write, "Ctrl+Shift+S"),
+        ]
+
+    def _mask_verbs(self) -> list[Verb]:
+        regions = self._regions
+
+        def can() -> bool:
+            return regions.can_edit and bool(regions.chosen)
+
+        menu = f"{_MENU}>&Tissue mask"
+        return [
+            Verb(_MENU, "Anal&yze here only", self._document.analyze_inside, "Shift+R", can=can),
+            *(
+                Verb(menu, text, partial(regions.set_mask, said), keys, can=can)
+                for text, said, keys in (
+                    ("Count as &tissue", MASK_ADDED, "Shift+B"),
+                    ("Count as &background", MASK_REMOVED, "Shift+X"),
+                )
+            ),
         ]
 
     def _lay_out(self) -> None:
@@ -215,6 +246,8 @@ class RegionPanel(QWidget):
         self._classes.addItem("")
         for name, rgb in self._regions.classes.items():
             self._classes.addItem(swatch(rgb), name)
+        for name in (MASK_ADDED, MASK_REMOVED):
+            self._classes.addItem(swatch(class_rgb(name)), name)
         self._classes.setCurrentText(chosen)
         self._classes.blockSignals(False)
 
@@ -282,6 +315,9 @@ class RegionPanel(QWidget):
         ):
             if any(getattr(region, name) != value for region in chosen):
                 menu.addAction(label, partial(self._set, f"{label} regions", **{name: value}))
+        menu.addSeparator()
+        for verb in self._mask_verbs():
+            menu.addAction(f"{verb.text}\t{verb.keys}", verb.run)
         menu.addSeparator()
         for verb in self._verbs[1:7]:
             needs_several = verb.run in (self._unite, self._subtract)
@@ -397,14 +433,14 @@ class RegionPanel(QWidget):
 
     def _on_write(self) -> None:
         path = self._document.path
-        if self._regions.all and path is not None:
+        if path is not None and (self._regions.all or self._regions.marks):
             proposed = str(path.with_name(f"{results_name(path)}.geojson"))
             name, _ = QFileDialog.getSaveFileName(self, "Write regions", proposed, _WRITABLE)
             if name:
                 self.write(Path(name))
 
-    def _on_read_done(self, result: tuple[Path | None, list[Region], tuple[str, ...]]) -> None:
-        slide, regions, notes = result
+    def _on_read_done(self, result: _Read) -> None:
+        slide, regions, marks, notes = result
         if slide != self._document.path:
             self._document.noted.emit("The slide was closed before its regions were read.")
             return
@@ -418,45 +454,22 @@ class RegionPanel(QWidget):
         ]
         known = {it.id for it in regions if it.id in before and it.agrees_with(before[it.id])}
         fresh = [it for it in regions if it.id not in known]
-        replaced = sum(it.id in before for it in fresh)
-        said = f"{counted(len(fresh), 'region')} imported"
+        marked = {it.id: it for it in self._regions.marks}
+        new_marks = [it for it in marks if not it.agrees_with(marked.get(it.id))]
+        replaced = sum(it.id in before for it in fresh) + sum(it.id in marked for it in new_marks)
+        there = len(known) + len(marks) - len(new_marks)
+        counts = [counted(len(fresh), "region")] if fresh or not new_marks else []
+        counts += [counted(len(new_marks), "measurement")] if new_marks else []
+        said = f"{' and '.join(counts)} imported"
         if replaced:
             said += f", {replaced:,} of them replaced"
-        if known:
-            said += f", {len(known):,} here already"
-        if not fresh:
+        if there:
+            said += f", {there:,} here already"
+        if not fresh and not new_marks:
             said = "Nothing new: all of them were here already"
-        if not fresh or self._regions.edit("Import regions", put=fresh):
-            self._regions.choose(region.id for region in regions)
-            self._document.noted.emit("; ".join([said, *notes]))
-
-
-class _VerdictDelegate(QStyledItemDelegate):
-    """Has a verdict chosen from those that there are."""
-
-    def createEditor(
-        self,
-        parent: QWidget,
-        option: QStyleOptionViewItem,
-        index: QModelIndex | QPersistentModelIndex,
-    ) -> QWidget:
-        """Return a list of the verdicts."""
-        box = QComboBox(parent)
-        box.addItems(["", *VERDICTS])
-        box.activated.connect(lambda _: self.commitData.emit(box))
-        return box
-
-    def setEditorData(self, editor: QWidget, index: QModelIndex | QPersistentModelIndex) -> None:
-        """Begin with the one that was given."""
-        assert isinstance(editor, QComboBox)
-        editor.setCurrentText(str(index.data(Qt.ItemDataRole.EditRole)))
-
-    def setModelData(
-        self,
-        editor: QWidget,
-        model: QAbstractItemModel,
-        index: QModelIndex | QPersistentModelIndex,
-    ) -> None:
-        """Give the chosen one."""
-        assert isinstance(editor, QComboBox)
-        model.setData(index, editor.currentText())
+        elif not self._regions.take_in(fresh, new_marks):
+            return
+        self._regions.choose(region.id for region in regions)
+        if not regions:
+            self._regions.choose_marks(it.id for it in marks)
+        self._document.noted.emit("; ".join([said, *notes]))

@@ -16,7 +16,8 @@ _TIPS = {
     "Area": "All of it, analyzed or not",
     "Analyzed area": "Part of it whose patches have a probability",
     "IDC area": "Analyzed area with a probability at or above the threshold",
-    "Accepted IDC area": "IDC area in what was judged IDC; unknown before the first verdict",
+    "Accepted IDC area": "IDC area in the union of all that was judged IDC; unknown before the "
+    "first verdict. What was judged otherwise within it counts too, and is told",
     "IDC, of analyzed area": "Share of the analyzed area that is IDC area",
     "Longest diameter": "Of the region; of the slide, the accepted tumour's, its parts together",
     "Mean probability": "Mean over the patches, each weighted by its area in it",
@@ -78,6 +79,10 @@ class StatisticsPanel(QWidget):
             (found,) = meter.measure([subject.shape], threshold)
             (accepted_um2,) = accepted.areas_um2([subject], meter, threshold)
             longest: Diameter | None
+            disputed_um2 = accepted.disputed_um2(subject, meter, threshold)
+            disputed = (
+                f", of it {_area_text(disputed_um2)} judged otherwise" if disputed_um2 else ""
+            )
             if len(document.regions.chosen) == 1:
                 longest, of_what = diameter_of([subject.shape], meter.mpp), ""
             else:
@@ -91,14 +96,16 @@ class StatisticsPanel(QWidget):
             if chosen > 1:
                 subject_text += f", not the {chosen} regions"
             if not is_complete:
-                subject_text += ", so far"
+                is_partial = document.run is not None and document.run.is_partial
+                subject_text += ", inside regions only" if is_partial else ", so far"
             texts = {
                 "Of": subject_text,
                 "Area": _area_text(found.area_um2),
                 "Analyzed area": _area_text(found.area_um2 * (found.coverage_percent or 0) / 100),
                 "IDC area": _area_text(found.idc_area_um2),
                 "Accepted IDC area": _text(
-                    None if accepted_um2 is None else accepted_um2 / 1e6, "{:,.3f} mm²"
+                    None if accepted_um2 is None else accepted_um2 / 1e6,
+                    f"{{:,.3f}} mm²{disputed}",
                 ),
                 "IDC, of analyzed area": _text(
                     None if fraction is None else 100 * fraction, "{:.1f} %"

@@ -76,6 +76,7 @@ class VerdictBar(QWidget):
             self._document.noted.emit(_NOTHING)
         elif self._regions.judge(verdict):
             self.judged.emit()
+            self._regions.tell_conflicts()  # what else was said of the verdict is worth less
         self._show()  # a click has checked a button, whatever came of it
 
     def ask_note(self) -> None:

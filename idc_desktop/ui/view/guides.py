@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,11 @@ _HEIGHT = 40
 _LINE = 18
 _TWIN_PX = 9
 _LEGEND_WIDTH = 190
+_SMALL_VIEW, _SMALL_WIDTH, _SMALL_HEIGHT = (330, 260), 130, 22
+
+Key = tuple[str, Callable[[QPainter, QRectF], object]]
+"""What a line of the legend says, and what draws its sign into a small square."""
+
 _LONGEST_BAR = 220.0
 
 
@@ -88,37 +94,36 @@ def paint_legend(
     display: Display,
     opacity: float,
     threshold: float | None,
-    has_failed: bool,
+    keys: Sequence[Key] = (),
 ) -> None:
     """Draw the colours of a layer as they appear, with its threshold if it has one, lower right.
 
-    Above it stands the colour of patches that failed, where there are any. Where there is no room
-    beside the scale bar, it stands over that one.
+    Above it stand the keys. Where there is no room beside the scale bar, it stands over that one;
+    in a small view it shrinks to its bar beside it, so that it does not cover the slide.
     """
-    width = min(_LEGEND_WIDTH, area.width() - 2 * _MARGIN)
-    box = QRectF(area.right() - _MARGIN - width, 0, width, _HEIGHT)
-    box.moveBottom(area.bottom() - _MARGIN)
-    if box.left() < area.left() + _longest_bar(area) + 24 + 2 * _MARGIN:
-        box.translate(0, -_HEIGHT - _MARGIN / 2)
-    _paint_paper(painter, box.adjusted(0, -_LINE if has_failed else 0, 0, 0))
+    is_small = _is_small(area)
+    keys = () if is_small else keys
+    box = _small_box(area) if is_small else _legend_box(area, _HEIGHT)
+    _paint_paper(painter, box.adjusted(0, -_LINE * len(keys), 0, 0))
     painter.setPen(_INK)
     painter.setFont(_bold(painter))
-    words = box.adjusted(12, 3, -12, -18)
+    words = QRectF(box.left() + 12, box.top() + 3, box.width() - 24, 19)
+    if is_small:
+        words = QRectF(box.left() + 6, box.top() + 3, box.width() - 12, 19)
     low, high = f"{kind.low:g}", f"{kind.high:g}"
     title, ends = kind.title, painter.fontMetrics().horizontalAdvance(f"{low}   {high}")
     if not opacity:
         title = f"Faded at {display.fades_at:g}x" if display.opacity else "Transparent"
     if painter.fontMetrics().horizontalAdvance(title) + ends > words.width():
         title = kind.unit
-    painter.drawText(words, Qt.AlignmentFlag.AlignHCenter, title)
+    bar = QRectF(box.left() + 12, box.bottom() - 17, box.width() - 24, 9)
+    if is_small:
+        bar = QRectF(box.left() + 20, box.center().y() - 4, box.width() - 40, 9)
+    else:
+        painter.drawText(words, Qt.AlignmentFlag.AlignHCenter, title)
     painter.drawText(words, Qt.AlignmentFlag.AlignLeft, low)
     painter.drawText(words, Qt.AlignmentFlag.AlignRight, high)
-    if has_failed:
-        swatch = QRectF(words.left(), words.top() - _LINE + 3, 12, 12)
-        seen = opacity * np.array(FAILED_RGB) + (1 - opacity) * _TISSUE
-        painter.fillRect(swatch, QColor(*seen.round().astype(int).tolist()))
-        painter.drawText(words.translated(18, -_LINE), Qt.AlignmentFlag.AlignLeft, "Failed")
-    bar = QRectF(box.left() + 12, box.bottom() - 17, box.width() - 24, 9)
+    _paint_keys(painter, QPointF(words.left(), box.top()), keys)
     fraction = 0.0 if threshold is None else kind.fraction(threshold)
     painter.drawImage(bar, bar_on_tissue(display.colormap, display.extent, opacity, fraction))
     if threshold is None:
@@ -129,6 +134,23 @@ def paint_legend(
         painter.drawRect(QRectF(QPointF(at, bar.top()), bar.bottomRight()))
     painter.fillRect(QRectF(at - 2, bar.top() - 3, 4, bar.height() + 6), _PAPER)
     painter.fillRect(QRectF(at - 1, bar.top() - 3, 2, bar.height() + 6), _THRESHOLD)
+
+
+def paint_keys(painter: QPainter, area: QRectF, keys: Sequence[Key]) -> None:
+    """Draw a legend of keys alone, where that of a layer would stand; none in a small view."""
+    if _is_small(area):
+        return
+    box = _legend_box(area, 6)
+    _paint_paper(painter, box.adjusted(0, -_LINE * len(keys), 0, 0))
+    painter.setFont(_bold(painter))
+    _paint_keys(painter, QPointF(box.left() + 12, box.top()), keys)
+
+
+def failed_key(opacity: float) -> Key:
+    """Return the key of patches that failed; `opacity` as of the legend."""
+    seen = opacity * np.array(FAILED_RGB) + (1 - opacity) * _TISSUE
+    colour = QColor(*seen.round().astype(int).tolist())
+    return "Failed", lambda painter, box: painter.fillRect(box, colour)
 
 
 def paint_notice(painter: QPainter, area: QRectF, text: str) -> None:
@@ -189,6 +211,37 @@ def _strip(colours: npt.NDArray[Any]) -> QImage:
     """Return colours, shape (256, 3), as a picture of one row."""
     pixels = np.ascontiguousarray(np.round(colours).astype(np.uint8))
     return QImage(pixels.tobytes(), 256, 1, 768, QImage.Format.Format_RGB888).copy()
+
+
+def _is_small(area: QRectF) -> bool:
+    return min(area.width() / _SMALL_VIEW[0], area.height() / _SMALL_VIEW[1]) < 1
+
+
+def _legend_box(area: QRectF, height: float) -> QRectF:
+    width = min(_LEGEND_WIDTH, area.width() - 2 * _MARGIN)
+    box = QRectF(area.right() - _MARGIN - width, 0, width, height)
+    box.moveBottom(area.bottom() - _MARGIN)
+    if box.left() < area.left() + _longest_bar(area) + 24 + 2 * _MARGIN:
+        box.translate(0, -_HEIGHT - _MARGIN / 2)
+    return box
+
+
+def _small_box(area: QRectF) -> QRectF:
+    """Return what is left beside the longest scale bar."""
+    right, bottom = area.right() - _MARGIN, area.bottom() - _MARGIN
+    left = area.left() + _longest_bar(area) + 24 + 1.5 * _MARGIN
+    left = max(left, right - _SMALL_WIDTH)
+    return QRectF(left, bottom - _SMALL_HEIGHT, right - left, _SMALL_HEIGHT)
+
+
+def _paint_keys(painter: QPainter, bottom_left: QPointF, keys: Sequence[Key]) -> None:
+    """Draw keys above a point, the first uppermost."""
+    x, y = bottom_left.x(), bottom_left.y() - _LINE * len(keys)
+    for text, draw in keys:
+        draw(painter, QRectF(x, y + 6, 12, 12))
+        painter.setPen(_INK)
+        painter.drawText(QRectF(x + 18, y + 3, 400, _LINE), Qt.AlignmentFlag.AlignLeft, text)
+        y += _LINE
 
 
 def _longest_bar(area: QRectF) -> float:

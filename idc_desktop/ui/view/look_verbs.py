@@ -76,6 +76,7 @@ def map_verbs(document: SlideDocument) -> list[Verb]:
         Verb(_MAP, "Map more &transparent", partial(add_opacity, -_STEP), "Alt+Down"),
         flag("Show the l&egend", "legend", "Shift+M"),
         flag("Sho&w the regions", "regions", "A"),
+        flag("Show the t&issue mask", "mask", "Shift+A"),
     ]
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import numpy.typing as npt
 from PySide6.QtCore import QLineF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QTransform
 
@@ -13,6 +10,7 @@ from idc_desktop.maps.colormap import colorize, outline
 from idc_desktop.maps.grid import PatchGrid
 from idc_desktop.maps.probability_map import MapLayer
 from idc_desktop.ui.display import Display
+from idc_desktop.ui.view.borders import Borders
 from idc_desktop.ui.view.guides import screen_line
 
 _CELL_RECTS_ABOVE_PX = 24.0  # device px per cell from which cells are drawn one by one
@@ -63,9 +61,7 @@ class MapRaster:
         self._image = QImage(
             rgba.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888
         ).convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
-        upper, left = outline(measured, threshold)
-        self._across = _Borders(upper, lambda row, first, last: QLineF(first, row, last, row))
-        self._down = _Borders(left[:, ::-1], lambda col, first, last: QLineF(col, first, col, last))
+        self._borders = Borders(*outline(measured, threshold))
 
     def paint(
         self,
@@ -149,8 +145,7 @@ class MapRaster:
 
     def _paint_outline(self, painter: QPainter, seen: QRectF) -> None:
         """Draw the border of the area at or above the threshold."""
-        lines = self._across.within(seen.top(), seen.bottom())
-        lines += self._down.within(seen.left(), seen.right())
+        lines = self._borders.within(seen)
         for colour, width in ((_HALO, 4), (_OUTLINE, 2)):
             painter.setPen(screen_line(painter, colour, width))
             painter.drawLines(lines)
@@ -167,39 +162,3 @@ def paint_cell(
         painter.setPen(screen_line(painter, colour, width))
         painter.drawRect(QRectF(left, top, grid.step_x_l0, grid.step_y_l0))
     painter.resetTransform()
-
-
-class _Borders:
-    """Borders of cells along the rows, or along the columns, as lines that can be painted.
-
-    Parameters
-    ----------
-    borders : ndarray of int, shape (n, 2)
-        (line, place) of the cells along whose side the border runs.
-    draw : callable
-        Makes the line of (line, first, beyond last).
-    """
-
-    def __init__(
-        self, borders: npt.NDArray[np.intp], draw: Callable[[int, int, int], QLineF]
-    ) -> None:
-        runs = _runs(borders)
-        self._places = runs[:, 0]
-        # Made once: making them costs more than painting them.
-        self._lines = [draw(*run) for run in runs.tolist()]
-
-    def within(self, low: float, high: float) -> list[QLineF]:
-        """Return the lines between two places."""
-        first, last = np.searchsorted(self._places, (low - 1, high + 1))
-        return self._lines[first:last]
-
-
-def _runs(borders: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Join borders of cells (line, place) that follow each other to (line, first, beyond last)."""
-    if not len(borders):
-        return np.empty((0, 3), np.intp)
-    ordered = borders[np.lexsort((borders[:, 1], borders[:, 0]))]
-    breaks = np.any(np.diff(ordered, axis=0) != (0, 1), axis=1)
-    starts = ordered[np.concatenate([[True], breaks])]
-    ends = ordered[np.concatenate([breaks, [True]])]
-    return np.column_stack([starts, ends[:, 1] + 1])

@@ -21,6 +21,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from idc_desktop.maps.probability_map import ProbabilityMap
 from idc_desktop.regions.shape import Shape
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.scene import SlideScene
@@ -28,7 +29,9 @@ from idc_desktop.ui.thumbnails import fetch_picture
 from idc_desktop.ui.tiles.pyramid import Tile
 from idc_desktop.ui.view.crosshair import KEYS_HINT, Crosshair
 from idc_desktop.ui.view.guides import (
+    failed_key,
     paint_frame,
+    paint_keys,
     paint_legend,
     paint_notice,
     paint_scale_bar,
@@ -36,6 +39,7 @@ from idc_desktop.ui.view.guides import (
 )
 from idc_desktop.ui.view.map_raster import MapRaster, paint_cell
 from idc_desktop.ui.view.mark_layer import paint_measurement
+from idc_desktop.ui.view.mask_layer import MaskLayer, mask_keys
 from idc_desktop.ui.view.minimap import Minimap
 from idc_desktop.ui.view.region_layer import RegionLayer, paint_mark
 from idc_desktop.ui.view.tile_layer import Completeness, TileLayer, place_of
@@ -70,6 +74,7 @@ class SlideView(QWidget):
         self._regions = RegionLayer(scene.regions)
         self._raster: MapRaster | None = None
         self._raster_is_stale = False
+        self._mask: tuple[tuple[ProbabilityMap, int], MaskLayer] | None = None
         self._marked: Shape | None = None
         self._twin: QPointF | None = None
         self.is_framed = False
@@ -369,6 +374,9 @@ class SlideView(QWidget):
         if raster is not None:
             seen, opacity = self.camera.seen_l0, display.opacity_at(self.camera.um_per_px)
             raster.paint(painter, to_device, seen, display, opacity, self._is_moving)
+        mask = self._current_mask()
+        if mask is not None:
+            mask.paint(painter, to_device, self.camera.seen_l0)
         grid, cell = self.scene.grid, self.scene.selected
         if grid is not None and cell is not None:
             paint_cell(painter, to_device, grid, cell)
@@ -390,12 +398,17 @@ class SlideView(QWidget):
         if self.camera.um_per_px is not None:
             paint_scale_bar(painter, area, self.camera.um_per_px * self.camera.pixel_ratio)
         display = scene.display
-        raster = self._current_raster() if display.visible and display.legend else None
+        if not display.legend:
+            return
+        keys = mask_keys() if self._current_mask() is not None else []
+        raster = self._current_raster() if display.visible else None
         if raster is not None:
-            opacity = display.opacity_at(self.camera.um_per_px)
-            kind, has_failed = raster.kind, raster.has_failed
+            opacity, kind = display.opacity_at(self.camera.um_per_px), raster.kind
+            keys += [failed_key(opacity)] if raster.has_failed else []
             threshold = scene.threshold if kind.is_of_idc else None
-            paint_legend(painter, area, kind, display, opacity, threshold, has_failed)
+            paint_legend(painter, area, kind, display, opacity, threshold, keys)
+        elif keys:
+            paint_keys(painter, area, keys)
 
     def _tell_size(self) -> None:
         self.camera.resize(QSizeF(self.size()), self.devicePixelRatioF())
@@ -457,6 +470,14 @@ class SlideView(QWidget):
         # Blocks may arrive faster than frames are painted: the raster is made once a frame.
         self._raster_is_stale = True
         self.update()
+
+    def _current_mask(self) -> MaskLayer | None:
+        current = self.scene.map if self.scene.display.mask else None
+        if current is None:
+            self._mask = None
+        elif self._mask is None or self._mask[0] != (current, current.version):
+            self._mask = (current, current.version), MaskLayer(current)
+        return None if self._mask is None else self._mask[1]
 
     def _current_raster(self) -> MapRaster | None:
         if self._raster_is_stale:
