@@ -55,7 +55,7 @@ def test_report_has_the_notice_on_each_page_and_the_figures(exported: Path) -> N
     assert provenance["slide"]["identity"] in whole.replace("\n", "")
     assert provenance["model"]["sha256"] in whole
     row = read_csv(exported / "regions.csv")[-1]
-    assert f"{float(row['IDC area µm^2']) / 1e6:.2f} mm²" in whole
+    assert f"{float(row['IDC area µm^2']) / 1e6:,.3f} mm²" in whole
     for word in ("Regions", "Classes", "Foci", "Model", "Origin", "Stroma"):
         assert word in whole
 
@@ -157,7 +157,7 @@ def test_report_tells_verdicts_and_figures_at_two_thresholds(
     pages = pdf_text(tmp_path / "s" / "report.pdf")
     lines = [" ".join(line.split()) for line in "\n".join(pages).split("\n")]
     row, _, whole = read_csv(tmp_path / "s" / "regions.csv")
-    area = f"{float(whole['Accepted IDC area µm^2']) / 1e6:.2f} mm²"
+    area = f"{float(whole['Accepted IDC area µm^2']) / 1e6:,.3f} mm²"
     assert float(row["Accepted IDC area µm^2"]) == float(whole["Accepted IDC area µm^2"]) > 0
     (accepted,) = (it for it in lines if it.startswith("Accepted IDC area"))
     assert accepted.startswith(f"Accepted IDC area {area} ")

@@ -18,6 +18,7 @@ from idc_desktop.errors import IdcError, SlideError, UsageError, cause_of
 from idc_desktop.export.results import as_one_folder, results_name
 from idc_desktop.plain_files import open_text
 from idc_desktop.slides.slide_finder import slides_below
+from idc_desktop.storage.project_files import is_project, read_project
 
 _LIST_COLUMNS = ("slide", "mpp", "regions", "group")
 _LIST_CHARS = 64 << 20
@@ -83,7 +84,8 @@ def find_members(
     Parameters
     ----------
     given : sequence of str
-        Slides, folders (which are looked through to the last), and lists (``.csv``).
+        Slides, folders (which are looked through to the last), lists (``.csv``), and projects of
+        the window (``.idcproject``).
     out : Path
         Folder of the results, which is not looked into.
     regions_folder : Path or None
@@ -101,6 +103,8 @@ def find_members(
         place = Path(os.path.abspath(text))  # noqa: PTH100 - as `console.absolute`
         if place.suffix.lower() == ".csv" and not place.is_dir():
             found: Iterable[Member] = _listed(place)
+        elif is_project(place) and not place.is_dir():
+            found = [Member(_name_below(place.parent, it), it) for it in read_project(place)]
         elif place.is_dir():
             found = _below(place, out, notes, is_alone=len(given) == 1)
         else:
@@ -173,19 +177,24 @@ def _member_of(row: dict[str | None, str | None], path: Path, line: int) -> Memb
     if not cells["slide"]:
         raise _bad_list(path, line, "no slide is named")
     slide = Path(os.path.abspath(path.parent / cells["slide"]))  # noqa: PTH100
-    inside = slide.is_relative_to(path.parent)
     regions = cells.get("regions")
     try:
         mpp = decimal(cells["mpp"]) if cells.get("mpp") else None
     except ArgumentTypeError as error:
         raise _bad_list(path, line, f"mpp: {error}") from error
     return Member(
-        slide.relative_to(path.parent).as_posix() if inside else slide.name,
+        _name_below(path.parent, slide),
         slide,
         mpp=mpp,
         regions=Path(os.path.abspath(path.parent / regions)) if regions else None,  # noqa: PTH100
         group=cells.get("group", ""),
     )
+
+
+def _name_below(folder: Path, slide: Path) -> str:
+    """Return the name of a slide that was listed by a file in this folder."""
+    is_inside = slide.is_relative_to(folder)
+    return slide.relative_to(folder).as_posix() if is_inside else slide.name
 
 
 def _bad_list(path: Path, line: int, what: str) -> IdcError:

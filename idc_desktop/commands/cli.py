@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_run_options(
         cohort,
-        slides="SLIDE|FOLDER|LIST.csv",
+        slides="SLIDE|FOLDER|LIST.csv|PROJECT",
         about="folders are searched; a list has the columns slide, mpp, regions, group",
     )
     _add_threads(cohort)

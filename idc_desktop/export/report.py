@@ -163,7 +163,7 @@ def _front(content: Content, foci: _Foci, drawn: Image.Image, height: float) -> 
         [
             (
                 "Analyzed area",
-                f"{whole.area_um2 * (whole.coverage_percent or 0) / 100 / 1e6:.2f} mm²",
+                f"{whole.area_um2 * (whole.coverage_percent or 0) / 100 / 1e6:,.3f} mm²",
             ),
             ("Mean, median, max probability", _probabilities(whole)),
             *_uncertainty(content.uncertainties[-1]),
@@ -232,7 +232,7 @@ def _column(content: Content, threshold: float, foci: Sequence[Focus]) -> dict[s
     longest = accepted.diameter(analysis.layer, analysis.mpp, threshold)
     largest = foci[0] if foci else None
     return {
-        "IDC area": f"{figures.idc_area_um2 / 1e6:.2f} mm²",
+        "IDC area": f"{figures.idc_area_um2 / 1e6:,.3f} mm²",
         "IDC, of the analyzed area": _percent(figures.idc_fraction),
         "Accepted IDC area": (
             "–, no verdict yet"
@@ -441,7 +441,7 @@ def _moment(analyzed: str | None) -> str:
 
 
 def _mm2(area_um2: float) -> str:
-    return f"{area_um2 / 1e6:.2f} mm²"
+    return f"{area_um2 / 1e6:,.3f} mm²"
 
 
 def _mm(length_um: float | None, digits: int = 2) -> str:

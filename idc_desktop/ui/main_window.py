@@ -44,6 +44,7 @@ from idc_desktop.ui.panels.welcome import Welcome
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.screen import FullScreen, resize_within_screen
 from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.slides_export import SlidesExport
 from idc_desktop.ui.task import Task
 from idc_desktop.ui.theme import THEMES, apply_theme
 from idc_desktop.ui.verbs import SEPARATOR, NumberFieldKeys, Verb, Verbs
@@ -91,6 +92,7 @@ class MainWindow(QMainWindow):
         self.dialogs = DialogDesk(self, self.pair, settings, self.slides.paths, self.views.grab)
         self.export_task = Task(self)
         self._export: Export | None = None
+        self.slides_export = SlidesExport(document, self.slide_panel.statuses, self)
         self._lay_out()
         self.full_screen = FullScreen(self, self.docks.values())
         self.training = TrainingPatches(self, self.document, self.slides.paths)
@@ -126,6 +128,14 @@ class MainWindow(QMainWindow):
         """Write the six files, and further formats, in the background."""
         if self.document.state is RunState.DONE:
             self._write_export(Export.of(self.document, folder, formats, anonymous))
+
+    def export_slides(
+        self, slides: list[Path], folder: Path, formats: Sequence[str] = (), anonymous: bool = False
+    ) -> None:
+        """Export slides of the list in the background."""
+        if not self.slides_export.is_running:
+            self.slides_export.start(slides, folder, formats, anonymous)
+            self.dialogs.show_progress(self.slides_export)
 
     def _write_export(self, export: Export, *, overwrite: bool = False) -> None:
         if not self.export_task.is_running:
@@ -181,6 +191,7 @@ class MainWindow(QMainWindow):
     def release(self) -> None:
         """End the children and wait for what is being written."""
         self.welcome.stop()
+        self.slides_export.cancel()
         self.slide_panel.close_readers()
         self.regions.close_readers()
         self.pair.hide()
@@ -347,6 +358,11 @@ class MainWindow(QMainWindow):
         self.slides.project_changed.connect(self._on_project)
         self.slide_panel.table.page_asked.connect(dialogs.show_page)
         self.slide_panel.table.failures_changed.connect(self.verbs.mark)
+        self.slide_panel.table.export_asked.connect(
+            lambda slides: dialogs.ask_export_of(slides, self.export_slides)
+        )
+        self.slides_export.ended.connect(dialogs.tell_exported_all)
+        self.slides_export.failed.connect(lambda why: dialogs.warn("Export", why))
         self.slide_panel.table.shown.connect(partial(self._show_dock, "Slide table"))
         self.slides.refused.connect(lambda why: self.dialogs.warn("Open slide", why))
         self.slides.noted.connect(lambda why: self.dialogs.warn("Slides", why))

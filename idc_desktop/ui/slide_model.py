@@ -87,18 +87,18 @@ class Column:
 
 
 COLUMNS = (
-    Column("Name", "The slide's file", lambda slide, _: slide.name, width=180),
+    Column("Name", "The slide's file", lambda slide, _: slide.name, width=150),
     Column(
-        "State", "How far it is with the model that is chosen", lambda _, it: it.state, width=110
+        "State", "How far it is with the model that is chosen", lambda _, it: it.state, width=100
     ),
-    Column("Models", "Models that have analyzed it", lambda _, it: ", ".join(it.models), width=105),
+    Column("Models", "Models that have analyzed it", lambda _, it: ", ".join(it.models), width=120),
     Column("IDC, %", "Share of IDC in the analyzed area", _idc_percent, "{:.1f}", 72),
     Column(
         "Accepted, mm²",
         "Area at or above the threshold that was judged IDC; empty before any verdict",
         _detail(lambda it: _area_mm2(it.accepted_um2)),
-        "{:,.2f}",
-        112,
+        "{:,.3f}",
+        104,
     ),
     Column(
         "Foci",
@@ -111,8 +111,8 @@ COLUMNS = (
         "Largest, mm²",
         "Area of the largest focus",
         _detail(lambda it: _area_mm2(it.number("Largest focus µm^2"))),
-        "{:,.2f}",
-        104,
+        "{:,.3f}",
+        98,
     ),
     Column(
         "Judged",
@@ -135,7 +135,7 @@ COLUMNS = (
         "{:.3f}",
         88,
     ),
-    Column("Warnings", "Why it failed, or what to know of the figures", _notes, width=200),
+    Column("Warnings", "Why it failed, or what to know of the figures", _notes, width=150),
     Column("Note", "What was written about the slide", _detail(lambda it: it.note), width=160),
 )
 _NAME = 0

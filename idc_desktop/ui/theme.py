@@ -70,6 +70,7 @@ QPushButton#primary {
 }
 QPushButton#primary:disabled { background: palette(mid); color: palette(placeholder-text); }
 QPushButton#primary:focus { border: 2px solid palette(window-text); padding: 2px 10px; }
+QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
 QDockWidget {
     titlebar-close-icon: url("ICONS/close.svg"); titlebar-normal-icon: url("ICONS/float.svg");
 }

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from idc_desktop.cohorts.members import Member, find_members
-from idc_desktop.errors import SlideError, UsageError
+from idc_desktop.errors import ProjectError, SlideError, UsageError
+from idc_desktop.storage.project_files import create_project
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -51,6 +52,20 @@ def test_of_several_arguments_names_begin_with_the_folder(tmp_path: Path) -> Non
     members = found(tmp_path / "one", tmp_path / "two", tmp_path / "y.svs", tmp_path / "y.svs")
 
     assert names(members) == ["one/x.svs", "two/x.svs", "y.svs"]
+
+
+def test_a_project_of_the_window_names_slides(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "study", "deep/x.svs")
+    project, other = folder / "Mamma.idcproject", tmp_path / "elsewhere" / "y.svs"
+    create_project(project, [other, folder / "deep" / "x.svs"])
+
+    members = found(project)
+
+    assert names(members) == ["deep/x.svs", "y.svs"]
+    assert [it.slide for it in members] == [folder / "deep" / "x.svs", other]
+    project.write_text("[]")
+    with pytest.raises(ProjectError, match=r"Mamma\.idcproject"):
+        found(project)
 
 
 def test_equal_stems_in_a_folder_keep_their_suffixes(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def cells(table: SlideTable, title: str) -> list[str]:
 def test_what_is_not_known_is_empty_and_comes_last(table: SlideTable) -> None:
     assert cells(table, "Name") == ["b.svs", "a.svs", "c.svs"]
     assert cells(table, "IDC, %") == ["75.0", "25.0", ""]
-    assert cells(table, "Accepted, mm²") == ["1.50", "1.50", ""]
-    assert cells(table, "Largest, mm²") == ["2.50", "2.50", ""]
+    assert cells(table, "Accepted, mm²") == ["1.500", "1.500", ""]
+    assert cells(table, "Largest, mm²") == ["2.500", "2.500", ""]
     assert cells(table, "Judged") == ["2", "2", ""]
     assert cells(table, "Failed") == ["0", "0", ""]
     share = next(place for place, it in enumerate(COLUMNS) if it.title == "IDC, %")

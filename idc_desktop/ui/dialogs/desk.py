@@ -7,12 +7,20 @@ from pathlib import Path
 
 from PySide6.QtCore import QPointF, QRectF, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication, QPainter, QPixmap
-from PySide6.QtWidgets import QFileDialog, QMainWindow, QMessageBox, QWidget
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QMainWindow,
+    QMessageBox,
+    QProgressBar,
+    QProgressDialog,
+    QWidget,
+)
 
 from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.errors import OutputError
 from idc_desktop.export.folder import write_regions
 from idc_desktop.export.results import results_name
+from idc_desktop.plain_text import counted, one_line
 from idc_desktop.ui.beside import SideBySide
 from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.classes_dialog import ClassesDialog
@@ -31,8 +39,11 @@ from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.dialogs.sheet_dialog import SheetDialog
 from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.pictures import save_picture
-from idc_desktop.ui.plain import MessageBox
+from idc_desktop.ui.plain import Label, MessageBox
 from idc_desktop.ui.settings import Settings
+from idc_desktop.ui.slides_export import ExportedSlides, SlidesExport
+
+_PROGRESS_WIDTH_PX = 420
 
 
 class DialogDesk:
@@ -192,6 +203,21 @@ class DialogDesk:
         asked.accepted.connect(on_accepted)
         asked.open()
 
+    def ask_export_of(
+        self, slides: list[Path], then: Callable[[list[Path], Path, list[str], bool], None]
+    ) -> None:
+        """Ask where an export of slides of the list goes, and what it holds."""
+        settings = self._settings
+        asked = ExportDialog(self._document, settings, self._window, slides)
+
+        def on_accepted() -> None:
+            settings.export_folder, settings.export_formats = str(asked.folder), asked.formats
+            settings.export_anonymous = asked.is_anonymous
+            then(slides, asked.folder, asked.formats, asked.is_anonymous)
+
+        asked.accepted.connect(on_accepted)
+        asked.open()
+
     def edit_classes(self) -> None:
         """Have the classes of regions named and coloured."""
         dialog = ClassesDialog(self._document, self._window)
@@ -226,16 +252,58 @@ class DialogDesk:
         box.finished.connect(lambda: then() if box.clickedButton() == replace else None)
         box.open()
 
+    def show_progress(self, export: SlidesExport) -> None:
+        """Show how far an export of several slides is, which can be cancelled there."""
+        dialog = QProgressDialog(self._window, minimumDuration=0, autoClose=False, autoReset=False)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle("Export")
+        dialog.setLabel(Label("Beginning …"))
+        bar = QProgressBar()
+        bar.setFormat("%p %")
+        dialog.setBar(bar)
+        dialog.setMinimumWidth(_PROGRESS_WIDTH_PX)
+
+        def show(number: int, total: int, name: str) -> None:
+            dialog.setMaximum(total)
+            dialog.setValue(number - 1)
+            dialog.setLabelText(f"Slide {number:,} of {total:,}: {one_line(name)}")
+
+        export.progressed.connect(show)
+        for ended in (export.ended, export.failed):
+            ended.connect(dialog.close)
+        dialog.canceled.connect(export.cancel)
+        dialog.show()
+
     def tell_exported(self, exported: Exported) -> None:
         """Say where the files are; a button opens the folder."""
-        folder = exported.folder
-        box = MessageBox(QMessageBox.Icon.NoIcon, "Exported", f"The files are in\n{folder}")
+        outdated = f"Of an earlier export, and not written again: {', '.join(exported.outdated)}. "
+        remedy = "Delete what is outdated, or export again in these formats."
+        more = outdated + remedy if exported.outdated else ""
+        self._tell_of_files(exported.folder, f"The files are in\n{exported.folder}", more)
+
+    def tell_exported_all(self, exported: ExportedSlides) -> None:
+        """Say how many slides were exported, which were not, and why."""
+        written, failed = len(exported.written), len(exported.failures)
+        whole = counted(exported.total, "slide")
+        of = whole if written == exported.total else f"{written:,} of {whole}"
+        verb = "was" if written == 1 else "were"
+        text = f"{of} {verb} exported to\n{exported.folder}"
+        details = [f"{one_line(slide.name)}: {one_line(why)}" for slide, why in exported.failures]
+        more = ["It was cancelled."] if exported.is_cancelled else []
+        if failed:
+            why = details[0] if failed == 1 else "The details say which, and why."
+            more.append(f"Not exported: {counted(failed, 'slide')}. {why}")
+        if exported.notes:
+            details += ["", "To know of those that were exported:", *map(one_line, exported.notes)]
+        self._tell_of_files(exported.folder, text, " ".join(more), "\n".join(details).strip())
+
+    def _tell_of_files(self, folder: Path, text: str, more: str, details: str = "") -> None:
+        box = MessageBox(QMessageBox.Icon.NoIcon, "Exported", text)
         box.setParent(self._window, Qt.WindowType.Dialog)
-        if exported.outdated:
-            box.setInformativeText(
-                f"Of an earlier export, and not written again: {', '.join(exported.outdated)}. "
-                "Delete what is outdated, or export again in these formats."
-            )
+        if more:
+            box.setInformativeText(more)
+        if details:
+            box.setDetailedText(details)
         opens = box.addButton("Open the folder", QMessageBox.ButtonRole.ActionRole)
         opens.clicked.connect(
             lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder.absolute())))

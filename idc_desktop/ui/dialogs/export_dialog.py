@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -19,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.export.formats import FILES, FORMATS
 from idc_desktop.export.verify import PROVENANCE
+from idc_desktop.plain_text import counted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.exporting import export_folder
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
@@ -27,18 +29,30 @@ from idc_desktop.ui.settings import Settings
 
 
 class ExportDialog(QDialog):
-    """Asks for a folder and for formats beside the six files."""
+    """Asks for a folder and for formats beside the six files.
+
+    Parameters
+    ----------
+    slides : sequence of Path
+        Slides of the list that are to be exported; none is the one that is open.
+    """
 
     sheet_asked = Signal()
     """What stands in the report by hand is to be written."""
 
     def __init__(
-        self, document: SlideDocument, settings: Settings, parent: QWidget | None = None
+        self,
+        document: SlideDocument,
+        settings: Settings,
+        parent: QWidget | None = None,
+        slides: Sequence[Path] = (),
     ) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Export")
+        self._slides = slides
+        self.setWindowTitle(f"Export {counted(len(slides), 'slide')}" if slides else "Export")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        document.slide_changed.connect(self.reject)
+        if not slides:
+            document.slide_changed.connect(self.reject)
         self._folder = QLineEdit(settings.export_folder)
         self._folder.setPlaceholderText("Choose a folder")
         self._folder.setAccessibleName("Folder")
@@ -68,15 +82,18 @@ class ExportDialog(QDialog):
         written.setToolTip("What is written about the slide, for the report")
         written.setEnabled(document.regions.can_edit)
         written.clicked.connect(self.sheet_asked)
-        layout.addWidget(written, 0, Qt.AlignmentFlag.AlignLeft)
-        self._anonymous = QCheckBox("Leave out the slide's name")
+        if not slides:
+            layout.addWidget(written, 0, Qt.AlignmentFlag.AlignLeft)
+        several = len(slides) > 1
+        names = "names of the slides" if several else "slide's name"
+        self._anonymous = QCheckBox(f"Leave out the {names}")
         self._anonymous.setToolTip("A part of the slide's identity stands in its place")
         self._anonymous.setChecked(settings.export_anonymous)
         self._anonymous.toggled.connect(self._refresh)
         layout.addSpacing(8)
         layout.addWidget(self._anonymous)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        has_all = not document.regions.refusal
+        has_all = bool(slides) or not document.regions.refusal
         words = "Export" if has_all else "Export without regions"
         self._write = buttons.addButton(words, QDialogButtonBox.ButtonRole.AcceptRole)
         buttons.accepted.connect(self.accept)
@@ -116,6 +133,9 @@ class ExportDialog(QDialog):
         is_folder = bool(self._folder.text().strip())
         self._write.setEnabled(is_folder)
         self._where.setText("")
+        if self._slides:
+            self._show_where_all(is_folder)
+            return
         if is_folder:
             target = export_folder(self._document, self.folder, self.is_anonymous)
             replaces = " and replace those that are there" if target.exists() else ""
@@ -126,3 +146,11 @@ class ExportDialog(QDialog):
             refusal = FORMATS[name].refusal(slide, self.is_anonymous)
             box.setEnabled(refusal is None)
             box.setToolTip(plain_tip(f"Not now: {refusal}") if refusal else "")
+
+    def _show_where_all(self, is_folder: bool) -> None:
+        if is_folder:
+            each = "The slide" if len(self._slides) == 1 else "Each slide"
+            self._where.setText(
+                f"{each} gets a folder of its own in {self.folder}, with the map and at the "
+                "threshold that the table shows. Results of other slides are not replaced."
+            )

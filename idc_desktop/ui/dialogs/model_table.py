@@ -207,10 +207,10 @@ def _figures(said: SlideScene, reference: SlideScene) -> list[str]:
     return [
         layer.name,
         _UNDEFINED if fraction is None else f"{100 * fraction:.1f}",
-        f"{found.idc_area_um2 / 1e6:,.2f}",
+        f"{found.idc_area_um2 / 1e6:,.3f}",
         _UNDEFINED if mean is None else f"{mean:.3f}",
         f"{len(foci):,}",
-        f"{foci[0].area_um2 / 1e6:,.2f}" if foci else _UNDEFINED,
+        f"{foci[0].area_um2 / 1e6:,.3f}" if foci else _UNDEFINED,
         f"{threshold:.3f}",
         f"{layer.map.failed_patches:,}",
         agrees,

@@ -270,7 +270,7 @@ class FociPanel(QWidget):
         for row, focus in enumerate(self.foci):
             texts = (
                 f"{row + 1}",
-                f"{focus.area_um2 / 1e6:.2f}",
+                f"{focus.area_um2 / 1e6:,.3f}",
                 f"{focus.max_probability:.3f}",
                 f"{focus.mean_probability:.3f}",
                 f"{longest_um[row] / 1e3:.2f}",
@@ -282,7 +282,7 @@ class FociPanel(QWidget):
             self.list.setItem(row, _VERDICT, QTableWidgetItem())
         area = sum(focus.area_um2 for focus in foci) / 1e6
         self._found = (
-            f"{counted(len(foci), 'focus', 'foci')}, {area:.2f} mm²" if foci else "No foci"
+            f"{counted(len(foci), 'focus', 'foci')}, {area:,.3f} mm²" if foci else "No foci"
         )
         self._show_verdicts()
         self._say_what_is_made()
@@ -316,7 +316,7 @@ class FociPanel(QWidget):
             focus = self.foci[row]
             self._document.regions.point_out(f"Focus {row + 1}", focus.shape)
             self._document.noted.emit(
-                f"Focus {row + 1} of {len(self.foci)}: {focus.area_um2 / 1e6:.2f} mm², "
+                f"Focus {row + 1} of {len(self.foci)}: {focus.area_um2 / 1e6:,.3f} mm², "
                 f"max p {focus.max_probability:.3f}, mean p {focus.mean_probability:.3f}"
             )
             left, top, right, bottom = self.foci[row].shape.bounds

@@ -7,18 +7,17 @@ from dataclasses import replace
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QHeaderView,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
 from idc_desktop.regions.diameter import Diameter, diameter_of
 from idc_desktop.regions.marks import Mark
 from idc_desktop.ui.document import SlideDocument
-from idc_desktop.ui.panels.flow_layout import FlowLayout
+from idc_desktop.ui.panels.verb_row import lay_out_below_verbs
 from idc_desktop.ui.panels.verdict_bar import REVIEW
-from idc_desktop.ui.plain import Label
 from idc_desktop.ui.verbs import Verb
 from idc_desktop.ui.view.mark_layer import figure_text
 
@@ -42,16 +41,11 @@ class MarksPanel(QWidget):
         self.list.setAccessibleName("Measurements")
         for column, width in enumerate((260, 90, 130)):
             self.list.setColumnWidth(column, width)
+        self.list.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.list.itemChanged.connect(self._on_renamed)
         self.list.itemSelectionChanged.connect(self._on_selected)
-        row = FlowLayout()
-        for verb in self.verbs():
-            row.addWidget(verb.button())
-        row.addWidget(Label("Double click a name to change it; Del removes what is chosen."))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
-        layout.addLayout(row)
-        layout.addWidget(self.list, 1)
+        hint = "Double click a name to change it; Del removes what is chosen."
+        lay_out_below_verbs(self, self.verbs(), hint, self.list)
         self._regions.changed.connect(self._show)
         self._regions.choice_changed.connect(self._on_choice)
         document.slide_changed.connect(self._show_anew)  # the resolution may be another

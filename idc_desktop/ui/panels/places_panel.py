@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from idc_desktop.ui.document import SlideDocument
-from idc_desktop.ui.panels.flow_layout import FlowLayout
-from idc_desktop.ui.plain import Label
+from idc_desktop.ui.panels.verb_row import lay_out_below_verbs
 from idc_desktop.ui.verbs import Verb
 
 _MENU = "&View>&Places"
@@ -27,14 +26,8 @@ class PlacesPanel(QWidget):
         self.list.itemClicked.connect(self._go_to)
         self.list.itemActivated.connect(self._go_to)
         self.list.removed.connect(self._remove)
-        row = FlowLayout()
-        for verb in self.verbs():
-            row.addWidget(verb.button())
-        row.addWidget(Label("Enter goes there, F2 changes the name, Del forgets it."))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
-        layout.addLayout(row)
-        layout.addWidget(self.list, 1)
+        hint = "Enter goes there, F2 changes the name, Del forgets it."
+        lay_out_below_verbs(self, self.verbs(), hint, self.list)
         self._places.changed.connect(self._show)
         self._show()
 

@@ -45,6 +45,8 @@ class SlideTable(QWidget):
     """It is wanted to be seen."""
     failures_changed = Signal()
     """Something failed, or nothing any more (`has_failures`)."""
+    export_asked = Signal(list)
+    """Slides are to be exported; carries them."""
     page_asked = Signal(str, str)
     """Something is to be read; carries title and HTML."""
 
@@ -99,6 +101,7 @@ class SlideTable(QWidget):
         return [
             Verb(_MENU, "&Search the slides", self.start_search, "Ctrl+F"),
             Verb(_MENU, "&Analyze the selected slides", self.analyze, "Ctrl+Alt+R"),
+            Verb(_MENU, "E&xport the selected slides …", self.export, "Ctrl+Shift+X"),
             Verb(_MENU, "&Take the selected slides off the list", self.remove),
             Verb(_MENU, "Find the &missing slide …", self.find_missing, "Ctrl+Shift+L"),
             Verb(_MENU, "&Order of the list", self.unsort),
@@ -136,6 +139,11 @@ class SlideTable(QWidget):
         selected = self.selected()
         if selected:
             self._document.runs.analyze_all(self._slides.statuses.left_to_do(selected))
+
+    def export(self) -> None:
+        """Ask for the selected slides to be exported."""
+        if self.selected():
+            self.export_asked.emit(self.selected())
 
     def remove(self) -> None:
         """Take the selected slides off the list; their files stay."""
@@ -192,6 +200,7 @@ class SlideTable(QWidget):
         row = FlowLayout()
         row.addWidget(self.search)
         self._add_button(row, "Analyze", "Analyze the selected slides (Ctrl+Alt+R)", self.analyze)
+        self._add_button(row, "Export …", "Export the selected slides (Ctrl+Shift+X)", self.export)
         self._add_button(
             row, "Take off the list", "Their files stay, and it can be undone (Del)", self.remove
         )
