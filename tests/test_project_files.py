@@ -90,9 +90,8 @@ def test_what_is_no_project_is_refused_in_one_line(tmp_path: Path, changed: dict
         b"[" * 100_000,
         b'{"slides": [], "slides": [], "format": "IDC Desktop project", "version": 1}',
         b"[" + b"0," * 600_000 + b"0]",
-        b" " * ((16 << 20) + 1),
     ],
-    ids=range(8),
+    ids=range(7),
 )
 def test_hostile_files_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "p.idcproject"
@@ -109,11 +108,15 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="is not there"):
         read_project(path)
     os.mkfifo(path)
-    with pytest.raises(ProjectError, match="device or pipe"):
+    with pytest.raises(ProjectError, match="pipe or a device"):
+        read_project(path)
+    path.unlink()
+    path.write_bytes(b" " * ((16 << 20) + 1))
+    with pytest.raises(ProjectError, match="larger than 16 MiB"):
         read_project(path)
     path.unlink()
     path.mkdir()
-    with pytest.raises(ProjectError, match="folder"):
+    with pytest.raises(ProjectError, match="directory"):
         read_project(path)
     path.rmdir()
     path.write_text(json.dumps({**WHOLE, "version": 2, "of": "later"}), "utf-8")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from idc_desktop.errors import ProjectError, cause_of, not_written
-from idc_desktop.storage.atomic import replacing, require_file_place
+from idc_desktop.plain_files import read_bytes
+from idc_desktop.storage.atomic import replacing
 from idc_desktop.storage.user_data import data_folder
 from idc_desktop.strict_json import load_strictly
 from idc_desktop.typed_json import Matching, Sized, Within, build
@@ -61,9 +62,7 @@ def read_project(path: Path) -> list[Path]:
         It cannot be read, is no project, or a newer version wrote it.
     """
     try:
-        require_file_place(path)
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+        data = read_bytes(path, _MOST_BYTES)
     except FileNotFoundError as error:
         raise ProjectError(
             f"{path.name}: The project is not there. Open it where it is now, or {_ANOTHER}."

@@ -58,6 +58,11 @@ from idc_desktop.ui.view.veil import Veil
 _NOTE_MS = 10_000
 _PATIENCE_MS = 10_000
 _FILE, _EDIT, _ANALYSIS, _HELP = "&File", "&Edit", "&Analysis", "&Help"
+_OF_SLIDE = (
+    *("Close slide", "Side by side", "Models on this slide …"),
+    *("Save the picture of the view …", "Copy the picture of the view"),
+    "Report: case, reader, conclusion …",
+)
 
 
 class MainWindow(QMainWindow):
@@ -414,8 +419,10 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"Opening {title}" if document.opening else title)
         has_associated = document.tiles is not None and bool(document.tiles.associated_names)
         self.verbs.action("Label and macro image …").setEnabled(has_associated)
-        for words in ("Close slide", "Side by side", "Models on this slide …"):
+        looks = [it.words for it in camera_verbs(lambda: self.views.active_camera)]
+        for words in (*_OF_SLIDE, *looks):
             self.verbs.action(words).setEnabled(bool(document.slide))
+        self.magnification.setEnabled(bool(document.slide))
 
     def _on_state_changed(self) -> None:
         document, verbs = self.document, self.verbs

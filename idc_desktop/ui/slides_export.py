@@ -14,7 +14,13 @@ from PySide6.QtCore import QObject, Signal
 from idc_desktop.cohorts.report import Listener
 from idc_desktop.cohorts.slide_job import JobOptions, analyze_one, read_inputs
 from idc_desktop.console import report_defect
-from idc_desktop.errors import AnalysisCancelledError, DefectError, ForeignResultsError, IdcError
+from idc_desktop.errors import (
+    AnalysisCancelledError,
+    DefectError,
+    ForeignResultsError,
+    FormatError,
+    IdcError,
+)
 from idc_desktop.export.results import as_one_folder, results_name
 from idc_desktop.processes.child import IdleChildren
 from idc_desktop.processes.supervisor import Job
@@ -203,14 +209,14 @@ def _export_all(
             failure: IdcError | None = None
             if order.open is not None:
                 try:
-                    _note_outdated(whole, order.slide, order.open.write().outdated)
+                    _write_open(order.slide, order.open, whole)
                 except IdcError as error:
                     failure = error
             else:
                 at = replace(order.options, mpp=given_mpp(order.slide))
                 report = analyze_one(order.slide, at, inputs, idle=idle, listener=cancel)
                 failure = report.failure
-                whole.notes += report.remarks
+                whole.notes += [*report.shortfall, *report.remarks]
             if failure is None:
                 whole.written.append(order.slide)
             elif not isinstance(failure, AnalysisCancelledError):
@@ -220,7 +226,16 @@ def _export_all(
     return whole
 
 
-def _note_outdated(whole: ExportedSlides, slide: Path, outdated: Sequence[str]) -> None:
+def _write_open(slide: Path, export: Export, whole: ExportedSlides) -> None:
+    """Write what is open, but for the formats that cannot hold it."""
+    while True:
+        try:
+            outdated = export.write().outdated
+            break
+        except FormatError as error:
+            whole.notes.append(str(error))
+            left = tuple(it for it in export.formats if it != error.format)
+            export = replace(export, formats=left)
     if outdated:
         names = ", ".join(outdated)
         whole.notes.append(f"{slide.name}: Of an earlier export, and not written again: {names}.")

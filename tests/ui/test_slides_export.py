@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 from PySide6.QtWidgets import QMessageBox, QProgressDialog
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.cohorts.slide_job import JobOptions
 from idc_desktop.export.verify import verify_folder
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.main_window import MainWindow
-from idc_desktop.ui.slides_export import ExportedSlides
+from idc_desktop.ui.slides_export import ExportedSlides, _folders
 from tests.support.command import SIX_FILES, run_cli
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
@@ -89,23 +91,14 @@ def test_results_of_other_slides_are_not_replaced(
     assert (folder / "regions.csv").read_text() == "of another slide"
 
 
-def test_slides_of_one_name_do_not_share_a_folder(
-    analyzed: MainWindow, qtbot: QtBot, several: list[Path], tmp_path: Path
-) -> None:
-    _, copy, _ = several
-    twin, namesake = tmp_path / "copy.tif", tmp_path / "deep" / "copy.tiff"
-    namesake.parent.mkdir()
-    for it in (twin, namesake):
-        shutil.copy(copy, it)
-    analyzed.slides.add([twin, namesake])
-    runs, statuses = analyzed.document.runs, analyzed.slide_panel.statuses
-    runs.analyze_all([twin, namesake])
-    qtbot.waitUntil(lambda: not runs.is_active, timeout=WAIT_MS)
-    qtbot.waitUntil(lambda: statuses.of(namesake).outcome is not None, timeout=WAIT_MS)
-    found = export(analyzed, qtbot, [copy, twin, namesake], tmp_path / "out")
-    assert found.written == [copy, twin]
-    assert "same name" in found.failures[0][1]
-    assert sorted(it.name for it in (tmp_path / "out").iterdir()) == ["copy.tif", "copy.tiff"]
+def test_slides_of_one_name_do_not_share_a_folder(tmp_path: Path) -> None:
+    names = ("copy.tiff", "copy.tif", "deep/copy.tiff", "alone.svs", "Alone/alone.svs")
+    slides = [tmp_path / name for name in names]
+    options = JobOptions(tmp_path / "out", None)
+    folders = list(_folders(slides, options).values())
+    assert folders == ["copy.tiff", "copy.tif", "", "alone.svs", ""]
+    assert list(_folders(slides[3:4], options).values()) == [None]
+    assert set(_folders(slides, replace(options, is_anonymous=True)).values()) == {None}
 
 
 def test_a_cancelled_export_leaves_whole_folders_only(

@@ -47,6 +47,20 @@ def test_phantom_is_made_and_opened(window: MainWindow, qtbot: QtBot, cache: Pat
     assert welcome.isVisible()
 
 
+def test_what_needs_a_slide_waits_for_one(
+    window: MainWindow, open_window: OpenWindow, tiny_slide: Scene
+) -> None:
+    waiting = [
+        window.verbs.action(words)
+        for words in ("Fit slide", "1:1", "Rotate left", "Upright", "Copy the picture of the view")
+    ]
+    assert not any(it.isEnabled() for it in waiting)
+    assert not window.magnification.isEnabled()
+    open_window(tiny_slide.path)
+    assert all(it.isEnabled() for it in waiting)
+    assert window.magnification.isEnabled()
+
+
 def test_who_opened_a_slide_meanwhile_stays_there(
     open_window: OpenWindow, qtbot: QtBot, cache: Path, tiny_slide: Scene
 ) -> None:

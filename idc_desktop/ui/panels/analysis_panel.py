@@ -21,7 +21,7 @@ from idc_desktop.models.model_file import bundled_models
 from idc_desktop.plain_text import counted
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
-from idc_desktop.ui.plain import MessageBox
+from idc_desktop.ui.plain import MessageBox, plain_tip
 from idc_desktop.ui.run import RunState
 
 _OTHER_FILE = "Open a model file …"
@@ -119,9 +119,8 @@ class AnalysisPanel(QWidget):
             index = self._models.count() - 1
             self._models.insertItem(index, f"{card.name} ({model.path.name})", data)
         self._models.setCurrentIndex(index)
-        self._card_line.setText(
-            f"version {card.version}, {card.spacing_um_px:g} µm/px, SHA-256 {model.sha256[:12]}"
-        )
+        self._card_line.setText(f"version {card.version}, {card.spacing_um_px:g} µm/px")
+        self._card_line.setToolTip(plain_tip(f"SHA-256 {model.sha256}"))
 
     def _show_state(self) -> None:
         document = self._document
@@ -152,7 +151,7 @@ class AnalysisPanel(QWidget):
         self._progress.setVisible(document.state.is_begun)
         self._progress.setMaximum(max(1, total))
         self._progress.setValue(done)
-        text = document.message
+        text, why = document.message, ""
         if running and total:
             text = f"{done:,} of {counted(total, 'patch')}{self._rate_text(done, total)}"
         if record.plan and (running or done):
@@ -160,8 +159,9 @@ class AnalysisPanel(QWidget):
             verb = "Running" if running else "Ran"
             text += f"\n{verb} on {provider.used.upper()}"
             if provider.fallback_reason:
-                text += f": {provider.fallback_reason}"
+                why = f"{verb} on {provider.used.upper()}: {provider.fallback_reason}"
         self._status.setText(text)
+        self._providers.setToolTip(plain_tip(why))
 
     def _rate_text(self, done: int, total: int) -> str:
         """Tell rate and time left; what an earlier run had stored does not count as speed."""
