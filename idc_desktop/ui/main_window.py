@@ -122,7 +122,6 @@ class MainWindow(QMainWindow):
         self._on_map_changed()
         self._on_history()
         self._on_list()
-        self._on_project()
         self.verbs.mark()
 
     def open(self, path: Path, mpp: float | None = None) -> None:
@@ -360,7 +359,7 @@ class MainWindow(QMainWindow):
         self.welcome.phantom_made.connect(self._on_phantom)
         self.welcome.refused.connect(lambda why: self.dialogs.warn("Phantom slide", why))
         self.slides.changed.connect(self._on_list)
-        self.slides.project_changed.connect(self._on_project)
+        self.slides.project_changed.connect(self.verbs.mark)
         self.slide_panel.table.page_asked.connect(dialogs.show_page)
         self.slide_panel.table.failures_changed.connect(self.verbs.mark)
         self.slide_panel.table.export_asked.connect(
@@ -423,6 +422,7 @@ class MainWindow(QMainWindow):
         for words in (*_OF_SLIDE, *looks):
             self.verbs.action(words).setEnabled(bool(document.slide))
         self.magnification.setEnabled(bool(document.slide))
+        self._hint.say(self.view.hint if document.slide else "")
 
     def _on_state_changed(self) -> None:
         document, verbs = self.document, self.verbs
@@ -470,13 +470,9 @@ class MainWindow(QMainWindow):
     def _on_list(self) -> None:
         self.welcome.offer_list(len(self.slides) > 0)
 
-    def _on_project(self) -> None:
-        for words in ("Rename the project …", "Close the project"):
-            self.verbs.action(words).setEnabled(self.slides.project is not None)
-
     def _on_tool(self) -> None:
         """Show the list of regions before the first one is drawn: later the view would jump."""
-        self._hint.say(self.view.hint)
+        self._hint.say(self.view.hint if self.document.slide else "")
         self.statusBar().clearMessage()
         if self.view.tool is not self.view.pan_tool:
             self.document.show(regions=True)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QThreadPool
+from PySide6.QtCore import QPointF, QThreadPool
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QProgressBar
 from pytestqt.qtbot import QtBot
 
@@ -59,6 +59,21 @@ def test_what_needs_a_slide_waits_for_one(
     open_window(tiny_slide.path)
     assert all(it.isEnabled() for it in waiting)
     assert window.magnification.isEnabled()
+
+
+def test_nothing_is_said_of_a_slide_that_was_closed(
+    open_window: OpenWindow, tiny_slide: Scene
+) -> None:
+    window = open_window(tiny_slide.path)
+    window.verbs.action("Measure a distance").trigger()
+    window.document.pointed.emit(QPointF(100, 100))
+    assert window.status_line.position.text()
+    assert window._hint.text()
+    window.verbs.action("Close slide").trigger()
+    assert window.status_line.position.text() == ""
+    assert window._hint.text() == ""
+    open_window(tiny_slide.path)
+    assert window._hint.text()
 
 
 def test_who_opened_a_slide_meanwhile_stays_there(

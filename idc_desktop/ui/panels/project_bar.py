@@ -58,13 +58,17 @@ class ProjectBar(QPushButton):
     def verbs(self) -> list[Verb | None]:
         """Return what can be done with projects."""
         slides, menu = self._slides, PROJECT_MENU
+
+        def is_open() -> bool:
+            return slides.project is not None
+
         return [
             Verb(menu, "&New project …", self.ask_new, "Ctrl+Shift+N"),
             Verb(menu, "&Open project …", self.ask_open, "Ctrl+J"),
             Verb(menu, "&Save the list as a project …", self.ask_save, "Ctrl+Shift+J"),
             Verb(menu, "&Put the selected slides into a project …", self.ask_put, "Ctrl+Shift+K"),
-            Verb(menu, "&Rename the project …", self.ask_name, "Ctrl+Shift+M"),
-            Verb(menu, "&Close the project", slides.leave_project, "Ctrl+Shift+W"),
+            Verb(menu, "&Rename the project …", self.ask_name, "Ctrl+Shift+M", can=is_open),
+            Verb(menu, "&Close the project", slides.leave_project, "Ctrl+Shift+W", can=is_open),
         ]
 
     def take_menu(self, menu: QMenu, recent: QMenu) -> None:

@@ -93,6 +93,7 @@ class StatusLine(QWidget):
         self.watch(document)
         document.camera.moved.connect(self._show_level)
         document.slide_changed.connect(self._show_level)
+        document.slide_changed.connect(self._forget_point)
         document.map_changed.connect(self._show_provider)
         document.map_changed.connect(self._show_position)
 
@@ -107,6 +108,11 @@ class StatusLine(QWidget):
                 self._show_position()
 
         scene.pointed.connect(on_pointed)
+
+    def _forget_point(self) -> None:
+        """Say nothing of another slide until the mouse is moved over this one."""
+        self._point = None
+        self._show_position()
 
     def sizeHint(self) -> QSize:
         """Ask for the room that all of it takes."""
