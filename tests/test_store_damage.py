@@ -15,7 +15,7 @@ from idc_desktop.errors import OutputError
 from idc_desktop.maps.layers import pack
 from idc_desktop.storage.run_files import FORMAT_VERSION
 from tests.support.damage import DAMAGES, PAGE, flip, overwrite
-from tests.support.older_files import write_run_1, write_run_3
+from tests.support.older_files import write_run_1, write_run_3, write_run_4
 from tests.test_store import SETTINGS, open_store, result, same
 
 BLOCKS = 60
@@ -86,7 +86,7 @@ def test_blocks_of_another_run_are_not_believed(tmp_path: Path, intact: tuple[Pa
         assert other.restored == ()
 
 
-WRITERS = pytest.mark.parametrize("write", [write_run_1, write_run_3])
+WRITERS = pytest.mark.parametrize("write", [write_run_1, write_run_3, write_run_4])
 
 
 @WRITERS

@@ -25,6 +25,13 @@ _RUN_1 = (
     "first_col INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, "
     "states BLOB NOT NULL, millionths BLOB NOT NULL, reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
 )
+_RUN_4 = (
+    _RUN_1[0],
+    "CREATE TABLE block (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, "
+    "first_col INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, "
+    "states BLOB NOT NULL, layer_names TEXT NOT NULL, layer_values BLOB NOT NULL, "
+    "reasons TEXT NOT NULL, crc INTEGER NOT NULL)",
+)
 _FACTS = "CREATE TABLE fact (name TEXT PRIMARY KEY, text TEXT NOT NULL, crc INTEGER NOT NULL)"
 
 
@@ -73,23 +80,32 @@ def write_run_3(path: Path, settings: Mapping[str, Any], results: Iterable[Block
     _write_run(path, settings, results, 3)
 
 
+def write_run_4(path: Path, settings: Mapping[str, Any], results: Iterable[BlockResult]) -> None:
+    """Write a run file of version 4, in which every block is there as a whole."""
+    _write_run(path, settings, results, 4)
+
+
 def _write_run(
     path: Path, settings: Mapping[str, Any], results: Iterable[BlockResult], version: int
 ) -> None:
-    schema = _RUN_1 if version == 1 else (_FACTS, *_RUN_1)
+    tables = _RUN_4 if version == 4 else _RUN_1
+    schema = tables if version == 1 else (_FACTS, *tables)
     with _making(path, schema, 0x49444331, version) as database:
-        if version == 3:
-            _write_facts(database, {"format": "3"})
+        if version > 1:
+            _write_facts(database, {"format": str(version)})
         run = (run_key(settings), json.dumps(settings, sort_keys=True))
         database.execute("INSERT INTO run (key, settings) VALUES (?, ?)", run)
         for result in results:
             block = result.block
             reasons = json.dumps([[*cell, why] for cell, why in sorted(result.reasons.items())])
             head = (block.number, block.row, block.col, block.rows, block.cols)
-            body = (result.states.tobytes(), result.layers["patch"].astype("<i4").tobytes())
-            crc = zlib.crc32(repr(head).encode() + b"".join(body) + reasons.encode())
-            row = (*head, *body, reasons, crc)
-            database.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            values = b"".join(it.astype("<i4").tobytes() for it in result.layers.values())
+            names = json.dumps(list(result.layers)) if version == 4 else ""
+            body = result.states.tobytes() + names.encode() + values
+            crc = zlib.crc32(repr(head).encode() + body + reasons.encode())
+            named = [names] if version == 4 else []
+            row = (*head, result.states.tobytes(), *named, values, reasons, crc)
+            database.execute(f"INSERT INTO block VALUES ({', '.join('?' * len(row))})", row)
 
 
 def _write_facts(database: sqlite3.Connection, facts: Mapping[str, str]) -> None:

@@ -42,7 +42,6 @@ class MapPanel(QWidget):
             "smooth": QCheckBox("Smooth"),
             "outlined": QCheckBox("Outline"),
             "legend": QCheckBox("Legend"),
-            "mask": QCheckBox("Tissue mask"),
         }
         shield = QCheckBox("Shield: leave artefacts out")
         shield.setToolTip(
@@ -55,7 +54,13 @@ class MapPanel(QWidget):
             flow.addWidget(box)
         form.addRow(boxes)
         form.addRow(shield)  # of its own: it changes the figures, not only what is painted
-        self._boxes["shielded"] = shield
+        mask = QCheckBox("Show the tissue mask (Shift+A)")
+        mask.setToolTip(
+            "A dashed line around what counts as tissue, a veil over background. Regions of two "
+            "classes change it (Regions, Tissue mask)."
+        )
+        form.addRow(mask)
+        self._boxes |= {"shielded": shield, "mask": mask}
         for name, box in self._boxes.items():
             box.toggled.connect(lambda on, name=name: document.show(**{name: on}))
         self._layer = QComboBox()

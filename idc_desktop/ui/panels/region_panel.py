@@ -92,7 +92,7 @@ class RegionPanel(QWidget):
         )
         self.list.selectionModel().selectionChanged.connect(self._on_selected)
         for column, width in enumerate(
-            (160, 150, 140, 120, 60, 60, 84, 90, 84, 100, 130, 66, 60, 70, 96)
+            (160, 170, 140, 120, 60, 60, 84, 90, 84, 100, 130, 66, 60, 70, 96)
         ):
             self.list.setColumnWidth(column, width)
         self.list.setItemDelegateForColumn(VERDICT, VerdictDelegate(self.list))
