@@ -36,6 +36,15 @@ WRONG = {
     "no threads": ("analyze s.svs --out o --threads 0", "argument --threads: 0 is not at least 1"),
 }
 WRONG_TRAINER = {
+    "name with a slash": (
+        "fit --data d --out o --name a/b",
+        "argument --name: 'a/b' is no name of a model: letters and digits, with . _ - between, 64 "
+        "at most",
+    ),
+    "endless version": (
+        f"fit --data d --out o --version {'1' * 65}",
+        f"argument --version: '{'1' * 65}' is no version: 1 to 64 characters in one line",
+    ),
     "rate in words": (
         "train --data d --out o --learning-rate fast",
         "argument --learning-rate: 'fast' is not a number",

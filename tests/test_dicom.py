@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_desktop.errors import ExportError
+from idc_desktop.errors import ExportError, FormatError
 from idc_desktop.export.content import Analysis
 from idc_desktop.export.folder import write_folder
 from idc_desktop.export.formats import FORMATS
@@ -163,6 +163,22 @@ def test_dicom_is_refused_with_the_reason(
     reason = FORMATS["dicom"].refusal(slide, nameless)
 
     assert reason is None if words is None else words in str(reason)
+
+
+@pytest.mark.parametrize("nameless", [False, True])
+def test_slide_that_dicom_cannot_hold_is_refused_by_whoever_asks(
+    tiny_model: TinyModel, tmp_path: Path, nameless: bool
+) -> None:
+    found = analysis(tiny_model.path)
+    if nameless:
+        slide = replace(found.slide, vendor="dicom")
+        found = replace(found, slide=slide, image=slide.pseudonym)
+
+    with pytest.raises(FormatError, match="--format dicom is not possible") as caught:
+        write_folder(tmp_path / "s", found, [], ["regions", "dicom"])
+
+    assert caught.value.format == "dicom"
+    assert not (tmp_path / "s").exists()
 
 
 def test_real_dicom_slide_is_written_and_read(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from idc_desktop.arguments import decimal
 from idc_desktop.errors import IdcError, OutputError, UsageError
@@ -24,6 +24,7 @@ from trainer.cutting import prepare_verb as preparing
 from trainer.cutting import verb as cutting
 from trainer.options import (
     HelpFormatter,
+    Parser,
     add_balance,
     add_card,
     add_data,
@@ -31,6 +32,8 @@ from trainer.options import (
     add_means,
     add_settings,
     add_sources,
+    model_name,
+    model_version,
 )
 from trainer.paper import verb as tables
 from trainer.quiet import warnings_told
@@ -354,23 +357,15 @@ def _key_figures(group: str, figures: Mapping[str, Interval]) -> str:
     return f"{group}  " + "  ".join(f"{name} {figures[name].value:.4f}" for name in shown)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with a command."""
-
-    def error(self, message: str) -> NoReturn:
-        print(one_line(f"{self.prog}: error: {message}"), file=sys.stderr)
-        self.exit(UsageError.exit_code)
-
-
-def _parser() -> tuple[_Parser, dict[str, _Parser]]:
-    parser = _Parser(
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(
         prog="idc-trainer",
         description="Train IDC models from slides with outlines, or from patches. For Research Use "
         "Only. Not for use in diagnostic procedures.",
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB", dest="verb")
 
-    def verb(name: str, text: str) -> _Parser:
+    def verb(name: str, text: str) -> Parser:
         return verbs.add_parser(
             name,
             help=text,
@@ -417,7 +412,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     )
     fit.add_argument("--model", type=Path, help="ONNX file to write (default: OUT/NAME.onnx)")
     fit.add_argument("--report", type=Path, help="Markdown to write (default: OUT/NAME.md)")
-    fit.add_argument("--name", help="name of the model (default: the network's)")
+    fit.add_argument("--name", type=model_name, help="name of the model (default: the network's)")
     add_card(fit)
     fit.add_argument(
         "--test-log", type=Path, help="append the figures of the official test cases here"
@@ -468,7 +463,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     export = verb("export", "write a finished run as one ONNX file with its card")
     export.add_argument("folder", metavar="RUN", type=Path, help="run folder")
     export.add_argument("--out", type=Path, required=True, help="ONNX file to write")
-    export.add_argument("--name", required=True, help="name of the model")
+    export.add_argument("--name", type=model_name, required=True, help="name of the model")
     add_card(export)
     export.add_argument("--report", type=Path, help="Markdown report to write")
     export.add_argument(
@@ -480,8 +475,12 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     quantize = verb("quantize", "write the int8 form of a model: smaller, several times as fast")
     quantize.add_argument("source", metavar="RUN|FILE", type=Path, help="run folder, or ONNX file")
     quantize.add_argument("--out", type=Path, required=True, help="ONNX file to write")
-    quantize.add_argument("--name", help="name of the model (default: that of FILE, or of --out)")
-    quantize.add_argument("--version", help="version of the model (default: FILE's, and -int8)")
+    quantize.add_argument(
+        "--name", type=model_name, help="name of the model (default: that of FILE, or of --out)"
+    )
+    quantize.add_argument(
+        "--version", type=model_version, help="version of the model (default: FILE's, and -int8)"
+    )
     quantize.add_argument("--about", type=Path, help="as of export; of a run only")
     add_sources(quantize, required=False)
     quantize.add_argument("--report", type=Path, help="Markdown report to write")

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import NoReturn
 
 from idc_desktop.arguments import decimal, whole
 from idc_desktop.errors import UsageError
 from idc_desktop.models.patch_size import SIDE_RANGE_PX, SPACING_RANGE_UM_PX, PatchSize
+from idc_desktop.plain_text import one_line
 from trainer.settings import OPTIONS, SPLITS, USUAL
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong on stderr, and exit."""
+        self.exit(UsageError.exit_code, one_line(f"{self.prog}: error: {message}") + "\n")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -70,9 +81,27 @@ def patch_size(arguments: argparse.Namespace) -> PatchSize | None:
         raise UsageError(f"--size and --spacing: {error}.") from error
 
 
+def model_name(text: str) -> str:
+    """Read a name that a card may have, before hours of work are to get it."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of a model: letters and digits, with . _ - between, 64 at most"
+        )
+    return text
+
+
+def model_version(text: str) -> str:
+    """Read a version that a card may have."""
+    if not (0 < len(text) <= 64 and text.isprintable()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no version: 1 to 64 characters in one line")
+    return text
+
+
 def add_card(parser: argparse.ArgumentParser) -> None:
     """Add what a card is told."""
-    parser.add_argument("--version", default="1.0.0", help="version of the model")
+    parser.add_argument(
+        "--version", type=model_version, default="1.0.0", help="version of the model"
+    )
     parser.add_argument(
         "--publish-case-ids",
         action="store_true",

@@ -238,6 +238,12 @@ def require_file_place(path: Path) -> None:
             raise FileExistsError(errno.EEXIST, "a device or pipe has this name")
 
 
+def require_writable(path: Path) -> None:
+    """Raise `OSError` if no file can be written there; nothing is changed or left behind."""
+    with _Temporary(path):
+        pass
+
+
 class _Temporary:
     """A file that is being written, under a name of its own.
 

@@ -19,7 +19,7 @@ from idc_desktop.plain_files import no_wait
 from idc_desktop.storage.user_data import data_folder, make_file, make_folder
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.main_window import MainWindow
-from idc_desktop.ui.pictures import save_picture
+from idc_desktop.ui.pictures import require_place, save_picture
 from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.run import RunState
 from idc_desktop.ui.settings import Settings
@@ -45,6 +45,8 @@ def run(slides: list[Path], model: str | None, screenshot: Path | None) -> int:
         The model cannot be used, or there is no picture for this reason.
     """
     application = QApplication(sys.argv[:1])
+    if screenshot is not None:
+        require_place(screenshot)
     settings = Settings.load()
     kept = replace(settings)
     if screenshot is not None:

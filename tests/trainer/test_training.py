@@ -362,7 +362,12 @@ def test_card_says_of_the_data_what_it_was_told_and_nothing_else(exported: Path)
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{", '{"author": "x"}', '{"licence": 3}', '{"limitations": [""]}']
+    "text",
+    [
+        *("[]", "{", '{"author": "x"}', '{"licence": 3}', '{"limitations": [""]}', "[" * 100_000),
+        *('{"licence": "\\ud800"}', json.dumps({"data": "x" * 2001})),
+        json.dumps({"limitations": ["x"] * 81}),
+    ],
 )
 def test_description_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "about.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,21 @@ def test_picture_that_cannot_be_written_is_told(shoot: Shoot, tiny_slide: Scene)
     outcome = shoot(tiny_slide.path, name="none/shot.png")
     assert outcome.code == 5, outcome
     assert "shot.png: The picture cannot be written" in outcome.error_lines[-1]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "no folder", "format"])
+def test_place_of_the_picture_is_looked_at_before_the_slide(
+    shoot: Shoot, tmp_path: Path, kind: str
+) -> None:
+    name = {"no folder": "none/a.png", "format": "a.doc"}.get(kind, "a.png")
+    if kind == "folder":
+        (tmp_path / name).mkdir()
+    elif kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    outcome = shoot(tmp_path / "no such slide.tiff", name=name)
+    assert outcome.code == 5, outcome
+    assert "The picture cannot be written" in outcome.error_lines[-1]
+    assert {it.name for it in tmp_path.iterdir()} <= {name, "data"}
 
 
 def test_layout_of_the_user_stays_as_it_is(

@@ -9,6 +9,7 @@ from typing import get_type_hints
 from idc_desktop.plain_files import read_json
 from trainer.errors import DataError
 
+_MOST_CHARS, _MOST_LIMITATIONS = 2000, 80  # a card has room for these, and some of our own
 NOT_STATED = "not stated"
 
 
@@ -37,6 +38,10 @@ class About:
     limitations: tuple[str, ...] = ()
 
 
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= it <= "\udfff" for it in text)
+
+
 def read_about(path: Path) -> About:
     """Read a JSON object with any of the attributes of `About`.
 
@@ -61,4 +66,11 @@ def read_about(path: Path) -> About:
         texts = value if one.name == "limitations" else (value,)
         if not all(isinstance(text, str) and text.strip() for text in texts):
             raise DataError(f"{path}: {one.name} must be text, and not empty.")
+        if not all(len(text) <= _MOST_CHARS and _is_text(text) for text in texts):
+            raise DataError(
+                f"{path}: {one.name} must have no more than {_MOST_CHARS:,} characters, none of "
+                "them half a surrogate pair."
+            )
+    if len(about.limitations) > _MOST_LIMITATIONS:
+        raise DataError(f"{path}: There may be {_MOST_LIMITATIONS} limitations at most.")
     return about

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.options import add_data
+from trainer.options import add_data, model_name, model_version
 from trainer.progress import Say, progress_of
 
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="FILE|NAME", help="ONNX file, or name of a bundled model")
     add_data(parser)
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
-    parser.add_argument("--name", help="name of the model (default: as before)")
-    parser.add_argument("--version", help='version (default: as before, with "-calibrated")')
+    parser.add_argument("--name", type=model_name, help="name of the model (default: as before)")
+    parser.add_argument(
+        "--version", type=model_version, help='version (default: as before, with "-calibrated")'
+    )
     parser.add_argument("--report", type=Path, help="Markdown to write")
     parser.set_defaults(
         split="held-out", fold=1, official_only=False, split_seed=1, imbalance="none", smote=None
