@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -213,7 +213,10 @@ class ListedSlides(QObject):
             for note in found.notes:
                 (self.noted if found.slides or found.project else self.refused).emit(note)
             if found.project is not None and is_latest:
-                self._switch(found.project, partial(take, found.slides))
+                project = found.project
+                if found.slides:  # one of them is opened
+                    project = replace(project, first=None)
+                self._switch(project, partial(take, found.slides))
             else:
                 take(found.slides, is_latest)
 

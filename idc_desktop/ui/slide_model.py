@@ -135,8 +135,8 @@ COLUMNS = (
         "{:.3f}",
         88,
     ),
-    Column("Warnings", "Why it failed, or what to know of the figures", _notes, width=150),
-    Column("Note", "What was written about the slide", _detail(lambda it: it.note), width=160),
+    Column("Warnings", "Why it failed, or what to know of the figures", _notes, width=130),
+    Column("Note", "What was written about the slide", _detail(lambda it: it.note), width=120),
 )
 _NAME = 0
 _SEARCHED = tuple(
