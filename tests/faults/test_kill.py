@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at proces
 
 MPP = 7.9
 CSV_FILES = ("patches.csv", "regions.csv")
+PATIENCE_S = 600.0
+"""The machine may be busy: the end counts, not when it comes."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,6 @@ class Work:
 
     slide: Path
     model: Path
-    seconds: float
     hashes: dict[str, str]
 
     def arguments(self, base: Path) -> list[str]:
@@ -56,33 +58,48 @@ def hashes(base: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def work(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """A slide of 48 blocks, 3,072 patches."""
+    """A slide of 16 blocks, 1,024 patches."""
     base = tmp_path_factory.mktemp("work")
     side = 8 * 400 / MPP
-    slide = write_tissue_slide(base / "s.tiff", (int(8 * side), int(6 * side)), MPP).path
-    unmeasured = Work(slide, tiny_model.path, 0.0, {})
-    began = time.monotonic()
-    outcome = run_cli(*unmeasured.arguments(base), data_dir=base / "data")
+    slide = write_tissue_slide(base / "s.tiff", (int(4 * side), int(4 * side)), MPP).path
+    sound = Work(slide, tiny_model.path, {})
+    outcome = run_cli(*sound.arguments(base), data_dir=base / "data", timeout=PATIENCE_S)
     assert outcome.code == 0, outcome
-    return Work(slide, tiny_model.path, time.monotonic() - began, hashes(base))
+    return replace(sound, hashes=hashes(base))
+
+
+def wait_for_commits(process: subprocess.Popen[bytes], base: Path, choice: random.Random) -> None:
+    """Wait until a run has committed some times, or not at all, and a moment; or until its end."""
+
+    def changed_ns() -> list[int]:
+        with contextlib.suppress(FileNotFoundError):
+            return [it.stat().st_mtime_ns for it in (base / "data").rglob("run-*.sqlite")]
+        return []
+
+    commits, last = choice.randrange(5), changed_ns()
+    while commits > 0 and process.poll() is None:
+        time.sleep(0.002)
+        if (now := changed_ns()) != last:
+            commits, last = commits - 1, now
+    time.sleep(choice.uniform(0, 0.3))
 
 
 def kill_engine(work: Work, base: Path, choice: random.Random) -> bool:
     """Kill the engine of a run that goes on by itself; tell whether it was there."""
     hit = False
     with work.start(base) as process:
-        time.sleep(choice.uniform(0.2, 0.9) * work.seconds)
+        wait_for_commits(process, base, choice)
         for engine in engines_of(process.pid):
             os.kill(engine, signal.SIGKILL)
             hit = True
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
     return hit
 
 
 def kill_everything(work: Work, base: Path, choice: random.Random) -> bool:
     """Kill the command and its engine at once."""
     with work.start(base) as process:
-        time.sleep(choice.uniform(0.2, 0.9) * work.seconds)
+        wait_for_commits(process, base, choice)
         if process.poll() is not None:
             return False
         os.killpg(process.pid, signal.SIGKILL)
@@ -92,11 +109,11 @@ def kill_everything(work: Work, base: Path, choice: random.Random) -> bool:
 def kill_parent(work: Work, base: Path, choice: random.Random) -> bool:
     """Kill only the command; the engine must follow it."""
     with work.start(base) as process:
-        time.sleep(choice.uniform(0.2, 0.9) * work.seconds)
+        wait_for_commits(process, base, choice)
         engines = engines_of(process.pid)
         hit = process.poll() is None
         process.kill()
-        assert all(ends_within(engine, 2) for engine in engines)
+        assert all(ends_within(engine, 30) for engine in engines)
     return hit
 
 
@@ -110,7 +127,7 @@ def kill_and_resume(work: Work, base: Path, kills: int, seed: int) -> None:
     hits = sum(KILLS[number % len(KILLS)](work, base, choice) for number in range(kills))
     assert hits, f"seed {seed}"
 
-    outcome = run_cli(*work.arguments(base), data_dir=base / "data")
+    outcome = run_cli(*work.arguments(base), data_dir=base / "data", timeout=PATIENCE_S)
 
     assert outcome.code == 0, outcome
     assert hashes(base) == work.hashes, f"seed {seed}"
@@ -120,13 +137,14 @@ def kill_and_resume(work: Work, base: Path, kills: int, seed: int) -> None:
     assert run_cli("verify", base / "out" / "s", data_dir=base / "data").code == 0
 
 
+@pytest.mark.timeout(1200)
 def test_killed_run_is_resumed_to_the_same_bytes(work: Work, tmp_path: Path) -> None:
     kill_and_resume(work, tmp_path, 3, seed=5)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(67))
 def test_killed_runs_are_resumed_to_the_same_bytes(work: Work, tmp_path: Path, seed: int) -> None:
-    """Thirty kills in all, of every kind."""
+    """Two hundred kills in all, of every kind."""
     kill_and_resume(work, tmp_path, 3, seed)

@@ -115,7 +115,7 @@ def test_no_sound_region_is_lost(tmp_path: Path, sound: bytes, kind: str) -> Non
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_no_sound_region_of_two_hundred_files_is_lost(
     tmp_path: Path, sound: bytes, kind: str
@@ -362,7 +362,7 @@ def test_kill_while_a_file_is_put_together_again(
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", ["damaged", "older"])
 def test_kill_at_many_steps_of_putting_a_file_together_again(
     tmp_path: Path, broken: dict[str, bytes], kind: str
