@@ -105,5 +105,5 @@ def _told(total: int, before: Sequence[SlideState]) -> str:
     counts = Counter(it.status for it in before)
     done = counts.pop("done", 0)
     others = "".join(f", {counts[it]:,} {it}" for it in STATUSES if counts[it])
-    verb = "was" if total == 1 else "were"
+    verb = "was" if 1 in (done, total) else "were"
     return f"{done:,} of {counted(total, 'slide')} {verb} done before{others}"
