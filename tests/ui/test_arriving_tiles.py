@@ -88,8 +88,12 @@ def test_tiles_painted_one_by_one_look_as_if_painted_together(
     QApplication.processEvents()
     arrived = on_screen(noisy)
     view.repaint()
-    # Where Qt begins a turned line shifts it by a hair.
-    assert np.abs(arrived - on_screen(noisy)).max() <= (24 if angle_deg else 0)
+    difference = np.abs(arrived - on_screen(noisy)).max(axis=2)
+    if angle_deg:
+        # Where Qt begins a turned line shifts it by a hair: a pixel of a border may be either's.
+        assert (difference > 24).mean() < 0.002
+    else:
+        assert difference.max() == 0
     assert len(np.unique(arrived)) > 100
 
 
