@@ -49,7 +49,8 @@ def cut_patches(job: CutJob, outbox: Outbox, listen: Listen) -> None:
 
     listen(follow)
     with Slide(Path(job.slide), job.mpp) as slide:
-        reader = PatchReader(slide, job.patch, TissueSettings(enabled=job.tissue))
+        tissue = TissueSettings(enabled=job.tissue)
+        reader = PatchReader(slide, job.patch, tissue.any_at_all() if job.any_tissue else tissue)
         outbox.send(SlideOpened(slide.describe()))
         for note in (*slide.warnings, *reader.notes):
             outbox.send(Note(f"{slide.name}: {note}"[:MAX_TEXT]))

@@ -53,6 +53,10 @@ class TissueSettings:
         fractions: npt.NDArray[np.float64] = tissue.mean(axis=(1, 2))
         return fractions >= self.min_fraction
 
+    def any_at_all(self) -> TissueSettings:
+        """Return the settings by which a single mask pixel of tissue makes a patch tissue."""
+        return replace(self, min_fraction=1 / self.mask_px**2)
+
     def is_surely_glass(self, mask: npt.NDArray[np.uint8]) -> bool:
         """Whether no patch can be tissue, by mask pixels that are only nearly theirs.
 
@@ -64,6 +68,5 @@ class TissueSettings:
             min_chroma=self.min_chroma - _PYRAMID_ERROR,
             max_glass=self.max_glass + _PYRAMID_ERROR,
             min_light=self.min_light - _PYRAMID_ERROR,
-            min_fraction=1 / self.mask_px**2,
-        )
+        ).any_at_all()
         return not wider.is_tissue(mask).any()

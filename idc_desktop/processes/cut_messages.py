@@ -140,6 +140,8 @@ class CutJob(JobMessage):
         Blocks at work at once.
     tissue : bool
         Whether background is told from tissue, and left out.
+    any_tissue : bool
+        Whether a patch with any tissue at all is none of background: an outline says what it is.
     shield : bool
         Whether patches are left out that the shield finds something on.
     careful, crashed
@@ -155,6 +157,7 @@ class CutJob(JobMessage):
     mpp: AnyNumber | None
     threads: Count
     tissue: bool = True
+    any_tissue: bool = False
     shield: bool = False
     careful: tuple[Number, ...] = ()
     crashed: tuple[tuple[Number, str], ...] = ()

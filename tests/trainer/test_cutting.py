@@ -326,3 +326,19 @@ def test_artefacts_are_left_out_where_that_is_asked_for(
     assert len(list((work.out / "patches").iterdir())) == 4
     assert work.cut() == 0
     assert work.labels()[1, 3] == 0
+
+
+def test_outlined_patch_with_a_little_tissue_is_cut_and_bare_glass_is_not(
+    work: Work, capsys: pytest.CaptureFixture[str]
+) -> None:
+    canvas = Canvas(400, 300, MPP)
+    canvas.paint_cell(0, 0, (200, 120, 170))
+    canvas.pixels[20:40, 250:260] = (200, 120, 170)  # 2 % of cell (0, 2)
+    write_tiff(work.scene.path, canvas.pixels, mpp=MPP)
+
+    assert work.cut() == 0
+    assert work.labels() == {(0, 0): 1, (0, 2): 0}
+    assert "6 without tissue" in capsys.readouterr().out
+    # Nobody outlined what stands for all else: there it is background, as in `analyze`.
+    assert work.cut("--unlabelled", "negative") == 0
+    assert work.labels() == {(0, 0): 1}

@@ -201,6 +201,8 @@ class _Cutting:
             CutJob(
                 *(str(self._slide.absolute()), self._options.patch, self._options.mpp),
                 *(self._options.threads, self._options.has_tissue_mask),
+                # What nobody outlined is told from background as strictly as `analyze` does it.
+                not self._options.rules.unlabelled_is_negative,
                 self._options.is_shielded,
             ),
             self._slide.name,
@@ -254,7 +256,9 @@ class _Cutting:
                 f"{self._slide.name}: {self._out} has patches of another slide of this name, or of "
                 "another size or resolution. Choose another folder with --out."
             )
-        rules = [self._options.has_tissue_mask, self._options.is_shielded]
+        options = self._options
+        is_strict = options.rules.unlabelled_is_negative
+        rules = [options.has_tissue_mask, options.is_shielded, is_strict]
         # What was left out by other rules, or was not, is looked at again.
         self._are_kept = known.get("rules", rules) == rules
         _write_record(record, mine | {"rules": rules})
