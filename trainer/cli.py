@@ -203,6 +203,8 @@ def _fit(arguments: argparse.Namespace) -> None:
         _import_tensorflow()
         site.fit_from(arguments, _sources(arguments), _say, _complain)
         return
+    if arguments.tune != site.HEAD:
+        raise UsageError(f"--tune {arguments.tune}: Name the model that it is of with --from.")
     settings, means = _settings_and_means(arguments)
     from trainer.files import make_folder
     from trainer.release.about import About, read_about
@@ -404,12 +406,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     add_data(fit)
     add_balance(fit, smote=("training",))
     fit.add_argument("--out", type=Path, required=True, help="folder of all that is trained")
-    fit.add_argument(
-        "--from",
-        dest="base",
-        metavar="FILE|NAME",
-        help="train the last layer of this model anew, in minutes, instead of a network",
-    )
+    site.add_base(fit)
     fit.add_argument("--model", type=Path, help="ONNX file to write (default: OUT/NAME.onnx)")
     fit.add_argument("--report", type=Path, help="Markdown to write (default: OUT/NAME.md)")
     fit.add_argument("--name", type=model_name, help="name of the model (default: the network's)")

@@ -18,11 +18,13 @@ pytest.importorskip("tensorflow", reason="the trainer needs the extra 'trainer'"
 from idc_desktop.models.inference import PatchClassifier
 from idc_desktop.models.model_file import read_model
 from trainer.cli import main
+from trainer.data.dataset import PatchIndex, PatchStore
 from trainer.data.preparing import prepare
-from trainer.release import site
 from trainer.release.head import Head, hidden_layer, with_end
 from trainer.release.onnx_file import open_session, run_session
+from trainer.release.reliability import Reliability, rehearse
 from trainer.scoring.calibration import Platt
+from trainer.training.feeding import Part
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,7 @@ def test_last_layer_is_trained_anew(
     PatchClassifier(read, "cpu")
     idc = read.card.document["idc"]
     assert idc["metrics"]["out_of_fold_weighted"]["auc"]["value"] > 0.75
-    assert idc["site"]["last_layer_trained"]
+    assert idc["site"]["trained"] == "last layer"
     assert "A26-" not in json.dumps(read.card.without_golden())
     kept = json.loads((out / "cases.json").read_text())
     assert kept["trained"] == kept["calibrated"] == [f"A26-{case}" for case in range(10)]
@@ -165,5 +167,33 @@ def test_end_can_be_replaced_again_and_again(model: TinyModel) -> None:
     assert len(graph.graph.node) == len(with_end(graph, Platt(1.0, 0.0), head).graph.node)
 
 
-def test_promise_is_said_to_hold_where_it_does(store: Path) -> None:
-    assert site.Reliability(15, 0.97, 0.04).line().endswith("within 4.0 points in 95 %.")
+def test_what_differs_between_cases_is_what_a_promise_is_off_by() -> None:
+    rng = np.random.default_rng(5)
+    size, count = 40, 60
+    case = np.repeat([f"{it:03d}" for it in range(count)], size)
+    label = (rng.random(count * size) < 0.4).astype(np.uint8)
+    place = np.arange(count * size)
+    store = PatchStore(PatchIndex(case, place, place, label, case), place, place)
+    alike = 6.0 * label - 3 + rng.normal(0, 1, count * size)
+    shift = np.repeat(rng.normal(0, 3, count), size)
+
+    near, far = (rehearse(Part(store, np.ones(len(it))), it) for it in (alike, alike + shift))
+
+    assert (near.drawn, near.others) == (30, 30)
+    assert near.share_within == 1.0
+    assert far.off_by > 4 * near.off_by
+    assert far.expected_off_by == pytest.approx(far.off_by / 2)  # twice as many, against very many
+    assert Reliability(30, 270, 0.9, 0.1).expected_off_by == pytest.approx(0.03)
+    assert "30 of these cases calibrated and the 30 others tested, 200 times" in far.line()
+    assert "Calibrated by all 60" in far.line()
+
+
+def test_drawn_cases_are_as_many_as_there_are(
+    store: Path, model: TinyModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["calibrate", str(model.path), "--data", str(store), "--out", str(tmp_path / "o")]
+
+    assert main([*command, "--drawn", "6"]) == 0
+    assert "6 of these cases calibrated and the 4 others" in capsys.readouterr().out
+    assert main([*command, "--drawn", "10"]) == 3
+    assert "of 10 cases, 5 to 9 can be drawn" in capsys.readouterr().err

@@ -24,12 +24,12 @@ class Optimizers:
         trainable = network.trained.trainable_variables
         self.new = [variable for variable in trainable if variable.path not in tuned]
         self.tuned = [variable for variable in trainable if variable.path in tuned]
-        self._of_new = _optimizer(settings, settings.learning_rate, settings.epochs, steps)
+        self._of_new = adam(settings, settings.learning_rate, settings.epochs, steps)
         self._of_new.build(self.new)
         self._of_tuned = None
         if self.tuned and settings.pretrained_rate is not None:
             epochs = settings.epochs - (settings.head_epochs or 0)
-            self._of_tuned = _optimizer(settings, settings.pretrained_rate, epochs, steps)
+            self._of_tuned = adam(settings, settings.pretrained_rate, epochs, steps)
             self._of_tuned.build(self.tuned)
         self._clipnorm = settings.clipnorm
 
@@ -56,7 +56,8 @@ class Optimizers:
             self._of_tuned.apply_gradients(zip(gradients[count:], tuned, strict=True))
 
 
-def _optimizer(settings: Settings, rate: float, epochs: int, steps: int) -> keras.optimizers.AdamW:
+def adam(settings: Settings, rate: float, epochs: int, steps: int) -> keras.optimizers.AdamW:
+    """Return an optimizer whose rate goes up to `rate` and down to 0 in so many steps an epoch."""
     schedule: Any = rate
     if not settings.plain:
         schedule = keras.optimizers.schedules.CosineDecay(

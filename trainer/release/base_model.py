@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from idc_desktop.errors import ModelError
+from trainer.data.dataset import PatchIndex, PatchStore
 from trainer.release.assessment import load_model
 from trainer.release.head import Head
 from trainer.release.onnx_file import open_session
@@ -90,6 +91,40 @@ def find_base(name: str) -> Path:
         known = ", ".join(sorted(it.stem for it in bundled.parent.glob("*.onnx")))
         raise ModelError(f"{name}: There is no such model. Name a file, or one of: {known}.")
     return path
+
+
+def find_float(model: Path) -> Path:
+    """Return the float file of a model, for what computes in int8 cannot be trained.
+
+    Raises
+    ------
+    ModelError
+        It computes in int8, and its float file lies neither in ``float`` beside it nor among ours.
+    """
+    quantized = load_model(model).card.document["idc"].get("quantized")
+    if quantized is None:
+        return model
+    for path in sorted((model.parent / "float").glob("*.onnx")):
+        if hashlib.sha256(path.read_bytes()).hexdigest() == quantized["from_sha256"]:
+            return path
+    raise ModelError(
+        f"{model.name} computes in int8, and only its last layer can be trained anew. Name the "
+        f"float file that it was made of (SHA-256 {quantized['from_sha256']}), or use --tune head."
+    )
+
+
+def together(parts: Sequence[Part]) -> Part:
+    """Return several parts of one store as one."""
+    stores = [part.store for part in parts]
+    index = PatchIndex(
+        *(
+            np.concatenate([getattr(one.index, name) for one in stores])
+            for name in PatchIndex.__dataclass_fields__
+        )
+    )
+    rows = np.concatenate([one.rows for one in stores])
+    store = PatchStore(index, rows, stores[0].pixels, None, stores[0].patch)
+    return Part(store, np.concatenate([part.weight for part in parts]))
 
 
 def train_head(features: Sequence[NDArray[np.float32]], parts: Sequence[Part]) -> Head:

@@ -1,19 +1,20 @@
-"""A model for a laboratory: calibrated by its own cases, or with a last layer trained on them.
+"""A model for a laboratory: calibrated by its own cases, or with its end trained on them.
 
-Neither takes TensorFlow or more than minutes: all but the end of the graph stays as it is. Figures
+It takes minutes: all but the end of the graph stays as it is. Figures
 are out of fold: each of five groups of whole cases is judged by what the others gave.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
@@ -24,54 +25,32 @@ from trainer.data.weighting import DESCRIPTION, weightings
 from trainer.errors import DataError
 from trainer.files import replacing
 from trainer.release.about import About
-from trainer.release.base_model import BaseModel, Logits, Progress, head_logits, train_head
+from trainer.release.base_model import (
+    BaseModel,
+    Logits,
+    Progress,
+    find_float,
+    head_logits,
+    together,
+    train_head,
+)
 from trainer.release.case_ids import Keeping
 from trainer.release.head import Head, hidden_layer, with_end
 from trainer.release.model_card import curve_entry, rounded, to_json, validation_curve
 from trainer.release.onnx_file import open_session, run_session
 from trainer.release.page import write_model_page
+from trainer.release.reliability import Reliability, rehearse
 from trainer.scoring.calibration import Agreement, Platt, agreement, calibrate
 from trainer.scoring.markdown import interval, table
-from trainer.scoring.metrics import ECE_NOTE, Interval, Scored, youden_threshold
+from trainer.scoring.metrics import ECE_NOTE, Interval, Scored
+from trainer.settings import Settings
 from trainer.training.crossvalidation import Fold, Tested, judge
 from trainer.training.feeding import Part
 from trainer.training.runs import Sources, load_data
 
-DRAWS = 200
-WITHIN = 0.05
-"""How far sensitivity on cases not seen may be from what their calibration promises."""
 _SHOWN = ("auc", "balanced_accuracy", "sensitivity", "specificity", "ece")
-_SEED = 1
 
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """How far sensitivity on other cases is from what the cases that calibrate promise.
-
-    Attributes
-    ----------
-    cases : int
-        Of each half that calibrated.
-    share_within : float
-        Of the draws in which it was within `WITHIN`.
-    off_by : float
-        In 95 % of the draws it was nearer than this.
-    """
-
-    cases: int
-    share_within: float
-    off_by: float
-
-    def line(self) -> str:
-        """Say it in one sentence."""
-        return (
-            f"{self.cases} of these cases calibrated and the others tested, {DRAWS} times: their "
-            f"sensitivity was within {100 * WITHIN:g} points of the promised one in "
-            f"{self.share_within:.0%} of the draws, and within {100 * self.off_by:.1f} points in "
-            "95 %."
-        )
 
 
 @dataclass(frozen=True)
@@ -161,8 +140,14 @@ def calibrate_on_site(
     version: str | None = None,
     report: Path | None = None,
     progress: Progress = lambda done, total: None,
+    drawn: int | None = None,
 ) -> SiteModel:
     """Give a model a calibration and a threshold by a laboratory's own cases.
+
+    Parameters
+    ----------
+    drawn : int, optional
+        Cases that calibrate in each of the draws that say how far off the promises are.
 
     Raises
     ------
@@ -172,7 +157,7 @@ def calibrate_on_site(
     """
     base = BaseModel(model)
     parts = _groups(sources, base.card)
-    few = thinness(_together(parts).store.index)
+    few = thinness(together(parts).store.index)
     if few:
         raise DataError(
             f"A calibration by these patches would say nothing: {few}. Label more cases "
@@ -184,9 +169,8 @@ def calibrate_on_site(
         "Calibration and threshold are by cases of the laboratory that uses this file; all else is "
         "the base model's, whose figures stand in its own card."
     )
-    return _write(
-        base, None, parts, said, said, out, _Words(name, version, "calibrated", about), report
-    )
+    words = _Words(name, version, "calibrated", about, drawn=drawn)
+    return _write(base, _Made(base.graph), parts, said, said, out, words, report)
 
 
 def fit_head(
@@ -225,7 +209,55 @@ def fit_head(
         "laboratory that uses this file; all other layers are the base model's."
     )
     words = _Words(name, version, "head", fitted, about, keeping)
-    return _write(base, whole, parts, said, former, out, words, report)
+    made = _Made(base.graph, "last layer", whole)
+    return _write(base, made, parts, said, former, out, words, report)
+
+
+def fit_last_block(
+    model: Path,
+    sources: Sources,
+    out: Path,
+    about: About,
+    settings: Settings,
+    folder: Path,
+    say: Callable[[str], None],
+    name: str | None = None,
+    version: str | None = None,
+    report: Path | None = None,
+    keeping: Keeping | None = None,
+) -> SiteModel:
+    """Train a model's last block of convolutions and its dense layers on, as `fit_head` its last.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets what is computed on the way; the same command goes on there.
+
+    Raises
+    ------
+    DataError, ModelError, OutputError, RunError
+    """
+    from trainer.release.tuning import tune
+
+    base = BaseModel(find_float(model))
+    parts = _groups(sources, base.card)
+    graph, said, former = tune(base, parts, settings, folder, say)
+    fitted = (
+        "The last block of convolutions and what follows it were trained on, and calibration and "
+        "threshold fitted, by cases of the laboratory that uses this file; the layers before are "
+        "the base model's."
+    )
+    words = _Words(name, version, "tuned", fitted, about, keeping)
+    return _write(base, _Made(graph, "last block"), parts, said, former, out, words, report)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A graph, its name for what was trained of it, and another last layer if it gets one."""
+
+    graph: onnx.ModelProto
+    trained: str = ""
+    head: Head | None = None
 
 
 @dataclass(frozen=True)
@@ -238,6 +270,7 @@ class _Words:
     limitation: str
     about: About | None = None
     keeping: Keeping | None = None
+    drawn: int | None = None
 
 
 def _groups(sources: Sources, card: ModelCard) -> list[Part]:
@@ -257,53 +290,9 @@ def _groups(sources: Sources, card: ModelCard) -> list[Part]:
     return parts
 
 
-def _together(parts: Sequence[Part]) -> Part:
-    from trainer.data.dataset import PatchIndex, PatchStore
-
-    stores = [part.store for part in parts]
-    index = PatchIndex(
-        *(
-            np.concatenate([getattr(one.index, name) for one in stores])
-            for name in PatchIndex.__dataclass_fields__
-        )
-    )
-    rows = np.concatenate([one.rows for one in stores])
-    store = PatchStore(index, rows, stores[0].pixels, None, stores[0].patch)
-    return Part(store, np.concatenate([part.weight for part in parts]))
-
-
-def _reliability(part: Part, logit: Logits) -> Reliability:
-    """Calibrate by half of the cases and test on the others, again and again."""
-    rng, index = np.random.default_rng(_SEED), part.store.index
-    names, which = np.unique(index.case, return_inverse=True)
-    share = 0.5 + 0.5 * np.tanh(0.5 * logit)
-    off: list[float] = []
-    for _ in range(50 * DRAWS):
-        chosen = np.zeros(len(names), bool)
-        chosen[rng.permutation(len(names))[: len(names) // 2]] = True
-        mine = chosen[which]
-        if len(off) == DRAWS:
-            break
-        if min(len(np.unique(index.label[mine])), len(np.unique(index.label[~mine]))) < 2:
-            continue
-        here, there = (Scored(share[of], index.label[of]) for of in (mine, ~mine))
-        threshold = youden_threshold(here, part.weight[mine])
-        promised, found = (
-            scored.metrics(part.weight[of], threshold).sensitivity
-            for scored, of in ((here, mine), (there, ~mine))
-        )
-        off.append(abs(promised - found))
-    if not off:
-        raise DataError("No half of the cases has both classes. Label more cases.")
-    away = np.array(off)
-    return Reliability(
-        len(names) // 2, float((away <= WITHIN).mean()), float(np.percentile(away, 95))
-    )
-
-
 def _write(
     base: BaseModel,
-    head: Head | None,
+    made: _Made,
     parts: Sequence[Part],
     said: Sequence[Logits],
     former: Sequence[Logits],
@@ -312,7 +301,7 @@ def _write(
     report: Path | None,
 ) -> SiteModel:
     """Calibrate by what was said out of fold, and write file and report."""
-    whole = _together(parts)
+    whole = together(parts)
     index, weight = whole.store.index, whole.weight
     logit = np.concatenate(list(said))
     platt, threshold = calibrate(logit, index.label, weight)
@@ -321,11 +310,13 @@ def _write(
     old = Platt(*(base.card.document["idc"]["calibration"][name] for name in "ab"))
     was = Scored(old.stored(np.concatenate(list(former))), index.label)
     before = vars(was.metrics(weight, base.card.threshold))
-    graph = with_end(base.graph, platt, head)
+    graph = with_end(made.graph, platt, made.head)
     session = open_session(graph.SerializeToString())
     golden = base.card.golden_patches
     probability, _ = run_session(session, golden)
-    card = _card(base, platt, threshold, tested, figures, (golden, probability), words, head)
+    card = _card(
+        base, platt, threshold, tested, figures, (golden, probability), words, made.trained
+    )
     if words.keeping is not None:
         cases = sorted({str(case) for case in index.case})
         for block in ("training", "calibration"):
@@ -343,7 +334,7 @@ def _write(
         figures,
         {name: float(before[name]) for name in _SHOWN},
         agreement(tested.probability, tested.index.label, tested.index.case, tested.weight),
-        _reliability(whole, logit),
+        rehearse(whole, logit, words.drawn),
         thinness(index),
     )
     if report is not None:
@@ -366,7 +357,7 @@ def _card(
     figures: dict[str, dict[str, Interval]],
     golden: tuple[NDArray[np.uint8], Values],
     words: _Words,
-    head: Head | None,
+    trained: str,
 ) -> dict[str, Any]:
     """Carry the base model's card over; what its old calibration decided is left out."""
     idc, index = base.card.document["idc"], tested.index
@@ -419,14 +410,14 @@ def _card(
             "patches_idc": int(index.label.sum()),
             "cases": cases,
             "data_sha256": index.digest(),
-            "last_layer_trained": head is not None,
+            "trained": trained or "nothing",
         },
     }
-    if head is not None and words.about is not None:
+    if trained and words.about is not None:
         about = words.about
         changed |= {
             "training": {
-                "data": f"the last layer: {about.data}; the others: {idc['training']['data']}",
+                "data": f"the {trained}: {about.data}; the others: {idc['training']['data']}",
                 "split": "all cases",
                 "patches": len(index),
                 "patches_idc": int(index.label.sum()),
