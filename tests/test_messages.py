@@ -209,7 +209,7 @@ def grid_with(**changes: object) -> dict[str, Any]:
         {"event": "format the disk"},
         {"event": "done"},  # not of this job
         {"event": "note", "text": 1},
-        {"event": "start", "number": -2},
+        {"event": "start", "number": -3},
         {"event": "start", "number": 0.5},
         SLIDE | {"associated": "label"},
         slide_with(identity="../../"),

@@ -219,7 +219,7 @@ def test_the_full_phantom_keeps_its_promises(tmp_path: Path) -> None:
         assert (slide.width_l0, slide.height_l0) == (32_768, 24_576)
         assert len(slide.levels) == 5
         assert slide.level_mpp(4) == (8.0, 8.0)
-    assert Path(path).name == "phantom-v1.tiff"
+    assert Path(path).name == "phantom-v2.tiff"
     assert Path(path).stat().st_size <= 80e6
     assert peak_mb <= 500
     assert seconds <= 30

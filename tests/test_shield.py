@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from idc_desktop.analysis.shield import judge
+from idc_desktop.analysis.shield import Shield
+from idc_desktop.analysis.survey import Survey, surveyed
 from idc_desktop.analysis.tiling import PatchReader
 from idc_desktop.maps.grid import Block, PatchGrid
 from idc_desktop.maps.layers import KINDS, PATCH, REASONS, SHIELD
@@ -32,8 +33,13 @@ def tissue(tmp_path_factory: pytest.TempPathFactory) -> Patches:
         return np.concatenate([reader.read(block)[1] for block in reader.blocks()])
 
 
-def reasons(patches: Patches, um_px: float = UM_PX) -> list[str]:
-    return [REASONS[it] for it in judge(patches, um_px)]
+def reasons(patches: Patches, um_px: float = UM_PX, survey: Survey | None = None) -> list[str]:
+    return [REASONS[it] for it in Shield(um_px, survey).judge(patches)]
+
+
+def survey_of(patches: Patches) -> Survey:
+    patches = np.concatenate([patches, patches[:, ::-1]])  # enough of them
+    return surveyed(patches, patches[:, 2::5, 2::5], TissueSettings())
 
 
 def test_the_phantom_passes(tissue: Patches) -> None:
@@ -80,6 +86,28 @@ def test_colours_of_other_stains_and_wrong_channels_are_found(tissue: Patches) -
             assert "" not in wrong, name
 
 
+@pytest.mark.parametrize(("share", "least"), [(0.5, 0.9), (1.0, 0.9)])
+def test_folds_are_found_by_what_the_rest_of_the_slide_absorbs(
+    tissue: Patches, share: float, least: float
+) -> None:
+    rng = np.random.default_rng(0)
+    shield = Shield(UM_PX, survey_of(tissue))
+    folded = np.stack([artefacts.fold(patch, share, rng) for patch in tissue])
+
+    assert not shield.judge(tissue).any()
+    assert np.mean(shield.judge(folded) == REASONS.index("fold")) >= least
+
+
+@pytest.mark.parametrize("name", ["fluorescent", "misread"])
+def test_a_slide_of_wrong_colours_has_no_pen(tissue: Patches, name: str) -> None:
+    paint = artefacts.WRONG_COLOURS[name]
+    glass = np.full((len(tissue), 50, 50, 3), 243, np.uint8)
+    wrong = np.stack([paint(patch) for patch in (*tissue, *glass)])
+
+    assert survey_of(wrong).has_wrong_colours
+    assert not {"pen", "ink"} & set(reasons(wrong, survey=survey_of(wrong)))
+
+
 def test_what_is_all_of_one_colour_is_blank() -> None:
     assert reasons(np.full((2, 50, 50, 3), (221, 130, 166), np.uint8)) == ["blank"] * 2
 
@@ -88,10 +116,11 @@ def test_a_verdict_does_not_depend_on_the_other_patches(tissue: Patches) -> None
     rng = np.random.default_rng(0)
     some = np.stack([*tissue[:6], *(artefacts.blur(it, 0.5, rng) for it in tissue[:6])])
 
-    alone = np.concatenate([judge(some[it : it + 1], UM_PX) for it in range(len(some))])
-    assert judge(some, UM_PX).tolist() == alone.tolist()
-    assert judge(some[::-1], UM_PX).tolist() == alone[::-1].tolist()
-    assert judge(some[:0], UM_PX).shape == (0,)
+    judge = Shield(UM_PX, survey_of(tissue)).judge
+    alone = np.concatenate([judge(some[it : it + 1]) for it in range(len(some))])
+    assert judge(some).tolist() == alone.tolist()
+    assert judge(some[::-1]).tolist() == alone[::-1].tolist()
+    assert judge(some[:0]).shape == (0,)
 
 
 def test_finer_pixels_are_judged_at_the_same_scale(tissue: Patches) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,13 +101,16 @@ def test_regions_of_another_slide_are_told_in_one_remark(
 def test_slide_without_any_background_is_told(
     options: JobOptions, inputs: JobInputs, tmp_path: Path, white_cells: int, said: int
 ) -> None:
-    pixels = np.full((400, 400, 3), (214, 190, 216), np.uint8)  # glass of a frozen section
+    pixels = np.full((400, 400, 3), (214, 130, 176), np.uint8)  # too dark to be taken for glass
     pixels[:100, : 50 * white_cells] = 245
     slide = write_tiff(tmp_path / "lilac.tiff", pixels, mpp=8.0)
 
     report = analyze_one(slide, options, inputs)
 
     assert sum("No patch is background" in remark for remark in report.remarks) == said
+    assert report.out is not None
+    notes = json.loads((report.out / "provenance.json").read_text(encoding="utf-8"))["notes"]
+    assert sum("No patch is background" in note for note in notes) == said
 
 
 def test_report_says_why_there_are_no_results(

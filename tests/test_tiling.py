@@ -305,6 +305,52 @@ def test_black_border_and_glass_are_background_and_tissue_is_not(tmp_path: Path)
         assert patches.shape == (1, 50, 50, 3)
 
 
+LILAC = (218, 206, 224)
+
+
+def tinted(colour: tuple[int, int, int], side: int = 1500) -> Rgb:
+    """Return a slide on glass of a colour, with a haze of eosin and a lump of pale tissue."""
+    canvas = Canvas(side, side, 2.0)
+    canvas.pixels[:] = 255
+    canvas.paint((300, 300, 700, 900), PINK, seed=1)
+    canvas.paint((700, 300, 900, 900), (236, 205, 222), seed=2)
+    noise = np.random.default_rng(5).normal(0, 1.5, canvas.pixels.shape)
+    seen = canvas.pixels * (np.array(colour) / 255) + noise
+    return seen.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("colour", [LILAC, (236, 219, 234), (245, 235, 214), (196, 196, 196)])
+def test_glass_that_is_not_white_is_background(
+    tmp_path: Path, colour: tuple[int, int, int]
+) -> None:
+    found = []
+    for name, glass in (("white", (246, 246, 246)), ("tinted", colour)):
+        levels = pyramid(tinted(glass), (1, 4, 16))
+        with Slide(write_tiff(tmp_path / f"{name}.tiff", levels, mpp=2.0)) as slide:
+            reader = PatchReader(slide, PATCH, TissueSettings())
+            before = reader.tissue
+            reader.look_around()
+            found.append([reader.read(block)[0] for block in reader.blocks()])
+            is_white = reader.tissue == before
+        assert is_white == (name == "white")
+        assert len(reader.notes) == (0 if is_white else 1)
+
+    assert 0 < np.concatenate(found[0]).sum() < 30
+    assert np.array_equal(np.concatenate(found[0]), np.concatenate(found[1]))
+    assert reader.tissue.glass == pytest.approx(colour, abs=2)
+    assert TissueSettings.from_dict(reader.tissue.as_dict()) == reader.tissue
+
+
+def test_pale_tissue_without_glass_is_no_glass(tmp_path: Path) -> None:
+    canvas = Canvas(1600, 1600, 2.0)
+    canvas.paint((0, 0, 1600, 1600), (236, 205, 222), seed=2)
+    with Slide(write_tiff(tmp_path / "x.tiff", canvas.pixels, mpp=2.0)) as slide:
+        reader = PatchReader(slide, PATCH, TissueSettings())
+        reader.look_around()
+        assert reader.tissue == TissueSettings()
+        assert all(reader.read(block)[0].all() for block in reader.blocks())
+
+
 def test_settings_of_the_mask_are_part_of_the_record_only_when_it_is_on() -> None:
     assert NO_MASK.as_dict() == {"enabled": False}
     assert TissueSettings().as_dict()["min_fraction"] == 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.analysis.shield import stains_of
+from idc_desktop.analysis.pixel_kinds import stains_of
 from idc_desktop.maps.shield_notes import DISTRUST
 from idc_desktop.maps.tissue import TissueSettings
 from idc_desktop.slides.levels import UNREADABLE_GREY

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from idc_desktop.analysis.shield import Verdicts, judge
+from idc_desktop.analysis.shield import Shield, Verdicts
 from idc_desktop.analysis.tiling import Patches, PatchReader
 from idc_desktop.errors import ModelError, SlideReadError, cancelled
 from idc_desktop.maps.grid import Block
@@ -65,12 +65,11 @@ def analyze_blocks(
         The model failed to run.
     """
     read_alone = _reads(slide, reader, on_start)
-    edge_um = reader.grid.step_x_l0 * slide.require_mpp().x
+    shield = Shield(reader.patch.spacing_um_px, reader.survey)
 
     def read(block: Block) -> BlockReading:
         reading = read_alone(block)
-        um_px = edge_um / max(1, reading.patches.shape[1])
-        return replace(reading, verdicts=judge(reading.patches, um_px))
+        return replace(reading, verdicts=shield.judge(reading.patches))
 
     def analyze(block: Block) -> BlockResult:
         return next(_classify([read(block)], classifier))

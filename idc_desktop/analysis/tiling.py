@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ from idc_desktop.analysis.resample import (
     span,
     to_edges,
 )
+from idc_desktop.analysis.survey import Survey, surveyed
 from idc_desktop.errors import ResolutionError, SlideError, SlideReadError
 from idc_desktop.maps.grid import MAX_CELLS, Block, PatchGrid
 from idc_desktop.maps.tissue import TissueSettings
@@ -29,6 +31,8 @@ PREPROCESSING_VERSION = 3
 _COARSER_BY = 1.01  # a level this much coarser than the model's resolution still counts as fine
 _INTERPOLATED_UP_TO = 1.25  # a level 0 this much coarser is interpolated, a coarser one refused
 _MAX_BLOCK_CELLS = 8
+_LEAST_SEEN, _MOST_SEEN, _MOST_TRIED = 32, 128, 256  # patches, to know a slide by
+_MOST_SEEN_PX = 64e6
 _MAX_READ_PX = 2048 * 2048  # source pixels; bounds the memory where there is no pyramid
 
 Patches = npt.NDArray[np.uint8]
@@ -51,8 +55,8 @@ class PatchReader:
     patch : PatchSize
     level : int
         The level that is read: the coarsest that is no coarser than the model's resolution.
-    notes : tuple of str
-        What a user should know, such as that pixels had to be interpolated.
+    survey : Survey
+        What patches from all over the slide say of it; of none until `look_around`.
     wanted : ndarray of bool, shape (rows, cols), or None
         The cells of the grid that are to be read; None: all of them. The others count as no tissue.
 
@@ -66,7 +70,6 @@ class PatchReader:
         mpp = slide.require_mpp()
         self.wanted: npt.NDArray[np.bool_] | None = None
         self._slide = slide
-        self._tissue = tissue
         self.patch = patch
         self._side_px, spacing_um_px = patch.side_px, patch.spacing_um_px
         self.grid = PatchGrid.over(slide.extent_l0, (mpp.x, mpp.y), patch.edge_um)
@@ -77,7 +80,7 @@ class PatchReader:
             )
         level = slide.coarsest_level(spacing_um_px * _COARSER_BY)
         self._interpolated = level is None
-        self.notes: tuple[str, ...] = ()
+        self._notes: tuple[str, ...] = ()
         if level is None:
             if max(mpp.x, mpp.y) > spacing_um_px * _INTERPOLATED_UP_TO:
                 raise ResolutionError(
@@ -86,7 +89,7 @@ class PatchReader:
                     f"{spacing_um_px * _INTERPOLATED_UP_TO:g} can be interpolated. Use a scan of "
                     "higher resolution."
                 )
-            self.notes = (
+            self._notes = (
                 f"The slide ({max(mpp.x, mpp.y):g} µm/px) is coarser than the model's resolution "
                 f"({spacing_um_px:g} µm/px): its pixels were interpolated.",
             )
@@ -99,7 +102,53 @@ class PatchReader:
         self._mask_level = mask_level if has_coarser and not self._interpolated else None
         downsample = slide.levels[self.level].downsample
         cell_px = max(self.grid.step_x_l0, self.grid.step_y_l0) / downsample
+        self._cell_px = cell_px
+        self.survey = Survey(tissue, self.no_patches())
         self.block_cells = max(1, min(_MAX_BLOCK_CELLS, int(math.sqrt(_MAX_READ_PX) / cell_px)))
+
+    @property
+    def tissue(self) -> TissueSettings:
+        """How tissue is told from background on this slide."""
+        return self.survey.tissue
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know, such as that pixels had to be interpolated."""
+        return (*self._notes, *self.survey.notes)
+
+    def look_around(self) -> None:
+        """Look at patches from all over the slide: its glass may not be white.
+
+        What is found depends on the slide alone, so that it is the same whatever is read after.
+        """
+        patches = [self.no_patches()]
+        for cell in self._cells_all_over():
+            with contextlib.suppress(SlideReadError):  # what can be read says enough
+                patches.append(self._cells(cell, self.level, self._side_px))
+        seen = np.concatenate(patches)
+        self.survey = surveyed(seen, _masks(seen, self.tissue.mask_px), self.tissue)
+
+    def _cells_all_over(self) -> Iterator[Block]:
+        """Yield cells that are evenly spread; after the first ones, none that is glass."""
+        grid, extent = self.grid, self._slide.extent_l0
+        rows = max(1, int(extent[3] / grid.step_y_l0))  # the last ones reach beyond the slide
+        cols = max(1, int(extent[2] / grid.step_x_l0))
+        most = max(_LEAST_SEEN, min(_MOST_SEEN, int(_MOST_SEEN_PX / self._cell_px**2)))
+        tried: set[tuple[int, int]] = set()
+        yielded = 0
+        for number in range(_MOST_TRIED):
+            # Multiples of these parts of 1 fill a square more evenly than chance does.
+            row, col = int(rows * (number * 0.7549 % 1)), int(cols * (number * 0.5698 % 1))
+            if (row, col) in tried:
+                continue
+            tried.add((row, col))
+            cell = Block(0, row, col, 1, 1)
+            if yielded >= _LEAST_SEEN and self._is_glass(cell):
+                continue
+            yield cell
+            yielded += 1
+            if yielded == most or len(tried) == rows * cols:
+                return
 
     def blocks(self) -> Iterator[Block]:
         """Yield the grid's blocks; memory does not grow with the slide."""
@@ -126,14 +175,14 @@ class PatchReader:
             Some pixel of the block cannot be decoded.
         """
         on_slide = self._on_slide(block) & self.chosen(block)
-        if on_slide.any() and self._tissue.enabled and self._is_glass(block):
+        if on_slide.any() and self.tissue.enabled and self._is_glass(block):
             on_slide[:] = False
         if not on_slide.any():
             return on_slide, self.no_patches()
         patches = self._cells(block, self.level, self._side_px)
         tissue = on_slide
-        if self._tissue.enabled:
-            tissue &= self._tissue.is_tissue(_masks(patches, self._tissue.mask_px))
+        if self.tissue.enabled:
+            tissue &= self.tissue.is_tissue(_masks(patches, self.tissue.mask_px))
         return tissue, patches if tissue.all() else patches[tissue]
 
     def chosen(self, block: Block) -> npt.NDArray[np.bool_]:
@@ -151,10 +200,10 @@ class PatchReader:
         if self._mask_level is None:
             return False
         try:
-            mask = self._cells(block, self._mask_level, self._tissue.mask_px)
+            mask = self._cells(block, self._mask_level, self.tissue.mask_px)
         except SlideReadError:  # the level that decides may be sound
             return False
-        return self._tissue.is_surely_glass(mask)
+        return self.tissue.is_surely_glass(mask)
 
     def _on_slide(self, block: Block) -> npt.NDArray[np.bool_]:
         """Which cells hold a pixel of the slide; the last row or column may be a sliver of one."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idc_desktop.analysis.blocks import BlockReading, read_blocks
-from idc_desktop.analysis.shield import judge
+from idc_desktop.analysis.shield import Shield
 from idc_desktop.analysis.tiling import PatchReader
 from idc_desktop.children.serving import Listen, Outbox
 from idc_desktop.errors import GarbledMessageError, cancelled
@@ -29,7 +29,7 @@ from idc_desktop.processes.cut_messages import (
     WantedCells,
 )
 from idc_desktop.processes.engine_messages import Done, Note
-from idc_desktop.processes.message import MAX_TEXT, Command, SlideOpened, Started
+from idc_desktop.processes.message import MAX_TEXT, SURVEY, Command, SlideOpened, Started
 from idc_desktop.slides.reader import Slide
 
 _FAILED_TEXT = 2000
@@ -51,6 +51,9 @@ def cut_patches(job: CutJob, outbox: Outbox, listen: Listen) -> None:
     with Slide(Path(job.slide), job.mpp) as slide:
         tissue = TissueSettings(enabled=job.tissue)
         reader = PatchReader(slide, job.patch, tissue.any_at_all() if job.any_tissue else tissue)
+        if SURVEY not in dict(job.crashed):
+            outbox.send(Started(SURVEY))
+            reader.look_around()
         outbox.send(SlideOpened(slide.describe()))
         for note in (*slide.warnings, *reader.notes):
             outbox.send(Note(f"{slide.name}: {note}"[:MAX_TEXT]))
@@ -80,6 +83,7 @@ class _Cutting:
         self._outbox, self._cancel = outbox, cancel
         self._wanted = command.mask
         self._side_px = job.patch.side_px
+        self._shield = Shield(job.patch.spacing_um_px, reader.survey)
 
     def run(self) -> None:
         crashed = dict(self._job.crashed)
@@ -117,7 +121,7 @@ class _Cutting:
         states = np.where(reading.tissue, CUT, BACKGROUND).astype(np.uint8)
         states[list(reading.failed)] = UNREADABLE
         if self._job.shield and len(reading.patches):
-            found = judge(reading.patches, self._job.patch.spacing_um_px) > 0
+            found = self._shield.judge(reading.patches) > 0
             states[np.flatnonzero(reading.tissue)[found]] = EXCLUDED
         states[~wanted] = NOT_WANTED
         patches = reading.patches[(states == CUT)[reading.tissue]]

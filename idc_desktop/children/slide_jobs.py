@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from idc_desktop.processes.engine_messages import (
     RecallJob,
     StoredModels,
 )
-from idc_desktop.processes.message import MAX_TEXT, OVERVIEW, SlideOpened, Started
+from idc_desktop.processes.message import MAX_TEXT, OVERVIEW, SURVEY, SlideOpened, Started
 
 if TYPE_CHECKING:  # at run time each job imports what it needs: `info` must start fast
     import numpy as np
@@ -113,7 +113,7 @@ class _SlideJob:
                 model=run.settings["model"],
                 card=None if card is None else json.dumps(card),
                 grid=grid,
-                tissue=TissueSettings(**run.settings["tissue"]),
+                tissue=TissueSettings.from_dict(run.settings["tissue"]),
                 provider=run.provider,
                 versions=run.versions,
                 blocks=len(run.results),
@@ -188,9 +188,14 @@ class Analysis(_SlideJob):
             description = slide.describe()
             outbox.send(SlideOpened(description))
             model = model_of(job.model)
-            tissue = TissueSettings(enabled=job.tissue)
-            reader = PatchReader(slide, model.card.patch, tissue)
+            reader = PatchReader(slide, model.card.patch, TissueSettings(enabled=job.tissue))
             classifier = tried_model(job.model, job.provider, outbox)
+            if SURVEY in self._crashed:
+                what = "A look around the slide kills the reader process: glass is taken for white"
+                self._note(f"{slide.name}: {what}, and only the darkest folds are found.")
+            else:
+                outbox.send(Started(SURVEY))
+                reader.look_around()
             choice = classifier.provider
             if choice.requested == "cuda" and choice.fallback_reason:
                 text = f"CUDA cannot be used ({choice.fallback_reason}); running on the CPU."
@@ -202,7 +207,7 @@ class Analysis(_SlideJob):
                 "model": model.sha256,
                 "mpp": [slide.require_mpp().x, slide.require_mpp().y],
                 "grid": asdict(grid),
-                "tissue": tissue.as_dict(),
+                "tissue": reader.tissue.as_dict(),
                 "provider": choice.used,
                 "onnxruntime": versions()["onnxruntime"],
                 "preprocessing": versions()["preprocessing"],
@@ -224,7 +229,7 @@ class Analysis(_SlideJob):
                     Plan(
                         model=model.sha256,
                         grid=grid,
-                        tissue=tissue,
+                        tissue=reader.tissue,
                         provider=choice,
                         versions=versions(),
                         blocks=reader.block_count(),
@@ -294,6 +299,7 @@ class Analysis(_SlideJob):
         wanted = np.equal(self._states, PatchState.BACKGROUND) & edits.added & inside
         if wanted.any():
             unmasked = PatchReader(slide, reader.patch, TissueSettings(enabled=False))
+            unmasked.survey = replace(reader.survey, tissue=unmasked.tissue)
             unmasked.wanted = wanted
             self._analyze_wanted(slide, unmasked, classifier, store, wanted)
 

@@ -283,16 +283,7 @@ def _remarks(
             f"({why}). They are listed in patches.csv and left out of statistics."
         )
     counts = analysis.map.counts()
-    if counts["ok"] + counts["excluded"] + failed == 0:
-        remarks.append(
-            f"note: {name}: No tissue was found, so nothing was analyzed. "
-            "--no-tissue-mask analyzes everything."
-        )
-    elif analysis.tissue.enabled and not counts["background"] and sum(counts.values()) >= 50:
-        remarks.append(
-            f"note: {name}: No patch is background. If there is glass around the tissue, it is "
-            "analyzed as tissue, and the fractions are too low."
-        )
+    remarks += [f"note: {name}: {text}" for text in analysis.tissue.notes(counts)]
     off = [region.name for region in regions if not overlaps_slide(region, analysis.map.grid)]
     if off:
         which = (

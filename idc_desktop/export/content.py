@@ -93,6 +93,7 @@ class Analysis:
         assert record.slide is not None
         assert record.map is not None
         assert record.plan is not None
+        counts = record.map.counts()
         return cls(
             image=image,
             slide=record.slide,
@@ -112,6 +113,7 @@ class Analysis:
             notes=(
                 *(it.removeprefix(f"{record.slide.file}: ") for it in record.notes),
                 *mask_notes(record.map),
+                *(() if record.plan.is_partial else record.plan.tissue.notes(counts)),
                 *shield_notes(record.map),
             ),
             source=source,

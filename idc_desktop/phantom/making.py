@@ -21,7 +21,7 @@ from idc_desktop.phantom.plan import BLOCK_PX, Scene
 from idc_desktop.phantom.pyramid import EncodedBlock, PyramidWriter
 from idc_desktop.storage.atomic import replacing
 
-VERSION = 1
+VERSION = 2
 """Part of the file names; raise it when the picture changes."""
 
 DESCRIPTION = "IDC Desktop phantom: synthetic, painted by a program; no patient, no tissue"

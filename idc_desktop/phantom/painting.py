@@ -33,9 +33,9 @@ _MATERIALS = {
     "vacuole": (3, 0),
     "wall": (135, 22),
     "epithelium": (92, 78),
-    "necrosis": (150, 30),
+    "necrosis": (112, 26),
     "lumen": (5, 0),
-    "blood": (250, 0),
+    "blood": (135, 0),
 }
 
 _TEXTURE_PX = (2048, 1024)  # fibres: period along and across, pixels of 1 µm
@@ -107,7 +107,7 @@ class Painter:
         if nests.getbbox():
             self._fill(eosin, blue, nests.point(_sharp(128, 30)), "nest")
         cover = enlarged(scene.cover)
-        edge = Image.blend(cover, fibres, 0.2).point(_sharp(128, 12))
+        edge = Image.blend(cover, fibres, 0.2).point(_sharp(128, 5))
         eosin, blue = ImageChops.multiply(eosin, edge), ImageChops.multiply(blue, edge)
         for material in _MATERIALS:
             if rings := scene.outlines.get(place, {}).get(material):

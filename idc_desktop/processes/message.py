@@ -25,10 +25,13 @@ from idc_desktop.typed_json import MismatchError, Sized, Within, build, decode, 
 OVERVIEW = -1
 """Stands for the overview where blocks are numbered: it can kill the engine as they can."""
 
+SURVEY = -2
+"""As `OVERVIEW`, of the look around that comes before all blocks."""
+
 MAX_TEXT = 1 << 16
 """Characters of the longest text; who quotes a file cuts it here."""
 
-Number = Annotated[int, Within(OVERVIEW, 1 << 53)]
+Number = Annotated[int, Within(SURVEY, 1 << 53)]
 Count = Annotated[int, Within(0, 1 << 53)]
 Cell = Annotated[int, Within(0, MAX_CELLS)]
 Name = Annotated[str, Sized(1, 1 << 12)]

@@ -25,7 +25,7 @@ from idc_desktop.processes.child import DEADLINE_S, Child, ChildCrashedError, Id
 from idc_desktop.processes.cut_messages import BlockCut, GridLaid
 from idc_desktop.processes.engine_messages import BlockDone, Plan, Tried, Trying
 from idc_desktop.processes.memory import MEMORY_VARIABLE
-from idc_desktop.processes.message import Command, Event, JobMessage, Started
+from idc_desktop.processes.message import SURVEY, Command, Event, JobMessage, Started
 
 _TRIAL_DEADLINE_S = {"cpu": 25.0, "cuda": 120.0}
 """A model that is tried for so long is endless: VGG-16 takes a second on two busy cores, and CUDA
@@ -123,6 +123,7 @@ class Job:
                             child.deadline_s = self._deadline_s
                         elif isinstance(event, Plan | GridLaid):
                             planned = True
+                            started.discard(SURVEY)
                         yield event
                     if is_sound:
                         self._leave()
@@ -134,7 +135,7 @@ class Job:
                     doubt += _BLAME_FOR_KILL if outside else _CRASHES_PER_BLOCK
                     if doubt >= _CRASHES_PER_BLOCK:
                         raise self._model_lost(trying, crash) from crash
-                elif crash.is_excessive and not planned:
+                elif crash.is_excessive and not planned and SURVEY not in started:
                     raise crash.lost(self._subject) from crash
                 fruitless += 1
                 alone = started and started <= suspects
@@ -151,7 +152,7 @@ class Job:
                 if guilty.keys() & started:  # a conviction is progress
                     fruitless = 0
                 suspects = (suspects | started) - guilty.keys()
-                patient = planned or crash.killed_from_outside
+                patient = planned or SURVEY in started or crash.killed_from_outside
                 limit = _CRASHES_WITHOUT_PROGRESS if patient else _CRASHES_PER_BLOCK
                 if fruitless >= limit or len(guilty) > _MAX_DEADLY_BLOCKS:
                     raise crash.lost(self._subject) from crash

@@ -75,6 +75,7 @@ class SlideScene(QObject):
         self.camera = Camera(self)
         self._display = display
         self._meter: RegionMeter | None = None
+        self._shown_meter: RegionMeter | None = None
 
     @property
     def model(self) -> ModelFile:
@@ -158,12 +159,26 @@ class SlideScene(QObject):
     @property
     def meter(self) -> RegionMeter | None:
         """What measures regions on the map; None without one."""
-        layer = self.measured
-        if layer is None or self.mpp_xy is None:
-            self._meter = None
-        elif self._meter is None or self._meter.layer.stored is not layer.stored:
-            self._meter = RegionMeter(layer, self.mpp_xy)
+        self._meter = self._meter_of(self.measured, self._meter)
         return self._meter
+
+    @property
+    def shown_meter(self) -> RegionMeter | None:
+        """What measures regions on the layer that is shown, be it of IDC or not."""
+        layer, measured = self.layer, self.measured
+        if layer is None or measured is None or layer.name == measured.name:
+            self._shown_meter = None
+            return self.meter
+        self._shown_meter = self._meter_of(layer, self._shown_meter)
+        return self._shown_meter
+
+    def _meter_of(self, layer: MapLayer | None, kept: RegionMeter | None) -> RegionMeter | None:
+        """Return a meter of a layer: the one that is at hand, as long as it is of it."""
+        if layer is None or self.mpp_xy is None:
+            return None
+        if kept is not None and kept.layer.stored is layer.stored:
+            return kept
+        return RegionMeter(layer, self.mpp_xy)
 
     def figures_text(self, shape: Shape) -> str:
         """Say in a line how large a shape is and what the map says of it."""

@@ -140,6 +140,19 @@ def test_overview_that_kills_the_reader_does_not_cost_the_analysis(
     assert min(said.overview) > 0
 
 
+@pytest.mark.parametrize("how", ["abort", "eat"])
+def test_look_around_that_kills_the_reader_does_not_cost_the_analysis(
+    job: AnalyzeJob, clean: ProbabilityMap, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, Crash(how, "survey").variable())
+
+    said = follow(Job(job, "s.tiff", CRASHING))
+
+    assert said.done
+    assert_equal_but_for(said, clean, set())
+    assert any("look around" in note for note in said.notes)
+
+
 def test_deadly_blocks_one_after_the_other_are_found(
     job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

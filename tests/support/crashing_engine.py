@@ -29,9 +29,9 @@ class Crash:
     how : {"abort", "segv", "kill", "exit", "raise", "hang", "slow", "eat", "fill"}
         ``raise`` is a defect of the engine; ``slow`` sleeps 0.1 s and goes on; ``eat`` takes memory
         until it is killed, or 2 GB; ``fill`` takes 600 MB and goes on after 0.3 s.
-    at : {"open", "model", "blocks", "overview"}
+    at : {"open", "model", "survey", "blocks", "overview"}
     box : (left, top, right, bottom), optional
-        Of the reads of blocks, only those that touch this part of level 0.
+        Of the reads of survey or blocks, only those that touch this part of level 0.
     once : str
         Path of a file that is made at the first crash and prevents further ones.
     on_cuda : bool
@@ -87,12 +87,14 @@ class Crash:
 
 def main() -> None:
     """Run the engine with the crash built in."""
+    from idc_desktop.analysis.tiling import PatchReader
     from idc_desktop.children import engine
     from idc_desktop.models import inference
     from idc_desktop.slides.reader import Slide
 
     crash = Crash(**json.loads(os.environ[VARIABLE]))
-    in_overview = threading.Event()
+    in_overview, in_survey = threading.Event(), threading.Event()
+    look_around = PatchReader.look_around
     opened, read, overview = Slide.__init__, Slide.read_region, Slide.overview_strips
     make_session = inference._session
 
@@ -109,9 +111,15 @@ def main() -> None:
     def read_region(slide: Slide, level: int, x: int, y: int, width: int, height: int) -> Any:
         scale = slide.levels[level].downsample
         box = (x * scale, y * scale, width * scale, height * scale)
-        if crash.at == "blocks" and not in_overview.is_set() and crash.touches(*box):
+        at = "survey" if in_survey.is_set() else "overview" if in_overview.is_set() else "blocks"
+        if crash.at == at != "overview" and crash.touches(*box):
             crash.happens()
         return read(slide, level, x, y, width, height)
+
+    def surveyed(reader: PatchReader) -> None:
+        in_survey.set()
+        look_around(reader)
+        in_survey.clear()
 
     def overview_strips(slide: Slide, *arguments: Any) -> Iterator[Any]:
         in_overview.set()  # by then every block is done
@@ -120,6 +128,7 @@ def main() -> None:
                 crash.happens()
             yield strip
 
+    PatchReader.look_around = surveyed  # type: ignore[method-assign]
     Slide.__init__ = init  # type: ignore[method-assign]
     inference._session = session
     if crash.on_cuda:

@@ -94,6 +94,13 @@ def test_a_key_goes_through_the_layers_and_figures_stay_those_of_a_probability(
     document.pointed.emit(QPointF(*layer.grid.cell_centre_l0(row, col)))
     value = layer.value_at(row, col)
     assert analyzed.status_line.position.text().endswith(f"u = {value:.3f}")
+    control = analyzed.inspector.map.threshold_control
+    control._count()
+    shares = np.histogram(layer.values[layer.analyzed], len(control._counts), (0, 1))[0]
+    assert ((control._counts > 0) == (shares > 0)).all()
+    assert control.accessibleName() == "Histogram: Uncertainty"
+    qtbot.keyClick(control, Qt.Key.Key_Right)
+    assert document.threshold == 0.4
     qtbot.keyClick(analyzed.view, Qt.Key.Key_Y)
     assert document.layer.name == PATCH
     qtbot.keyClick(analyzed.view, Qt.Key.Key_Y)

@@ -1,4 +1,4 @@
-"""The threshold, set on the histogram of the probabilities."""
+"""The threshold, set on the histogram of the layer that is shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _STEP, _LEAP = 0.01, 0.1
 
 
 class ThresholdControl(QWidget):
-    """Histogram, colour bar and a handle to drag; arrow keys move it by 0.01, page keys by 0.1."""
+    """Histogram, colour bar and a handle to drag; arrow keys move it by 0.01, page keys by 0.1.
+
+    A layer that is not of IDC has a histogram, too, but no handle: a threshold on it means nothing.
+    """
 
     def __init__(self, document: SlideDocument, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -39,13 +42,6 @@ class ThresholdControl(QWidget):
         self._is_stale = False
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setCursor(Qt.CursorShape.SizeHorCursor)
-        self.setAccessibleName("Threshold")
-        self.setToolTip(
-            "Drag, or use the arrow keys. The bars show how much area has each probability "
-            "(square root), in the chosen region or on the whole slide. The dotted line is the "
-            "model's own threshold."
-        )
         for changed in (
             document.map_changed,
             document.regions.changed,
@@ -53,6 +49,7 @@ class ThresholdControl(QWidget):
         ):
             changed.connect(self._on_changed)
         document.display_changed.connect(self.update)
+        self._name()
 
     def sizeHint(self) -> QSize:
         """Prefer the width of the dock."""
@@ -64,7 +61,7 @@ class ThresholdControl(QWidget):
             self._count()
         painter = QPainter(self)
         area = self._bars()
-        threshold = self._document.threshold
+        threshold = self._document.threshold if self._has_threshold else 0.0
         text = self.palette().color(QPalette.ColorRole.WindowText)
         bars, below = QColor(text), QColor(text)
         bars.setAlpha(190)
@@ -86,7 +83,8 @@ class ThresholdControl(QWidget):
             if value in (0.0, 1.0):
                 box.moveLeft(min(max(box.left(), -10.0), self.width() - 30.0))
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, f"{value:g}")
-        self._paint_handle(painter, area, strip.bottom())
+        if self._has_threshold:
+            self._paint_handle(painter, area, strip.bottom())
         painter.end()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -126,6 +124,27 @@ class ThresholdControl(QWidget):
         """Show that the focus is gone."""
         self.update()
 
+    @property
+    def _has_threshold(self) -> bool:
+        layer = self._document.layer
+        return layer is None or layer.kind.is_of_idc
+
+    def _name(self) -> None:
+        """Say what it is."""
+        layer = self._document.layer
+        bars = "The bars show how much area has each {} (square root), in the chosen region or on "
+        bars += "the whole slide."
+        if layer is None or layer.kind.is_of_idc:
+            self.setAccessibleName("Threshold")
+            self.setCursor(Qt.CursorShape.SizeHorCursor)
+            tip = f"Drag, or use the arrow keys. {bars.format('probability')} The dotted line is "
+            tip += "the model's own threshold."
+        else:
+            self.setAccessibleName(f"Histogram: {layer.kind.title}")
+            self.unsetCursor()
+            tip = bars.format(layer.kind.title.lower())
+        self.setToolTip(tip)
+
     def _bars(self) -> QRectF:
         bottom = self.height() - _BAR - 2 - _TICKS - 2
         return QRectF(_MARGIN, _HANDLE + 2, self.width() - 2 * _MARGIN, bottom - _HANDLE - 2)
@@ -150,14 +169,16 @@ class ThresholdControl(QWidget):
         self._set((position.x() - area.left()) / area.width())
 
     def _set(self, value: float) -> None:
-        self._document.show(threshold=round(min(max(value, 0.0), 1.0), 3))
+        if self._has_threshold:
+            self._document.show(threshold=round(min(max(value, 0.0), 1.0), 3))
 
     def _on_changed(self) -> None:
         self._is_stale = True
+        self._name()
         self.update()
 
     def _count(self) -> None:
-        meter, subject = self._document.meter, self._document.subject
+        meter, subject = self._document.shown_meter, self._document.subject
         self._is_stale = False
         if meter is None or subject is None:
             self._counts[:] = 0
