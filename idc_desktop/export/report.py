@@ -412,7 +412,8 @@ def _model(analysis: Analysis) -> Iterable[Flowable]:
 def _origin(analysis: Analysis) -> Iterable[Flowable]:
     provenance = analysis.provenance()
     slide, grid = provenance["slide"], provenance["grid"]
-    provider = provenance["provider"]
+    provider, tissue = provenance["provider"], provenance["tissue"]
+    edited = tissue.pop("edited", {})
     yield from paper.heading("Origin")
     yield paper.facts([
         ("Slide identity", f"{slide['identity']} ({slide['identity_kind']})"),
@@ -420,7 +421,7 @@ def _origin(analysis: Analysis) -> Iterable[Flowable]:
         ("Grid", f"{grid['rows']} x {grid['cols']} cells, step {grid['step_x_l0']:g} x "
          f"{grid['step_y_l0']:g} px, from {grid['origin_x_l0']}, {grid['origin_y_l0']}"),
         ("Map, threshold", f"{provenance['map']}, {provenance['threshold']!r}"),
-        ("Tissue", _listed(provenance["tissue"])),
+        ("Tissue", _listed(tissue | {f"{key} by hand": it for key, it in edited.items()})),
         ("Provider", _listed({key.replace("_", " "): it for key, it in provider.items() if it})),
         ("Versions", _listed(provenance["versions"])),
     ])  # fmt: skip
