@@ -26,7 +26,7 @@ from idc_desktop.processes.engine_messages import (
     StoredModel,
     StoredModels,
 )
-from idc_desktop.processes.message import OVERVIEW, Event, SlideOpened, Started
+from idc_desktop.processes.message import OVERVIEW, SURVEY, Event, SlideOpened, Started
 from idc_desktop.slides.description import SlideDescription
 
 
@@ -103,7 +103,7 @@ class RunRecord:
             case Plan():
                 self._take_plan(event)
             case Started():
-                self.has_computed |= event.number != OVERVIEW
+                self.has_computed |= event.number not in (SURVEY, OVERVIEW)
             case MaskEdited():
                 self._take_mask(event)
             case Note():
