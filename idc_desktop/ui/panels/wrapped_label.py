@@ -25,7 +25,9 @@ class WrappedLabel(Label):
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 
     def setText(self, text: str) -> None:
-        """Show another text."""
+        """Show another text; the same one stays as it is laid out."""
+        if text == self._text:
+            return
         self._text = text
         super().setText(text)
         self._fit_soon()
