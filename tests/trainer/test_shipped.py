@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trainer.training.feeding import Part
 
 MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
-LARGEST_BYTES = 66e6
+LARGEST_BYTES = 76e6
 """Of all shipped files together."""
 
 
@@ -40,21 +40,21 @@ class Promise:
         Every how many patches the quick test takes.
     held_out : str
         Figures of its card that are of held-out cases; the AUC is `auc` or more.
-    elsewhere : tuple of float or None
-        Smallest AUC of other laboratories' slides, pooled and of each; None: the card does not say.
+    elsewhere : tuple of float
+        Smallest AUC of other laboratories' slides, pooled and of each.
     """
 
     auc: float
     balanced_accuracy: float
     stride: int
     held_out: str
-    elsewhere: tuple[float, float] | None
+    elsewhere: tuple[float, float]
 
 
 PROMISES = {
     "baseline": Promise(0.93, 0.86, 1, "test_weighted", (0.8, 0.7)),
     "vgg16-features": Promise(0.93, 0.86, 4, "official_test_weighted", (0.9, 0.85)),
-    "vgg16-finetuned": Promise(0.945, 0.875, 4, "test_weighted", None),
+    "vgg16-finetuned": Promise(0.94, 0.87, 4, "test_weighted", (0.9, 0.85)),
 }
 
 
@@ -164,12 +164,9 @@ def test_card_tells_of_cases_and_laboratories_that_the_file_never_saw(
 ) -> None:
     promise, idc = PROMISES[name], card.document["idc"]
     assert idc["metrics"][promise.held_out]["auc"]["value"] >= promise.auc
-    if promise.elsewhere is None:
-        assert "elsewhere" not in idc
-    else:
-        pooled, worst = promise.elsewhere
-        assert idc["elsewhere"]["figures"]["auc"]["value"] >= pooled
-        assert idc["elsewhere"]["worst_slide_auc"] >= worst
+    pooled, worst = promise.elsewhere
+    assert idc["elsewhere"]["figures"]["auc"]["value"] >= pooled
+    assert idc["elsewhere"]["worst_slide_auc"] >= worst
 
 
 def test_test_cases_were_scored_once_per_shipped_file(name: str, card: ModelCard) -> None:
