@@ -278,9 +278,10 @@ def _remarks(
     remarks, failed = [], analysis.map.failed_patches
     if failed:
         (row, col), why = min(analysis.map.reasons.items())
+        they = "It is" if failed == 1 else "They are"
         remarks.append(
             f"{name}: {counted(failed, 'patch')} failed, the first at row {row}, column {col} "
-            f"({why}). They are listed in patches.csv and left out of statistics."
+            f"({why}). {they} listed in patches.csv and left out of statistics."
         )
     counts = analysis.map.counts()
     remarks += [f"note: {name}: {text}" for text in analysis.tissue.notes(counts)]

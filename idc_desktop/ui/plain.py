@@ -9,7 +9,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QHelpEvent
 from PySide6.QtGui import Qt as QtText
-from PySide6.QtWidgets import QLabel, QMessageBox, QToolTip, QWidget
+from PySide6.QtWidgets import QLabel, QMessageBox, QProgressDialog, QToolTip, QWidget
 
 
 class Label(QLabel):
@@ -47,6 +47,15 @@ class MessageBox(QMessageBox):
         for label in self.findChildren(QLabel):
             label.setTextFormat(Qt.TextFormat.PlainText)
             label.setOpenExternalLinks(False)
+
+
+class ProgressDialog(QProgressDialog):
+    """Tells how far something is, without markup. Stays until it is closed; then deleted."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent, minimumDuration=0, autoClose=False, autoReset=False)
+        self.setLabel(Label())
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
 
 
 def plain_tip(text: str) -> str:

@@ -53,12 +53,12 @@ class Verb:
     @property
     def tip(self) -> str:
         """Its words and its keys."""
-        return plain_tip(f"{self.words} ({self.keys})" if self.keys else self.words)
+        return f"{self.words} ({self.keys})" if self.keys else self.words
 
     def button(self, words: str = "") -> QPushButton:
         """Return a button for it, with other words if there are any."""
         button = QPushButton(words or self.words)
-        button.setToolTip(self.tip)
+        button.setToolTip(plain_tip(self.tip))
         button.clicked.connect(lambda: self.run())
         return button
 
@@ -105,7 +105,7 @@ class Verbs:
             menu.addAction(action)
             toolbar = self._join(window, verb.group, action) if verb.group else self.toolbar
             if verb.icon:
-                action.setToolTip(verb.tip)
+                action.setToolTip(plain_tip(verb.tip))
                 toolbar.addAction(action)
             self._verbs.append(verb)
             self._actions[verb.words] = action

@@ -136,7 +136,7 @@ def _damaged_slide(folder: Path) -> str:
 
 def _one_class(folder: Path) -> str:
     (folder / "one_spots.csv").write_text("x_l0,y_l0,label\n1,1,IDC\n2,2,IDC\n", encoding="utf-8")
-    return "1 patches, 1 of them IDC"
+    return "1 patch, 1 of them IDC"
 
 
 SPOILERS = (_no_spots, _no_slide, _two_slides, _damaged_slide, _one_class)

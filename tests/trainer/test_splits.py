@@ -191,7 +191,7 @@ def test_case_of_the_split_that_is_not_at_hand_is_known_by_its_counts(
     ("old", "new", "told"),
     [
         ("", "x", "no counts of 8 cases of the prepared data: 101, 102"),
-        ("101,", "1O1,", "no counts of 1 cases of the prepared data: 101"),
+        ("101,", "1O1,", "no counts of 1 case of the prepared data: 101"),
         ("101,120", "101,-120", "line 2: a count is below 0"),
         ("102,", "101,", "line 3: case 101 has other counts above"),
         ("101,120", "101,many", "whole numbers"),

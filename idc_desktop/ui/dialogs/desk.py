@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QMainWindow,
     QMessageBox,
     QProgressBar,
-    QProgressDialog,
     QWidget,
 )
 
@@ -39,7 +38,7 @@ from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.dialogs.sheet_dialog import SheetDialog
 from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.pictures import save_picture
-from idc_desktop.ui.plain import Label, MessageBox
+from idc_desktop.ui.plain import MessageBox, ProgressDialog
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.slides_export import ExportedSlides, SlidesExport
 
@@ -254,10 +253,9 @@ class DialogDesk:
 
     def show_progress(self, export: SlidesExport) -> None:
         """Show how far an export of several slides is, which can be cancelled there."""
-        dialog = QProgressDialog(self._window, minimumDuration=0, autoClose=False, autoReset=False)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog = ProgressDialog(self._window)
         dialog.setWindowTitle("Export")
-        dialog.setLabel(Label("Beginning …"))
+        dialog.setLabelText("Beginning …")
         bar = QProgressBar()
         bar.setFormat("%p %")
         dialog.setBar(bar)

@@ -18,6 +18,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from idc_desktop.ui.document import SlideDocument
+from idc_desktop.ui.plain import plain_tip
 from idc_desktop.ui.view.guides import colour_bar
 
 _BINS = 50
@@ -143,7 +144,7 @@ class ThresholdControl(QWidget):
             self.setAccessibleName(f"Histogram: {layer.kind.title}")
             self.unsetCursor()
             tip = bars.format(layer.kind.title.lower())
-        self.setToolTip(tip)
+        self.setToolTip(plain_tip(tip))
 
     def _bars(self) -> QRectF:
         bottom = self.height() - _BAR - 2 - _TICKS - 2
