@@ -99,8 +99,11 @@ def _write_run(
             block = result.block
             reasons = json.dumps([[*cell, why] for cell, why in sorted(result.reasons.items())])
             head = (block.number, block.row, block.col, block.rows, block.cols)
-            values = b"".join(it.astype("<i4").tobytes() for it in result.layers.values())
-            names = json.dumps(list(result.layers)) if version == 4 else ""
+            layers = dict(result.layers)
+            if version < 4:  # kept the patch layer alone
+                layers = {"patch": layers["patch"]}
+            values = b"".join(it.astype("<i4").tobytes() for it in layers.values())
+            names = json.dumps(list(layers)) if version == 4 else ""
             body = result.states.tobytes() + names.encode() + values
             crc = zlib.crc32(repr(head).encode() + body + reasons.encode())
             named = [names] if version == 4 else []
