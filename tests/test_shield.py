@@ -98,6 +98,23 @@ def test_folds_are_found_by_what_the_rest_of_the_slide_absorbs(
     assert np.mean(shield.judge(folded) == REASONS.index("fold")) >= least
 
 
+@pytest.mark.parametrize(("side_px", "least"), [(13, 0.0), (16, 0.5), (32, 0.5)])  # 100 µm and more
+@pytest.mark.parametrize("times", [1, 2])
+def test_folds_are_found_in_small_patches_at_any_resolution(
+    tissue: Patches, side_px: int, least: float, times: int
+) -> None:
+    rng = np.random.default_rng(0)
+    folded = np.stack([artefacts.fold(patch, 1.0, rng) for patch in tissue])
+    whole, folds = (
+        it[:, 9 : 9 + side_px, 9 : 9 + side_px].repeat(times, axis=1).repeat(times, axis=2)
+        for it in (tissue, folded)
+    )
+    shield = Shield(UM_PX / times, survey_of(whole))
+
+    assert np.mean(shield.judge(whole) == REASONS.index("fold")) <= 0.1
+    assert np.mean(shield.judge(folds) == REASONS.index("fold")) >= least
+
+
 @pytest.mark.parametrize("name", ["fluorescent", "misread"])
 def test_a_slide_of_wrong_colours_has_no_pen(tissue: Patches, name: str) -> None:
     paint = artefacts.WRONG_COLOURS[name]

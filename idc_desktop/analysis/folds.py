@@ -26,7 +26,7 @@ _DENSER_PART = 0.75  # of the tiles of a hue are less dense than what it is know
 _LEAST_DENSITY = 0.2
 _GLASS_GREEN = 190  # glass shows through a tile from here
 
-_SMALL, _LARGE = 7, 20  # tiles of a patch
+_SMALL, _LARGE = 0.07, 0.20  # of the tiles of a patch
 _USUAL = 97  # percent of the slide's patches
 _BEYOND_USUAL, _LEAST_RATIOS = 1.22, (1.36, 1.26)
 
@@ -59,7 +59,8 @@ class Folds:
         """Return how many layers a small and a large part of each patch have at least, (n, 2)."""
         densities, hues = _tiles_of(patches)
         layers = np.sort(densities / self._single[hues], axis=1)
-        return np.asarray(layers[:, [-_SMALL, -_LARGE]])
+        count = layers.shape[1]
+        return np.asarray(layers[:, [-max(1, round(part * count)) for part in (_SMALL, _LARGE)]])
 
 
 def tiles(values: npt.NDArray[Any], side: int = TILE_PX) -> npt.NDArray[Any]:
