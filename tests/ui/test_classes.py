@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QComboBox
 
-from idc_desktop.regions.shape import class_rgb, rectangle
+from idc_desktop.regions.shape import MASK_ADDED, MASK_REMOVED, class_rgb, rectangle
 from idc_desktop.ui.dialogs.classes_dialog import ClassesDialog
 from idc_desktop.ui.main_window import MainWindow
 from idc_desktop.ui.settings import Settings
@@ -42,6 +42,7 @@ def test_classes_are_renamed_coloured_added_and_removed(analyzed: MainWindow) ->
     dialog.list.currentItem().setText("Desmoplastic stroma")
     choose(dialog, "Benign")
     dialog.list.currentItem().setText("dcis")  # there is one
+    dialog.list.currentItem().setText(MASK_ADDED)  # its regions would change the mask
     choose(dialog, "Other")
     dialog.remove()
     dialog.add()
@@ -65,7 +66,7 @@ def test_classes_are_renamed_coloured_added_and_removed(analyzed: MainWindow) ->
     assert regions.all[-1].rgb == (1, 2, 3)
     box = part(analyzed.regions, QComboBox, "Class of what is drawn next")
     names = [box.itemText(n) for n in range(box.count())]
-    assert names == ["", *regions.classes]
+    assert names == ["", *regions.classes, MASK_ADDED, MASK_REMOVED]
     assert Settings.load().classes["DCIS"] == "#010203"
 
 

@@ -111,6 +111,8 @@ def test_two_windows_with_one_project_lose_none_of_their_changes(
 ) -> None:
     open_project(window, qtbot, project)
     open_project(other, qtbot, project)
+    for it in (window, other):  # a slide that comes later would begin a history of its own
+        qtbot.waitUntil(lambda it=it: it.document.path == folder / "b.tiff", timeout=WAIT_MS)
     window.slides.add([folder / "of the first.svs"])
     other.slides.add([folder / "of the second.svs"])
     other.slides.remove([folder / "a.tiff"])

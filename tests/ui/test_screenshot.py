@@ -17,6 +17,7 @@ from tests.support.command import Outcome, run_cli
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene, write_tissue_slide
 from tests.support.slides import damage_tile, write_tiff
+from tests.ui.support import kept_slides
 
 Shoot = Callable[..., Outcome]
 
@@ -99,7 +100,7 @@ def test_layout_of_the_user_stays_as_it_is(
     assert shoot(tiny_slide.path).code == 0
     found = Settings.load()
     assert (found.layout, found.geometry, found.folded) == ("AAAA", "AAAA", ["Model"])
-    assert found.slides == [str(tiny_slide.path)]
+    assert kept_slides() == [str(tiny_slide.path)]
 
 
 def test_open_takes_several_slides_but_a_picture_is_of_one(

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from idc_desktop.regions.shape import Rgb, class_rgb
+from idc_desktop.regions.shape import MASK_ADDED, MASK_REMOVED, Rgb, class_rgb
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.verdict_bar import swatch
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
@@ -116,6 +116,7 @@ class ClassesDialog(QDialog):
     def _on_named(self, item: QTableWidgetItem) -> None:
         entry, name = self._rows[item.row()], item.text().strip()
         others = {it.name.casefold() for it in self._rows if it is not entry}
+        others |= {MASK_ADDED.casefold(), MASK_REMOVED.casefold()}  # else regions become the mask's
         if name and name.casefold() not in others:
             if entry.rgb == class_rgb(entry.name) and not entry.before:
                 entry.rgb = class_rgb(name)
