@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import queue
 import threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from idc_desktop.regions.statistics import RegionMeter, whole_slide
 from idc_desktop.storage.atomic import replacing
 from idc_desktop.storage.user_data import PRIVATE_FILE, data_folder, make_folder
 from idc_desktop.typed_json import build
+from idc_desktop.ui.task import answer_within
 
 _LONGEST_LOOK_S = 2.0
 _CHANGING = threading.Lock()  # of the kept files: details come from another thread
@@ -231,19 +231,4 @@ def _place(kind: str, key: str) -> Path:
 
 def _status(slide: Path) -> os.stat_result:
     """Return the status of a file, asked for in a thread that a dead share may keep for ever."""
-    answers: queue.SimpleQueue[os.stat_result | OSError] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(slide.stat())
-        except OSError as error:
-            answers.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = answers.get(timeout=_LONGEST_LOOK_S)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {_LONGEST_LOOK_S:g} s") from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
+    return answer_within(_LONGEST_LOOK_S, slide.stat)

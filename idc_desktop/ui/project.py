@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from idc_desktop.storage.project_files import (
 )
 from idc_desktop.storage.user_data import PRIVATE_FILE, keep_aside, make_folder
 from idc_desktop.ui.hand_over import HandOver
+from idc_desktop.ui.task import answer_within
 
 _LOOK_EVERY_MS = 2_000
 _LONGEST_LOOK_S = 2.0
@@ -199,22 +199,10 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 def read_soon(path: Path) -> list[Path]:
     """Return the slides of a project, asked for in a thread that a dead share may keep for ever."""
-    answers: queue.SimpleQueue[list[Path] | Exception] = queue.SimpleQueue()
-
-    def read() -> None:
-        try:
-            answers.put(read_project(path))
-        except Exception as error:  # noqa: BLE001 - it is raised below
-            answers.put(error)
-
-    threading.Thread(target=read, daemon=True).start()
     try:
-        answer = answers.get(timeout=_LONGEST_LOOK_S)
-    except queue.Empty:
+        return answer_within(_LONGEST_LOOK_S, lambda: read_project(path))
+    except TimeoutError:
         raise ProjectError(f"{path.name}: The disk of the project does not answer.") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
 
 
 def own_slides(former: Sequence[str]) -> list[Path]:

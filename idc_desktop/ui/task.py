@@ -6,13 +6,17 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from PySide6.QtCore import QObject, QThreadPool, Signal
 
 from idc_desktop.errors import IdcError
 from idc_desktop.ui.hand_over import HandOver
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,26 @@ class Errands:
             except Exception:  # noqa: BLE001 - a defect of one errand costs no other
                 threading.excepthook(threading.ExceptHookArgs([*sys.exc_info(), self._thread]))
             del work
+
+
+def answer_within(seconds: float, ask: Callable[[], _T]) -> _T:
+    """Return or raise what `ask` does, in a thread that a dead share may keep for ever.
+
+    Raises `TimeoutError` if there is no answer in time.
+    """
+    answer: Future[_T] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:  # noqa: BLE001 - it is raised by `result`
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return answer.result(timeout=seconds)
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
 
 
 def _run(asked: list[Callable[[], object]], done: HandOver[list[_Outcome]]) -> None:
