@@ -94,7 +94,7 @@ class SlideStatuses(QObject):
         self._outcomes: dict[Path, dict[str, Outcome | None]] = {}
         self._due: _Due | None = None
         self._errands = Errands()
-        self._asked: dict[Path, object] = {}  # the latest details of each slide
+        self._asked: dict[tuple[Path, str], object] = {}  # the latest details by each model
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(_MEASURE_AFTER_MS)
@@ -287,12 +287,15 @@ class SlideStatuses(QObject):
             map=record.map.copy(),
         )
         slide, model, kept, errands = run.slide, run.model, due.kept, self._errands
-        asked = self._asked[slide] = object()
+        latest, of = self._asked, (slide, model.sha256)
+        asked = latest[of] = object()
 
         def work() -> tuple[Path, str, object, Outcome]:
             whole = replace(outcome, details=details_of(analysis, kept))
-            # From here, since the window may be closed by now.
-            errands.ask(partial(whole.complete, slide, model))
+            # From here, since the window may be closed by now; not over those of a later change,
+            # which can be measured sooner.
+            if latest[of] is asked:
+                errands.ask(partial(whole.complete, slide, model))
             return slide, model.sha256, asked, whole
 
         measuring = Task(self)
@@ -303,7 +306,8 @@ class SlideStatuses(QObject):
     def _take_details(self, found: tuple[Path, str, object, Outcome]) -> None:
         slide, sha256, asked, outcome = found
         known = self._outcomes.get(slide, {}).get(sha256)
-        if self._asked.get(slide) is asked and known is not None and known.bare == outcome.bare:
+        latest = self._asked[slide, sha256] is asked
+        if latest and known is not None and known.bare == outcome.bare:
             self._outcomes[slide][sha256] = outcome
             self.changed.emit(slide)
 
