@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# Some thousand child processes would each compile the program anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from tests.support.models import TinyModel, write_tiny_model
 from tests.support.processes import child_processes

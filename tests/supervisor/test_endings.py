@@ -19,6 +19,7 @@ from idc_desktop.errors import (
     SlideError,
 )
 from idc_desktop.maps.probability_map import ProbabilityMap
+from idc_desktop.processes import child as child_module
 from idc_desktop.processes.child import Child, ChildCrashedError
 from idc_desktop.processes.engine_messages import (
     AnalyzeJob,
@@ -122,6 +123,7 @@ def test_engine_that_cannot_be_killed_is_abandoned(
     job: AnalyzeJob, monkeypatch: pytest.MonkeyPatch, cancelled: bool
 ) -> None:
     """As one that waits for a network drive; here it is stopped, and nothing kills it."""
+    monkeypatch.setattr(child_module, "_END_WITHIN_S", 1.0)
     monkeypatch.setenv(VARIABLE, Crash("slow", "blocks").variable())
     running = Job(job, "s.tiff", CRASHING)
     process = running._child._process
