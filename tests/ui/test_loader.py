@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from pytestqt.qtbot import QtBot
 
+from idc_desktop.models.patch_size import PatchSize
+from idc_desktop.processes import child
 from idc_desktop.ui.tiles.loader import TileLoader
 from idc_desktop.ui.tiles.pyramid import Tile
 from tests.support.processes import ends_within
@@ -18,13 +20,17 @@ from tests.ui.support import WAIT_MS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
 
-PATIENCE_S = 3.0
+PATIENCE_S = 2.0
 TILE = Tile(0, 0, 0)
+PATCH = PatchSize(50, 8.0)
 
 
 @pytest.fixture
-def loader(qtbot: QtBot, tiny_slide: Scene) -> Iterator[TileLoader]:
+def loader(
+    qtbot: QtBot, tiny_slide: Scene, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TileLoader]:
     """A loader of little patience that has just been started."""
+    monkeypatch.setattr(child, "_END_WITHIN_S", 1.0)
     made = TileLoader(str(tiny_slide.path), None, patience_s=PATIENCE_S)
     yield made
     made.close()
@@ -46,6 +52,17 @@ def test_decoder_that_hangs_over_a_tile_is_replaced(loader: TileLoader, qtbot: Q
     qtbot.waitUntil(lambda: loader.get(TILE) is not None, timeout=WAIT_MS)
     assert loader._life == 2
     assert ends_within(pid, 20)
+
+
+def test_patch_comes_from_the_next_decoder(loader: TileLoader, qtbot: QtBot) -> None:
+    """Nobody asks for it again, as the view does for its tiles."""
+    with qtbot.waitSignal(loader.opened, timeout=WAIT_MS):
+        pass
+    os.kill(loader._child.pid, signal.SIGKILL)
+    with qtbot.waitSignal(loader.patch_loaded, timeout=WAIT_MS) as arrived:
+        loader.ask_patch(PATCH, 1, 2)
+    assert arrived.args[0].width() == 3 * PATCH.side_px
+    assert loader._life == 2
 
 
 def test_decoder_that_hangs_at_opening_is_replaced_once(loader: TileLoader, qtbot: QtBot) -> None:

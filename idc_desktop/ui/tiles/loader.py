@@ -155,11 +155,11 @@ class TileLoader(QObject):
         self._pinned: dict[Tile, QImage] = {}
         self._pinned_zoom: int | None = None
         self._broken: set[Tile] = set()
-        self._crashes: dict[Tile, int] = {}
+        self._crashes: dict[Tile | tuple[int, int], int] = {}  # by tile, or row and column
         self._wishes = Wishes()
         self._under_way: dict[int, Tile | None] = {}
         self._started: set[int] = set()
-        self._patch_request = -1
+        self._patch: ReadPatch | None = None  # the one that was asked for last
         self.associated_names: tuple[str, ...] = ()
         self._associated: dict[int, str] = {}
         self._next_request = 0
@@ -219,8 +219,8 @@ class TileLoader(QObject):
 
     def ask_patch(self, patch: PatchSize, row: int, col: int) -> None:
         """Ask for the pixels that a model sees of a grid cell and of its neighbours."""
-        self._patch_request = self._next()
-        self._send(ReadPatch(self._patch_request, patch, row, col), None)
+        self._patch = ReadPatch(self._next(), patch, row, col)
+        self._send(self._patch, None)
 
     def ask_associated(self, name: str) -> None:
         """Ask for a picture that came with the scan."""
@@ -313,8 +313,10 @@ class TileLoader(QObject):
             self._broken.add(tile)
         elif request in self._associated:
             self.associated_loaded.emit(self._associated.pop(request), answer)
-        elif isinstance(answer, QImage) and request == self._patch_request:
-            self.patch_loaded.emit(answer)
+        elif self._patch is not None and request == self._patch.request:
+            self._patch = None
+            if isinstance(answer, QImage):
+                self.patch_loaded.emit(answer)
         self._ask()
         self._rest()
         self.loaded.emit(tile)
@@ -353,12 +355,13 @@ class TileLoader(QObject):
                 report_defect(str(failure))
             self.refused.emit(in_a_line(failure, self._name))
             return
+        patch = self._patch
         for request in self._started:
             tile = self._under_way.get(request)
-            if tile is not None:
-                self._crashes[tile] = self._crashes.get(tile, 0) + 1
-                if self._crashes[tile] >= _CRASHES_PER_TILE:
-                    self._broken.add(tile)
+            if tile is not None and self._is_deadly(tile):
+                self._broken.add(tile)
+            elif patch is not None and patch.request == request:
+                patch = None if self._is_deadly((patch.row, patch.col)) else patch
         for name in self._associated.values():
             self.associated_loaded.emit(name, "The reader process died of it.")
         self._associated.clear()
@@ -367,7 +370,14 @@ class TileLoader(QObject):
         self._under_way.clear()
         self._started.clear()
         self._child = self._start()
+        if patch is not None:
+            self.ask_patch(patch.patch, patch.row, patch.col)
         self.loaded.emit(None)
+
+    def _is_deadly(self, part: Tile | tuple[int, int]) -> bool:
+        """Count a decoder that died of a tile or patch; tell whether it is to be given up."""
+        self._crashes[part] = self._crashes.get(part, 0) + 1
+        return self._crashes[part] >= _CRASHES_PER_TILE
 
 
 def _follow(child: Child, life: int, talk: _Talk, heard: HandOver[_Heard]) -> None:
