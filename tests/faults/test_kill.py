@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import signal
@@ -20,6 +21,8 @@ from tests.support.processes import ends_within, engines_of
 from tests.support.scenes import write_tissue_slide
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+
+log = logging.getLogger(__name__)
 
 MPP = 7.9
 CSV_FILES = ("patches.csv", "regions.csv")
@@ -121,11 +124,11 @@ def kill_parent(work: Work, base: Path, choice: random.Random) -> bool:
 KILLS = (kill_everything, kill_parent, kill_engine)
 
 
-def kill_and_resume(work: Work, base: Path, kills: int, seed: int) -> None:
-    """Kill runs that share a data folder, then let one finish and compare."""
+def kill_and_resume(work: Work, base: Path, kills: int, seed: int) -> int:
+    """Kill runs that share a data folder, then let one finish and compare; return the hits."""
+    base.mkdir(exist_ok=True)
     choice = random.Random(seed)
     hits = sum(KILLS[number % len(KILLS)](work, base, choice) for number in range(kills))
-    assert hits, f"seed {seed}"
 
     outcome = run_cli(*work.arguments(base), data_dir=base / "data", timeout=PATIENCE_S)
 
@@ -135,16 +138,19 @@ def kill_and_resume(work: Work, base: Path, kills: int, seed: int) -> None:
     assert not [name for name in left if name.endswith(".tmp")]
     assert not list(base.rglob("*damaged*"))
     assert run_cli("verify", base / "out" / "s", data_dir=base / "data").code == 0
+    return hits
 
 
 @pytest.mark.timeout(1200)
 def test_killed_run_is_resumed_to_the_same_bytes(work: Work, tmp_path: Path) -> None:
-    kill_and_resume(work, tmp_path, 3, seed=5)
+    # Where the processor has much else to do, all three may come when a run has ended.
+    assert any(kill_and_resume(work, tmp_path / str(seed), 3, seed) for seed in range(5, 15))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", range(67))
-def test_killed_runs_are_resumed_to_the_same_bytes(work: Work, tmp_path: Path, seed: int) -> None:
-    """Two hundred kills in all, of every kind."""
-    kill_and_resume(work, tmp_path, 3, seed)
+def test_killed_runs_are_resumed_to_the_same_bytes(work: Work, tmp_path: Path) -> None:
+    """Two hundred kills in all, of every kind; not all come while a run is under way."""
+    hits = sum(kill_and_resume(work, tmp_path / str(seed), 3, seed) for seed in range(67))
+    log.info("%d of 201 kills met a run that was under way", hits)
+    assert hits > 100

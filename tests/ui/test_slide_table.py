@@ -138,9 +138,7 @@ def test_details_follow_verdicts_and_are_kept(
     qtbot.waitUntil(lambda: details().accepted_um2 is not None, timeout=WAIT_MS)
     assert details().accepted_um2 == pytest.approx(details().number("IDC area µm^2"))
     assert details().judged_foci == len(analyzed.foci.foci)
-    qtbot.waitUntil(
-        lambda: Outcome.all_stored(slide)[sha256].details == details(), timeout=WAIT_MS
-    )
+    qtbot.waitUntil(lambda: Outcome.all_stored(slide)[sha256].details == details(), timeout=WAIT_MS)
 
 
 def test_table_is_written_with_the_columns_of_a_cohort(
