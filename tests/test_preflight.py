@@ -388,6 +388,24 @@ def test_tag_that_a_decoder_would_take_into_memory_is_refused(tmp_path: Path) ->
         inspect_tiff(path)
 
 
+def test_directories_that_share_one_large_tag_are_refused(tmp_path: Path) -> None:
+    """Each may have a profile of 60 MB, but a decoder reads it for each of them."""
+    path, count = tmp_path / "profile.tiff", 500
+    profile, size = (34675, 7, 60 << 20, 8 + count * 18), 2 + 12 + 4
+    head = b"II*\0" + struct.pack("<I", 8)
+    path.write_bytes(
+        head
+        + b"".join(
+            directory(1, [profile], 8 + (k + 1) * size if k < count - 1 else 0)
+            for k in range(count)
+        )
+    )
+    os.truncate(path, 61 << 20)
+
+    with pytest.raises(SlideError, match=r"^profile\.tiff: .* claim more than 256 MiB together"):
+        inspect_tiff(path)
+
+
 def test_ends_of_tiles_are_not_small_because_their_sum_overflows(tmp_path: Path) -> None:
     entries = [(324, 16, 1, (1 << 64) - 8), (325, 16, 1, 16)]
     packed = b"".join(struct.pack("<HHQQ", *entry) for entry in entries)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from idc_desktop.analysis.blocks import BlockReading, read_blocks
 from idc_desktop.analysis.shield import Shield
 from idc_desktop.analysis.tiling import PatchReader
+from idc_desktop.children.opening import open_slide
 from idc_desktop.children.serving import Listen, Outbox
 from idc_desktop.errors import GarbledMessageError, cancelled
 from idc_desktop.maps.grid import Block
@@ -48,7 +48,7 @@ def cut_patches(job: CutJob, outbox: Outbox, listen: Listen) -> None:
             answer.put(None)
 
     listen(follow)
-    with Slide(Path(job.slide), job.mpp) as slide:
+    with open_slide(outbox, job.slide, job.mpp) as slide:
         tissue = TissueSettings(enabled=job.tissue)
         reader = PatchReader(slide, job.patch, tissue.any_at_all() if job.any_tissue else tissue)
         if SURVEY not in dict(job.crashed):

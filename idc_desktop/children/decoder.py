@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from idc_desktop.children.opening import open_slide
 from idc_desktop.children.serving import Listen, Outbox, serve
 from idc_desktop.errors import IdcError, SlideChangedError, SlideReadError, slide_replaced
 from idc_desktop.models.patch_size import PatchSize
@@ -58,7 +59,7 @@ def run(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
     assert isinstance(job, ViewJob)
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
     listen(commands.put)
-    slide = Slide(Path(job.slide), job.mpp)
+    slide = open_slide(outbox, job.slide, job.mpp)
     # Before the window looks for the slide's regions.
     adopt(Path(job.data_folder), slide.identity(), slide.former_identities)
     outbox.send(SlideOpened(slide.describe(), slide.associated_names))

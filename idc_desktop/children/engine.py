@@ -9,7 +9,6 @@ answers are in `engine_messages`.
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 from idc_desktop.children.serving import Listen, Outbox, serve
 from idc_desktop.processes.cut_messages import CutJob
@@ -58,9 +57,9 @@ def run_job(job: JobMessage, outbox: Outbox, listen: Listen) -> None:
 
 
 def _info(job: InfoJob, outbox: Outbox) -> None:
-    from idc_desktop.slides.reader import Slide
+    from idc_desktop.children.opening import open_slide
 
-    with Slide(Path(job.slide)) as slide:
+    with open_slide(outbox, job.slide) as slide:
         outbox.send(SlideOpened(slide.describe()))
 
 

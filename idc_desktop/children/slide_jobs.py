@@ -136,12 +136,12 @@ class Recall(_SlideJob):
 
     def run(self) -> None:
         """Tell it, or that there is none."""
-        from idc_desktop.slides.reader import Slide
+        from idc_desktop.children.opening import open_slide
         from idc_desktop.storage.run_files import adopt, finished_runs
 
-        job, path = self._job, Path(self._job.slide)
+        job = self._job
         mpp = None if job.mpp is None else (job.mpp, job.mpp)
-        with Slide(path, job.mpp) as slide:
+        with open_slide(self._outbox, job.slide, job.mpp) as slide:
             description = slide.describe()
             adopt(Path(job.data_folder), description.identity, slide.former_identities)
         for run in finished_runs(Path(job.data_folder), description.identity):
@@ -156,7 +156,8 @@ class Recall(_SlideJob):
             return
         had = tuple(run.settings["mpp"])
         # What the file does not say, or says otherwise, was given by hand.
-        with Slide(path, job.mpp if had == description.mpp_xy else had[0]) as slide:
+        given = job.mpp if had == description.mpp_xy else had[0]
+        with open_slide(self._outbox, job.slide, given) as slide:
             self._outbox.send(SlideOpened(slide.describe()))
             for note in _warnings(slide):
                 self._note(f"{slide.name}: {note}")
@@ -176,14 +177,14 @@ class Analysis(_SlideJob):
 
         from idc_desktop.analysis.blocks import OutputCheck
         from idc_desktop.analysis.tiling import PatchReader
+        from idc_desktop.children.opening import open_slide
         from idc_desktop.children.tissue_mask import tell_mask
         from idc_desktop.maps.tissue import TissueSettings
         from idc_desktop.processes.record import block_done
-        from idc_desktop.slides.reader import Slide
         from idc_desktop.storage.run_files import RunFacts, RunStore, adopt
 
         job, outbox = self._job, self._outbox
-        with Slide(Path(job.slide), job.mpp) as slide:
+        with open_slide(outbox, job.slide, job.mpp) as slide:
             slide.require_mpp()
             description = slide.describe()
             outbox.send(SlideOpened(description))

@@ -29,6 +29,7 @@ _MAX_TAGS = 50_000  # of all directories together
 _MAX_OFFSETS = 16_000_000  # of one level: twice the tiles of the largest glass slide at 40x
 _MIN_TABLES_BYTES = 16 << 20  # so much may be read of tables, whatever the size of the file
 _MAX_TAG_BYTES = 64 << 20  # of any other tag: colour profiles and descriptions have a few MiB
+_MAX_TAGS_BYTES = 256 << 20  # of all these together, in whatever directories
 _MAX_SAMPLE_BITS = 16  # no decoder here takes more
 _TIMES_THE_FILE = 8  # so much may its tiles be together: some writers store a blank one once
 _MIN_TILES_BYTES = 64 << 20  # so much is decoded in a second or two, whatever the size of the file
@@ -185,7 +186,7 @@ class _TiffReader:
         self._order = order
         self._big = big
         self._size = file.seek(0, os.SEEK_END)
-        self._tags = self._table_bytes = self._tiles_bytes = 0
+        self._tags = self._tags_bytes = self._table_bytes = self._tiles_bytes = 0
 
     @classmethod
     def of(cls, file: BinaryIO) -> _TiffReader | None:
@@ -254,11 +255,8 @@ class _TiffReader:
             report.needed_bytes = max(report.needed_bytes, where + size)
         if where + size > self._size:
             return tag, none
-        if tag not in _TABLES and size > _MAX_TAG_BYTES:
-            raise SlideError(
-                f"{name}: One of its TIFF tags ({tag}) claims {size >> 20:,} MiB; the file is "
-                "damaged."
-            )
+        if tag not in _TABLES:
+            self._check_tag(name, tag, size)
         if kind not in _INTEGER_FORMATS or tag not in _LOOKED_AT:
             return tag, none
         if tag in _TABLES:
@@ -271,6 +269,20 @@ class _TiffReader:
                 )
         self._file.seek(where)
         return tag, np.frombuffer(self._file.read(size), self._order + _INTEGER_FORMATS[kind])
+
+    def _check_tag(self, name: str, tag: int, size: int) -> None:
+        """Refuse what a decoder would read for minutes, or has no memory for."""
+        self._tags_bytes += size
+        if size > _MAX_TAG_BYTES:
+            raise SlideError(
+                f"{name}: One of its TIFF tags ({tag}) claims {size >> 20:,} MiB; the file is "
+                "damaged."
+            )
+        if self._tags_bytes > _MAX_TAGS_BYTES:
+            raise SlideError(
+                f"{name}: Its TIFF tags claim more than {_MAX_TAGS_BYTES >> 20} MiB together; the "
+                "file is damaged."
+            )
 
     def _check_tile(self, name: str, tags: dict[int, _Values]) -> None:
         width, height, samples = (
