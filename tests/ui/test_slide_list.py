@@ -200,7 +200,7 @@ def test_keys_and_right_button_leave_the_highlight_on_what_is_shown(
     assert shown.currentIndex().row() == 0
     assert highlighted(window) == ["b.tiff"]
     other = shown.visualRect(shown.model().index(0, 0)).center()
-    qtbot.mousePress(shown.viewport(), Qt.MouseButton.RightButton, pos=other)
+    qtbot.mouseClick(shown.viewport(), Qt.MouseButton.RightButton, pos=other)
     assert highlighted(window) == ["b.tiff"]
     shown.step(-1)
     qtbot.waitUntil(lambda: window.document.path == folder / "a.tiff", timeout=WAIT_MS)
