@@ -356,6 +356,18 @@ def test_tile_that_is_in_a_thousand_places_is_refused(tmp_path: Path) -> None:
         inspect_tiff(alias)
 
 
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (15, 256), (256, 8)])
+def test_tiles_smaller_than_a_tiff_may_have_are_refused(
+    tmp_path: Path, width: int, height: int
+) -> None:
+    path = tmp_path / "dust.tiff"
+    entries = [(322, 4, 1, width), (323, 4, 1, height)]
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + directory(2, entries, 0))
+
+    with pytest.raises(SlideError, match=rf"^dust\.tiff: It has tiles of {width} x {height} px;"):
+        inspect_tiff(path)
+
+
 def test_tiles_beyond_the_end_are_truncation_and_not_too_many(tmp_path: Path) -> None:
     alias = one_tile_in_many_places(tmp_path / "alias.tiff", 2000)
     os.truncate(alias, alias.stat().st_size - 1)

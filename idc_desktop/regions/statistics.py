@@ -302,6 +302,10 @@ def whole_slide(grid: PatchGrid) -> Region:
 def overlaps_slide(region: Region, grid: PatchGrid) -> bool:
     """Whether any part of a region lies on the slide."""
     left, top, right, bottom = region.shape.bounds
+    if left >= grid.right_l0 or right <= grid.origin_x_l0:
+        return False
+    if top >= grid.bottom_l0 or bottom <= grid.origin_y_l0:
+        return False
     is_within = left >= grid.origin_x_l0 and top >= grid.origin_y_l0
     is_within = is_within and right <= grid.right_l0 and bottom <= grid.bottom_l0
     return is_within or len(Overlap.of(region.shape, grid).cells) > 0

@@ -24,6 +24,7 @@ from idc_desktop.errors import SlideError
 from idc_desktop.slides.dicom_header import is_dicom, read_header
 
 _MAX_TILE_BYTES = 256 << 20
+_MIN_TILE_PX = 16  # of a side, says TIFF; with smaller ones tables take longer than pixels
 _MAX_DIRECTORIES = 4096
 _MAX_TAGS = 50_000  # of all directories together
 _MAX_OFFSETS = 16_000_000  # of one level: twice the tiles of the largest glass slide at 40x
@@ -294,6 +295,12 @@ class _TiffReader:
             raise SlideError(
                 f"{name}: One of its tiles claims {width:,} x {height:,} px ({size >> 20:,} MiB); "
                 "the file is damaged."
+            )
+        if 0 < width < _MIN_TILE_PX or 0 < height < _MIN_TILE_PX:
+            raise SlideError(
+                f"{name}: It has tiles of {width:,} x {height:,} px; a TIFF's have "
+                f"{_MIN_TILE_PX} px a side at least. Convert it to a pyramidal TIFF with tiles of "
+                "256 px."
             )
         bits = int(tags[_SAMPLE_BITS].max()) if _SAMPLE_BITS in tags else 8
         if width and bits > _MAX_SAMPLE_BITS:
