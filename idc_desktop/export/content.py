@@ -223,19 +223,21 @@ class Content:
     @cached_property
     def figures(self) -> list[RegionStatistics]:
         """The figures of each region, and last of the whole slide."""
-        return [figures for figures, *_ in self._measured]
+        return [figures for figures, _ in self._measured]
 
     @cached_property
     def uncertainties(self) -> list[float | None]:
         """The mean uncertainty by area of each of `figures`; None where it is not defined."""
-        return [layers[0].mean_probability if layers else None for _, *layers in self._measured]
+        return [mean for _, mean in self._measured]
 
     @cached_property
-    def _measured(self) -> list[tuple[RegionStatistics, ...]]:
+    def _measured(self) -> list[tuple[RegionStatistics, float | None]]:
         analysis = self.analysis
-        at = [(analysis.layer, analysis.threshold)]
-        at += [(it, it.kind.high) for it in analysis.map.layers if it.name == UNCERTAINTY]
-        return list(measure_once([it.shape for it in self.rows], at, analysis.mpp))
+        uncertainty = next((it for it in analysis.map.layers if it.name == UNCERTAINTY), None)
+        shapes = [it.shape for it in self.rows]
+        return list(
+            measure_once(shapes, analysis.layer, analysis.mpp, analysis.threshold, uncertainty)
+        )
 
     @cached_property
     def accepted(self) -> Accepted:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from idc_desktop.regions.shape import Point, Shape
 
 _FEW = 64  # of so few points, all pairs are looked at
+_FEWEST = 12  # of so few, one by one: arrays would take longer to make
 
 Points = npt.NDArray[np.float64]
 
@@ -47,12 +48,31 @@ def diameter_of(shapes: Iterable[Shape], scale: Point = (1.0, 1.0)) -> Diameter:
 
 def farthest(points_l0: Points, scale: Point = (1.0, 1.0)) -> Diameter:
     """Return the two of some points, shape (n, 2) with n >= 1, that lie farthest apart."""
+    if len(points_l0) <= _FEWEST:
+        return _farthest_of_few(sorted(map(tuple, points_l0.tolist())), scale)
     corners = points_l0[np.lexsort((points_l0[:, 1], points_l0[:, 0]))]
     # Near the origin the products below lose no digits.
     points = (corners - corners.mean(axis=0)) * scale
     one, two = _all_pairs(points) if len(points) <= _FEW else _antipodes(points)
     start, end = min(one, two), max(one, two)  # they are sorted
     (x1, y1), (x2, y2) = corners[[start, end]].tolist()
+    length = math.hypot((x2 - x1) * scale[0], (y2 - y1) * scale[1])
+    return Diameter(length, ((x1, y1), (x2, y2)))
+
+
+def _farthest_of_few(corners: list[Point], scale: Point) -> Diameter:
+    """Return what `farthest` finds of sorted points, to the last digit."""
+    count = len(corners)
+    middle_x, middle_y = (sum(it) / count for it in zip(*corners, strict=True))
+    points = [((x - middle_x) * scale[0], (y - middle_y) * scale[1]) for x, y in corners]
+    most, start, end = 0.0, 0, 0
+    for one, (x1, y1) in enumerate(points):
+        for two in range(one + 1, count):
+            across, down = points[two][0] - x1, points[two][1] - y1
+            apart = across * across + down * down
+            if apart > most:
+                most, start, end = apart, one, two
+    (x1, y1), (x2, y2) = corners[start], corners[end]
     length = math.hypot((x2 - x1) * scale[0], (y2 - y1) * scale[1])
     return Diameter(length, ((x1, y1), (x2, y2)))
 

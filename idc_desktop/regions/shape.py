@@ -116,7 +116,8 @@ class Shape:
     @cached_property
     def area_px(self) -> float:
         """Its area, level-0 pixels squared."""
-        return self.moments().area
+        x1, y1, x2, y2 = self._local((1.0, 1.0)).T
+        return math.fsum(x1 * y2 - x2 * y1) / 2
 
     @cached_property
     def edges(self) -> npt.NDArray[np.float64]:
@@ -131,16 +132,20 @@ class Shape:
         scale : (x, y)
             Size of a pixel, for instance in µm.
         """
-        # Near the origin the products below lose no digits.
         x0, y0 = self.bounds[:2]
-        local = (self.edges - (x0, y0, x0, y0)) * (*scale, *scale)
-        x1, y1, x2, y2 = local.T
+        x1, y1, x2, y2 = self._local(scale).T
         cross = x1 * y2 - x2 * y1
         twice = math.fsum(cross)
         x = math.fsum((x1 + x2) * cross) / (3 * twice)
         y = math.fsum((y1 + y2) * cross) / (3 * twice)
         perimeter = math.fsum(np.hypot(x2 - x1, y2 - y1))
         return Moments(twice / 2, perimeter, (x + x0 * scale[0], y + y0 * scale[1]))
+
+    def _local(self, scale: Point) -> npt.NDArray[np.float64]:
+        """Return the edges, counted from the top left: near it their products lose no digits."""
+        x0, y0 = self.bounds[:2]
+        local: npt.NDArray[np.float64] = (self.edges - (x0, y0, x0, y0)) * (*scale, *scale)
+        return local
 
     def contains(self, point: Point) -> bool:
         """Whether a point lies inside (left and upper edges belong to it)."""

@@ -112,17 +112,9 @@ class _Profile:
     def of(
         cls, kind: LayerKind, overlap: Overlap, moments: Moments, order: _Order, px_um2: float
     ) -> _Profile:
-        # Sorting whole numbers is several times faster than finding out their order.
-        places = np.arange(len(overlap.cells))
-        keys = np.sort(order.below_top[overlap.cells] << _PLACE_BITS | places)
-        keys = keys[: np.searchsorted(keys, _LAST << _PLACE_BITS)]
-        below_top = keys >> _PLACE_BITS
-        areas_um2 = overlap.areas_px[keys & ((1 << _PLACE_BITS) - 1)] * px_um2
-        cumulated = np.cumsum(areas_um2)
-        mean = median = None
+        below_top, areas_um2, cumulated = _ranked(overlap, order, px_um2)
+        median = None
         if len(below_top):
-            weighted = float(areas_um2 @ (STEPS - below_top))
-            mean = kind.at(weighted / STEPS / float(cumulated[-1]))
             # The smallest value with half of the area at or below it: the last with half above it.
             above = cumulated - areas_um2
             last = np.searchsorted(above, cumulated[-1] * (1 - _HALF), side="right") - 1
@@ -138,7 +130,7 @@ class _Profile:
             below_top=below_top,
             cumulated_um2=cumulated,
             centred_below_top=centred[: np.searchsorted(centred, _LAST)],
-            mean=mean,
+            mean=_mean(kind, below_top, areas_um2, cumulated),
             median=median,
         )
 
@@ -169,6 +161,27 @@ class _Profile:
                 self.kind.value(STEPS - int(self.below_top[0])) if total > 0 else None
             ),
         )
+
+
+def _ranked(overlap: Overlap, order: _Order, px_um2: float) -> tuple[Ints, Floats, Floats]:
+    """Return of the analyzed cells, ascending, `below_top`; and their areas, each and cumulated."""
+    # Sorting whole numbers is several times faster than finding out their order.
+    places = np.arange(len(overlap.cells))
+    keys = np.sort(order.below_top[overlap.cells] << _PLACE_BITS | places)
+    keys = keys[: np.searchsorted(keys, _LAST << _PLACE_BITS)]
+    areas_um2 = overlap.areas_px[keys & ((1 << _PLACE_BITS) - 1)] * px_um2
+    return keys >> _PLACE_BITS, areas_um2, np.cumsum(areas_um2)
+
+
+def _mean(
+    kind: LayerKind, below_top: Ints, areas_um2: Floats, cumulated_um2: Floats
+) -> float | None:
+    """Return the mean by area; None of nothing."""
+    if not len(below_top):
+        return None
+    weighted = float(areas_um2 @ (STEPS - below_top))
+    mean: float = kind.at(weighted / STEPS / float(cumulated_um2[-1]))
+    return mean
 
 
 class RegionMeter:
@@ -261,35 +274,32 @@ class RegionMeter:
 
 def measure_once(
     shapes: Sequence[Shape],
-    at: Sequence[tuple[MapLayer, float]],
+    layer: MapLayer,
     mpp: tuple[float, float],
-) -> Iterator[tuple[RegionStatistics, ...]]:
-    """Yield the figures of shapes on layers of one map, keeping nothing of them.
+    threshold: float,
+    averaged: MapLayer | None = None,
+) -> Iterator[tuple[RegionStatistics, float | None]]:
+    """Yield the figures of shapes on a layer, keeping nothing of them.
 
     Parameters
     ----------
-    at : sequence of (MapLayer, float)
-        Layers with their thresholds.
+    averaged : MapLayer, optional
+        Another layer of the map, of which the mean by area is yielded, too.
     """
-    (grid,) = {layer.grid for layer, _ in at}
-    each = [
-        (layer.kind, _Order.of(layer), np.int64(STEPS - layer.kind.least(threshold)))
-        for layer, threshold in at
-    ]
+    order, bound = _Order.of(layer), np.int64(STEPS - layer.kind.least(threshold))
+    other = None if averaged is None else (averaged.kind, _Order.of(averaged))
     px_um2 = mpp[0] * mpp[1]
-    for shape, overlap in zip(shapes, overlaps(shapes, grid), strict=True):
-        moments = shape.moments(mpp)
-        yield tuple(
-            _Profile.of(kind, overlap, moments, order, px_um2).at(bound)
-            for kind, order, bound in each
-        )
+    for shape, overlap in zip(shapes, overlaps(shapes, layer.grid), strict=True):
+        profile = _Profile.of(layer.kind, overlap, shape.moments(mpp), order, px_um2)
+        mean = other and _mean(other[0], *_ranked(overlap, other[1], px_um2))
+        yield profile.at(bound), mean
 
 
 def measure(
     region: Region, layer: MapLayer, mpp: tuple[float, float], threshold: float
 ) -> RegionStatistics:
     """Compute the statistics of one region once; see `RegionMeter` for many and again."""
-    ((figures,),) = measure_once([region.shape], [(layer, threshold)], mpp)
+    ((figures, _),) = measure_once([region.shape], layer, mpp, threshold)
     return figures
 
 

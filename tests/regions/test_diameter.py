@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from idc_desktop.regions import diameter
 from idc_desktop.regions.diameter import diameter_of
 from idc_desktop.regions.editing import brush, draw_ellipse, draw_polygon
 from idc_desktop.regions.foci import wand
@@ -47,6 +48,20 @@ def test_longest_line_equals_brute_force(scale: tuple[float, float]) -> None:
         assert found.length == pytest.approx(slowly([shape], scale), rel=1e-12)
         (x1, y1), (x2, y2) = found.ends
         assert np.hypot((x2 - x1) * scale[0], (y2 - y1) * scale[1]) == found.length
+
+
+def test_few_corners_one_by_one_are_those_that_arrays_find(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To the last digit, also where several lines are equally long, as in a rectangle."""
+    rng = np.random.default_rng(8)
+    sets = [rng.integers(0, 4, (rng.integers(1, 13), 2)).astype(float) for _ in range(300)]
+    sets += [rng.uniform(0, 1e5, (rng.integers(1, 13), 2)) for _ in range(300)]
+    sets += [rectangle(*sorted(rng.uniform(0, 9e4, 4))).polygons[0][0] for _ in range(300)]
+    one_by_one = [diameter.farthest(it, SCALE) for it in sets]
+    monkeypatch.setattr(diameter, "_FEWEST", 0)
+
+    assert one_by_one == [diameter.farthest(it, SCALE) for it in sets]
 
 
 def test_longest_line_of_several_shapes_joins_the_farthest_of_them() -> None:
