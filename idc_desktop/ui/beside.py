@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,8 @@ class Beside(SlideScene):
 
     Of the document's slide it shares tiles, regions and the selected patch, and has the map of a
     model and a layer of its own. Another slide has a decoder of its own and its regions as they
-    were kept last. Colours, opacity and the like are the document's.
+    were kept last. Colours, opacity and the like are the document's; threshold and shield are the
+    slide's own.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Beside(SlideScene):
         self._is_other = is_other
         self._model = like.model if like is not None else document.model
         self._layer = like.display.layer if like is not None else _other_layer(document)
-        self._thresholds: Mapping[str, float] = {}
+        self._kept = Display()
         self._run: Run | None = None
         self._reading: Task | None = None
         self.refusal = ""
@@ -191,8 +191,7 @@ class Beside(SlideScene):
         self.regions.glance(slide_folder(data_folder(), description.identity))
         if self.regions.refusal:
             self.noted.emit(self.regions.refusal)
-        kept = Display.from_dict(self.regions.view.get("display"))
-        self._thresholds = kept.thresholds if kept is not None else {}
+        self._kept = Display.from_dict(self.regions.view.get("display")) or Display()
         looked = Viewport.from_dict(self.regions.view.get("viewport"))
         self.camera.aim(self.pyramid.extent_l0, description.mpp_xy, looked)
         self._follow_display()
@@ -212,11 +211,15 @@ class Beside(SlideScene):
             runs = self._document.runs
             run = self._run = runs.stored(path, self._model, mpp, slide.identity)
             run.changed.connect(lambda _: self.changed.emit())
-            run.map_changed.connect(lambda _: self.map_changed.emit())
+            run.map_changed.connect(self._on_run_grown)
             run.change_mask(self.regions.all)
             run.recall()
         self.map_changed.emit()
         self.changed.emit()
+
+    def _on_run_grown(self) -> None:
+        self._apply_shield()
+        self.map_changed.emit()
 
     def _change_mask(self) -> None:
         if self._run is not None:
@@ -232,10 +235,15 @@ class Beside(SlideScene):
             self.map_changed.emit()
 
     def _follow_display(self) -> None:
-        shown = self._document.display
-        thresholds = self._thresholds if self._is_other else shown.thresholds
-        self._display = replace(shown, layer=self._layer, thresholds=thresholds)
+        shown, before = self._document.display, self._display
+        of = self._kept if self._is_other else shown  # what decides the figures is the slide's own
+        self._display = replace(
+            shown, layer=self._layer, thresholds=of.thresholds, shielded=of.shielded
+        )
+        self._apply_shield()
         self.display_changed.emit()
+        if self._display.shielded != before.shielded:
+            self.map_changed.emit()
 
     def _follow_selection(self) -> None:
         is_same = self.grid is not None and self.grid == self._document.grid

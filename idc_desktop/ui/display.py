@@ -155,8 +155,12 @@ class Display:
         return chosen.get(key, own)
 
     def for_another_slide(self) -> Display:
-        """Return how another slide's map is shown at first: alike, at the model's threshold."""
-        return replace(self, thresholds={}, visible=True, regions=True, **asdict(Tone()))
+        """Return how another slide is shown at first: alike, with the figures of the model.
+
+        They are at its own threshold (or that of all slides) and with the shield.
+        """
+        plain = asdict(Tone())
+        return replace(self, thresholds={}, visible=True, regions=True, shielded=True, **plain)
 
 
 def threshold_key(sha256: str, name: str) -> str:

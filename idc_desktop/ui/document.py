@@ -171,10 +171,6 @@ class SlideDocument(SlideScene):
         if {"layer", "shielded"} & changes.keys():
             self.map_changed.emit()
 
-    def _apply_shield(self) -> None:
-        if self.map is not None:
-            self.map.is_shielded = self._display.shielded
-
     def show_next_layer(self) -> None:
         """Show the layer that follows in the list, after the last the first."""
         if self.map is not None and self.layer is not None:
@@ -306,7 +302,7 @@ class SlideDocument(SlideScene):
         self.tiles = self.pyramid = self.path = self.slide = None
         self.selected = None
         self.places.take(None)
-        self._display = replace(self._display, thresholds={})
+        self._display = self._display.for_another_slide()
 
     def _save_view(self) -> None:
         """Keep where the view looks and how the map is shown."""

@@ -78,6 +78,8 @@ class Outcome:
     excluded_patches : int
     caution : str
         Why the slide may be none for the model; empty of a usual one.
+    is_shielded : bool
+        Whether patches that the shield found something on are left out.
     details : Details or None
         None until they are measured.
     """
@@ -90,6 +92,7 @@ class Outcome:
     map: str = PATCH
     excluded_patches: int = 0
     caution: str = ""
+    is_shielded: bool = True
     details: Details | None = None
 
     @property
@@ -114,10 +117,14 @@ class Outcome:
             name,
             int(np.count_nonzero(record.map.excluded)),
             " ".join(cautions([*record.notes, *shield_notes(record.map)])),
+            record.map.is_shielded,
         )
 
     def text(self, card: ModelCard) -> str:
-        """Return a few words for a list, with map and threshold if they are not the model's own."""
+        """Return a few words for a list, with what is not as the model has it.
+
+        That is another map or threshold, or figures without the shield.
+        """
         if self.idc_fraction is None:
             if self.excluded_patches:
                 return "all excluded"
@@ -127,6 +134,8 @@ class Outcome:
             text += f" at {self.threshold:.3f}"
         if self.map != card.best_map:
             text += f" ({self.map} map)"
+        if not self.is_shielded:
+            text += " without the shield"
         if self.failed_patches:
             text += f", {self.failed_patches:,} failed"
         return f"{text}: not to be trusted" if self.caution else text

@@ -172,6 +172,11 @@ class SlideScene(QObject):
         self._shown_meter = self._meter_of(layer, self._shown_meter)
         return self._shown_meter
 
+    def _apply_shield(self) -> None:
+        """Have the map leave out what the shield found something on, or count it."""
+        if self.map is not None:
+            self.map.is_shielded = self._display.shielded
+
     def _meter_of(self, layer: MapLayer | None, kept: RegionMeter | None) -> RegionMeter | None:
         """Return a meter of a layer: the one that is at hand, as long as it is of it."""
         if layer is None or self.mpp_xy is None:

@@ -237,7 +237,9 @@ class SlideStatuses(QObject):
             return
         known = self._outcomes.get(run.slide, {}).get(run.model.sha256)
         due = self._how_to_measure(run)
-        if known is None or (known.threshold, known.map) != (due.threshold, due.map):
+        is_shielded = self._document.display.shielded
+        wanted = (due.threshold, due.map, is_shielded)
+        if known is None or (known.threshold, known.map, known.is_shielded) != wanted:
             self._due = due
             self._rest.start()
 

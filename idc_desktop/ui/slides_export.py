@@ -81,7 +81,7 @@ class _Order:
 
 
 class SlidesExport(QObject):
-    """Exports slides at the threshold and with the map that the table shows their figures at."""
+    """Exports slides with the figures of the table: at its threshold, of its map, shield or not."""
 
     progressed = Signal(int, int, str)
     """A slide is begun; carries its number from 1, how many there are, and its name."""
@@ -158,7 +158,13 @@ class SlidesExport(QObject):
                 whole.failures.append((slide, status.reason or words))
             else:
                 shown = status.outcome
-                at = replace(options, threshold=shown.threshold, map=shown.map, folder=folder)
+                at = replace(
+                    options,
+                    threshold=shown.threshold,
+                    map=shown.map,
+                    has_shield=shown.is_shielded,
+                    folder=folder,
+                )
                 orders.append(_Order(slide, at))
         return orders
 

@@ -17,11 +17,12 @@ from idc_desktop.export.verify import verify_folder
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.run import RunState
 from idc_desktop.ui.slides_export import ExportedSlides, _folders
 from tests.support.command import SIX_FILES, run_cli
 from tests.support.scenes import Scene
 from tests.support.slides import write_tiff
-from tests.ui.support import WAIT_MS, take
+from tests.ui.support import WAIT_MS, analyze, take
 
 
 @pytest.fixture
@@ -75,6 +76,40 @@ def test_each_slide_is_as_the_command_writes_it_and_what_fails_is_told(
         analyzed.findChild(QProgressDialog) is None
         or not analyzed.findChild(QProgressDialog).isVisible()
     )
+
+
+def test_slide_without_the_shield_is_exported_so_open_or_not(
+    analyzed: MainWindow, qtbot: QtBot, tiny_slide: Scene, tmp_path: Path
+) -> None:
+    document, statuses = analyzed.document, analyzed.slide_panel.statuses
+    penned = tmp_path / "penned.tiff"
+    pixels = tiny_slide.levels[0].copy()
+    pixels[400:600, 400:600] = (25, 60, 165)
+    write_tiff(penned, [pixels], mpp=2.0)
+    analyzed.open(penned)
+    qtbot.waitUntil(lambda: document.path == penned, timeout=WAIT_MS)
+    analyze(analyzed, qtbot)
+    assert document.map is not None
+    assert document.map.counts()["excluded"] == 1
+    with_shield = statuses.of(penned).words
+    document.show(shielded=False)
+    qtbot.waitUntil(lambda: statuses.of(penned).words != with_shield, timeout=WAIT_MS)
+    assert statuses.of(penned).words.endswith("% without the shield")
+    export(analyzed, qtbot, [penned], tmp_path / "open")
+
+    analyzed.open(tiny_slide.path)
+    qtbot.waitUntil(lambda: document.path == tiny_slide.path, timeout=WAIT_MS)
+    assert document.display.shielded  # it was switched off for one slide
+    export(analyzed, qtbot, [penned], tmp_path / "closed")
+    for name in ("regions.csv", "patches.csv"):
+        one = (tmp_path / "open" / "penned" / name).read_bytes()
+        assert one == (tmp_path / "closed" / "penned" / name).read_bytes(), name
+    analyzed.pair.show(penned)
+    beside = analyzed.pair.beside
+    assert beside is not None
+    qtbot.waitUntil(lambda: beside.state is RunState.DONE, timeout=WAIT_MS)
+    assert beside.map is not None
+    assert beside.map.counts()["excluded"] == 0
 
 
 def test_results_of_other_slides_are_not_replaced(

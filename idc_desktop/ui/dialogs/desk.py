@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QMainWindow,
     QMessageBox,
-    QProgressBar,
     QWidget,
 )
 
@@ -25,6 +24,7 @@ from idc_desktop.ui.dialogs.associated import AssociatedDialog
 from idc_desktop.ui.dialogs.classes_dialog import ClassesDialog
 from idc_desktop.ui.dialogs.cohort_dialog import CohortDialog
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
+from idc_desktop.ui.dialogs.export_progress import ExportProgress
 from idc_desktop.ui.dialogs.failures import FailuresDialog
 from idc_desktop.ui.dialogs.model_table import ModelTable
 from idc_desktop.ui.dialogs.pages import (
@@ -38,11 +38,9 @@ from idc_desktop.ui.dialogs.reading import ReadingDialog
 from idc_desktop.ui.dialogs.sheet_dialog import SheetDialog
 from idc_desktop.ui.exporting import Exported
 from idc_desktop.ui.pictures import save_picture
-from idc_desktop.ui.plain import MessageBox, ProgressDialog
+from idc_desktop.ui.plain import MessageBox
 from idc_desktop.ui.settings import Settings
 from idc_desktop.ui.slides_export import ExportedSlides, SlidesExport
-
-_PROGRESS_WIDTH_PX = 420
 
 
 class DialogDesk:
@@ -253,24 +251,7 @@ class DialogDesk:
 
     def show_progress(self, export: SlidesExport) -> None:
         """Show how far an export of several slides is, which can be cancelled there."""
-        dialog = ProgressDialog(self._window)
-        dialog.setWindowTitle("Export")
-        dialog.setLabelText("Beginning …")
-        bar = QProgressBar()
-        bar.setFormat("%p %")
-        dialog.setBar(bar)
-        dialog.setMinimumWidth(_PROGRESS_WIDTH_PX)
-
-        def show(number: int, total: int, name: str) -> None:
-            dialog.setMaximum(total)
-            dialog.setValue(number - 1)
-            dialog.setLabelText(f"Slide {number:,} of {total:,}: {one_line(name)}")
-
-        export.progressed.connect(show)
-        for ended in (export.ended, export.failed):
-            ended.connect(dialog.close)
-        dialog.canceled.connect(export.cancel)
-        dialog.show()
+        ExportProgress(export, self._window).show()
 
     def tell_exported(self, exported: Exported) -> None:
         """Say where the files are; a button opens the folder."""

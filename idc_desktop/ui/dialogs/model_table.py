@@ -179,6 +179,7 @@ class _Said(SlideScene):
         super().__init__(document.regions, document.display)
         self.slide = document.slide
         self._model, self._run = model, run
+        self._apply_shield()
 
     @property
     def model(self) -> ModelFile:
