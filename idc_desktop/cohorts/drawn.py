@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 
 from idc_desktop.errors import OutputError, cause_of
 from idc_desktop.processes.region_reading import ReadRegions
-from idc_desktop.regions.kept import Kept, read_kept
+from idc_desktop.regions.kept import FILE, Kept, changes, read_kept
 from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.mask import drawn
 from idc_desktop.regions.shape import Point, Region
@@ -41,6 +44,28 @@ def stored(name: str, slide: SlideDescription, note: Callable[[str], object]) ->
         f"left out: {why}"
     )
     return Kept()
+
+
+def digest(kept: Kept) -> str:
+    """Return what stands for all of a window that goes into files; empty where that is nothing."""
+    used = tuple(it for it in kept.regions if it.verdict or it.changes_mask)
+    parts = changes(Kept(), replace(kept, regions=used), {}, {})
+    rows = [row for part in parts for row in part.rows]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32] if rows else ""
+
+
+def stored_digest(identity: str) -> str | None:
+    """Return the `digest` of what is kept of a slide here; None if that is not known.
+
+    So it is on a machine that has no regions of the slide, and while a window has it open.
+    """
+    folder = slide_folder(data_folder(), identity)
+    if not (folder / FILE).exists():
+        return None
+    try:
+        return digest(read_kept(folder))
+    except (OutputError, OSError, sqlite3.Error):
+        return None
 
 
 def regions_of(

@@ -62,6 +62,9 @@ class Report:
         What is worth knowing of the results.
     shortfall : list of str
         Formats that it cannot be written in.
+    identity, drawn : str
+        Of the slide that was written, and what stands for its share of the window in it
+        (`idc_desktop.cohorts.drawn.digest`).
     exit_code : int
         That of a command with this slide only.
     """
@@ -78,6 +81,8 @@ class Report:
     excluded: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     shortfall: list[str] = field(default_factory=list)
+    identity: str = ""
+    drawn: str = ""
     exit_code: int = 0
 
     @property

@@ -221,7 +221,7 @@ def _work(
     listener.started(job)
     with contextlib.closing(job):
         # Loads the libraries of the export while the engine is at work.
-        from idc_desktop.cohorts.drawn import marks_of, regions_of, stored
+        from idc_desktop.cohorts.drawn import digest, marks_of, regions_of, stored
         from idc_desktop.export.folder import write_folder
         from idc_desktop.maps.shield_notes import shield_notes
 
@@ -240,6 +240,7 @@ def _work(
             overwrite=options.overwrites,
         )
         outdated = _written(report, options, lambda formats: write(formats=formats))
+    report.identity, report.drawn = analysis.slide.identity, digest(kept)
     counts = report.counts = analysis.map.counts()
     failed = analysis.map.failed_patches
     is_partial = bool(failed or report.shortfall)

@@ -57,6 +57,8 @@ class SlideState:
     error : str
     thumbnail : str
         The slide with its map: a JPEG in base64.
+    identity, drawn : str
+        As in `idc_desktop.cohorts.report.Report`.
     """
 
     image: str
@@ -72,6 +74,8 @@ class SlideState:
     notes: str = ""
     error: str = ""
     thumbnail: str = ""
+    identity: str = ""
+    drawn: str = ""
 
     def __post_init__(self) -> None:
         place = PurePosixPath(self.folder)

@@ -85,7 +85,7 @@ class CohortWork(Closing):
         state = self._folder.state(member.id)
         if state is None or (state.task, state.stamp) != (self._task(member), member.stamp):
             return None
-        return state if self._has_results(state) else None
+        return state if self._has_results(state) and _is_as_drawn(state) else None
 
     def do(self, member: Member, threads: int, listener: CohortListener) -> SlideState | None:
         """Analyze a slide, write its files and keep what became of it.
@@ -133,6 +133,8 @@ class CohortWork(Closing):
                 regions=listener.regions,
                 notes=listener.notes,
                 thumbnail=listener.thumbnail,
+                identity=report.identity,
+                drawn=report.drawn,
             )
         self._folder.keep(member.id, state)
         return state
@@ -265,6 +267,15 @@ class CohortListener(Listener):
         self.figures, self.thumbnail = figures_of(analysis), thumbnail_of(analysis)
         self.regions = len(regions)
         self.notes = " ".join(analysis.notes)
+
+
+def _is_as_drawn(state: SlideState) -> bool:
+    """Whether a window of this machine has changed nothing since that goes into the results."""
+    if not state.identity:
+        return True
+    from idc_desktop.cohorts.drawn import stored_digest
+
+    return stored_digest(state.identity) in (None, state.drawn)
 
 
 def _nameless(text: str, name: str, image: str) -> str:

@@ -16,8 +16,10 @@ import pytest
 
 from idc_desktop.cohorts.states import CohortFolder
 from idc_desktop.commands.cli import main
+from idc_desktop.regions.book import RegionBook
+from idc_desktop.regions.shape import MASK_REMOVED, Region, rectangle
 from tests.cohorts.support import TinyCohort, digests, document
-from tests.support.command import environment
+from tests.support.command import environment, read_csv
 
 COLUMNS = (
     "Image,Group,Status,Patches,Patches analyzed,Patches failed,Patches excluded,"
@@ -125,6 +127,42 @@ def test_results_that_are_gone_or_replaced_or_of_other_options_are_made_again(
 
     assert cohort.rows[0]["Threshold"] == "0.9"
     assert digests(cohort.out / "a") != wanted
+
+
+def test_what_the_window_changed_of_a_slide_comes_into_its_row(
+    cohort: TinyCohort, data_dir: Path
+) -> None:
+    cohort.add("a.tiff")
+    assert cohort.run() == 0
+    (place,) = (data_dir / "slides").iterdir()
+    untouched, patches = cohort.written(), int(cohort.rows[0]["Patches analyzed"])
+
+    with RegionBook(place) as book:
+        book.edit(put=[Region("only drawn", rectangle(0, 0, 50, 50))])
+        book.save_view({"display": {}})
+        book.flush()
+        assert cohort.run() == 0  # it is open
+    assert cohort.run() == 0
+    assert cohort.written() == untouched
+
+    with RegionBook(place) as book:
+        cell = Region("glass", rectangle(200, 200, 400, 400), MASK_REMOVED)
+        book.edit(put=[cell])
+    assert cohort.run() == 0
+    assert int(cohort.rows[0]["Patches analyzed"]) == patches - 1
+    changed = cohort.written()
+    assert cohort.run() == 0
+    assert cohort.written() == changed
+
+    with RegionBook(place) as book:
+        book.edit(put=[Region("judged", rectangle(0, 0, 900, 900), verdict="IDC")])
+    assert cohort.run() == 0
+    assert [it["Verdict"] for it in read_csv(cohort.out / "a" / "regions.csv")] == ["IDC", ""]
+
+    with RegionBook(place) as book:
+        book.edit(remove=[it.id for it in book.kept.regions])
+    assert cohort.run() == 0
+    assert int(cohort.rows[0]["Patches analyzed"]) == patches
 
 
 def test_damaged_state_costs_its_own_slide(cohort: TinyCohort) -> None:
