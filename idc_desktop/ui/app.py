@@ -10,7 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import (
+    QMessageLogContext,
+    QTimer,
+    QtMsgType,
+    qFormatLogMessage,
+    qInstallMessageHandler,
+)
 from PySide6.QtWidgets import QApplication, QMessageBox
 
 from idc_desktop.console import EXIT_CANCELLED, EXIT_PARTIAL, complain, report_defect
@@ -27,6 +33,7 @@ from idc_desktop.ui.theme import apply_theme
 
 _SCREENSHOT_SIZE = (1600, 1000)
 _POLL_MS = 50
+_OF_NO_SCREEN = "This plugin does not support propagateSizeHints()"
 
 
 def run(slides: list[Path], model: str | None, screenshot: Path | None) -> int:
@@ -45,6 +52,8 @@ def run(slides: list[Path], model: str | None, screenshot: Path | None) -> int:
         The model cannot be used, or there is no picture for this reason.
     """
     application = QApplication(sys.argv[:1])
+    if application.platformName() == "offscreen":
+        qInstallMessageHandler(_say)
     if screenshot is not None:
         require_place(screenshot)
     settings = Settings.load()
@@ -89,6 +98,12 @@ def create_window(settings: Settings, model: str | None = None) -> MainWindow:
             raise
         document = SlideDocument(Settings().model, settings.display)
     return MainWindow(settings, document)
+
+
+def _say(kind: QtMsgType, context: QMessageLogContext, text: str) -> None:
+    """Say what Qt says, but for what its platform without a screen says of every window."""
+    if text != _OF_NO_SCREEN:
+        complain(qFormatLogMessage(kind, context, text))
 
 
 def _log_crashes() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtCore import qInstallMessageHandler, qWarning
 from PySide6.QtGui import QImage
 
 from idc_desktop.commands.cli import main
@@ -53,6 +54,20 @@ def test_data_folder_that_cannot_be_written_is_no_fault_of_the_slide(
     outcome = shoot(tiny_slide.path, tmp_path / "file" / "data")
     assert outcome.code == 5, outcome
     assert not (tmp_path / "shot.png").exists()
+
+
+def test_nothing_is_said_where_all_is_well_and_qt_is_heard_else(
+    shoot: Shoot, tiny_slide: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = shoot(tiny_slide.path)
+    assert (outcome.code, outcome.stderr) == (0, ""), outcome
+    former = qInstallMessageHandler(app._say)
+    try:
+        qWarning("This plugin does not support propagateSizeHints()")
+        qWarning("QPainter::begin: Paint device returned engine == 0")
+    finally:
+        qInstallMessageHandler(former)
+    assert capsys.readouterr().err == "QPainter::begin: Paint device returned engine == 0\n"
 
 
 def test_folder_without_a_slide_ends_it(shoot: Shoot, tmp_path: Path) -> None:
