@@ -15,7 +15,7 @@ from idc_desktop.children.serving import Outbox
 from idc_desktop.errors import SlideError
 from idc_desktop.slides.reader import Slide
 
-_MOST_CPU_S = 25.0  # slides of thousands of files or directories take a few
+_MOST_CPU_S = 12.0  # slides of thousands of files or directories take a few
 _LOOK_EVERY_S = 0.25
 
 

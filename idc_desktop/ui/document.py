@@ -138,6 +138,11 @@ class SlideDocument(SlideScene):
         """Whether an analysis can be started, resumed or begun anew."""
         return not self.is_leaving and self.state not in (RunState.NONE, RunState.RUNNING)
 
+    @property
+    def can_export(self) -> bool:
+        """Whether there are results of the slide that is named and shown."""
+        return not self.is_leaving and self.state is RunState.DONE
+
     def show(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of `Display`
         """Change how the map is shown; names and values as in `Display`.
 

@@ -59,7 +59,7 @@ _NOTE_MS = 10_000
 _PATIENCE_MS = 10_000
 _FILE, _EDIT, _ANALYSIS, _HELP = "&File", "&Edit", "&Analysis", "&Help"
 _OF_SLIDE = (
-    *("Close slide", "Side by side", "Models on this slide …"),
+    *("Side by side", "Models on this slide …"),
     *("Save the picture of the view …", "Copy the picture of the view"),
     "Report: case, reader, conclusion …",
 )
@@ -130,7 +130,7 @@ class MainWindow(QMainWindow):
 
     def export(self, folder: Path, formats: Sequence[str] = (), anonymous: bool = False) -> None:
         """Write the six files, and further formats, in the background."""
-        if self.document.state is RunState.DONE:
+        if self.document.can_export:
             self._write_export(Export.of(self.document, folder, formats, anonymous))
 
     def export_slides(
@@ -397,7 +397,7 @@ class MainWindow(QMainWindow):
             self.slides.add([slide])
 
     def _on_export(self) -> None:
-        if self.document.state is RunState.DONE:
+        if self.document.can_export:
             self.dialogs.ask_export(self.export)
 
     def _on_export_failed(self, error: Exception) -> None:
@@ -419,15 +419,16 @@ class MainWindow(QMainWindow):
         has_associated = document.tiles is not None and bool(document.tiles.associated_names)
         self.verbs.action("Label and macro image …").setEnabled(has_associated)
         looks = [it.words for it in camera_verbs(lambda: self.views.active_camera)]
+        self.verbs.action("Close slide").setEnabled(bool(document.slide))
         for words in (*_OF_SLIDE, *looks):
-            self.verbs.action(words).setEnabled(bool(document.slide))
+            self.verbs.action(words).setEnabled(bool(document.slide) and not document.is_leaving)
         self.magnification.setEnabled(bool(document.slide))
         self._hint.say(self.view.hint if document.slide else "")
 
     def _on_state_changed(self) -> None:
         document, verbs = self.document, self.verbs
         running = document.state is RunState.RUNNING
-        can_export = document.state is RunState.DONE and not self.export_task.is_running
+        can_export = document.can_export and not self.export_task.is_running
         verbs.action("Export …").setEnabled(can_export)
         verbs.action("Analyze").setEnabled(running or document.can_analyze)
         words = {RunState.RUNNING: "&Pause", RunState.DONE: "&Analyze again …"}

@@ -14,6 +14,7 @@ from idc_desktop.export.verify import verify_folder
 from idc_desktop.regions.shape import rectangle
 from idc_desktop.ui.dialogs.export_dialog import ExportDialog
 from idc_desktop.ui.main_window import MainWindow
+from idc_desktop.ui.panels.analysis_panel import AnalysisPanel
 from tests.support.command import file_sha256
 from tests.support.models import TinyModel
 from tests.support.scenes import Scene
@@ -70,6 +71,30 @@ def test_export_among_the_files_of_a_scan_is_refused(
 
     assert box_of(analyzed, qtbot).text().startswith("scan: The results would lie in this folder")
     assert [path.name for path in (tmp_path / "scan").iterdir()] == ["Slidedat.ini"]
+
+
+def test_nothing_is_exported_of_a_slide_while_another_one_is_named(
+    analyzed: MainWindow, qtbot: QtBot, tmp_path: Path, tiny_slide: Scene
+) -> None:
+    other = tmp_path / "other.tiff"
+    other.write_bytes(tiny_slide.path.read_bytes())
+    words = ("Export …", "Save the picture of the view …", "Report: case, reader, conclusion …")
+    button = analyzed.findChild(AnalysisPanel).export_button
+    assert all(analyzed.verbs.action(it).isEnabled() for it in words)
+    assert button.isEnabled()
+
+    analyzed.open(other)
+    qtbot.waitUntil(lambda: analyzed.document.is_leaving, timeout=WAIT_MS)
+
+    assert analyzed.windowTitle().startswith("Opening other.tiff")
+    assert not any(analyzed.verbs.action(it).isEnabled() for it in words)
+    assert not button.isEnabled()
+    analyzed.export(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not analyzed.export_task.is_running
+    analyzed.document.stay()
+    assert all(analyzed.verbs.action(it).isEnabled() for it in words)
+    assert button.isEnabled()
 
 
 def test_exported_regions_are_those_of_the_window(

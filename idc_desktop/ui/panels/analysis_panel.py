@@ -136,7 +136,7 @@ class AnalysisPanel(QWidget):
         self.run_button.setEnabled(running or document.can_analyze)
         self._cancel.setVisible(document.state.is_begun)
         self.export_button.setVisible(not document.state.is_begun)
-        self.export_button.setEnabled(document.state is RunState.DONE)
+        self.export_button.setEnabled(document.can_export)
         self._models.setEnabled(not running)
         self._providers.setEnabled(not running)
         if not running:
