@@ -21,8 +21,11 @@ from idc_desktop.export.folder import write_folder
 from idc_desktop.export.overlay import write_overlay
 from idc_desktop.export.verify import verify_folder
 from idc_desktop.maps.probability_map import PatchState, ProbabilityMap
+from idc_desktop.maps.tissue import TissueSettings
+from idc_desktop.models.provider import ProviderChoice
 from idc_desktop.regions.marks import Mark
 from idc_desktop.regions.shape import Region, rectangle
+from idc_desktop.regions.sheet import Sheet
 from tests.support.command import read_csv
 from tests.support.models import TinyModel
 from tests.test_export import analysis
@@ -34,6 +37,9 @@ def exported(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("report") / "case 1.b"
     write_folder(folder, analysis(tiny_model.path), made_up_regions(), ["report"])
     return folder
+
+
+FELL_BACK = ProviderChoice("auto", "cpu", "no CUDA")
 
 
 def pdf_text(path: Path) -> list[str]:
@@ -170,10 +176,29 @@ def test_report_tells_verdicts_and_figures_at_two_thresholds(
     assert slide.split()[3] == tumour.split()[6]  # not the diagonal of the glass
     assert {"Focus 1: first", "second", "here text"} <= set(lines)
     length = np.hypot(3000 * found.mpp[0], 4000 * found.mpp[1]) / 1e3
-    assert f"margin line {length:.3f} mm" in lines
+    assert f"margin line {length:,.2f} mm" in lines
     titles = [it.split("  ")[0] for it in "\n".join(pages).split("\n") if "  " in it.strip()]
     labels = [it for it in titles if it in ("Limit", "Limits", "Beyond its archive")]
     assert len(labels) == len(set(labels))
+
+
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="poppler-utils is not installed")
+@pytest.mark.parametrize("lines", [0, 6, 12, 18, 24, 30])
+def test_figures_stay_on_one_page_and_settings_are_words(
+    tiny_model: TinyModel, tmp_path: Path, lines: int
+) -> None:
+    found = replace(analysis(tiny_model.path), tissue=TissueSettings(), provider=FELL_BACK)
+    sheet = Sheet(comment="\n".join(["a line of the comment"] * lines))
+
+    write_folder(tmp_path / "s", found, [], ["report"], sheet=sheet)
+
+    pages = pdf_text(tmp_path / "s" / "report.pdf")
+    ends = ("IDC area", "Longest diameter of the largest focus")
+    assert len({number for number, page in enumerate(pages) for it in ends if it in page}) == 1
+    (origin,) = (page.partition("Origin")[2] for page in pages if "Slide identity" in page)
+    words = " ".join(origin.split())
+    assert "Tissue At least 5 % of the patch, seen as 10 x 10 pixels, is coloured" in words
+    assert "Provider cpu (auto was asked for: no CUDA) Versions" in words
 
 
 @pytest.mark.skipif(not shutil.which("pdftoppm"), reason="poppler-utils is not installed")

@@ -351,6 +351,15 @@ def test_pale_tissue_without_glass_is_no_glass(tmp_path: Path) -> None:
         assert all(reader.read(block)[0].all() for block in reader.blocks())
 
 
+def test_settings_of_the_mask_are_told_in_words() -> None:
+    assert NO_MASK.words().startswith("Everything counts as tissue")
+    assert (
+        "is coloured (its channels differ by 12 of 255 or more) or grey" in TissueSettings().words()
+    )
+    tinted = TissueSettings(glass=(230, 220, 240)).words()
+    assert "beside glass of the colour 230, 220, 240, and is not black" in tinted
+
+
 def test_settings_of_the_mask_are_part_of_the_record_only_when_it_is_on() -> None:
     assert NO_MASK.as_dict() == {"enabled": False}
     assert TissueSettings().as_dict()["min_fraction"] == 0.05

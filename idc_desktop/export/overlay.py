@@ -10,6 +10,7 @@ from idc_desktop import RESEARCH_USE_NOTICE
 from idc_desktop.export.content import Analysis, Content
 from idc_desktop.export.lettering import Lettering
 from idc_desktop.maps.colormap import colorize, lookup_table, outline, round_length_um
+from idc_desktop.regions.measures import area_text
 
 _MAP_OPACITY = 0.55
 
@@ -100,7 +101,7 @@ def _legend_lines(content: Content) -> list[str]:
     return [
         f"{analysis.image}   model {card.name} {card.version} ({analysis.model.sha256[:12]})",
         f"outlined: {analysis.layer.kind.symbol} at or above {analysis.threshold:.3f} (red mark), "
-        f"{figures.idc_area_um2 / 1e6:.2f} mm²{share}",
+        f"{area_text(figures.idc_area_um2)}{share}",
         f"patches analyzed: {content.patches_analyzed}, "
         + (f"{failed:,} failed (blue)" if failed else "none failed"),
         f"{slide.mpp_x:g} µm/px from the {slide.mpp_source}   "

@@ -16,7 +16,7 @@ from reportlab.lib.units import mm
 from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.platypus import CondPageBreak, Flowable, Paragraph, Table
+from reportlab.platypus import CondPageBreak, Flowable, KeepTogether, Paragraph, Table
 from reportlab.platypus import Image as Picture
 
 from idc_desktop.export.lettering import font_file, runs
@@ -69,6 +69,11 @@ def facts(rows: Sequence[tuple[str, str | Sequence[str]]]) -> Table:
         cells.append([Paragraph(text(name), HEAD), [Paragraph(text(it), SMALL) for it in texts]])
     lines = ("LINEBELOW", (0, 0), (-1, -1), 0.25, colors.lightgrey)
     return Table(cells, [WIDTH * 0.28, WIDTH * 0.72], style=[lines, *_GRID[2:]])
+
+
+def unbroken(block: Flowable) -> KeepTogether:
+    """Return a short block that stands on one page, the next one if need be."""
+    return KeepTogether([block])
 
 
 def table(

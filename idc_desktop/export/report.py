@@ -33,6 +33,7 @@ from idc_desktop.regions.diameter import Diameter, diameter_of
 from idc_desktop.regions.editing import by_class
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
 from idc_desktop.regions.marks import Mark
+from idc_desktop.regions.measures import area_text, length_text, mm2_text, mm_text
 from idc_desktop.regions.shape import Region, Verdict
 from idc_desktop.regions.statistics import RegionMeter, RegionStatistics, whole_slide
 from idc_desktop.regions.verdicts import verdicts_of
@@ -153,30 +154,32 @@ def _front(content: Content, foci: _Foci, drawn: Image.Image, height: float) -> 
     width_um = analysis.overview_px_l0 * analysis.mpp[0] * analysis.overview.shape[1]
     yield paper.Scales(width_um / (drawn.width * scale), analysis.layer.kind, analysis.threshold)
     yield from paper.heading("Figures")
-    yield _at_two_thresholds(content, foci)
+    yield paper.unbroken(_at_two_thresholds(content, foci))
     yield Spacer(0, 2 * mm)
     for threshold in _two_thresholds(analysis):
         yield Paragraph(paper.text(_promise(analysis, threshold)), paper.SMALL)
     yield Spacer(0, 2 * mm)
     excluded = counts.get("excluded", 0)
-    yield paper.facts(
-        [
-            (
-                "Analyzed area",
-                f"{whole.area_um2 * (whole.coverage_percent or 0) / 100 / 1e6:,.3f} mm²",
-            ),
-            ("Mean, median, max probability", _probabilities(whole)),
-            *_uncertainty(content.uncertainties[-1]),
-            ("Patches analyzed", content.patches_analyzed),
-            ("Background, not analyzed", f"{counts['background']:,}"),
-            *([("Excluded from all figures", f"{excluded:,}")] if excluded else []),
-            ("Failed", f"{analysis.map.failed_patches:,}"),
-            (
-                "Resolution of level 0",
-                f"{analysis.mpp[0]:g} x {analysis.mpp[1]:g} µm/px, from the "
-                f"{analysis.slide.mpp_source}",
-            ),
-        ]
+    yield paper.unbroken(
+        paper.facts(
+            [
+                (
+                    "Analyzed area",
+                    area_text(whole.area_um2 * (whole.coverage_percent or 0) / 100),
+                ),
+                ("Mean, median, max probability", _probabilities(whole)),
+                *_uncertainty(content.uncertainties[-1]),
+                ("Patches analyzed", content.patches_analyzed),
+                ("Background, not analyzed", f"{counts['background']:,}"),
+                *([("Excluded from all figures", f"{excluded:,}")] if excluded else []),
+                ("Failed", f"{analysis.map.failed_patches:,}"),
+                (
+                    "Resolution of level 0",
+                    f"{analysis.mpp[0]:g} x {analysis.mpp[1]:g} µm/px, from the "
+                    f"{analysis.slide.mpp_source}",
+                ),
+            ]
+        )
     )
     for note in analysis.notes:
         yield Paragraph(paper.text(f"Note: {note}"), paper.BODY)
@@ -232,17 +235,17 @@ def _column(content: Content, threshold: float, foci: Sequence[Focus]) -> dict[s
     longest = accepted.diameter(analysis.layer, analysis.mpp, threshold)
     largest = foci[0] if foci else None
     return {
-        "IDC area": f"{figures.idc_area_um2 / 1e6:,.3f} mm²",
+        "IDC area": area_text(figures.idc_area_um2),
         "IDC, of the analyzed area": _percent(figures.idc_fraction),
         "Accepted IDC area": (
             "–, no verdict yet"
             if accepted_um2 is None
-            else _mm2(accepted_um2) + _disputed(accepted.disputed_um2(whole, meter, threshold))
+            else area_text(accepted_um2) + _disputed(accepted.disputed_um2(whole, meter, threshold))
         ),
-        "Longest diameter of the accepted tumour": _mm(longest and longest.length),
+        "Longest diameter of the accepted tumour": length_text(longest and longest.length),
         "Foci": f"{len(foci):,}",
-        "Largest focus": "–" if largest is None else _mm2(largest.area_um2),
-        "Longest diameter of the largest focus": _mm(
+        "Largest focus": area_text(None if largest is None else largest.area_um2),
+        "Longest diameter of the largest focus": length_text(
             None if largest is None else diameter_of([largest.shape], analysis.mpp).length
         ),
     }
@@ -250,7 +253,7 @@ def _column(content: Content, threshold: float, foci: Sequence[Focus]) -> dict[s
 
 def _disputed(area_um2: float) -> str:
     """Say how much of the accepted area was judged otherwise, too; nothing of none."""
-    return f", of it {_mm2(area_um2)} judged otherwise" if area_um2 else ""
+    return f", of it {area_text(area_um2)} judged otherwise" if area_um2 else ""
 
 
 def _promise(analysis: Analysis, threshold: float) -> str:
@@ -315,13 +318,13 @@ def _figures_table(
                 region.name,
                 region.classification,
                 region.verdict,
-                f"{figures.area_um2 / 1e6:.3f}",
-                _mm(line and line.length).removesuffix(" mm"),
+                mm2_text(figures.area_um2),
+                mm_text(line and line.length),
                 f"{figures.patches_analyzed:,}",
                 f"{figures.patches_failed:,}",
-                f"{figures.idc_area_um2 / 1e6:.3f}",
+                mm2_text(figures.idc_area_um2),
                 _percent(figures.idc_fraction).removesuffix(" %"),
-                "–" if accepted is None else f"{accepted / 1e6:.3f}",
+                mm2_text(accepted),
                 _probability(figures.mean_probability),
                 _probability(figures.max_probability),
             )
@@ -339,7 +342,9 @@ def _measurements(content: Content) -> Iterable[Flowable]:
 
     def figure(mark: Mark) -> str:
         length, angle = mark.length(mpp), mark.angle_deg(mpp)
-        return _mm(length, 3) if length is not None else "" if angle is None else f"{angle:.1f}°"
+        return (
+            length_text(length) if length is not None else "" if angle is None else f"{angle:.1f}°"
+        )
 
     marks, more = paper.first_of(content.marks)
     rows = [(mark.name, mark.kind, figure(mark)) for mark in marks]
@@ -367,10 +372,10 @@ def _foci_pictures(foci: _Foci, analysis: Analysis) -> Iterable[Flowable]:
         x, y = focus.shape.moments(analysis.mpp).centroid
         longest = diameter_of([focus.shape], analysis.mpp).length
         caption = (
-            f"<b>{number}</b>  {_mm2(focus.area_um2)}, longest {_mm(longest)}"
+            f"<b>{number}</b>  {area_text(focus.area_um2)}, longest {length_text(longest)}"
             f"{f', <b>{verdict}</b>' if verdict else ''}<br/>"
             f"max p {focus.max_probability:.3f}, mean {focus.mean_probability:.3f}<br/>"
-            f"at {x / 1000:.2f}, {y / 1000:.2f} mm"
+            f"at {mm_text(x)}, {mm_text(y)} mm"
         )
         drawn = paper.picture(focus_picture(focus, analysis), (width - 4 * mm) / FOCUS_PX)
         cells.append([drawn, Paragraph(caption, paper.SMALL)])
@@ -412,8 +417,6 @@ def _model(analysis: Analysis) -> Iterable[Flowable]:
 def _origin(analysis: Analysis) -> Iterable[Flowable]:
     provenance = analysis.provenance()
     slide, grid = provenance["slide"], provenance["grid"]
-    provider, tissue = provenance["provider"], provenance["tissue"]
-    edited = tissue.pop("edited", {})
     yield from paper.heading("Origin")
     yield paper.facts([
         ("Slide identity", f"{slide['identity']} ({slide['identity_kind']})"),
@@ -421,8 +424,8 @@ def _origin(analysis: Analysis) -> Iterable[Flowable]:
         ("Grid", f"{grid['rows']} x {grid['cols']} cells, step {grid['step_x_l0']:g} x "
          f"{grid['step_y_l0']:g} px, from {grid['origin_x_l0']}, {grid['origin_y_l0']}"),
         ("Map, threshold", f"{provenance['map']}, {provenance['threshold']!r}"),
-        ("Tissue", _listed(tissue | {f"{key} by hand": it for key, it in edited.items()})),
-        ("Provider", _listed({key.replace("_", " "): it for key, it in provider.items() if it})),
+        ("Tissue", analysis.tissue.words()),
+        ("Provider", analysis.provider.words()),
         ("Versions", _listed(provenance["versions"])),
     ])  # fmt: skip
 
@@ -439,14 +442,6 @@ def _listed(entries: Mapping[str, Any]) -> str:
 def _moment(analyzed: str | None) -> str:
     """Return when the analysis ended, as it is kept: ``2026-03-31T14:05:00Z``."""
     return "not known" if analyzed is None else analyzed.replace("T", " ").replace("Z", " UTC")
-
-
-def _mm2(area_um2: float) -> str:
-    return f"{area_um2 / 1e6:,.3f} mm²"
-
-
-def _mm(length_um: float | None, digits: int = 2) -> str:
-    return "–" if length_um is None else f"{length_um / 1e3:.{digits}f} mm"
 
 
 def _percent(fraction: float | None) -> str:

@@ -51,6 +51,21 @@ class TissueSettings:
         glass = settings.pop("glass")
         return settings if glass is None else {**settings, "glass": list(glass)}
 
+    def words(self) -> str:
+        """Return the rule in a sentence, for people."""
+        if not self.enabled:
+            return "Everything counts as tissue: glass and background were analyzed, too."
+        colour = f"is coloured (its channels differ by {self.min_chroma} of 255 or more)"
+        if self.glass is None:
+            colour += f" or grey below {self.max_glass}"
+        else:
+            red, green, blue = self.glass
+            colour += f", beside glass of the colour {red}, {green}, {blue}"
+        return (
+            f"At least {100 * self.min_fraction:g} % of the patch, seen as {self.mask_px} x "
+            f"{self.mask_px} pixels, {colour}, and is not black (below {self.min_light})."
+        )
+
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> TissueSettings:
         """Return the settings of a run key."""

@@ -18,3 +18,9 @@ class ProviderChoice:
     requested: Provider
     used: UsedProvider
     fallback_reason: str | None
+
+    def words(self) -> str:
+        """Return it in a line, for people: ``cpu (auto was asked for: no CUDA device)``."""
+        if self.fallback_reason is None:
+            return self.used
+        return f"{self.used} ({self.requested} was asked for: {self.fallback_reason})"

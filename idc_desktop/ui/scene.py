@@ -13,12 +13,12 @@ from idc_desktop.models.card import ModelCard
 from idc_desktop.models.model_file import ModelFile
 from idc_desktop.models.operation import Operation
 from idc_desktop.processes.record import RunRecord
+from idc_desktop.regions.measures import area_text
 from idc_desktop.regions.shape import Shape
 from idc_desktop.regions.statistics import RegionMeter
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.ui.camera import Camera
 from idc_desktop.ui.display import Display, threshold_key
-from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.region_model import RegionModel
 from idc_desktop.ui.run import Run, RunState
 from idc_desktop.ui.tiles.loader import TileLoader
@@ -189,7 +189,7 @@ class SlideScene(QObject):
         """Say in a line how large a shape is and what the map says of it."""
         if self.mpp_xy is None:
             return f"{shape.moments().area:,.0f} px²"
-        text = f"{number_text(shape.moments(self.mpp_xy).area / 1e6)} mm²"
+        text = area_text(shape.moments(self.mpp_xy).area)
         if self.meter is not None:
             (found,) = self.meter.measure([shape], self.threshold)
             if found.idc_fraction is not None:

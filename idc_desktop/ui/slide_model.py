@@ -19,6 +19,7 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QFont, QGuiApplication, QPalette
 
 from idc_desktop.plain_text import one_line
+from idc_desktop.regions.measures import mm2_text
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.listed_slides import ListedSlides
 from idc_desktop.ui.outcome import Details
@@ -36,7 +37,6 @@ WORDS_ROLE = Qt.ItemDataRole.UserRole + 1
 """Gives what a list says of a slide: how far it is, or its share of IDC."""
 
 _SETTLE_MS = 400
-_UM2_PER_MM2 = 1e6
 
 
 def _detail(read: Callable[[Details], _Value]) -> Callable[[Path, SlideStatus], _Value]:
@@ -47,10 +47,6 @@ def _detail(read: Callable[[Details], _Value]) -> Callable[[Path, SlideStatus], 
         return None if details is None else read(details)
 
     return value
-
-
-def _area_mm2(um2: float | None) -> float | None:
-    return None if um2 is None else um2 / _UM2_PER_MM2
 
 
 def _idc_percent(_slide: Path, status: SlideStatus) -> _Value:
@@ -73,8 +69,8 @@ class Column:
     ----------
     value : callable
         What it is sorted by; None where it is not known.
-    text : str
-        How a number is written; texts stand as they are.
+    text : callable or None
+        Writes its numbers; None where it holds texts, which stand as they are.
     width : int
         At first, pixels.
     """
@@ -82,7 +78,7 @@ class Column:
     title: str
     tip: str
     value: Callable[[Path, SlideStatus], _Value]
-    text: str = ""
+    text: Callable[[float], str] | None = None
     width: int = 80
 
 
@@ -92,47 +88,47 @@ COLUMNS = (
         "State", "How far it is with the model that is chosen", lambda _, it: it.state, width=100
     ),
     Column("Models", "Models that have analyzed it", lambda _, it: ", ".join(it.models), width=120),
-    Column("IDC, %", "Share of IDC in the analyzed area", _idc_percent, "{:.1f}", 72),
+    Column("IDC, %", "Share of IDC in the analyzed area", _idc_percent, "{:.1f}".format, 72),
     Column(
         "Accepted, mm²",
         "Area at or above the threshold that was judged IDC; empty before any verdict",
-        _detail(lambda it: _area_mm2(it.accepted_um2)),
-        "{:,.3f}",
+        _detail(lambda it: it.accepted_um2),
+        mm2_text,
         104,
     ),
     Column(
         "Foci",
         "Connected areas at or above the threshold",
         _detail(lambda it: it.number("Foci")),
-        "{:,.0f}",
+        "{:,.0f}".format,
         60,
     ),
     Column(
         "Largest, mm²",
         "Area of the largest focus",
-        _detail(lambda it: _area_mm2(it.number("Largest focus µm^2"))),
-        "{:,.3f}",
+        _detail(lambda it: it.number("Largest focus µm^2")),
+        mm2_text,
         98,
     ),
     Column(
         "Judged",
         "How many of the foci have a verdict",
         _detail(lambda it: float(it.judged_foci)),
-        "{:,.0f}",
+        "{:,.0f}".format,
         72,
     ),
     Column(
         "Failed",
         "Patches that could not be analyzed",
         lambda _, it: None if it.outcome is None else float(it.outcome.failed_patches),
-        "{:,.0f}",
+        "{:,.0f}".format,
         66,
     ),
     Column(
         "Threshold",
         "At which the figures are",
         lambda _, it: None if it.outcome is None else it.outcome.threshold,
-        "{:.3f}",
+        "{:.3f}".format,
         88,
     ),
     Column("Warnings", "Why it failed, or what to know of the figures", _notes, width=130),
@@ -199,7 +195,7 @@ class SlideModel(QAbstractTableModel):
 
     def status(self, row: int) -> SlideStatus:
         """Return how far the slide of a row is."""
-        return self._of(self._shown[row])
+        return self.status_of(self._shown[row])
 
     def look_for(self, text: str) -> None:
         """Show only slides in whose name, state, warnings or note each of the words is."""
@@ -256,7 +252,7 @@ class SlideModel(QAbstractTableModel):
             WORDS_ROLE,
         ):
             return None
-        status = self._of(slide)
+        status = self.status_of(slide)
         if role == roles.DisplayRole:
             return _text(column, slide, status)
         if role == roles.ForegroundRole:
@@ -272,7 +268,8 @@ class SlideModel(QAbstractTableModel):
             return plain_tip("\n".join(filter(None, (str(slide), status.detail))))
         return plain_tip(_text(column, slide, status))
 
-    def _of(self, slide: Path) -> SlideStatus:
+    def status_of(self, slide: Path) -> SlideStatus:
+        """Return how far a slide is, shown or not."""
         status = self._known.get(slide)
         if status is None:
             status = self._known[slide] = self._slides.statuses.of(slide)
@@ -337,7 +334,7 @@ class SlideModel(QAbstractTableModel):
         return [slide for slide in slides if self._is_found(slide)]
 
     def _is_found(self, slide: Path) -> bool:
-        status = self._of(slide)
+        status = self.status_of(slide)
         texts = (COLUMNS[place].value(slide, status) for place in _SEARCHED)
         whole = "\n".join(str(it) for it in texts if it).casefold()
         return all(word in whole for word in self._words)
@@ -349,7 +346,7 @@ class SlideModel(QAbstractTableModel):
         known: list[tuple[Any, Path]] = []
         unknown: list[Path] = []
         for slide in slides:
-            found = value(slide, self._of(slide))
+            found = value(slide, self.status_of(slide))
             if found is None or found == "":
                 unknown.append(slide)
             else:
@@ -372,4 +369,4 @@ def _text(column: Column, slide: Path, status: SlideStatus) -> str:
     value = column.value(slide, status)
     if value is None:
         return ""
-    return one_line(value) if isinstance(value, str) else column.text.format(value)
+    return one_line(str(value)) if column.text is None else column.text(float(value))

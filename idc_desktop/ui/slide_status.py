@@ -16,9 +16,9 @@ from idc_desktop.models.model_file import ModelFile
 from idc_desktop.plain_text import counted
 from idc_desktop.processes.record import RunRecord
 from idc_desktop.regions.kept import Kept
+from idc_desktop.regions.measures import area_text
 from idc_desktop.ui.display import threshold_key
 from idc_desktop.ui.document import SlideDocument
-from idc_desktop.ui.numbers import number_text
 from idc_desktop.ui.outcome import Outcome, keep_given_mpp
 from idc_desktop.ui.run import Run, RunState
 from idc_desktop.ui.slide_details import details_of
@@ -320,7 +320,7 @@ def _failed(words: str, reason: str) -> SlideStatus:
 
 def _detail(outcome: Outcome) -> str:
     detail = (
-        f"{number_text(outcome.idc_area_um2 / 1e6)} mm² of IDC at the threshold "
+        f"{area_text(outcome.idc_area_um2)} of IDC at the threshold "
         f"{outcome.threshold:.3f} of {outcome.model}"
     )
     if outcome.failed_patches:

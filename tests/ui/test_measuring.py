@@ -35,7 +35,7 @@ def test_distance_stays_is_painted_and_undone(analyzed: MainWindow, qtbot: QtBot
     assert (mark.kind, mark.name) == ("line", "Length 1")
     assert math.hypot(to_x - x, to_y - y) == pytest.approx(500, abs=3)
     assert (pixels_of(analyzed.view) != without).any()
-    assert analyzed.marks.list.item(0, 2).text() in ("1 mm", "1,000 µm")  # as it is rounded
+    assert analyzed.marks.list.item(0, 2).text() == "1.00 mm"
     drag(analyzed.view, on_screen(analyzed, (300, 400), (300, 400)))
     assert regions.marks == (mark,)  # a click measures nothing
     take(analyzed, "Undo")

@@ -9,7 +9,7 @@ from PySide6.QtCore import QLocale, Qt
 from pytestqt.qtbot import QtBot
 
 from idc_desktop.ui.numbers import NumberField, number_text
-from idc_desktop.ui.view.guides import length_text
+from idc_desktop.ui.view.guides import bar_text
 from tests.support.models import TinyModel
 from tests.ui.support import part, window_with
 
@@ -35,8 +35,8 @@ def test_numbers_have_no_exponent(value: float, text: str) -> None:
 
 
 def test_lengths_have_no_exponent() -> None:
-    assert length_text(12_345_678.0) == "12,346 mm"
-    assert length_text(0.00002) == "0.00002 µm"
+    assert bar_text(12_345_678.0) == "12,346 mm"
+    assert bar_text(0.00002) == "0.00002 µm"
 
 
 @pytest.fixture(params=["de_DE", "fr_FR", "en_US", "C"])

@@ -32,7 +32,7 @@ def test_other_models_are_named_where_this_one_found_nothing(
     statuses.learn(SLIDE, {"ab" * 32: outcome("other", 0.25)})
     assert statuses.of(SLIDE).words == "analyzed with other"
     assert statuses.of(SLIDE).detail.startswith("Not analyzed with ")
-    assert "1 mm² of IDC at the threshold 0.500 of other" in statuses.of(SLIDE).detail
+    assert "1.000 mm² of IDC at the threshold 0.500 of other" in statuses.of(SLIDE).detail
     assert statuses.left_to_do([SLIDE]) == [SLIDE]
     statuses.learn(SLIDE, {sha256: outcome("tiny", 0.75)})
     assert statuses.of(SLIDE).words.startswith("IDC 75 %")

@@ -9,7 +9,7 @@ from PySide6.QtCore import QPointF, QRectF, QSizeF
 
 from idc_desktop.slides.description import SlideDescription
 from idc_desktop.ui.tiles.pyramid import Tile, TilePyramid
-from idc_desktop.ui.view.guides import length_text
+from idc_desktop.ui.view.guides import bar_text
 from idc_desktop.ui.viewport import Viewport
 
 SIZE = QSizeF(800, 500)
@@ -80,8 +80,8 @@ def test_tiles_cover_the_part_and_those_in_its_middle_come_first() -> None:
 
 
 def test_length_of_the_scale_bar_is_written_in_its_unit() -> None:
-    assert length_text(200) == "200 µm"
-    assert length_text(2_000) == "2 mm"
+    assert bar_text(200) == "200 µm"
+    assert bar_text(2_000) == "2 mm"
 
 
 @pytest.mark.parametrize(("angle", "um"), [(0, 5.0), (180, 5.0), (90, 10.0), (270, 10.0)])

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.cohorts.states import STATUSES, CohortFolder, SlideState
 from idc_desktop.plain_text import counted, one_line
-from idc_desktop.ui.numbers import number_text
+from idc_desktop.regions.measures import mm2_text
 from idc_desktop.ui.plain import Label, plain_tip
 from idc_desktop.ui.screen import resize_within_screen
 from idc_desktop.ui.task import Task
@@ -159,8 +159,8 @@ def _figures(state: SlideState) -> tuple[str, str, str]:
     try:
         fraction, area = figures.get("IDC fraction"), figures.get("IDC area µm^2")
         return (
-            number_text(100 * float(fraction)) if fraction else "",
-            number_text(float(area) / 1e6) if area else "",
+            f"{100 * float(fraction):.1f}" if fraction else "",
+            mm2_text(float(area)) if area else "",
             figures.get("Foci", ""),
         )
     except ValueError:  # written by another version, or by nobody of ours

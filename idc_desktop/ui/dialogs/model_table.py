@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from idc_desktop.models.model_file import ModelFile, bundled_models, read_model
 from idc_desktop.regions.foci import find_foci
+from idc_desktop.regions.measures import mm2_text
 from idc_desktop.regions.statistics import whole_slide
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.plain import Label, plain_tip
@@ -208,10 +209,10 @@ def _figures(said: SlideScene, reference: SlideScene) -> list[str]:
     return [
         layer.name,
         _UNDEFINED if fraction is None else f"{100 * fraction:.1f}",
-        f"{found.idc_area_um2 / 1e6:,.3f}",
+        mm2_text(found.idc_area_um2),
         _UNDEFINED if mean is None else f"{mean:.3f}",
         f"{len(foci):,}",
-        f"{foci[0].area_um2 / 1e6:,.3f}" if foci else _UNDEFINED,
+        mm2_text(foci[0].area_um2 if foci else None),
         f"{threshold:.3f}",
         f"{layer.map.failed_patches:,}",
         agrees,

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 from idc_desktop.plain_text import counted
 from idc_desktop.regions.diameter import diameter_of
 from idc_desktop.regions.foci import Focus, FocusRules, find_foci
+from idc_desktop.regions.measures import area_text, mm2_text, mm_text
 from idc_desktop.regions.shape import Verdict, class_rgb
 from idc_desktop.regions.verdicts import verdicts_of
 from idc_desktop.ui.document import SlideDocument
@@ -270,19 +271,19 @@ class FociPanel(QWidget):
         for row, focus in enumerate(self.foci):
             texts = (
                 f"{row + 1}",
-                f"{focus.area_um2 / 1e6:,.3f}",
+                mm2_text(focus.area_um2),
                 f"{focus.max_probability:.3f}",
                 f"{focus.mean_probability:.3f}",
-                f"{longest_um[row] / 1e3:.2f}",
+                mm_text(longest_um[row]),
             )
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.list.setItem(row, column, item)
             self.list.setItem(row, _VERDICT, QTableWidgetItem())
-        area = sum(focus.area_um2 for focus in foci) / 1e6
+        area = sum(focus.area_um2 for focus in foci)
         self._found = (
-            f"{counted(len(foci), 'focus', 'foci')}, {area:,.3f} mm²" if foci else "No foci"
+            f"{counted(len(foci), 'focus', 'foci')}, {area_text(area)}" if foci else "No foci"
         )
         self._show_verdicts()
         self._say_what_is_made()
@@ -316,7 +317,7 @@ class FociPanel(QWidget):
             focus = self.foci[row]
             self._document.regions.point_out(f"Focus {row + 1}", focus.shape)
             self._document.noted.emit(
-                f"Focus {row + 1} of {len(self.foci)}: {focus.area_um2 / 1e6:,.3f} mm², "
+                f"Focus {row + 1} of {len(self.foci)}: {area_text(focus.area_um2)}, "
                 f"max p {focus.max_probability:.3f}, mean p {focus.mean_probability:.3f}"
             )
             left, top, right, bottom = self.foci[row].shape.bounds

@@ -17,6 +17,7 @@ from PySide6.QtCore import (
 )
 
 from idc_desktop.regions.diameter import diameter_of
+from idc_desktop.regions.measures import mm2_text, mm_text
 from idc_desktop.regions.shape import VERDICTS, Region
 from idc_desktop.regions.statistics import RegionMeter, RegionStatistics
 from idc_desktop.ui.document import SlideDocument
@@ -37,7 +38,7 @@ class _Column:
     title: str
     tip: str
     figure: _Figure | None = None
-    text: str = "{}"
+    text: Callable[[float], str] = str
 
 
 _COLUMNS = (
@@ -47,35 +48,38 @@ _COLUMNS = (
     _Column("Note", "Double click to write"),
     _Column("Shown", "Whether it is painted; its figures stay"),
     _Column("Locked", "Whether it is safe from changes"),
-    _Column("Area, mm²", "The region's own area", text="{:,.3f}"),
-    _Column("Longest, mm", "Its longest diameter, from corner to corner", text="{:,.2f}"),
+    _Column("Area, mm²", "The region's own area", text=mm2_text),
+    _Column("Longest, mm", "Its longest diameter, from corner to corner", text=mm_text),
     _Column(
         "IDC, mm²",
         "Area of its patches at or above the threshold",
-        lambda it: it.idc_area_um2 / 1e6,
-        "{:,.3f}",
+        lambda it: it.idc_area_um2,
+        mm2_text,
     ),
     _Column(
         "Accepted, mm²",
         "IDC area in what was judged IDC, in it",
-        text="{:,.3f}",
+        text=mm2_text,
     ),
     _Column(
         "IDC, % of analyzed",
         "Share of IDC in its analyzed area",
         lambda it: None if it.idc_fraction is None else 100 * it.idc_fraction,
-        "{:.1f}",
+        "{:.1f}".format,
     ),
-    _Column("Mean p", "Mean probability by area", lambda it: it.mean_probability, "{:.3f}"),
-    _Column("Max p", "Highest probability", lambda it: it.max_probability, "{:.3f}"),
+    _Column("Mean p", "Mean probability by area", lambda it: it.mean_probability, "{:.3f}".format),
+    _Column("Max p", "Highest probability", lambda it: it.max_probability, "{:.3f}".format),
     _Column(
         "Patches",
         "Analyzed patches with their centre in it",
         lambda it: it.patches_analyzed,
-        "{:,}",
+        "{:,}".format,
     ),
     _Column(
-        "Coverage, %", "Share of it that was analyzed", lambda it: it.coverage_percent, "{:.1f}"
+        "Coverage, %",
+        "Share of it that was analyzed",
+        lambda it: it.coverage_percent,
+        "{:.1f}".format,
     ),
 )
 _NAME, _CLASS, VERDICT, _NOTE, _SHOWN, _LOCKED, _AREA, _LONGEST, _IDC, _ACCEPTED = range(10)
@@ -212,7 +216,7 @@ class RegionTable(QAbstractTableModel):
         if column < _AREA or (column > _LONGEST and row >= len(self._figures)):
             return ""
         value = self._figure(row, column)
-        return _UNDEFINED if value is None else _COLUMNS[column].text.format(value)
+        return _UNDEFINED if value is None else _COLUMNS[column].text(value)
 
     def _conflict(self, region: Region) -> str:
         is_one = region.verdict and region.id in self._document.regions.accepted.conflicts
@@ -224,11 +228,10 @@ class RegionTable(QAbstractTableModel):
             if mpp is None:
                 return None
             if column == _LONGEST:
-                return diameter_of([shape], mpp).length / 1e3
-            return shape.area_px * mpp[0] * mpp[1] / 1e6
+                return diameter_of([shape], mpp).length
+            return shape.area_px * mpp[0] * mpp[1]
         if column == _ACCEPTED:
-            accepted = self._accepted[row] if row < len(self._accepted) else None
-            return None if accepted is None else accepted / 1e6
+            return self._accepted[row] if row < len(self._accepted) else None
         figure = _COLUMNS[column].figure
         return figure(self._figures[row]) if figure and row < len(self._figures) else None
 

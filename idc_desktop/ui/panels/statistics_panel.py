@@ -6,6 +6,7 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QFormLayout, QPushButton, QWidget
 
 from idc_desktop.regions.diameter import Diameter, diameter_of
+from idc_desktop.regions.measures import area_text, length_text
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.panels.wrapped_label import WrappedLabel
 
@@ -80,9 +81,7 @@ class StatisticsPanel(QWidget):
             (accepted_um2,) = accepted.areas_um2([subject], meter, threshold)
             longest: Diameter | None
             disputed_um2 = accepted.disputed_um2(subject, meter, threshold)
-            disputed = (
-                f", of it {_area_text(disputed_um2)} judged otherwise" if disputed_um2 else ""
-            )
+            disputed = f", of it {area_text(disputed_um2)} judged otherwise" if disputed_um2 else ""
             if len(document.regions.chosen) == 1:
                 longest, of_what = diameter_of([subject.shape], meter.mpp), ""
             else:
@@ -100,19 +99,14 @@ class StatisticsPanel(QWidget):
                 subject_text += ", inside regions only" if is_partial else ", so far"
             texts = {
                 "Of": subject_text,
-                "Area": _area_text(found.area_um2),
-                "Analyzed area": _area_text(found.area_um2 * (found.coverage_percent or 0) / 100),
-                "IDC area": _area_text(found.idc_area_um2),
-                "Accepted IDC area": _text(
-                    None if accepted_um2 is None else accepted_um2 / 1e6,
-                    f"{{:,.3f}} mm²{disputed}",
-                ),
+                "Area": area_text(found.area_um2),
+                "Analyzed area": area_text(found.area_um2 * (found.coverage_percent or 0) / 100),
+                "IDC area": area_text(found.idc_area_um2),
+                "Accepted IDC area": area_text(accepted_um2) + disputed,
                 "IDC, of analyzed area": _text(
                     None if fraction is None else 100 * fraction, "{:.1f} %"
                 ),
-                "Longest diameter": _text(
-                    longest and longest.length / 1e3, f"{{:,.2f}} mm{of_what}"
-                ),
+                "Longest diameter": length_text(longest and longest.length) + of_what,
                 "Mean probability": _text(found.mean_probability, "{:.3f}"),
                 "Median probability": _text(found.median_probability, "{:.3f}"),
                 "Patches analyzed": f"{found.patches_analyzed:,}",
@@ -123,10 +117,6 @@ class StatisticsPanel(QWidget):
         for name, text in texts.items():
             self.figures[name].setText(text)
         self._which.setVisible(failed > 0)
-
-
-def _area_text(area_um2: float) -> str:
-    return f"{area_um2 / 1e6:,.3f} mm²"
 
 
 def _text(value: float | None, form: str) -> str:

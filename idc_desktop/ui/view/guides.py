@@ -39,8 +39,8 @@ Key = tuple[str, Callable[[QPainter, QRectF], object]]
 _LONGEST_BAR = 220.0
 
 
-def length_text(length_um: float) -> str:
-    """Return a length as people write it, such as ``200 µm`` or ``2 mm``."""
+def bar_text(length_um: float) -> str:
+    """Return the round length of a bar, such as ``200 µm`` or ``2 mm``."""
     if length_um >= 1000:
         return f"{number_text(length_um / 1000, 4)} mm"
     return f"{number_text(length_um, 4)} µm"
@@ -82,9 +82,7 @@ def paint_scale_bar(painter: QPainter, area: QRectF, um_per_px: float) -> None:
     painter.setPen(QPen(_INK, 3, Qt.PenStyle.SolidLine, Qt.PenCapStyle.FlatCap))
     painter.drawLine(QPointF(box.left() + 12, y), QPointF(box.left() + 12 + width, y))
     painter.setFont(_bold(painter))
-    painter.drawText(
-        box.adjusted(0, 4, 0, -16), Qt.AlignmentFlag.AlignCenter, length_text(length_um)
-    )
+    painter.drawText(box.adjusted(0, 4, 0, -16), Qt.AlignmentFlag.AlignCenter, bar_text(length_um))
 
 
 def paint_legend(

@@ -9,8 +9,9 @@ from PySide6.QtCore import QLineF, QPointF, QRectF
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QTransform
 
 from idc_desktop.regions.marks import Mark
+from idc_desktop.regions.measures import length_text
 from idc_desktop.regions.shape import Point
-from idc_desktop.ui.view.guides import length_text, paint_label
+from idc_desktop.ui.view.guides import paint_label
 
 _LINE, _CHOSEN = QColor(20, 20, 24), QColor(0, 120, 215)
 _HALO = QColor(255, 255, 255, 220)
