@@ -207,8 +207,12 @@ class SlideDocument(SlideScene):
             self.open(self.path, mpp)
 
     def close(self) -> None:
-        """Close the slide and end the processes that serve it."""
+        """Close the slide and end the processes that serve it; no other one opens."""
         self._drop_candidate()
+        self.leave()
+
+    def leave(self) -> None:
+        """Close the slide that is open; one that is on its way still opens."""
         self._leave()
         self.refusal = ""
         self._announce_slide()

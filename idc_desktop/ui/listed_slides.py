@@ -252,8 +252,7 @@ class ListedSlides(QObject):
             document.unsaved.emit(problem, partial(self.remove, paths), lambda: None)
             return
         if document.path in gone:
-            document.close()
-        slides = [path for _, path in places]
+            document.leave()
         slides = [path for _, path in places]
         text = f"Take {_named(slides)} off the list"
         take = partial(self._take_off, slides)
@@ -273,7 +272,7 @@ class ListedSlides(QObject):
 
     def _put_back(self, places: Sequence[tuple[int, Path]], opens: Path | None) -> None:
         self._change(partial(put_back, places=places))
-        if opens is not None:
+        if opens is not None and self.front is None:  # else another one was wanted meanwhile
             self._document.open(opens)
 
     def point_to(self, missing: Path, found: Path) -> None:

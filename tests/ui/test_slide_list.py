@@ -231,6 +231,25 @@ def test_open_slide_that_is_taken_off_the_list_is_closed_and_comes_back(
     qtbot.waitUntil(lambda: kept_slides() == [str(folder / "a.tiff"), str(folder / "b.tiff")])
 
 
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_slide_that_is_opening_opens_though_the_open_one_is_taken_off(
+    open_window: OpenWindow, qtbot: QtBot, folder: Path, is_undone: bool
+) -> None:
+    window = open_window(folder / "b.tiff")
+    window.slides.add([folder / "a.tiff"])
+    choose(window, folder / "a.tiff")
+    window.slides.remove([folder / "b.tiff"])
+    assert window.document.path is None
+    assert window.document.opening == folder / "a.tiff"
+    if is_undone:
+        window.verbs.action("Undo").trigger()
+        assert window.slides.paths() == [folder / "a.tiff", folder / "b.tiff"]
+    assert highlighted(window) == ["a.tiff"]
+    qtbot.waitUntil(lambda: window.document.path == folder / "a.tiff", timeout=WAIT_MS)
+    assert highlighted(window) == ["a.tiff"]
+    assert window.document.opening is None
+
+
 def test_removal_is_done_again(open_window: OpenWindow, folder: Path) -> None:
     window = open_window(folder / "b.tiff")
     window.slides.add([folder / "a.tiff"])
