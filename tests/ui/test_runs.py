@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,7 @@ def test_outcome_of_the_open_slide_is_remembered_for_this_file_and_model(
     analyze(window, qtbot)
     document = window.document
     own, sha256 = document.card.threshold, document.model.sha256
+    qtbot.waitUntil(lambda: sha256 in Outcome.all_stored(slides[0]), timeout=WAIT_MS)
     found = Outcome.all_stored(slides[0])[sha256]
     assert found.threshold == own
     assert words_of(window)["a.tiff"] == found.text(document.card)
@@ -175,7 +177,8 @@ def test_outcome_of_the_open_slide_is_remembered_for_this_file_and_model(
     document.show(threshold=0.02)
     window.open(slides[3])  # at once: it is kept all the same
     qtbot.waitUntil(lambda: document.path == slides[3], timeout=WAIT_MS)
-    assert Outcome.all_stored(slides[0])[sha256].threshold == 0.02
+    kept = partial(Outcome.all_stored, slides[0])
+    qtbot.waitUntil(lambda: kept()[sha256].threshold == 0.02, timeout=WAIT_MS)
     assert words_of(window)["a.tiff"].endswith(" at 0.020")
     with qtbot.waitSignal(document.model_changed, timeout=WAIT_MS):
         document.choose_model("baseline")

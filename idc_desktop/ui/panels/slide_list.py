@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import (
     QEvent,
     QItemSelectionModel,
@@ -11,7 +13,7 @@ from PySide6.QtCore import (
     QSize,
     Qt,
 )
-from PySide6.QtWidgets import QListView, QMenu, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QListView, QMenu, QWidget
 
 from idc_desktop.ui.document import SlideDocument
 from idc_desktop.ui.listed_slides import ListedSlides
@@ -20,6 +22,8 @@ from idc_desktop.ui.panels.slide_item import SlideItem
 from idc_desktop.ui.panels.slide_keys import SlideKeys
 from idc_desktop.ui.slide_model import SlideModel
 from idc_desktop.ui.slide_pictures import ICON
+
+_Index = QModelIndex | QPersistentModelIndex
 
 _LEAST_WIDTH = 160  # that says how far a slide is
 
@@ -60,6 +64,10 @@ class SlideList(QListView):
     def sizeHint(self) -> QSize:
         """Prefer a narrow column."""
         return QSize(210, 400)
+
+    def dataChanged(self, first: _Index, last: _Index, roles: Sequence[int] | None = None) -> None:
+        """Paint what changed; Qt would lay out all rows anew, which are alike, each time."""
+        QAbstractItemView.dataChanged(self, first, last, roles or [])
 
     def step(self, by: int) -> None:
         """Open the slide that is `by` places further down the list."""

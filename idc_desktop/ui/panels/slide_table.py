@@ -191,8 +191,7 @@ class SlideTable(QWidget):
             self._looking.start()
 
     def _look_for_failures(self) -> None:
-        statuses = self._slides.statuses
-        self.has_failures = any(has_failed(statuses.of(it)) for it in self._slides.paths())
+        self.has_failures = any(has_failed(self.rows.status_of(it)) for it in self._slides.paths())
         self._failures.setEnabled(self.has_failures)
         self.failures_changed.emit()
 
