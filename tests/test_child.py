@@ -6,11 +6,12 @@ import contextlib
 import mmap
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -50,6 +51,25 @@ def test_child_stands_in_an_empty_folder_that_goes_with_it(hanging: Child) -> No
         assert list(folder.iterdir()) == []
 
     assert not folder.exists()
+
+
+def test_who_waits_for_messages_is_told_that_the_child_was_closed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read = Child._read
+
+    def linger(child: Child, stdout: IO[bytes]) -> None:
+        read(child, stdout)
+        time.sleep(0.3)  # so it is `close` that takes the end
+
+    monkeypatch.setattr(Child, "_read", linger)
+    monkeypatch.setenv(VARIABLE, Crash("hang", "open").variable())
+    child = Child(CRASHING, InfoJob(str(tmp_path / "s.tiff")))
+    child.close()
+    waiting = threading.Thread(target=lambda: list(child.events(wait_forever=True)), daemon=True)
+    waiting.start()
+    waiting.join(5)
+    assert not waiting.is_alive()
 
 
 def test_folder_goes_with_a_child_whose_parent_is_gone(hanging: Child) -> None:

@@ -114,7 +114,7 @@ class Child(Closing):
         self._module, self._kind = module, type(job)
         self._answers = (*job.ANSWERS, Failure, JobOver) if job.stays else (*job.ANSWERS, Failure)
         self._end_by: float | None = None
-        self.is_idle = self.is_abandoned = False
+        self.is_idle = self.is_abandoned = self._is_closed = False
         # A short queue: a child that is faster than its reader waits instead of filling memory.
         self._inbox: queue.Queue[Event | IdcError | None] = queue.Queue(maxsize=64)
         self._scratch = scratch = contextlib.ExitStack()
@@ -197,6 +197,8 @@ class Child(Closing):
                 self.is_idle = True
                 return
             yield event
+        if self._is_closed:  # its end is no news
+            return
         code = self._end()
         if self._memory.excess is not None:
             raise ChildCrashedError(self._memory.excess, is_excessive=True)
@@ -221,7 +223,11 @@ class Child(Closing):
         self.tell(Cancel())
 
     def close(self) -> None:
-        """End the child, by force if need be, and free what belongs to it."""
+        """End the child, by force if need be, and free what belongs to it.
+
+        Who waits in `events`, in another thread, is told that nothing more will come.
+        """
+        self._is_closed = True
         if self._process is None:
             self._scratch.close()
             return
@@ -234,6 +240,9 @@ class Child(Closing):
         while self._reader.is_alive() and not self.is_abandoned:
             with contextlib.suppress(queue.Empty):
                 self._inbox.get(timeout=0.05)
+        # The end may have been among what was taken: who waits in `events` would do so for ever.
+        with contextlib.suppress(queue.Full):
+            self._inbox.put_nowait(None)
         self._scratch.close()
 
     def _send(self, message: JobMessage | Command) -> None:
