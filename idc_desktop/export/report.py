@@ -359,7 +359,7 @@ def _foci_pictures(foci: _Foci, analysis: Analysis) -> Iterable[Flowable]:
         return
     count, judged = len(foci.all), sum(map(bool, foci.verdicts))
     least_um2 = _RULES.least_um2(analysis.map.grid, analysis.mpp)
-    rules = f"{_RULES.neighbours} neighbours, at least {least_um2 / 1e6:g} mm²"
+    rules = f"{_RULES.neighbours} neighbours, at least {area_text(least_um2)}"
     found = counted(count, "connected area")
     cut = f"; the first {len(foci.shown)} are shown" if count > len(foci.shown) else ""
     said = (
