@@ -43,6 +43,7 @@ def three(analyzed: MainWindow, qtbot: QtBot) -> MainWindow:
 def test_foci_are_judged_by_keys_and_that_is_undone(three: MainWindow, qtbot: QtBot) -> None:
     document, panel = three.document, three.foci
     assert figure(three, "Accepted IDC area") == "–"
+    assert figure(three, "Longest diameter") == "–"
     for key in (Qt.Key.Key_N, Qt.Key.Key_C, Qt.Key.Key_J, Qt.Key.Key_I):
         press(three, qtbot, key)
 

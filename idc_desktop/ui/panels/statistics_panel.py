@@ -86,7 +86,7 @@ class StatisticsPanel(QWidget):
                 longest, of_what = diameter_of([subject.shape], meter.mpp), ""
             else:
                 longest = accepted.diameter(meter.layer, meter.mpp, threshold)
-                of_what = ", accepted tumour"
+                of_what = ", accepted tumour" if longest else ""
             failed = document.map.failed_patches
             fraction = found.idc_fraction
             is_complete = bool(document.map.states.all())
